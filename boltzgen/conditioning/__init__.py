@@ -1,0 +1,1 @@
+"""What the molecule tells the network: features, graph and temperature as a `Context`."""

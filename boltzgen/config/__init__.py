@@ -1,0 +1,1 @@
+"""The one place where a name in a file becomes an object."""

@@ -1,0 +1,1 @@
+"""Internal coordinates chosen from the molecular graph, with analytic log-determinants."""

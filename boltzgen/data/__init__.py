@@ -1,0 +1,1 @@
+"""Trajectories: stored, streamed, and checked when they come from elsewhere."""

@@ -1,0 +1,130 @@
+"""Atomic writes, JSON and hashes: a reader never meets half a file.
+
+A file is written beside its destination, flushed to the disk and renamed into place, so that an
+interrupted run leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from boltzgen.errors import BoltzgenError, InputError
+
+PathLike = str | os.PathLike[str]
+
+
+@contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; at a clean exit it becomes `path`.
+
+    The temporary name keeps the suffix of `path` (writers that look at the suffix work). On an
+    exception the temporary file is removed and `path` is untouched. Missing parent folders are
+    made. Raises BoltzgenError in one sentence when the disk is full or the folder is read-only.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=".tmp" + target.suffix, dir=target.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise _write_error(target, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: PathLike, data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) to `path` atomically."""
+    payload = data.encode() if isinstance(data, str) else data
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(payload)
+
+
+def write_json(path: PathLike, obj: Any) -> None:
+    """Write `obj` as JSON atomically; NaN and infinity are refused (use null and a reason)."""
+    try:
+        text = json.dumps(obj, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise BoltzgenError(
+            f"{path}: a number to be written is not finite; unknown numbers are written as null with a reason."
+        ) from error
+    write_atomic(path, text + "\n")
+
+
+def read_json(path: PathLike) -> Any:
+    """The object in the JSON file `path`; InputError naming the file when it is missing or broken."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected a JSON file that boltzgen wrote.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}).") from error
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        what = "empty" if not text.strip() else f"not valid JSON (line {error.lineno}: {error.msg})"
+        raise InputError(f"{path}: {what}; the file may be truncated, write it anew.") from error
+
+
+def sha256_file(path: PathLike) -> str:
+    """Hexadecimal SHA-256 of the bytes of `path`."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    """The process's umask; reading it means setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself durable; not every file system allows it, and none needs it to be right."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_error(path: Path, error: OSError) -> BoltzgenError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BoltzgenError(f"{path}: the disk is full; nothing was overwritten. Free space and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(f"{path}: not writable ({error.strerror}); choose another output folder.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return InputError(f"{path}: a file stands where a folder is needed; choose another output folder.")
+    return BoltzgenError(f"{path}: cannot be written ({error.strerror or error}).")

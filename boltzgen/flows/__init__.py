@@ -1,0 +1,1 @@
+"""Conditioned densities over internal coordinates."""

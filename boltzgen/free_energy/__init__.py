@@ -1,0 +1,1 @@
+"""Estimators: from ensembles to free energies with standard errors."""

@@ -1,0 +1,30 @@
+"""The contract of every potential."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Potential(nn.Module, ABC):
+    """A batched, differentiable potential energy.
+
+    Obligations of a subclass:
+
+    * ``energy`` maps positions ``(batch, atoms, 3)`` in nm to energies ``(batch,)`` in kJ/mol
+      (model systems: ``(batch, dimension)`` to energies in kT), in the dtype and on the device
+      of `positions`, and is differentiable with respect to them.
+    * A row depends on that row alone: coincident atoms, NaN or huge coordinates give inf or NaN
+      for their own row and never raise.
+    * ``energy_unit`` is ``"kJ/mol"`` or ``"kT"``.
+    """
+
+    energy_unit: str = "kJ/mol"
+
+    @abstractmethod
+    def energy(self, positions: Tensor) -> Tensor:
+        """Potential energy of each row of `positions`."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.energy(positions)

@@ -1,0 +1,1 @@
+"""A molecule is read, checked and parametrised: `MolecularSystem`."""

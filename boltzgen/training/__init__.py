@@ -1,0 +1,1 @@
+"""Losses, optimisation, metrics and checkpoints."""

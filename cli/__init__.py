@@ -1,0 +1,1 @@
+"""The command line of boltzgen: parses words, prints tables, turns exceptions into exit codes."""

@@ -1,0 +1,1 @@
+"""Released Boltzmann generators, one folder each (data only)."""
