@@ -1,1 +1,1 @@
-"""A molecule is read, checked and parametrised: `MolecularSystem`."""
+"""The first room: a molecule is read, parametrised and checked, and leaves as a `MolecularSystem`."""

@@ -1,0 +1,206 @@
+"""`MolecularSystem`: one molecule, its force field and a reference structure.
+
+Words: N atoms, M bonds; nm, dalton, kJ/mol, elementary charge. Atom indices count from 0 in the order of
+the input, which is the order of every array of positions anywhere in the library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.errors import InputError
+from boltzgen.files import read_json, write_atomic, write_json
+from boltzgen.system.openmm_xml import deserialize_system
+from boltzgen.system.pdb_text import AtomName, parse_names
+
+if TYPE_CHECKING:
+    import mdtraj
+    import openmm
+    from openmm import app
+
+SCHEMA = "boltzgen.system/1"
+
+
+@dataclass(frozen=True, eq=False)
+class MolecularSystem:
+    """One connected molecule, parametrised.
+
+    Attributes
+    ----------
+    name: what people call it.
+    atomic_numbers: (N,) int, 0 where the element is unknown (united atoms, beads).
+    masses: (N,) dalton.
+    bonds: (M, 2) int; each row sorted, rows sorted, unique.
+    reference_positions: (N, 3) float64 nm. They define handedness and isomers.
+    system_xml: the serialized OpenMM System.
+    topology_pdb: a PDB of the reference positions, with every bond as CONECT.
+        Its names are for people and selections only; nothing learned may depend on them.
+    provenance: input, options, versions, and what `prepare` found. JSON types only.
+
+    The arrays are read-only. Two systems are the same molecule under the same energy function when
+    their fingerprints agree.
+    """
+
+    name: str
+    atomic_numbers: np.ndarray
+    masses: np.ndarray
+    bonds: np.ndarray
+    reference_positions: np.ndarray
+    system_xml: str
+    topology_pdb: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shaped = {
+            "atomic_numbers": np.array(self.atomic_numbers, dtype=np.int64).reshape(-1),
+            "masses": np.array(self.masses, dtype=np.float64).reshape(-1),
+            "bonds": canonical_bonds(self.bonds),
+            "reference_positions": np.array(self.reference_positions, dtype=np.float64).reshape(-1, 3),
+        }
+        n = len(shaped["atomic_numbers"])
+        if len(shaped["masses"]) != n or len(shaped["reference_positions"]) != n:
+            raise InputError(
+                f"The system {self.name!r} has {n} elements, {len(shaped['masses'])} masses and "
+                f"{len(shaped['reference_positions'])} positions; the three numbers must agree."
+            )
+        if len(shaped["bonds"]) and (shaped["bonds"].max() >= n or shaped["bonds"].min() < 0):
+            raise InputError(f"A bond of the system {self.name!r} names an atom outside 0..{n - 1}; prepare it again.")
+        for key, value in shaped.items():
+            value.setflags(write=False)
+            object.__setattr__(self, key, value)
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.atomic_numbers)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the energy function, the elements and the bonds; not of names or positions."""
+        digest = hashlib.sha256()
+        for part in (
+            self.system_xml.encode(),
+            self.atomic_numbers.astype("<i8").tobytes(),
+            self.bonds.astype("<i8").tobytes(),
+        ):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        return digest.hexdigest()
+
+    @cached_property
+    def atom_names(self) -> tuple[AtomName, ...]:
+        """How people call the atoms; for messages and selections."""
+        return tuple(parse_names(self.topology_pdb))
+
+    @cached_property
+    def _openmm_system(self) -> openmm.System:
+        return deserialize_system(self.system_xml, f"the System of {self.name!r}")
+
+    def openmm_system(self) -> openmm.System:
+        """The OpenMM System, deserialized once. Copy it before changing it."""
+        return self._openmm_system
+
+    def openmm_topology(self) -> app.Topology:
+        """An OpenMM topology with these atoms, elements and bonds, and the names of `topology_pdb`."""
+        from openmm import app
+
+        topology = app.Topology()
+        chain = residue = None
+        chain_key: object = None
+        residue_key: object = None
+        atoms = []
+        for name, number in zip(self.atom_names, self.atomic_numbers, strict=True):
+            if chain is None or name.chain != chain_key:
+                chain, chain_key, residue_key = topology.addChain(name.chain), name.chain, None
+            key = (name.residue, name.residue_number, name.insertion)
+            if residue is None or key != residue_key:
+                residue = topology.addResidue(name.residue, chain, name.residue_number, name.insertion)
+                residue_key = key
+            element = app.Element.getByAtomicNumber(int(number)) if number > 0 else None
+            atoms.append(topology.addAtom(name.atom, element, residue))
+        for first, second in self.bonds:
+            topology.addBond(atoms[first], atoms[second])
+        return topology
+
+    def mdtraj_topology(self) -> mdtraj.Topology:
+        """The same for MDTraj."""
+        import mdtraj
+
+        return mdtraj.Topology.from_openmm(self.openmm_topology())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``system.xml``, ``topology.pdb`` and, last, ``system.json`` into `folder`."""
+        folder = Path(folder)
+        write_atomic(folder / "system.xml", self.system_xml)
+        write_atomic(folder / "topology.pdb", self.topology_pdb)
+        write_json(
+            folder / "system.json",
+            {
+                "schema": SCHEMA,
+                "name": self.name,
+                "n_atoms": self.n_atoms,
+                "fingerprint": self.fingerprint,
+                "atomic_numbers": self.atomic_numbers.tolist(),
+                "masses_dalton": self.masses.tolist(),
+                "bonds": self.bonds.tolist(),
+                "reference_positions_nm": self.reference_positions.tolist(),
+                "provenance": self.provenance,
+            },
+        )
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> MolecularSystem:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError: the folder or one of its files is missing, truncated, or does not fit the others.
+        """
+        folder = Path(folder)
+        remedy = f"Make it with `boltzgen prepare INPUT -o {folder}`."
+        if not (folder / "system.json").is_file():
+            raise InputError(f"{folder} is not a prepared system: it holds no system.json. {remedy}")
+        record = read_json(folder / "system.json")
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            raise InputError(f"{folder / 'system.json'} does not follow the schema {SCHEMA}. {remedy}")
+        texts = {}
+        for name in ("system.xml", "topology.pdb"):
+            try:
+                texts[name] = (folder / name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"{folder / name} cannot be read ({error}). {remedy}") from error
+        try:
+            system = cls(
+                name=record["name"],
+                atomic_numbers=record["atomic_numbers"],
+                masses=record["masses_dalton"],
+                bonds=record["bonds"],
+                reference_positions=record["reference_positions_nm"],
+                system_xml=texts["system.xml"],
+                topology_pdb=texts["topology.pdb"],
+                provenance=record["provenance"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error
+        if system.fingerprint != record.get("fingerprint"):
+            raise InputError(
+                f"The files of {folder} do not belong together: system.xml or the bonds changed after they were "
+                f"written. {remedy}"
+            )
+        if len(system.atom_names) != system.n_atoms:
+            raise InputError(
+                f"{folder / 'topology.pdb'} names {len(system.atom_names)} atoms, system.json {system.n_atoms}. {remedy}"
+            )
+        return system
+
+
+def canonical_bonds(bonds: Any) -> np.ndarray:
+    """`bonds` as a (M, 2) int array; each row sorted, rows sorted, unique."""
+    array = np.array(bonds, dtype=np.int64).reshape(-1, 2)
+    return np.unique(np.sort(array, axis=1), axis=0) if len(array) else array
