@@ -1,0 +1,160 @@
+"""The frame of ``boltzgen``: the application, its exit codes, its error messages.
+
+How to add a verb
+-----------------
+1. Write ``cli/<verb>.py`` with one function, typed for Typer, its docstring the help text, with an
+   example in it. Import nothing heavy at the top of the file (standard library, typer,
+   ``boltzgen.errors``, ``boltzgen.interrupts``, ``boltzgen_cli.console``; never torch, numpy,
+   OpenMM or ``boltzgen.workflows``); import the workflow inside the function::
+
+       from typing import Annotated
+       import typer
+       from boltzgen_cli import console
+
+       def reweight(
+           output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+           temperature: Annotated[float, typer.Option(help="Temperature in K.")] = 300.0,
+       ) -> None:
+           \"\"\"Weigh samples anew at another temperature.
+
+           Example: boltzgen reweight OUT --temperature 320
+           \"\"\"
+           from boltzgen.workflows.reweight import reweight as work
+
+           with console.progress("reweight") as progress:
+               result = work(output, temperature=temperature, progress=progress)
+           console.key_values("reweighted", {"samples": result.n, "ESS": result.ess})
+
+2. Import it below and add it to `VERBS` (or add a sub-application, as ``free-energy`` does).
+
+What a verb may count on
+------------------------
+* Raise (or let the workflow raise) an exception of `boltzgen.errors`: `run` prints its message and
+  ends with its ``exit_code``. Any other exception becomes one sentence and exit code 1. ``--debug``,
+  anywhere on the line, shows the traceback. Verbs never catch, print or exit by themselves.
+* A long verb makes ``with StopRequest(max_time=...) as stop`` (`boltzgen.interrupts`), hands `stop`
+  to its workflow, which polls ``stop.requested``, saves and raises StoppedError. `run` then prints
+  the command that goes on: the same line with ``--resume auto`` when the verb has ``--resume``.
+* Results to standard output by ``console.table`` and ``console.key_values``; everything else to
+  standard error by ``console.message`` and ``console.progress``.
+* Paths are checked by the workflows, not by Typer (``exists=True``), so that the Python interface
+  gives the same sentences.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from boltzgen import __version__
+from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
+
+#: Verbs that are one function each; the name at the terminal and the function.
+VERBS: dict[str, Callable[..., Any]] = {}
+
+#: Verbs that can go on where they stopped take ``--resume``.
+RESUMABLE = ("train", "simulate")
+
+app = typer.Typer(
+    name="boltzgen",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"boltzgen-sampler {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Boltzmann generators: from a molecule to a free energy with its error.
+
+    The road: prepare, simulate, train, sample, free-energy. Example: boltzgen demo
+    """
+
+
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of the script ``boltzgen``: never returns, ends with an exit code."""
+    sys.exit(main(sys.argv[1:] if arguments is None else arguments))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line `arguments` (without the program's name) and return its exit code."""
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"]
+    try:
+        code = app(args=words, prog_name="boltzgen", standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        return _report(error, words)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException, words: Sequence[str]) -> int:
+    """Print `error` as a sentence on standard error; the exit code it stands for."""
+    if isinstance(error, StoppedError):
+        print(f"boltzgen: {error}\nTo go on: {_resume_command(words)}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, BoltzgenError):
+        print(f"boltzgen: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        print("boltzgen: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if _is_usage_error(error):
+        print(f"boltzgen: {_usage_sentence(error)}", file=sys.stderr)
+        return EXIT_USAGE
+    if isinstance(error, BrokenPipeError):
+        return EXIT_FAILED
+    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    print(
+        f"boltzgen: unexpected {type(error).__name__}: {first_line}\n"
+        "This is a fault of boltzgen; run the command again with --debug and report what it prints.",
+        file=sys.stderr,
+    )
+    return EXIT_FAILED
+
+
+def _is_usage_error(error: BaseException) -> bool:
+    """Click's errors, recognised by what they offer: Typer has carried its own copy of Click since 0.26."""
+    return hasattr(error, "format_message") and getattr(error, "exit_code", None) == EXIT_USAGE
+
+
+def _usage_sentence(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "boltzgen"
+    sentence = " ".join(str(error.format_message()).split())
+    return f"{sentence.rstrip('.?')}{'?' if sentence.endswith('?') else '.'} See: {command} --help"
+
+
+def _resume_command(words: Sequence[str]) -> str:
+    line = list(words)
+    verb = next((word for word in line if not word.startswith("-")), "")
+    if verb in RESUMABLE and not any(word.split("=")[0] == "--resume" for word in line):
+        line += ["--resume", "auto"]
+    return shlex.join(["boltzgen", *line])
+
+
+if __name__ == "__main__":
+    run()
