@@ -1,0 +1,84 @@
+"""The molecular-mechanics potential: terms, their sum, and the parameters behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from boltzgen.errors import InputError
+from boltzgen.potentials.base import Potential
+from boltzgen.potentials.parameters import ForceFieldParameters
+from boltzgen.potentials.terms import (
+    GeneralizedBorn,
+    HarmonicAngle,
+    HarmonicBond,
+    Nonbonded,
+    PeriodicTorsion,
+    Term,
+)
+
+
+def _terms(parameters: ForceFieldParameters) -> list[Term]:
+    terms: list[Term] = []
+    if len(parameters.bond_atoms):
+        terms.append(HarmonicBond(parameters))
+    if len(parameters.angle_atoms):
+        terms.append(HarmonicAngle(parameters))
+    if len(parameters.torsion_atoms):
+        terms.append(PeriodicTorsion(parameters))
+    if parameters.has_nonbonded:
+        terms.append(Nonbonded(parameters))
+    if parameters.has_solvent:
+        terms.append(GeneralizedBorn(parameters))
+    return terms
+
+
+class MolecularMechanics(Potential):
+    """A classical force field, batched, in kJ/mol.
+
+    Energies come in the dtype and on the device of the positions; the parameters are kept in
+    float64 and cast, so the module has no state to move or to save.
+    """
+
+    energy_unit = "kJ/mol"
+
+    def __init__(self, parameters: ForceFieldParameters) -> None:
+        super().__init__()
+        self.force_field = parameters
+        self.terms = nn.ModuleList(_terms(parameters))
+
+    @property
+    def n_atoms(self) -> int:
+        return self.force_field.n_atoms
+
+    def energy(self, positions: Tensor) -> Tensor:
+        """Energy (batch,) in kJ/mol of `positions` (batch, N, 3) in nm."""
+        return self.energy_plain(positions)
+
+    def bonded_energy(self, positions: Tensor) -> Tensor:
+        """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
+        self._check(positions)
+        return sum((t(positions) for t in self.terms if t.bonded), _zeros(positions))
+
+    def energy_plain(self, positions: Tensor) -> Tensor:
+        """The definition of record: the sum of the terms by plain autograd, differentiable twice."""
+        self._check(positions)
+        return sum((term(positions) for term in self.terms), _zeros(positions))
+
+    def energy_by_term(self, positions: Tensor) -> dict[str, Tensor]:
+        """Energy of each term, each (batch,) in kJ/mol, by name: bond, angle, torsion, nonbonded, solvent."""
+        self._check(positions)
+        return {term.name: term(positions) for term in self.terms}
+
+    def _check(self, positions: Tensor) -> None:
+        if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):
+            raise InputError(
+                f"Positions have the shape {tuple(positions.shape)}; this potential needs "
+                f"(batch, {self.n_atoms}, 3) in nm."
+            )
+        if not positions.is_floating_point():
+            raise InputError(f"Positions are {positions.dtype}; give float32 or float64.")
+
+
+def _zeros(positions: Tensor) -> Tensor:
+    return torch.zeros(len(positions), dtype=positions.dtype, device=positions.device)
