@@ -1,0 +1,107 @@
+"""Does the flow reach everything that the target holds? Only target samples can tell.
+
+A flow that covers one of two equal modes shows a reverse effective sample size of 100 %. At samples
+of the target that took no part in training the loss is plain: their density under the flow is far
+too low, their weight far above any weight that the flow's own samples show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.ensemble.diagnostics import check_log_weights, forward_ess, kish_ess, worst
+from boltzgen.errors import InputError
+
+#: Target samples, counted as independent, that a check needs before it can certify anything.
+ENOUGH_TARGET = 100.0
+
+#: A share of target samples above every weight of the flow's samples that cannot be chance is a lost
+#: region; beyond this share it makes the answer unreliable.
+LOST_SHARE = 0.02
+
+#: Forward and reverse effective sample sizes that differ by this factor do not describe one density.
+ESS_RATIO = 0.5
+
+
+def check_coverage(
+    log_w: ArrayLike,
+    target_log_w: ArrayLike,
+    *,
+    source: str,
+    statistical_inefficiency: float = 1.0,
+    states: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """The coverage record that an `Ensemble` stores in ``coverage`` (JSON-serialisable).
+
+    `log_w` (N,) belongs to the flow's samples, `target_log_w` (M,) is ``-u - log_q`` at samples of
+    the target that took no part in training (``+inf`` where the flow has density zero); M divided
+    by `statistical_inefficiency` counts as independent. `source` says where they come from.
+    `states` may hold comparisons ``{"name", "target", "target_error", "reweighted",
+    "reweighted_error"}`` of populations.
+
+    Rule: every region of the target must be reachable. ``missed`` is the share of target samples
+    whose weight exceeds all of the flow's weights; its expectation under a good flow is at most
+    about the largest weight share. ``unreliable`` when it is beyond chance and above `LOST_SHARE`
+    or when a population is off by more than 3 combined sigma; ``caution`` when forward and reverse
+    effective sample sizes part, or too few target samples were given.
+    """
+    log_w_n, log_w_m = check_log_weights(log_w), np.asarray(target_log_w, dtype=np.float64)
+    forward = forward_ess(log_w_m)
+    if not statistical_inefficiency >= 1:
+        raise InputError(f"the statistical inefficiency must be at least 1, not {statistical_inefficiency}.")
+    independent = log_w_m.size / statistical_inefficiency
+    missed = float(np.mean(log_w_m > log_w_n.max()))
+    reverse = kish_ess(log_w_n)
+    findings = _judge_missed(missed, independent, log_w_n.size)
+    if forward < ESS_RATIO * reverse:
+        findings.append(
+            (
+                "caution",
+                f"the effective sample size seen from the target ({100 * forward:.1f} %) is below "
+                f"half of what the flow's own samples show ({100 * reverse:.1f} %): it is thin in places",
+            )
+        )
+    if independent < ENOUGH_TARGET:
+        findings.append(
+            (
+                "caution",
+                f"coverage judged on {independent:.0f} independent target samples; "
+                f"{ENOUGH_TARGET:.0f} are needed",
+            )
+        )
+    findings += [finding for state in states for finding in _judge_state(state)]
+    verdict, reasons = worst(findings)
+    return {
+        "source": source, "n_target": int(log_w_m.size), "n_independent": float(independent),
+        "forward_ess": forward, "missed": missed, "states": [dict(state) for state in states],
+        "verdict": verdict, "reasons": reasons,
+    }  # fmt: skip
+
+
+def _judge_missed(missed: float, independent: float, n_samples: int) -> list[tuple[str, str]]:
+    # With N weights of one's own, a further sample of p tops them all with probability of order 1/N
+    # times the size of the largest weight; three sigma of counting noise on top.
+    chance = max(LOST_SHARE, 10.0 / n_samples)
+    if missed > chance + 3 * np.sqrt(chance * (1 - chance) / max(independent, 1.0)):
+        return [(
+            "unreliable",
+            f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: a state was "
+            "lost; train longer or at a higher temperature",
+        )]  # fmt: skip
+    return []
+
+
+def _judge_state(state: dict[str, Any]) -> list[tuple[str, str]]:
+    difference = state["reweighted"] - state["target"]
+    sigma = float(np.hypot(state["target_error"], state["reweighted_error"]))
+    if abs(difference) <= 3 * sigma:
+        return []
+    return [(
+        "unreliable",
+        f"the population of {state['name']} is {state['reweighted']:.3g} here and {state['target']:.3g} in "
+        f"the target samples, {abs(difference) / max(sigma, 1e-300):.1f} combined sigma apart",
+    )]  # fmt: skip

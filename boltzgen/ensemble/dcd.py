@@ -1,0 +1,72 @@
+"""DCD trajectories: positions in float32, the same bytes for the same positions.
+
+The layout is CHARMM's: Fortran records, each between two 4-byte lengths. A header of 84 bytes
+("CORD" and 20 integers), a title, the number of atoms, then for every frame x, y and z in Angstrom.
+MDTraj's writer stamps the date into the title and its reader prints to standard output; this file
+does neither. Every tool that knows DCD reads what it writes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path
+from boltzgen.units import NM_PER_ANGSTROM
+
+_TITLE = b"REMARKS positions of weighted samples, in Angstrom; weights are in samples.npz".ljust(80)
+_CHARMM_VERSION = 24
+_FRAMES_AT_ONCE = 10_000
+
+
+def write_dcd(path: str | os.PathLike[str], positions: np.ndarray) -> None:
+    """Write `positions` (frames, atoms, 3) in nm to `path`, atomically."""
+    n_frames, n_atoms, _ = positions.shape
+    length = np.int32(4 * n_atoms)
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        handle.write(_header(n_frames, n_atoms))
+        for start in range(0, n_frames, _FRAMES_AT_ONCE):
+            block = positions[start : start + _FRAMES_AT_ONCE]
+            records = np.empty((len(block), 3, n_atoms + 2), dtype="<i4")
+            records[:, :, 0] = records[:, :, -1] = length
+            angstrom = np.asarray(block / NM_PER_ANGSTROM, dtype="<f4")
+            records[:, :, 1:-1] = angstrom.transpose(0, 2, 1).view("<i4")
+            handle.write(records.tobytes())
+
+
+def read_dcd(path: str | os.PathLike[str]) -> np.ndarray:
+    """Positions (frames, atoms, 3) in nm, float32, of a little-endian DCD without unit cell.
+
+    Raises InputError when the file is missing, truncated or something else.
+    """
+    try:
+        size = Path(path).stat().st_size
+        with open(path, "rb") as handle:
+            header = handle.read(len(_header(0, 0)))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; the folder is not whole, run `boltzgen sample` again."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    words = np.frombuffer(header[: len(header) // 4 * 4], dtype="<i4")
+    if len(header) < len(_header(0, 0)) or header[:8] != _header(0, 0)[:8] or words[12] != 0:
+        raise InputError(f"{path}: truncated, or not a DCD file written by boltzgen; sample again.")
+    n_frames, n_atoms = int(words[2]), int(words[-2])
+    if size != len(header) + n_frames * 12 * (n_atoms + 2):
+        raise InputError(f"{path}: truncated, {n_frames} frames of {n_atoms} atoms expected; sample again.")
+    records = np.memmap(path, dtype="<f4", mode="r", offset=len(header), shape=(n_frames, 3, n_atoms + 2))
+    return np.ascontiguousarray(records[:, :, 1:-1].transpose(0, 2, 1)) * np.float32(NM_PER_ANGSTROM)
+
+
+def _header(n_frames: int, n_atoms: int) -> bytes:
+    control = np.zeros(20, dtype="<i4")
+    control[0], control[1], control[2], control[3] = n_frames, 1, 1, n_frames
+    control[9:10] = np.array([1.0], dtype="<f4").view("<i4")  # time step, unused
+    control[19] = _CHARMM_VERSION
+    title = np.int32(1).tobytes() + _TITLE
+    records = (b"CORD" + control.tobytes(), title, np.int32(n_atoms).tobytes())
+    return b"".join(np.int32(len(r)).tobytes() + r + np.int32(len(r)).tobytes() for r in records)

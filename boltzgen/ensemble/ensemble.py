@@ -1,0 +1,239 @@
+"""`Ensemble`: samples and everything that belongs to them, in one frozen record.
+
+One row is one conformation. Nothing is filtered: a rejected sample keeps its row with weight zero
+and a reason. Weights are made once, from coordinates in memory, and never again from a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.ensemble.diagnostics import Diagnostics, diagnose
+from boltzgen.errors import InputError
+
+#: What may not differ between ensembles that are joined.
+IDENTITY = ("measure", "system_fingerprint", "temperature", "domain", "topology_pdb")
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Weighted samples of one system at one temperature.
+
+    Attributes
+    ----------
+    positions: (n, N, 3) float array, nm; model systems (measure ``lebesgue(d)``): (n, d).
+    log_q: (n,) float64, log density of each sample with respect to `measure`.
+    u: (n,) float64, reduced potential energy ``U / kT`` at `temperature`.
+    log_w: (n,) float64, natural log of the unnormalised weight ``-u - log_q``; ``-inf`` where not valid.
+    valid: (n,) bool. reason: (n,) unicode, ``""`` where valid, why the sample was rejected elsewhere.
+    temperature: K; None for model systems, whose energies are given in kT.
+    measure: ``"shape"`` or ``"lebesgue(d)"``. domain: which isomers the measure covers.
+    topology_pdb: text of a PDB file for names and selections; ``""`` for model systems.
+    provenance: JSON-serialisable record; keys used here: ``command``, ``seed``, ``model``,
+        ``requested``, ``energy_evaluations``, ``versions``.
+    coverage: record of `boltzgen.ensemble.coverage.check_coverage`, or None.
+
+    Arrays are read-only. Raises InputError when shapes disagree or a weight belongs to another row.
+    """
+
+    positions: np.ndarray
+    log_q: np.ndarray
+    u: np.ndarray
+    log_w: np.ndarray
+    valid: np.ndarray
+    reason: np.ndarray
+    temperature: float | None
+    measure: str
+    system_fingerprint: str
+    domain: str
+    topology_pdb: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, dtype in (
+            ("log_q", np.float64),
+            ("u", np.float64),
+            ("log_w", np.float64),
+            ("valid", np.bool_),
+        ):
+            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        object.__setattr__(self, "reason", _frozen(self.reason, np.str_))
+        object.__setattr__(self, "positions", _frozen(self.positions, None))
+        self._check()
+
+    @classmethod
+    def from_densities(
+        cls,
+        positions: ArrayLike,
+        log_q: ArrayLike,
+        u: ArrayLike,
+        *,
+        temperature: float | None,
+        measure: str,
+        system_fingerprint: str,
+        domain: str,
+        topology_pdb: str,
+        reason: ArrayLike | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        coverage: Mapping[str, Any] | None = None,
+    ) -> Ensemble:
+        """Weigh samples: ``log_w = -u - log_q``; arguments as in the class.
+
+        `reason` (n,) names the samples rejected so far (``""`` elsewhere). Rows whose positions,
+        density or energy are not finite are rejected here with a reason of their own.
+        """
+        positions, log_q_n, u_n = (
+            np.asarray(positions),
+            np.asarray(log_q, np.float64),
+            np.asarray(u, np.float64),
+        )
+        given = np.full(log_q_n.shape, "") if reason is None else np.asarray(reason, dtype=np.str_)
+        reason_n = given.astype("U64") if given.dtype.itemsize < 256 else given.copy()
+        finite_rows = np.isfinite(positions.reshape(len(positions), -1)).all(axis=1)
+        for good, why in (
+            (finite_rows, "position not finite"),
+            (np.isfinite(log_q_n), "density not finite"),
+            (np.isfinite(u_n), "energy not finite"),
+        ):
+            reason_n[(reason_n == "") & ~good] = why
+        valid = reason_n == ""
+        with np.errstate(invalid="ignore"):
+            log_w = np.where(valid, -u_n - log_q_n, -np.inf)
+        return cls(
+            positions, log_q_n, u_n, log_w, valid, reason_n, temperature, measure, system_fingerprint, domain,
+            topology_pdb, dict(provenance or {}), None if coverage is None else dict(coverage),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.log_w)
+
+    def __getitem__(self, rows: slice | ArrayLike) -> Ensemble:
+        """The rows selected by a slice, an index array or a mask, with all that belongs to them."""
+        index = rows if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
+        arrays = {name: getattr(self, name)[index] for name in ROW_FIELDS}
+        dropped = ("requested", "energy_evaluations")  # they describe the whole draw
+        provenance = {key: value for key, value in self.provenance.items() if key not in dropped}
+        return replace(self, **arrays, provenance=provenance)
+
+    @property
+    def is_molecular(self) -> bool:
+        """True for positions of atoms, False for a model system."""
+        return self.positions.ndim == 3
+
+    def rejected(self) -> dict[str, int]:
+        """How many samples were rejected, by reason."""
+        names, counts = np.unique(self.reason[~self.valid], return_counts=True)
+        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
+    def diagnostics(self) -> Diagnostics:
+        """Effective sample sizes, k-hat, ln Z and the verdict."""
+        return diagnose(self.log_w, self.coverage)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Ensemble]) -> Ensemble:
+        """All rows of `parts` in order; InputError when measures, systems or temperatures differ.
+
+        A coverage record survives only when all parts share it. Counts in the provenance
+        (``requested``, ``energy_evaluations``) add up; other keys survive where they are equal, and
+        the seeds are listed.
+        """
+        if not parts:
+            raise InputError("nothing to join: the list of ensembles is empty.")
+        first = parts[0]
+        for number, other in enumerate(parts[1:], start=1):
+            for name in IDENTITY:
+                if getattr(first, name) != getattr(other, name):
+                    raise InputError(_mixing_message(name, number, first, other))
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in ROW_FIELDS
+        }
+        same_coverage = all(part.coverage == first.coverage for part in parts)
+        return replace(
+            first, **arrays, provenance=_joined([part.provenance for part in parts]),
+            coverage=first.coverage if same_coverage else None,
+        )  # fmt: skip
+
+    def save(self, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
+        """Write the OUT folder atomically, file by file, the manifest last; see `boltzgen.ensemble.store`."""
+        from boltzgen.ensemble.store import save_ensemble
+
+        save_ensemble(self, folder, status=status)
+
+    @staticmethod
+    def load(folder: str | os.PathLike[str]) -> Ensemble:
+        """Read an OUT folder; InputError in one sentence when a file is missing, truncated or foreign."""
+        from boltzgen.ensemble.store import load_ensemble
+
+        return load_ensemble(folder)
+
+    def _check(self) -> None:
+        n = self.log_w.size
+        for name in ROW_FIELDS:
+            array = getattr(self, name)
+            if array.shape[:1] != (n,) or (name != "positions" and array.ndim != 1):
+                raise InputError(f"ensemble: {name} has shape {array.shape}, but log_w has {n} rows.")
+        expected_ndim = 2 if self.measure.startswith("lebesgue") else 3
+        if self.positions.ndim != expected_ndim or (expected_ndim == 3 and self.positions.shape[2] != 3):
+            raise InputError(f"ensemble: positions have shape {self.positions.shape}, which the measure "
+                             f"{self.measure!r} does not allow.")  # fmt: skip
+        if self.temperature is not None and not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"ensemble: the temperature must be positive, not {self.temperature} K.")
+        if np.any((self.reason == "") != self.valid):
+            raise InputError("ensemble: a sample is valid exactly when its reason is empty.")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        valid, log_q, u, log_w = self.valid, self.log_q, self.u, self.log_w
+        if not np.all(np.isneginf(log_w[~valid])):
+            raise InputError("ensemble: a rejected sample must have log_w = -inf.")
+        with np.errstate(invalid="ignore"):
+            off = np.abs(log_w + u + log_q) > 1e-6 * (1 + np.abs(u) + np.abs(log_q))
+        wrong = np.flatnonzero(valid & (off | ~np.isfinite(log_w)))
+        if wrong.size:
+            raise InputError(
+                f"ensemble: log_w of sample {wrong[0]} is not -u - log_q ({wrong.size} such rows); "
+                "rows were swapped or energies are not reduced by kT."
+            )
+
+
+#: The fields with one row a sample.
+ROW_FIELDS = ("positions", "log_q", "u", "log_w", "valid", "reason")
+
+
+def _frozen(array: Any, dtype: Any) -> np.ndarray:
+    """A read-only view (a copy only where the type must change)."""
+    view = np.asarray(array, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+def _mixing_message(name: str, number: int, first: Ensemble, other: Ensemble) -> str:
+    what = {"system_fingerprint": "system", "topology_pdb": "topology"}.get(name, name)
+    if name == "topology_pdb":
+        return (
+            f"ensembles 0 and {number} have different topologies; only samples of one system can be joined."
+        )
+    values = "" if what == "topology" else f" ({getattr(first, name)} and {getattr(other, name)})"
+    return (
+        f"ensembles 0 and {number} differ in {what}{values}; "
+        "join only samples of one system, measure, domain and temperature."
+    )
+
+
+def _joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
+    first = provenances[0]
+    joined = {k: v for k, v in first.items() if all(p.get(k) == v for p in provenances)}
+    for key in ("requested", "energy_evaluations"):
+        joined.pop(key, None)
+        if all(isinstance(p.get(key), int) for p in provenances):
+            joined[key] = sum(p[key] for p in provenances)
+    if len(provenances) > 1 and all("seed" in p for p in provenances):
+        joined["seed"] = [p["seed"] for p in provenances]
+    return joined

@@ -1,0 +1,169 @@
+"""The OUT folder: an `Ensemble` on disk.
+
+samples.npz     log_q, u, log_w, valid, reason, one row a sample, readable without pickle;
+                model systems (measure lebesgue(d)) also keep ``positions`` (n, d) here
+samples.dcd     positions of molecules, float32 (Angstrom inside, as the format wants)
+topology.pdb    names for people and selections (molecules only)
+summary.json    schema boltzgen.summary/1
+manifest.json   schema boltzgen.manifest/1, written last; its status decides whether the rest is read
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.ensemble.dcd import read_dcd, write_dcd
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
+
+SUMMARY_SCHEMA = "boltzgen.summary/1"
+MANIFEST_SCHEMA = "boltzgen.manifest/1"
+STATUSES = ("complete", "partial", "failed")
+
+_COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
+
+
+def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
+    """Write `ensemble` to `folder`; each file atomically, the manifest last."""
+    if status not in STATUSES:
+        raise InputError(f"status {status!r} is not one of {', '.join(STATUSES)}.")
+    if len(ensemble) == 0:
+        raise InputError(f"{folder}: the ensemble holds no samples; nothing to save.")
+    out = Path(folder)
+    if (
+        out / "manifest.json"
+    ).exists():  # until the new one is whole, the old one must not vouch for the files
+        write_json(out / "manifest.json", {"schema": MANIFEST_SCHEMA, "kind": "ensemble", "status": "failed"})
+    columns = {name: getattr(ensemble, name) for name in _COLUMNS}
+    if not ensemble.is_molecular:
+        columns["positions"] = ensemble.positions
+    with atomic_path(out / "samples.npz") as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, **columns)
+    names = ["samples.npz"]
+    if ensemble.is_molecular:
+        write_dcd(out / "samples.dcd", ensemble.positions)
+        write_atomic(out / "topology.pdb", ensemble.topology_pdb)
+        names += ["samples.dcd", "topology.pdb"]
+    write_json(out / "summary.json", summary(ensemble))
+    write_json(out / "manifest.json", _manifest(ensemble, status, out, names))
+
+
+def load_ensemble(folder: str | os.PathLike[str]) -> Ensemble:
+    """The ensemble in `folder`, as `save_ensemble` wrote it (positions rounded to float32)."""
+    out = Path(folder)
+    if not out.is_dir():
+        raise InputError(f"{out}: no such folder; expected what `boltzgen sample ... -o {out}` writes.")
+    manifest = read_json(out / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+        raise InputError(f"{out / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
+    if manifest.get("status") not in ("complete", "partial"):
+        raise InputError(f"{out}: the run that wrote it did not finish; run `boltzgen sample` again.")
+    columns: dict[str, Any] = read_npz(out / "samples.npz", _COLUMNS)
+    molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
+    try:
+        common: dict[str, Any] = {
+            "temperature": manifest["temperature_K"], "measure": manifest["measure"],
+            "system_fingerprint": manifest["system_fingerprint"], "domain": manifest["domain"],
+            "provenance": manifest["provenance"], "coverage": manifest["coverage"],
+        }  # fmt: skip
+    except KeyError as error:
+        raise InputError(f"{out / 'manifest.json'}: the key {error} is missing; sample again.") from error
+    if molecular:
+        positions = read_dcd(out / "samples.dcd")
+        topology = _read_text(out / "topology.pdb")
+    else:
+        positions, topology = read_npz(out / "samples.npz", ("positions",))["positions"], ""
+    try:
+        return Ensemble(positions=positions, topology_pdb=topology, **columns, **common)
+    except InputError as error:
+        raise InputError(f"{out}: {error}") from error
+
+
+def summary(ensemble: Ensemble) -> dict[str, Any]:
+    """The content of ``summary.json``. Numbers not known are None, with a sentence in ``reasons``."""
+    found = ensemble.diagnostics()
+    requested, evaluations = (ensemble.provenance.get(key) for key in ("requested", "energy_evaluations"))
+    unknown = dict(found.unknown)
+    if evaluations is None:
+        unknown["energy_evaluations"] = "not recorded when the samples were drawn"
+    return {
+        "schema": SUMMARY_SCHEMA,
+        "requested": len(ensemble) if requested is None else int(requested),
+        "kept": found.n_valid,
+        "rejected": ensemble.rejected(),
+        "ess": found.ess,
+        "ess_clipped_1e-4": found.ess_clipped,
+        "ess_dropped_0.2%": found.ess_dropped,
+        "forward_ess": found.forward_ess,
+        "k_hat": found.k_hat,
+        "largest_weight_share": found.largest_weight_share,
+        "log_z": found.log_z,
+        "log_z_standard_error": found.log_z_standard_error,
+        "energy_evaluations": evaluations,
+        "verdict": found.verdict,
+        "reasons": [*found.reasons, *(f"{key} is null: {why}" for key, why in unknown.items())],
+    }
+
+
+def _manifest(ensemble: Ensemble, status: str, out: Path, names: list[str]) -> dict[str, Any]:
+    provenance = ensemble.provenance
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "kind": "ensemble",
+        "status": status,
+        "command": provenance.get("command"),
+        "seed": provenance.get("seed"),
+        "model": provenance.get("model"),
+        "system_fingerprint": ensemble.system_fingerprint,
+        "temperature_K": ensemble.temperature,
+        "measure": ensemble.measure,
+        "domain": ensemble.domain,
+        "n": len(ensemble),
+        "coverage": ensemble.coverage,
+        "provenance": provenance,
+        "versions": _versions(),
+        "files": {
+            name: {"bytes": (out / name).stat().st_size, "sha256": sha256_file(out / name)} for name in names
+        },
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    def version(name: str) -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    found = {name: version(name) for name in ("boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj")}
+    return {"python": platform.python_version(), **found}
+
+
+def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays `names` of an npz file, never unpickled; InputError when broken."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run `boltzgen sample` again.") from error
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]}; was it written by `boltzgen sample`?") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read, it is truncated or not an npz file.") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run `boltzgen sample` again.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BoltzgenError(f"{path}: cannot be read as text ({error}).") from error
