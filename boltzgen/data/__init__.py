@@ -1,1 +1,1 @@
-"""Trajectories: stored, streamed, and checked when they come from elsewhere."""
+"""Trajectories: the record, its files, and the checks of those made elsewhere."""

@@ -1,1 +1,1 @@
-"""Molecular dynamics with OpenMM: Langevin and replica exchange."""
+"""Molecular dynamics: Langevin runs and replica exchange, the makers of reference data."""

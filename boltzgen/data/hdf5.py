@@ -1,0 +1,204 @@
+"""One trajectory file in MDTraj's HDF5 conventions ("Pande" 1.1), plus what they lack.
+
+MDTraj and everything that reads its format can open it (MDTraj itself needs the package ``tables``).
+Beyond the conventions: energies are float64, ``replica`` is a dataset, and the file's attributes
+``boltzgen_system_fingerprint`` says what was simulated.
+Source: https://mdtraj.org/1.9.4/hdf5_format.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.data.record import Trajectory
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path
+
+if TYPE_CHECKING:
+    import h5py
+    import mdtraj
+
+_COLUMNS = (
+    ("time", np.float32, "picoseconds"),
+    ("potentialEnergy", np.float64, "kilojoules_per_mole"),
+    ("temperature", np.float64, "kelvin"),
+    ("replica", np.int32, "dimensionless"),
+)
+
+
+def write_hdf5(
+    path: Path,
+    pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    topology: mdtraj.Topology,
+    temperature: float,
+    save_interval: float,
+    fingerprint: str | None,
+) -> int:
+    """Write the frames of `pieces` to `path` atomically and return how many there were.
+
+    Args:
+        pieces: positions ``(f, atoms, 3)`` nm, energies ``(f,)`` kJ/mol and replicas ``(f,)``, in order.
+        temperature: K. save_interval: ps between frames; the first one is at one interval.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        _write_header(file, topology, fingerprint)
+        coordinates = file.create_dataset(
+            "coordinates",
+            shape=(0, topology.n_atoms, 3),
+            maxshape=(None, topology.n_atoms, 3),
+            chunks=(max(1, 2**18 // (topology.n_atoms * 12)), topology.n_atoms, 3),
+            dtype=np.float32,
+        )
+        coordinates.attrs["units"] = np.bytes_(b"nanometers")
+        columns = {}
+        for name, dtype, units in _COLUMNS:
+            columns[name] = file.create_dataset(
+                name, shape=(0,), maxshape=(None,), chunks=(4096,), dtype=dtype, compression="gzip"
+            )
+            columns[name].attrs["units"] = np.bytes_(units.encode())
+        done = 0
+        for positions, energies, replicas in pieces:
+            new = done + len(positions)
+            values = {
+                "time": (np.arange(done, new) + 1) * save_interval,
+                "potentialEnergy": energies,
+                "temperature": np.full(len(positions), temperature),
+                "replica": replicas,
+            }
+            for dataset, rows in [(coordinates, positions), *((columns[k], v) for k, v in values.items())]:
+                dataset.resize(new, axis=0)
+                dataset[done:] = rows
+            done = new
+    return done
+
+
+def read_hdf5(path: Path) -> tuple[Trajectory, dict[str, Any]]:
+    """The trajectory in `path`, and its topology as the dictionary of MDTraj's conventions ({} if none).
+
+    Energies are NaN and temperatures NaN where the file has none.
+    Raises InputError when the file is missing, truncated, or has no coordinates.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "coordinates" not in file:
+                raise InputError(f"{path} has no dataset 'coordinates'; expected MDTraj's HDF5 format.")
+            positions = np.asarray(file["coordinates"][()], dtype=np.float32) * _length_unit(file, path)
+            count = len(positions)
+            if positions.ndim != 3:
+                raise InputError(f"{path}: 'coordinates' must be (frames, atoms, 3), not {positions.shape}.")
+
+            def column(name: str, fill: float) -> np.ndarray:
+                values = file[name][()] if name in file else np.full(count, fill)
+                return np.broadcast_to(np.asarray(values, dtype=float), (count,))
+
+            fingerprint = file.attrs.get("boltzgen_system_fingerprint", "")
+            topology = json.loads(_text(file["topology"][0])) if "topology" in file else {}
+            record = Trajectory(
+                positions,
+                column("potentialEnergy", np.nan),
+                column("temperature", np.nan),
+                column("replica", 0),
+                _text(fingerprint) or None,
+            )
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected a trajectory in HDF5.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, make or copy it anew."
+        ) from error
+    return record, topology
+
+
+def frames_in(path: Path) -> int:
+    """Number of frames in `path`; 0 when it does not exist."""
+    import h5py
+
+    if not path.exists():
+        return 0
+    try:
+        with h5py.File(path, "r") as file:
+            return int(file["coordinates"].shape[0])
+    except (OSError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read as HDF5 ({_first_line(error)}); remove the folder and simulate again."
+        ) from error
+
+
+def _write_header(file: h5py.File, topology: mdtraj.Topology, fingerprint: str | None) -> None:
+    from boltzgen import __version__
+
+    attributes = {
+        "conventions": "Pande",
+        "conventionVersion": "1.1",
+        "program": "boltzgen",
+        "programVersion": __version__,
+        "application": "boltzgen",
+        "title": "boltzgen simulate",
+        "boltzgen_system_fingerprint": fingerprint or "",
+    }
+    for key, value in attributes.items():
+        file.attrs[key] = np.bytes_(value.encode())
+    text = json.dumps(topology_record(topology)).encode()
+    file.create_dataset("topology", data=np.array([text], dtype=f"S{len(text)}"))
+
+
+def topology_record(topology: mdtraj.Topology) -> dict[str, Any]:
+    """MDTraj's topology as the nested dictionary that its HDF5 convention stores as JSON."""
+    chains = []
+    for chain in topology.chains:
+        residues = [
+            {
+                "index": int(residue.index),
+                "name": str(residue.name),
+                "resSeq": int(residue.resSeq),
+                "segmentID": str(residue.segment_id),
+                "atoms": [
+                    {"index": int(a.index), "name": str(a.name), "element": _symbol(a)} for a in residue.atoms
+                ],
+            }
+            for residue in chain.residues
+        ]
+        chains.append({"index": int(chain.index), "residues": residues})
+    bonds = [[int(first.index), int(second.index)] for first, second in topology.bonds]
+    return {"chains": chains, "bonds": bonds}
+
+
+def record_elements(record: dict[str, Any]) -> list[str]:
+    """Element symbols in atom order from `topology_record`'s dictionary."""
+    atoms = [
+        (atom["index"], atom["element"])
+        for chain in record.get("chains", [])
+        for residue in chain["residues"]
+        for atom in residue["atoms"]
+    ]
+    return [symbol for _, symbol in sorted(atoms)]
+
+
+def _symbol(atom: Any) -> str:
+    return str(atom.element.symbol) if atom.element is not None else "VS"
+
+
+def _length_unit(file: h5py.File, path: Path) -> np.float32:
+    units = _text(file["coordinates"].attrs.get("units", "nanometers"))
+    factors = {"nanometers": 1.0, "nanometer": 1.0, "angstroms": 0.1, "angstrom": 0.1}
+    if units not in factors:
+        raise InputError(f"{path}: coordinates are in {units!r}; expected nanometers or angstroms.")
+    return np.float32(factors[units])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,172 @@
+"""Reading and writing trajectories: MD folders, single files, and the compact form that ships.
+
+An MD folder holds ``manifest.json`` (schema ``boltzgen.trajectory/1``) and either one HDF5 file per
+temperature (what ``boltzgen simulate`` writes; MDTraj reads them) or a single ``frames.npz`` (float32
+positions; for data inside the package).
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.data.foreign import read_foreign
+from boltzgen.data.hdf5 import read_hdf5
+from boltzgen.data.record import Trajectory, joined
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.system.molecular_system import MolecularSystem
+
+__all__ = ["SCHEMA", "Trajectory", "joined", "read_trajectory", "write_trajectory"]
+
+SCHEMA = "boltzgen.trajectory/1"
+
+
+def read_trajectory(
+    path: str | Path,
+    system: MolecularSystem | None = None,
+    *,
+    temperature: float | None = None,
+    resample_constrained_bonds: bool = False,
+    seed: int = 0,
+) -> Trajectory:
+    """The trajectory in an MD folder, or in one file made here or elsewhere.
+
+    Args:
+        system: the molecule; the frames are checked against it. Needed for files made elsewhere.
+        temperature: K, for files that do not say.
+        resample_constrained_bonds, seed: see `boltzgen.data.foreign.read_foreign`.
+
+    Raises InputError in one sentence for a missing, truncated or foreign-system trajectory.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path, system)
+    if not path.exists():
+        raise InputError(f"{path}: no such trajectory; make one with `boltzgen simulate SYS -o {path}`.")
+    if path.suffix == ".npz":
+        return _matched(_read_npz(path, None, {}), system, path)
+    if path.suffix in (".h5", ".hdf5"):
+        record, _ = read_hdf5(path)
+        if record.system_fingerprint is not None:
+            return _matched(record, system, path)
+    if system is None:
+        raise InputError(f"{path} was not made by boltzgen; give the prepared system (SYS) it belongs to.")
+    return read_foreign(
+        path,
+        system,
+        temperature=temperature,
+        resample_constrained_bonds=resample_constrained_bonds,
+        seed=seed,
+    )
+
+
+def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any) -> Path:
+    """Write `trajectory` to `folder` in the compact form (``frames.npz`` and ``manifest.json``).
+
+    `manifest` adds keys (``command``, ``seed``, ``provenance``...). Frames keep their order.
+    """
+    folder = Path(folder)
+    with atomic_path(folder / "frames.npz") as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(
+            handle,
+            positions=trajectory.positions,
+            energies=trajectory.energies,
+            temperatures=trajectory.temperatures,
+            replicas=trajectory.replicas.astype(np.int32),
+        )
+    ladder = trajectory.temperature_ladder
+    record = {
+        "schema": SCHEMA,
+        "status": "complete",
+        "system": {"fingerprint": trajectory.system_fingerprint, "n_atoms": trajectory.n_atoms},
+        "temperatures_K": ladder.tolist(),
+        "frames": {f"{t:g}": int((trajectory.temperatures == t).sum()) for t in ladder},
+        "files": ["frames.npz"],
+        "statistical_inefficiency": dict(trajectory.statistical_inefficiency),
+    }
+    write_json(folder / "manifest.json", {**record, **manifest})
+    return folder
+
+
+def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
+    if not (folder / "manifest.json").is_file():
+        raise InputError(
+            f"{folder} is not a trajectory folder: it holds no manifest.json. "
+            f"Make one with `boltzgen simulate SYS -o {folder}`."
+        )
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise InputError(f"{folder / 'manifest.json'} does not follow the schema {SCHEMA}; simulate again.")
+    status = manifest.get("status")
+    if status == "failed":
+        raise InputError(f"{folder}: the simulation failed ({manifest.get('reason')}); run it again.")
+    files = manifest.get("files") or []
+    if not files:
+        raise InputError(f"{folder} holds no frames yet (status {status}); let `boltzgen simulate` go on.")
+    if status == "partial":
+        warnings.warn(f"{folder}: the simulation is partial; what is there is used.", stacklevel=3)
+    fingerprint = (manifest.get("system") or {}).get("fingerprint")
+    measured = manifest.get("statistical_inefficiency") or {}
+    parts = []
+    for name in files:
+        path = folder / Path(name).name
+        part = _read_npz(path, fingerprint, {}) if path.suffix == ".npz" else read_hdf5(path)[0]
+        parts.append(part)
+    whole = joined(parts)
+    _check_counts(folder, whole, manifest)
+    known = {str(k): float(g) for k, g in measured.items() if g is not None}
+    object.__setattr__(whole, "statistical_inefficiency", known)
+    return _matched(whole, system, folder)
+
+
+def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]) -> None:
+    for text, count in (manifest.get("frames") or {}).items():
+        there = int((np.abs(trajectory.temperatures - float(text)) < 0.01).sum())
+        if there != count:
+            raise InputError(
+                f"{folder}: the manifest promises {count} frames at {text} K, the files hold {there}; "
+                "copy the folder anew or resume the simulation."
+            )
+
+
+def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -> Trajectory:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Trajectory(
+                arrays["positions"],
+                arrays["energies"],
+                arrays["temperatures"],
+                arrays["replicas"] if "replicas" in arrays else np.zeros(len(arrays["energies"]), np.int64),
+                fingerprint,
+                measured,
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); it may be truncated, write or copy it anew."
+        ) from error
+
+
+def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:
+    """`trajectory`, if it is one of `system`; InputError otherwise. NaN frames are refused."""
+    if not np.isfinite(trajectory.positions).all():
+        bad = np.flatnonzero(~np.isfinite(trajectory.positions).all(axis=(1, 2)))
+        raise InputError(f"{path}: frame {bad[0]} has coordinates that are not finite ({len(bad)} frames).")
+    if system is None:
+        return trajectory
+    if trajectory.n_atoms != system.n_atoms:
+        raise InputError(
+            f"{path} has {trajectory.n_atoms} atoms, the system {system.name!r} has {system.n_atoms}; "
+            "give the system that was simulated."
+        )
+    known = trajectory.system_fingerprint
+    if known is not None and known != system.fingerprint:
+        raise InputError(
+            f"{path} was simulated with another system or force field than {system.name!r} "
+            f"(fingerprints {known[:8]} and {system.fingerprint[:8]}); prepare that system, or simulate anew."
+        )
+    return trajectory

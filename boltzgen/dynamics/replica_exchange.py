@@ -1,0 +1,149 @@
+"""The run: blocks of segments, each block ending in a state from which the next one starts.
+
+Words. A *segment* is the time between two events (a saved frame, a round of exchanges). A *block* is a
+fixed number of segments; its noise starts from ``SeedSequence(seed, first segment)`` and its exchanges
+draw from the same, so a block is a function of the state before it. A run interrupted between two blocks
+and resumed therefore writes the same frames as one that was not (to the last bit on OpenMM's Reference
+platform). Frames and the state after them travel in one record, so none is lost or written twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from boltzgen.dynamics.exchange import ExchangeRecord, swaps_of_round
+from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState
+from boltzgen.dynamics.settings import SimulationSettings
+from boltzgen.errors import BoltzgenError
+
+#: (atoms^2 x steps x replicas) per block: three to five seconds on one core for a small molecule.
+_BLOCK_WORK = 1.0e8
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands after a block.
+
+    Attributes:
+        replicas: positions, velocities and rungs of the replicas.
+        exchanges: counts since the end of equilibration.
+        segments: segments done, equilibration included.
+        frames: frames written per temperature.
+    """
+
+    replicas: ReplicaState
+    exchanges: ExchangeRecord
+    segments: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The frames of one block, sorted by temperature, and the state after it.
+
+    Attributes:
+        first_frame: index of its first frame in the run.
+        positions: ``(temperatures, frames, atoms, 3)`` float32, nm.
+        energies: ``(temperatures, frames)`` float64, kJ/mol.
+        replicas: ``(temperatures, frames)`` int32, the replica that was there.
+        state: the state after the block.
+    """
+
+    first_frame: int
+    positions: np.ndarray
+    energies: np.ndarray
+    replicas: np.ndarray
+    state: RunState
+
+
+def segments_per_block(settings: SimulationSettings, n_atoms: int) -> int:
+    """Segments of a block: a function of the settings and the molecule alone, so that runs repeat."""
+    work = settings.segment_steps * len(settings.temperatures) * max(n_atoms, 4) ** 2
+    saves = max(int(_BLOCK_WORK / work) // settings.segments_per_save, 1)
+    return saves * settings.segments_per_save
+
+
+def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: SimulationSettings) -> RunState:
+    """Every replica at the minimised `positions` ``(atoms, 3)``, with velocities of its temperature."""
+    relaxed = engine.minimized(positions)
+    if not np.isfinite(relaxed).all():
+        raise BoltzgenError(
+            "Minimising the reference structure gave coordinates that are not finite; "
+            "check the structure with `boltzgen prepare --check`."
+        )
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
+    rungs = len(settings.temperatures)
+    replicas = ReplicaState(
+        positions=np.repeat(relaxed[None], rungs, axis=0),
+        velocities=engine.thermal_velocities(rng),
+        temperature_index=np.arange(rungs),
+    )
+    return RunState(replicas, ExchangeRecord.empty(rungs), segments=0, frames=0)
+
+
+def run_blocks(engine: ReplicaEngine, state: RunState, settings: SimulationSettings) -> Iterator[Block]:
+    """Yield block after block until every frame of `settings` is there. Stop iterating to stop early."""
+    per_block = segments_per_block(settings, len(engine.masses))
+    last = settings.equilibration_segments + settings.n_frames * settings.segments_per_save
+    while state.segments < last:
+        stop = min((state.segments // per_block + 1) * per_block, last)
+        block = _run_block(engine, state, settings, stop)
+        state = block.state
+        yield block
+
+
+def _run_block(
+    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: int
+) -> Block:
+    temperatures = np.asarray(settings.temperatures)
+    noise, choices = np.random.SeedSequence(settings.seed, spawn_key=(1, state.segments)).spawn(2)
+    rng = np.random.default_rng(choices)
+    engine.begin(state.replicas, noise)
+    exchanges = state.exchanges
+    frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for segment in range(state.segments + 1, stop + 1):
+        engine.step(settings.segment_steps)
+        sampling = segment > settings.equilibration_segments
+        if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
+            positions, energies = engine.frames()
+            order = np.argsort(engine.temperature_index)
+            frames.append((positions[order].astype(np.float32), energies[order], order.astype(np.int32)))
+        elif len(temperatures) > 1 and segment % settings.segments_per_exchange == 0:
+            energies = engine.energies()
+        else:
+            continue
+        _require_finite(energies, engine, settings, segment)
+        if len(temperatures) > 1 and segment % settings.segments_per_exchange == 0:
+            round_index = segment // settings.segments_per_exchange
+            attempted, accepted = swaps_of_round(
+                round_index, energies, temperatures, engine.temperature_index, rng
+            )
+            for _, cold, hot in accepted:
+                engine.swap(cold, hot)
+            if sampling:
+                exchanges = exchanges.after(attempted, [a[0] for a in accepted], engine.temperature_index)
+    n_atoms, rungs = len(engine.masses), len(temperatures)
+    done = RunState(engine.state(), exchanges, stop, state.frames + len(frames))
+    if not frames:
+        empty = np.zeros((rungs, 0))
+        return Block(
+            state.frames, np.zeros((rungs, 0, n_atoms, 3), np.float32), empty, empty.astype(np.int32), done
+        )
+    positions, energies, replicas = (np.stack(column, axis=1) for column in zip(*frames, strict=True))
+    return Block(state.frames, positions, energies, replicas, done)
+
+
+def _require_finite(
+    energies: np.ndarray, engine: ReplicaEngine, settings: SimulationSettings, segment: int
+) -> None:
+    bad = ~np.isfinite(energies)
+    if bad.any():
+        temperature = engine.temperatures[engine.temperature_index[int(np.argmax(bad))]]
+        raise BoltzgenError(
+            f"The energy at {temperature:g} K was not finite after "
+            f"{segment * settings.segment_steps * settings.timestep:g} ps; "
+            f"use a shorter --timestep than {settings.timestep * 1e3:g}fs or a longer --equilibration."
+        )

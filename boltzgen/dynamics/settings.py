@@ -1,0 +1,126 @@
+"""What a simulation is asked to do, checked once."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from boltzgen.errors import InputError
+
+#: Fastest bond vibrations have a period of about 9 fs; without constraints 2 fs is the limit of stability.
+LARGEST_TIMESTEP = 2.0e-3
+
+
+class SimulationSettings(BaseModel):
+    """Frozen settings of a replica-exchange run (or of Langevin dynamics, with one temperature).
+
+    Times are per replica and in ps. `checked` turns them into whole numbers of steps or refuses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperatures: tuple[float, ...]
+    """The ladder in K, strictly rising; one temperature is plain Langevin dynamics."""
+    time: float
+    """Sampling time of each replica after equilibration, ps."""
+    timestep: float = 1.0e-3
+    """Integration step, ps."""
+    friction: float = 2.0
+    """Langevin friction, 1/ps."""
+    exchange_interval: float = 0.5
+    """Time between rounds of exchange attempts, ps."""
+    save_interval: float = 0.5
+    """Time between saved frames, ps."""
+    equilibration: float = 10.0
+    """Time run (with exchanges) and thrown away before the first frame, ps."""
+    seed: int = 0
+    """Seed of velocities, noise and exchanges."""
+
+    @property
+    def save_steps(self) -> int:
+        return _steps(self.save_interval, self.timestep)
+
+    @property
+    def exchange_steps(self) -> int:
+        return _steps(self.exchange_interval, self.timestep)
+
+    @property
+    def segment_steps(self) -> int:
+        """Steps between two events (a frame, an exchange, or both)."""
+        return min(self.save_steps, self.exchange_steps) if len(self.temperatures) > 1 else self.save_steps
+
+    @property
+    def segments_per_save(self) -> int:
+        return self.save_steps // self.segment_steps
+
+    @property
+    def segments_per_exchange(self) -> int:
+        return max(self.exchange_steps // self.segment_steps, 1)
+
+    @property
+    def equilibration_segments(self) -> int:
+        steps = _steps(self.equilibration, self.timestep)
+        return -(-steps // self.save_steps) * self.segments_per_save
+
+    @property
+    def n_frames(self) -> int:
+        """Frames per temperature."""
+        return _steps(self.time, self.timestep) // self.save_steps
+
+    def checked(self) -> SimulationSettings:
+        """These settings; InputError in one sentence when they cannot be run."""
+        _check_temperatures(self.temperatures)
+        for option in ("time", "timestep", "friction", "exchange_interval", "save_interval"):
+            value = getattr(self, option)
+            if not 0.0 < value < float("inf"):
+                raise InputError(f"--{option.replace('_', '-')} must be positive; {value:g} was given.")
+        if not 0.0 <= self.equilibration < float("inf"):
+            raise InputError(f"--equilibration must be zero or positive; {self.equilibration:g} ps was given.")
+        if self.timestep > LARGEST_TIMESTEP:
+            raise InputError(
+                f"--timestep {self.timestep * 1e3:g}fs is too long for bonds without constraints; "
+                f"use at most {LARGEST_TIMESTEP * 1e3:g}fs (the default, 1fs, is safe)."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed must be between 0 and 2^63 - 1; {self.seed} was given.")
+        self._check_intervals()
+        return self
+
+    def _check_intervals(self) -> None:
+        intervals = {"--save-interval": self.save_interval}
+        if len(self.temperatures) > 1:
+            intervals["--exchange-interval"] = self.exchange_interval
+        for option, value in intervals.items():
+            steps = value / self.timestep
+            if abs(steps - round(steps)) > 1e-6 * max(steps, 1.0) or round(steps) < 1:
+                raise InputError(
+                    f"{option} {value:g}ps is not a whole number of timesteps of {self.timestep * 1e3:g}fs; "
+                    "choose a multiple."
+                )
+        if self.time < self.save_interval * (1 - 1e-9):
+            raise InputError(
+                f"--time {self.time:g}ps is shorter than --save-interval {self.save_interval:g}ps, "
+                "so that no frame would be saved; run longer or save more often."
+            )
+        long, short = max(intervals.values()), min(intervals.values())
+        if round(long / self.timestep) % round(short / self.timestep):
+            raise InputError(
+                f"--save-interval {self.save_interval:g}ps and --exchange-interval {self.exchange_interval:g}ps: "
+                "the longer must be a multiple of the shorter."
+            )
+
+
+def _check_temperatures(temperatures: tuple[float, ...]) -> None:
+    if not temperatures:
+        raise InputError("--temperatures is empty; give one or more in K, such as 300,366,446.")
+    for temperature in temperatures:
+        if not 1.0 <= temperature <= 1.0e4:
+            raise InputError(f"--temperatures: {temperature:g} K is outside 1 to 10000 K; give kelvin.")
+    if any(b <= a for a, b in zip(temperatures, temperatures[1:], strict=False)):
+        raise InputError(
+            f"--temperatures {','.join(f'{t:g}' for t in temperatures)} must rise strictly, "
+            "each named once; the first is the one of interest."
+        )
+
+
+def _steps(duration: float, timestep: float) -> int:
+    return round(duration / timestep)

@@ -1,0 +1,149 @@
+"""The MD folder while it grows: blocks, the checkpoint, and the HDF5 files made from them.
+
+    MD/blocks/block-000000040.npz   frames of one block and the state after it, in one atomic file
+    MD/checkpoint.npz               the state after the last block that is in the HDF5 files
+    MD/temperature-300K.h5          the frames of one temperature, rewritten whole at each assembly
+
+A killed run loses at most the block it was in; assembling twice gives the same files. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boltzgen.data.hdf5 import frames_in, write_hdf5
+from boltzgen.dynamics.exchange import ExchangeRecord
+from boltzgen.dynamics.openmm_engine import ReplicaState
+from boltzgen.dynamics.replica_exchange import Block, RunState
+from boltzgen.dynamics.settings import SimulationSettings
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path
+from boltzgen.system.molecular_system import MolecularSystem
+
+if TYPE_CHECKING:
+    import h5py
+
+_READ_FRAMES = 4096
+
+
+def trajectory_name(temperature: float) -> str:
+    return f"temperature-{temperature:g}K.h5"
+
+
+def save_block(folder: Path, block: Block) -> Path:
+    """Write `block` to ``folder/blocks`` atomically."""
+    path = folder / "blocks" / f"block-{block.state.segments:012d}.npz"
+    frames = {"positions": block.positions, "energies": block.energies, "replicas": block.replicas}
+    _write_npz(path, {"first_frame": np.array(block.first_frame), **frames, **_state_arrays(block.state)})
+    return path
+
+
+def latest_state(folder: Path) -> RunState | None:
+    """The state from which a run in `folder` goes on; None when there is none."""
+    candidates = [p for p in (folder / "checkpoint.npz", *_block_paths(folder)[-1:]) if p.exists()]
+    states = [_read_state(path) for path in candidates]
+    return max(states, key=lambda state: state.segments, default=None)
+
+
+def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings) -> int:
+    """Move the frames of all blocks into the HDF5 files; the number of frames per temperature.
+
+    The blocks are removed after every file is in place and the checkpoint is written.
+    """
+    state = latest_state(folder)
+    blocks = _block_paths(folder)
+    if state is None or not blocks:
+        return 0 if state is None else state.frames
+    topology = system.mdtraj_topology()
+    for rung, temperature in enumerate(settings.temperatures):
+        path = folder / trajectory_name(temperature)
+        if state.frames and frames_in(path) < state.frames:
+            count = write_hdf5(
+                path,
+                _pieces(path, blocks, rung),
+                topology=topology,
+                temperature=temperature,
+                save_interval=settings.save_interval,
+                fingerprint=system.fingerprint,
+            )
+            if count != state.frames:
+                raise InputError(
+                    f"{folder}: {count} frames at {temperature:g} K were found where {state.frames} were "
+                    "written; a file was removed, simulate into a new folder."
+                )
+    _write_npz(folder / "checkpoint.npz", _state_arrays(state))
+    for path_of_block in blocks:
+        path_of_block.unlink()
+    (folder / "blocks").rmdir()
+    return state.frames
+
+
+def _pieces(
+    path: Path, blocks: list[Path], rung: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What `path` already holds, then what the blocks add, in order."""
+    import h5py
+
+    done = frames_in(path)
+    if done:
+        with h5py.File(path, "r") as file:
+            for start in range(0, done, _READ_FRAMES):
+                yield _rows(file, slice(start, start + _READ_FRAMES))
+    for block in blocks:
+        with np.load(block, allow_pickle=False) as arrays:
+            first = int(arrays["first_frame"])
+            count = arrays["energies"].shape[1]
+            if first > done:
+                raise InputError(f"{path.parent}: frames {done} to {first} are missing; simulate anew.")
+            new = slice(done - first, count)
+            if first + count > done:
+                yield tuple(arrays[key][rung, new] for key in ("positions", "energies", "replicas"))
+                done = first + count
+
+
+def _rows(file: h5py.File, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return file["coordinates"][rows], file["potentialEnergy"][rows], file["replica"][rows]
+
+
+def _block_paths(folder: Path) -> list[Path]:
+    return sorted((folder / "blocks").glob("block-*.npz"))
+
+
+def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
+    return {
+        "state_positions": state.replicas.positions,
+        "state_velocities": state.replicas.velocities,
+        "state_temperature_index": state.replicas.temperature_index,
+        "exchange_attempts": state.exchanges.attempts,
+        "exchange_accepted": state.exchanges.accepted,
+        "exchange_last_end": state.exchanges.last_end,
+        "exchange_half_trips": state.exchanges.half_trips,
+        "progress": np.array([state.segments, state.frames], dtype=np.int64),
+    }
+
+
+def _read_state(path: Path) -> RunState:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            segments, frames = (int(value) for value in arrays["progress"])
+            replicas = ReplicaState(
+                *(arrays[f"state_{key}"] for key in ("positions", "velocities", "temperature_index"))
+            )
+            exchanges = ExchangeRecord(
+                *(arrays[f"exchange_{key}"] for key in ("attempts", "accepted", "last_end", "half_trips"))
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); delete this file to go on from the block before it."
+        ) from error
+    return RunState(replicas, exchanges, segments, frames)
+
+
+def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, allow_pickle=False, **arrays)
