@@ -63,7 +63,7 @@ def write_json(path: PathLike, obj: Any) -> None:
         text = json.dumps(obj, indent=1, allow_nan=False)
     except ValueError as error:
         raise BoltzgenError(
-            f"{path}: a number to be written is not finite; unknown numbers are written as null with a reason."
+            f"{path}: a number to be written is not finite; write null and a reason instead."
         ) from error
     write_atomic(path, text + "\n")
 

@@ -48,9 +48,7 @@ def key_values(title: str, rows: Mapping[str, Any]) -> None:
     table(title, ("", ""), [(name, value) for name, value in rows.items()], header=False)
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, header: bool = True
-) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, header: bool = True) -> None:
     """Print a table to standard output; floats with four significant digits, None as a dash."""
     from rich import box
     from rich.table import Table

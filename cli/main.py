@@ -53,9 +53,18 @@ import typer
 
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
+from boltzgen_cli.demo import demo
+from boltzgen_cli.doctor import doctor
+from boltzgen_cli.sample import sample
+from boltzgen_cli.train import train
 
-#: Verbs that are one function each; the name at the terminal and the function.
-VERBS: dict[str, Callable[..., Any]] = {}
+#: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
+VERBS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "sample": sample,
+    "demo": demo,
+    "doctor": doctor,
+}
 
 #: Verbs that can go on where they stopped take ``--resume``.
 RESUMABLE = ("train", "simulate")
@@ -104,10 +113,12 @@ def main(arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word != "--debug"]
     try:
         code = app(args=words, prog_name="boltzgen", standalone_mode=False)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that meets them all)
         if debug:
             traceback.print_exception(error)
         return _report(error, words)
+    if code == EXIT_INTERRUPTED:  # Typer turns KeyboardInterrupt into this, without a word
+        return _report(KeyboardInterrupt(), words)
     return code if isinstance(code, int) else 0
 
 

@@ -1,0 +1,197 @@
+"""The base of every configuration, and the one reader of YAML files and ``key=value`` overrides.
+
+A configuration is a frozen pydantic model with a docstring per field; a file holds only departures
+from the defaults. Unknown keys are errors that name the nearest known key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from boltzgen.errors import InputError
+
+
+class Settings(BaseModel):
+    """Frozen, strict about keys, with field docstrings as descriptions."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(cls: type[S], path: str | PathLike[str], overrides: Iterable[str] = ()) -> S:
+    """Read the YAML file `path` into `cls`, after applying ``key.sub=value`` `overrides`.
+
+    Raises InputError, in one or two sentences, for a missing, empty or broken file, duplicate or
+    unknown keys (with the nearest known one), and values of the wrong type or out of range.
+    """
+    values = read_yaml(path)
+    return build_settings(cls, values, overrides, source=str(path))
+
+
+def build_settings(
+    cls: type[S], values: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str = "settings"
+) -> S:
+    """`values` with `overrides` as a `cls`; `source` is named in messages."""
+    merged = apply_overrides(values, overrides)
+    try:
+        return cls.model_validate(merged)
+    except ValidationError as error:
+        raise InputError(_sentence(cls, error, source)) from error
+
+
+def dump_yaml(settings: Settings) -> str:
+    """The resolved settings as YAML, every key written, defaults included."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
+    """The mapping in the YAML file `path`; InputError when it is anything else."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such configuration file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a YAML text file ({error}).") from error
+    value = parse_yaml(text, source=str(path))
+    if value is None:
+        raise InputError(f"{path}: the configuration is empty; expected at least one 'key: value' line.")
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected 'key: value' lines, found a {type(value).__name__}.")
+    return value
+
+
+def parse_yaml(text: str, *, source: str) -> Any:
+    """`text` parsed by the safe loader; duplicate keys are refused, and 1e-3 is a number."""
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(text)
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{source}: not valid YAML{where}: {problem}.") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`values` with each ``key.sub=value`` of `overrides` put in; values are read as YAML."""
+    merged = _copied(values)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        names = key.strip().split(".")
+        if not equals or not all(names):
+            raise InputError(f"{override!r} is not an override; write key=value or key.sub=value.")
+        node = merged
+        for name in names[:-1]:
+            child = node.setdefault(name, {})
+            if child is None:
+                child = node[name] = {}
+            if not isinstance(child, dict):
+                raise InputError(f"{override!r}: {name!r} holds a single value and has no keys below it.")
+            node = child
+        node[names[-1]] = parse_yaml(text, source=override)
+    return merged
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the known word nearest to `word`, or the list of what is known."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(known)}." if known else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with duplicate keys refused and ``1e-3`` read as a float."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is not a plain word", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _add_float_rule() -> None:
+    """YAML 1.1 reads 1e-3 as text; people mean a number."""
+    import re
+
+    _Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+0123456789.")
+    )
+
+
+_add_float_rule()
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def _sentence(cls: type[BaseModel], error: ValidationError, source: str) -> str:
+    """The first faults of `error` in words (at most three)."""
+    faults = error.errors(include_url=False)
+    sentences = [_fault(cls, fault) for fault in faults[:3]]
+    more = f" ({len(faults) - 3} more faults)" if len(faults) > 3 else ""
+    return f"{source}: {' '.join(dict.fromkeys(sentences))}{more}"
+
+
+def _fault(cls: type[BaseModel], fault: Any) -> str:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    kind = fault["type"]
+    if kind == "extra_forbidden":
+        owner = _model_at(cls, location[:-1])
+        return f"unknown key {key!r}.{nearest(location[-1], owner.model_fields if owner else ())}"
+    if kind == "missing":
+        return f"the key {key!r} is missing."
+    message = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    given = fault["input"]
+    if not key:
+        return f"{message}."
+    if isinstance(given, dict | list) and len(repr(given)) > 60:
+        given = type(given).__name__
+    return f"{key!r} is {given!r}: {message[:1].lower()}{message[1:]}."
+
+
+def _model_at(cls: type[BaseModel], location: list[str]) -> type[BaseModel] | None:
+    """The settings class that owns the keys under `location`; None inside lists and free mappings."""
+    owner: type[BaseModel] | None = cls
+    for name in location:
+        if owner is None or name not in owner.model_fields:
+            return None
+        owner = _settings_in(owner.model_fields[name].annotation)
+    return owner
+
+
+def _settings_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [_settings_in(part) for part in get_args(annotation)]
+        return next((part for part in found if part is not None), None)
+    return None

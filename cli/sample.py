@@ -1,0 +1,81 @@
+"""``boltzgen sample``: conformations with exact densities, energies and weights."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen.interrupts import StopRequest, parse_duration
+from boltzgen_cli import console
+
+
+class Precision(StrEnum):
+    """Arithmetic of the flow; weights are float64 in any case."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+def sample(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a checkpoint or a released model.")],
+    system: Annotated[Path, typer.Argument(metavar="SYS", help="Folder written by prepare.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for the samples.")],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Samples to draw.")],
+    temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    batch_size: Annotated[
+        str, typer.Option(metavar="auto|N", help="Samples at a time; auto: what fits in memory.")
+    ] = "auto",
+    dtype: Annotated[Precision, typer.Option(help="Arithmetic of the flow.")] = Precision.float64,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="MD", help="Frames that training never saw, for the coverage check."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
+    ] = False,
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
+    ] = None,
+) -> None:
+    """Draw samples in one pass, each with its density, energy and weight.
+
+    Example: boltzgen sample RUN SYS -o OUT -n 20000 --data MD
+
+    The verdict can be ok only if --data checks the coverage.
+    """
+    limit = parse_duration(max_time) if max_time is not None else None
+
+    from boltzgen.workflows.sample import sample as work
+
+    with StopRequest(limit) as stop, console.progress("sample") as progress:
+        summary = work(
+            model,
+            system,
+            output,
+            number,
+            temperature=temperature,
+            seed=seed,
+            batch_size=batch_size,
+            dtype=dtype.value,
+            device=device,
+            data=data,
+            strict=strict,
+            stop=stop,
+            progress=progress,
+        )
+    show_summary(output, summary)
+
+
+def show_summary(output: Path, summary: dict) -> None:
+    """Print what ``OUT/summary.json`` holds."""
+    rows = {name: value for name, value in summary.items() if name not in ("schema", "rejected", "reasons")}
+    for reason, count in summary.get("rejected", {}).items():
+        rows[f"rejected: {reason}"] = count
+    console.key_values(f"samples: {output}", rows)
+    for reason in summary.get("reasons", []):
+        console.message(f"verdict {summary.get('verdict')}: {reason}")

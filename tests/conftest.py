@@ -1,0 +1,54 @@
+"""Shared by all tests: the packages of the clone, threads, seeds, and small molecules."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+MAPPED = {"boltzgen_cli": "cli", "boltzgen_configs": "configs", "boltzgen_models": "models"}
+
+
+def _make_clone_importable() -> None:
+    """In a clone without an installation, give the mapped packages their names (also to subprocesses)."""
+    if all(importlib.util.find_spec(name) for name in ("boltzgen", *MAPPED)):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="boltzgen-paths-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, source in {"boltzgen": "boltzgen", **MAPPED}.items():
+        (folder / name).symlink_to(ROOT / source)
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+_make_clone_importable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """Global generators start alike in every test; code under test takes its own generators."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(20261)
+    np.random.seed(20261)
+    torch.manual_seed(20261)

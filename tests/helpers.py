@@ -1,0 +1,48 @@
+"""What several test modules need: running the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_cli(
+    *words: str | Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 600,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``boltzgen WORDS`` in a process of its own (what a user meets, signals and all)."""
+    return subprocess.run(
+        [sys.executable, "-m", "boltzgen_cli", *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def assert_refused(words: list[str | Path], *expected: str, code: int = 2) -> str:
+    """Run a command in this process; it ends with `code` and one message that holds `expected`."""
+    import contextlib
+    import io
+
+    from boltzgen_cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        got = main([str(word) for word in words])
+    message = err.getvalue()
+    assert got == code, f"exit code {got}, expected {code}: {message}"
+    assert "Traceback" not in message
+    told = [line for line in message.splitlines() if line.startswith("boltzgen: ")]
+    assert len(told) == 1, f"expected one message, got: {message!r}"
+    for word in expected:
+        assert word in told[0], f"{word!r} is not in {told[0]!r}"
+    return told[0]

@@ -1,0 +1,191 @@
+"""The floors of the house: imports point down only, and heavy foundations enter where they may.
+
+Draws the import graph by reading the sources, without importing anything. Imports inside functions
+count; imports under ``if TYPE_CHECKING`` count for the floors too (a type is a dependency).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FLOORS = {
+    "cli": 9,
+    "workflows": 8,
+    "config": 7,
+    "training": 6,
+    "report": 6,
+    "generator": 5,
+    "free_energy": 5,
+    "flows": 4,
+    "dynamics": 4,
+    "conditioning": 3,
+    "coordinates": 2,
+    "potentials": 2,
+    "ensemble": 2,
+    "data": 2,
+    "system": 1,
+    "ground": 0,
+}
+#: Modules of floor 0; they stand alone or on each other, without a cycle.
+GROUND = {"units", "errors", "files", "interrupts", "progress"}
+
+#: Foundations and the files that may import them (a folder: any file in it).
+FOUNDATIONS = {
+    "openmm": (
+        "boltzgen/system/",
+        "boltzgen/dynamics/openmm_engine.py",
+        "boltzgen/potentials/openmm_bridge.py",
+    ),
+    "nflows": ("boltzgen/flows/splines.py",),
+    "pdbfixer": ("boltzgen/system/",),
+    "PeptideBuilder": ("boltzgen/system/",),
+    "parmed": ("boltzgen/system/",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+    "yaml": ("boltzgen/config/",),
+    "pickle": (),
+    "openmmtools": (),
+}
+
+
+def sources() -> list[Path]:
+    return sorted(
+        path for folder in ("boltzgen", "cli", "configs", "models") for path in (ROOT / folder).rglob("*.py")
+    )
+
+
+def name_of(path: Path) -> str:
+    """Dotted module name; the mapped packages under their installed names."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    parts[0] = {"cli": "boltzgen_cli", "configs": "boltzgen_configs", "models": "boltzgen_models"}.get(
+        parts[0], parts[0]
+    )
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> Iterator[tuple[str, int, bool]]:
+    """(absolute dotted name, line, whether it runs when the module is imported)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    lazy = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(node)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, id(node) not in lazy
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno, id(node) not in lazy
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def room_of(dotted: str) -> str | None:
+    """The room a dotted name belongs to; None for what is not ours, and for the light root package."""
+    parts = dotted.split(".")
+    if parts[0] == "boltzgen_cli":
+        return "cli"
+    if parts[0] != "boltzgen" or len(parts) == 1 or parts[1] in ("__version__", "load"):
+        return None
+    if parts[1] in GROUND:
+        return "ground"
+    assert parts[1] in FLOORS, f"{dotted}: a room that has no floor; add it to the design and to this test"
+    return parts[1]
+
+
+def breaches(edges: list[tuple[str, str, str]]) -> list[str]:
+    """Edges (module, imported name, place) that do not point to a lower floor."""
+    wrong = []
+    for module, target, place in edges:
+        here, there = room_of(module), room_of(target)
+        if here is None or there is None or here == there:
+            continue
+        if FLOORS[there] >= FLOORS[here]:
+            wrong.append(f"{place}: {here} (floor {FLOORS[here]}) imports {target} (floor {FLOORS[there]})")
+    return wrong
+
+
+def all_edges() -> list[tuple[str, str, str]]:
+    return [
+        (name_of(path), target, f"{path.relative_to(ROOT)}:{line}")
+        for path in sources()
+        for target, line, _ in imported(path)
+    ]
+
+
+def test_imports_point_down():
+    assert breaches(all_edges()) == []
+
+
+def test_the_command_line_knows_workflows_and_ground_only():
+    allowed = {"cli", "workflows", "ground", None}
+    wrong = [
+        f"{place} imports {target}"
+        for module, target, place in all_edges()
+        if module.startswith("boltzgen_cli") and room_of(target) not in allowed
+    ]
+    assert wrong == []
+
+
+def test_a_breach_would_be_seen():
+    up = ("boltzgen.system.graph", "boltzgen.flows.coupling.Coupling", "x:1")
+    beside = ("boltzgen.potentials.translate", "boltzgen.coordinates.base.Coordinates", "x:2")
+    down = ("boltzgen.flows.coupling", "boltzgen.system.graph.MolecularGraph", "x:3")
+    assert [line[:3] for line in breaches([up, beside, down])] == ["x:1", "x:2"]
+
+
+@pytest.mark.parametrize("foundation", FOUNDATIONS)
+def test_foundations_enter_where_they_may(foundation):
+    allowed = FOUNDATIONS[foundation]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources()
+        for target, line, _ in imported(path)
+        if target.split(".")[0] == foundation
+        and not any(str(path.relative_to(ROOT)).startswith(place) for place in allowed)
+    ]
+    assert wrong == [], f"{foundation} is imported outside {allowed}"
+
+
+def test_no_cycles_when_modules_are_imported():
+    modules = {name_of(path): path for path in sources()}
+    graph = {
+        name: sorted(
+            {owner for target, _, eager in imported(path) if eager and (owner := _owner(target, modules))}
+        )
+        for name, path in modules.items()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, "import cycle: " + " -> ".join([*trail[trail.index(name) :], name])
+        if name in done:
+            return
+        for target in graph[name]:
+            if target != name:
+                walk(target, (*trail, name))
+        done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def _owner(target: str, modules: dict[str, Path]) -> str | None:
+    """The module that `target` (a module or a name in one) lives in."""
+    parts = target.split(".")
+    for length in range(len(parts), 0, -1):
+        if (candidate := ".".join(parts[:length])) in modules:
+            return candidate
+    return None

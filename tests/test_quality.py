@@ -1,0 +1,88 @@
+"""Gates on the sources: ruff, mypy, size of files, what may not be written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("boltzgen", "cli", "configs", "models", "tests")
+
+
+def python_files() -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_ruff():
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--quiet", *(str(ROOT / folder) for folder in FOLDERS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_mypy():
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-error-summary"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_over_400_lines():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in python_files()
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (r"^\s*except\s*:", "a bare except hides faults"),
+        (r"except (Base)?Exception[^\n]*:\n\s+(pass|continue)\b", "a swallowed exception hides faults"),
+        (r"\b(TODO|FIXME|XXX)\b", "an issue is the place for what is left to do"),
+        (
+            r"\byaml\.load\(|\bpickle\.load|weights_only=False|(?<![\w.])eval\(|(?<![\w.])exec\(",
+            "runs code from files",
+        ),
+        (r"^from \S+ import \*", "names come from nowhere"),
+    ],
+)
+def test_not_written(pattern, why):
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group(0).strip()}"
+        for path in python_files()
+        if path != Path(__file__).resolve()
+        for match in re.finditer(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert found == [], why
+
+
+def test_every_module_says_what_it_is():
+    import ast
+
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in python_files()
+        if path.name != "conftest.py" and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_package_list_is_complete():
+    """The explicit list of pyproject.toml names every folder that holds Python files."""
+    import tomllib
+
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent for path in (ROOT / "boltzgen").rglob("*.py")}
+    expected = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    expected |= {"boltzgen_cli", "boltzgen_configs", "boltzgen_models"}
+    assert set(setup["packages"]) == expected

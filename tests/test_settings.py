@@ -1,0 +1,99 @@
+"""Configuration files: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field
+
+from boltzgen.config.settings import Settings, apply_overrides, dump_yaml, load_settings, parse_yaml
+from boltzgen.errors import InputError
+
+
+class Optimizer(Settings):
+    learning_rate: float = Field(3e-3, gt=0)
+    """Step size."""
+    betas: tuple[float, float] = (0.85, 0.97)
+    """Decay rates."""
+
+
+class Example(Settings):
+    steps: int = Field(7, ge=1)
+    """Steps."""
+    name: str = "x"
+    """A name."""
+    optimizer: Optimizer = Optimizer()
+    """How to step."""
+    maybe: Optimizer | None = None
+    """Another."""
+
+
+def load(tmp_path, text, overrides=()):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load_settings(Example, path, overrides)
+
+
+def test_file_and_overrides_meet(tmp_path):
+    got = load(
+        tmp_path,
+        "steps: 12\noptimizer:\n  learning_rate: 2e-4\n",
+        ["optimizer.betas=[0.5, 0.6]", "name=abc", "maybe.learning_rate=5e-1"],
+    )
+    assert got.steps == 12 and got.name == "abc"
+    assert got.optimizer.learning_rate == 2e-4 and got.optimizer.betas == (0.5, 0.6)
+    assert got.maybe is not None and got.maybe.learning_rate == 0.5
+
+
+def test_dumped_settings_come_back_equal(tmp_path):
+    got = load(tmp_path, "steps: 5\n", ["optimizer.learning_rate=1.25e-7"])
+    assert load(tmp_path, dump_yaml(got)) == got
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "words"),
+    [
+        ("stpes: 3\n", [], ["unknown key 'stpes'", "Did you mean 'steps'"]),
+        ("optimizer: {learning_rte: 1}\n", [], ["optimizer.learning_rte", "Did you mean 'learning_rate'"]),
+        ("maybe: {learning_rte: 1}\n", [], ["Did you mean 'learning_rate'"]),
+        ("steps: many\n", [], ["'steps' is 'many'", "integer"]),
+        ("steps: 0\n", [], ["'steps' is 0", "greater than or equal to 1"]),
+        ("optimizer: {learning_rate: .nan}\n", [], ["learning_rate", "finite"]),
+        ("steps: 1\nsteps: 2\n", [], ["given twice", "line 2"]),
+        ("", [], ["empty"]),
+        ("- 1\n- 2\n", [], ["found a list"]),
+        ("steps: [1, 2\n", [], ["not valid YAML", "line"]),
+        ("a: !!python/object:os.system x\n", [], ["not valid YAML"]),
+        ("? [1, 2]\n: 3\n", [], ["plain word"]),
+        ("steps: 3\n", ["steps"], ["'steps' is not an override"]),
+        ("steps: 3\n", ["steps.deep=4"], ["holds a single value"]),
+        ("steps: 3\n", ["=4"], ["is not an override"]),
+        ("steps: 3\n", ["nmae=4"], ["Did you mean 'name'"]),
+    ],
+)
+def test_faults_are_sentences(tmp_path, text, overrides, words):
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, text, overrides)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_files(tmp_path):
+    with pytest.raises(InputError, match="no such configuration file"):
+        load_settings(Example, tmp_path / "absent.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_settings(Example, tmp_path / "b.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_settings(Example, tmp_path)
+
+
+def test_overrides_leave_the_original_alone():
+    original = {"a": {"b": 2}}
+    assert apply_overrides(original, ["a.b=3"]) == {"a": {"b": 3}}
+    assert original == {"a": {"b": 2}}
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E5", "-2.5e+1", ".5e2", "3."])
+def test_numbers_that_yaml_reads_as_text(text):
+    assert parse_yaml(text, source="x") == float(text)
