@@ -70,7 +70,9 @@ class MolecularSystem:
                 f"{len(shaped['reference_positions'])} positions; the three numbers must agree."
             )
         if len(shaped["bonds"]) and (shaped["bonds"].max() >= n or shaped["bonds"].min() < 0):
-            raise InputError(f"A bond of the system {self.name!r} names an atom outside 0..{n - 1}; prepare it again.")
+            raise InputError(
+                f"A bond of the system {self.name!r} names an atom outside 0..{n - 1}; prepare it again."
+            )
         for key, value in shaped.items():
             value.setflags(write=False)
             object.__setattr__(self, key, value)
@@ -190,12 +192,14 @@ class MolecularSystem:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error
         if system.fingerprint != record.get("fingerprint"):
             raise InputError(
-                f"The files of {folder} do not belong together: system.xml or the bonds changed after they were "
+                f"The files of {folder} do not belong together: system.xml or the bonds changed after they "
+                "were "
                 f"written. {remedy}"
             )
         if len(system.atom_names) != system.n_atoms:
             raise InputError(
-                f"{folder / 'topology.pdb'} names {len(system.atom_names)} atoms, system.json {system.n_atoms}. {remedy}"
+                f"{folder / 'topology.pdb'} names {len(system.atom_names)} atoms, system.json "
+                f"{system.n_atoms}. {remedy}"
             )
         return system
 

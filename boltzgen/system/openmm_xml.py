@@ -51,7 +51,9 @@ def check_inert(text: str, where: str) -> None:
         if name in text:
             raise _executable(name, where)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise InputError(f"{where} declares XML entities, which no OpenMM System needs; serialize the System again.")
+        raise InputError(
+            f"{where} declares XML entities, which no OpenMM System needs; serialize the System again."
+        )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -86,9 +88,13 @@ def deserialize_system(text: str, where: str = "the System XML") -> openmm.Syste
     try:
         system = openmm.XmlSerializer.deserialize(text)
     except (openmm.OpenMMException, ValueError) as error:
-        raise InputError(f"OpenMM cannot read {where}: {str(error).strip()}. Serialize the System again.") from error
+        raise InputError(
+            f"OpenMM cannot read {where}: {str(error).strip()}. Serialize the System again."
+        ) from error
     if not isinstance(system, openmm.System):
-        raise InputError(f"{where} is not an OpenMM System; give the file that openmm.XmlSerializer.serialize writes.")
+        raise InputError(
+            f"{where} is not an OpenMM System; give the file that openmm.XmlSerializer.serialize writes."
+        )
     return system
 
 

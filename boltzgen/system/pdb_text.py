@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from openmm import app
 
 
+#: Residues whose atoms stand in ATOM records; all others are HETATM.
+STANDARD_RESIDUES = frozenset(
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL "
+    "ASH GLH LYN CYX CYM HID HIE HIP ACE NME A C G U DA DC DG DT".split()
+)
+
+
 @dataclass(frozen=True)
 class AtomName:
     """How people call one atom."""
@@ -33,10 +40,6 @@ class AtomName:
 
 def names_of(topology: app.Topology) -> list[AtomName]:
     """The names of the atoms of an OpenMM topology, in its order."""
-    from openmm.app import PDBFile
-
-    PDBFile._loadNameReplacementTables()
-    standard = set(PDBFile._residueNameReplacements) | {"ACE", "NME", "NHE", "NH2"}
     return [
         AtomName(
             (atom.residue.chain.id or " ")[:1],
@@ -44,15 +47,13 @@ def names_of(topology: app.Topology) -> list[AtomName]:
             str(atom.residue.id),
             (getattr(atom.residue, "insertionCode", "") or "").strip(),
             atom.name,
-            atom.residue.name not in standard,
+            atom.residue.name not in STANDARD_RESIDUES,
         )
         for atom in topology.atoms()
     ]
 
 
-def format_pdb(
-    names: list[AtomName], symbols: list[str], positions: np.ndarray, bonds: np.ndarray
-) -> str:
+def format_pdb(names: list[AtomName], symbols: list[str], positions: np.ndarray, bonds: np.ndarray) -> str:
     """The text of a PDB file.
 
     Parameters
@@ -69,7 +70,8 @@ def format_pdb(
         number = name.residue_number[-4:] or "1"
         lines.append(
             f"{record}{(index + 1) % 100000:5d} {atom:<4s} {name.residue[:3]:>3s} {name.chain:1s}{number:>4s}"
-            f"{name.insertion[:1]:1s}   {xyz[0]:8.3f}{xyz[1]:8.3f}{xyz[2]:8.3f}  1.00  0.00          {symbol:>2s}"
+            f"{name.insertion[:1]:1s}   {xyz[0]:8.3f}{xyz[1]:8.3f}{xyz[2]:8.3f}  1.00  0.00          "
+            f"{symbol:>2s}"
         )
     neighbours: list[list[int]] = [[] for _ in names]
     for first, second in bonds:

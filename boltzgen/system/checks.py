@@ -1,0 +1,249 @@
+"""What a prepared molecule may not be, and what to do about it.
+
+Every check raises an `InputError` or `UnsupportedError` of one or two sentences that names the residue and
+atom, or returns without a word.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boltzgen.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+    from boltzgen.system.readers import RawMolecule
+
+#: nm; two atoms nearer than this overlap.
+OVERLAP_DISTANCE = 0.05
+
+WATER_NAMES = frozenset("HOH WAT SOL TIP TIP3 TIP3P TP3 T3P T4P TIP4 SPC SPCE H2O DOD OPC".split())
+
+#: H B C N O F Si P S Cl Se Br I: what molecules of this kind are made of.
+SUPPORTED_ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
+
+
+def label_of(atom: app.topology.Atom) -> str:
+    """How messages call an atom: residue name and number, atom name, running number from 1."""
+    return f"{atom.residue.name} {atom.residue.id} {atom.name} (atom {atom.index + 1})"
+
+
+def check_box(raw: RawMolecule) -> None:
+    """Refuse periodic boxes."""
+    if not raw.box:
+        return
+    out = f"{raw.path.stem}-nobox{raw.path.suffix}"
+    commands = {
+        "pdb": f"sed '/^CRYST1/d' {_quote(raw.path)} > {out}",
+        "mmcif": f"sed '/^_cell\\./d' {_quote(raw.path)} > {out}",
+        "amber": _parmed(raw.path, "s.box = None", "nobox.prmtop"),
+        "gromacs": "gmx editconf -f IN.gro -o OUT.gro -box 0 0 0",
+        "xml": "createSystem(topology, nonbondedMethod=NoCutoff), then XmlSerializer.serialize",
+    }
+    raise UnsupportedError(
+        f"{raw.path} declares a periodic box; boltzgen samples one molecule without a box. "
+        f"If the box may go, rebuild without it: `{commands[raw.kind]}`."
+    )
+
+
+def check_solvent(raw: RawMolecule) -> None:
+    """Refuse explicit water and ions, with the command that strips them."""
+    from openmm import app
+
+    bonded = {atom.index for bond in raw.topology.bonds() for atom in bond}
+    waters, ions = [], []
+    for residue in raw.topology.residues():
+        atoms = list(residue.atoms())
+        if residue.name.upper() in WATER_NAMES:
+            waters.append(residue)
+        elif len(atoms) == 1 and atoms[0].index not in bonded and raw.topology.getNumAtoms() > 1:
+            element = atoms[0].element
+            if isinstance(element, app.Element) and element.symbol not in ("H", "C", "N", "O"):
+                ions.append(residue)
+    for what, found in (("water", waters), ("ions", ions)):
+        if found:
+            names = sorted({residue.name for residue in waters + ions})
+            raise UnsupportedError(
+                f"{raw.path} holds explicit {what} ({len(found)} of them, the first {found[0].name} "
+                f"{found[0].id}); boltzgen "
+                f"samples one molecule, in vacuum or implicit solvent. Strip: `{_strip_command(raw, names)}`."
+            )
+
+
+def _strip_command(raw: RawMolecule, names: list[str]) -> str:
+    alternatives = "|".join(name.rjust(3) for name in names)
+    path = raw.path
+    commands = {
+        "pdb": f"grep -vE '^(ATOM  |HETATM).{{11}}({alternatives})' {_quote(path)} > {path.stem}-dry.pdb",
+        "mmcif": f"grep -vE '^(ATOM|HETATM) .* ({'|'.join(names)}) ' {_quote(path)} > {path.stem}-dry.cif",
+        "amber": _parmed(path, f"s.strip(':{','.join(names)}')", "dry.prmtop"),
+        "gromacs": _parmed(path, f"s.strip(':{','.join(names)}')", "dry.top", "IN.gro"),
+        "xml": "build the System again from a topology without them, then XmlSerializer.serialize",
+    }
+    return commands[raw.kind]
+
+
+def _parmed(path: Path, change: str, out: str, coordinates: str = "IN.inpcrd") -> str:
+    second = out.replace("prmtop", "inpcrd") if out.endswith("prmtop") else out.replace(".top", ".gro")
+    return (
+        f'python -c "import parmed; s = parmed.load_file({str(path)!r}, xyz={coordinates!r}); {change}; '
+        f's.save({out!r}); s.save({second!r})"'
+    )
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def check_positions(topology: app.Topology, positions: np.ndarray, path: Path) -> None:
+    """Refuse zero atoms, non-finite coordinates and overlapping atoms."""
+    atoms = list(topology.atoms())
+    if not atoms:
+        raise InputError(f"{path} holds no atoms; is it the right file?")
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{path}: the coordinates of {label_of(atoms[bad[0]])} are not finite (NaN or infinity)"
+            f"{f', nor those of {len(bad) - 1} more' if len(bad) > 1 else ''}. Rebuild the structure."
+        )
+    pair = closest_pair(positions)
+    if pair is not None and pair[2] < OVERLAP_DISTANCE:
+        raise InputError(
+            f"{path}: {label_of(atoms[pair[0]])} and {label_of(atoms[pair[1]])} overlap, {pair[2]:.4f} nm "
+            "apart (less than "
+            f"{OVERLAP_DISTANCE} nm). Remove the duplicate or alternate location, or rebuild the structure."
+        )
+
+
+def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
+    """Indices and distance (nm) of the two nearest atoms of `positions` (N, 3); None for one atom."""
+    best: tuple[int, int, float] | None = None
+    for index in range(1, len(positions)):
+        distances = np.linalg.norm(positions[:index] - positions[index], axis=1)
+        other = int(np.argmin(distances))
+        if best is None or distances[other] < best[2]:
+            best = (other, index, float(distances[other]))
+    return best
+
+
+def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> list[str]:
+    """Refuse (or, when not `strict`, warn about) unknown and unsupported elements."""
+    notes = []
+    unknown = [atom for atom in topology.atoms() if atom.element is None]
+    if unknown and strict:
+        raise InputError(
+            f"{path}: {label_of(unknown[0])} has no element; write its symbol into columns 77-78 of the PDB "
+            "line."
+        )
+    if unknown:
+        notes.append(
+            f"{len(unknown)} atoms have no element ({label_of(unknown[0])}, ...); chemistry checks skip them."
+        )
+    for atom in topology.atoms():
+        if atom.element is not None and atom.element.atomic_number not in SUPPORTED_ELEMENTS:
+            sentence = f"{path}: {label_of(atom)} is {atom.element.name}, which is not supported"
+            if strict:
+                raise UnsupportedError(
+                    f"{sentence}: supported are H B C N O F Si P S Cl Se Br I. Remove it, or bring the "
+                    "molecule as a "
+                    "System XML, where elements are not checked."
+                )
+            notes.append(f"{sentence} by the chemistry checks; the System XML decides.")
+    return notes
+
+
+def check_bonds_given(topology: app.Topology, path: Path) -> None:
+    """Refuse an atom without any bond: its CONECT records are missing, or its name is not known."""
+    if topology.getNumAtoms() == 1:
+        return
+    bonded = {atom.index for bond in topology.bonds() for atom in bond}
+    for residue in topology.residues():
+        lonely = [atom for atom in residue.atoms() if atom.index not in bonded]
+        if not lonely:
+            continue
+        if len(lonely) == len(list(residue.atoms())):
+            raise InputError(
+                f"{path}: residue {residue.name} {residue.id} has no bonds (first atom {lonely[0].name}): "
+                "the PDB format "
+                "states the bonds of such residues in CONECT records. Add them, for example `obabel IN.pdb "
+                "-O OUT.pdb`."
+            )
+        raise InputError(
+            f"{path}: {label_of(lonely[0])} has no bond: its name is not one that {residue.name} has, and "
+            "no CONECT record "
+            "names it. Rename it as in the force field, or add CONECT records."
+        )
+
+
+def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path: Path | str) -> None:
+    """Refuse a graph of several pieces."""
+    pieces = connected_pieces(n_atoms, bonds)
+    if len(pieces) > 1:
+        sizes = ", ".join(f"{len(piece)} atoms from {labels[piece[0]]}" for piece in pieces[:4])
+        raise UnsupportedError(
+            f"{path} holds {len(pieces)} molecules that no bond joins "
+            f"({sizes}{', ...' if len(pieces) > 4 else ''}); boltzgen "
+            "samples one. Keep one molecule in the file, or add the CONECT records of the bonds that are "
+            "missing."
+        )
+
+
+def connected_pieces(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
+    """The connected components of the bond graph, each sorted, largest first."""
+    parent = list(range(n_atoms))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for first, second in bonds:
+        parent[root(int(first))] = root(int(second))
+    pieces: dict[int, list[int]] = {}
+    for index in range(n_atoms):
+        pieces.setdefault(root(index), []).append(index)
+    return sorted(pieces.values(), key=lambda piece: (-len(piece), piece[0]))
+
+
+def check_system(system: openmm.System, labels: list[str], path: Path | str) -> None:
+    """Refuse virtual sites, Drude particles, massless particles, constraints and periodic boundaries."""
+    remedy = "Build the System again with {} and serialize it (or write prmtop/top) anew."
+    for force in system.getForces():
+        if "Drude" in type(force).__name__:
+            index = force.getParticleParameters(0)[0] if force.getNumParticles() else 0
+            raise UnsupportedError(
+                f"{path} holds Drude particles (DrudeForce, first {labels[index]}), whose positions are not "
+                "degrees of "
+                f"freedom of their own. {remedy.format('a non-polarizable force field')}"
+            )
+    for index in range(system.getNumParticles()):
+        if system.isVirtualSite(index):
+            raise UnsupportedError(
+                f"{path}: {labels[index]} is a virtual site, whose position follows from other atoms. "
+                f"{remedy.format('a force field without virtual sites')}"
+            )
+        if system.getParticleMass(index)._value <= 0:
+            raise UnsupportedError(
+                f"{path}: {labels[index]} has no mass, so it is frozen or a dummy. "
+                f"{remedy.format('a mass for every atom')}"
+            )
+    if system.getNumConstraints():
+        first, second, distance = system.getConstraintParameters(0)
+        raise UnsupportedError(
+            f"{path} holds {system.getNumConstraints()} constraints (the first keeps {labels[first]} and "
+            f"{labels[second]} {distance._value:.4f} nm apart); boltzgen samples every bond. "
+            f"{remedy.format('constraints=None and rigidWater=False')}"
+        )
+    if system.usesPeriodicBoundaryConditions():
+        names = [type(f).__name__ for f in system.getForces() if f.usesPeriodicBoundaryConditions()]
+        raise UnsupportedError(
+            f"{path}: {names[0]} uses periodic boundary conditions; boltzgen samples one molecule "
+            f"without a box. {remedy.format('nonbondedMethod=NoCutoff')}"
+        )

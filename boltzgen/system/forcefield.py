@@ -1,0 +1,202 @@
+"""Force fields by name, implicit solvents by name, and what to say when a residue does not fit.
+
+Implicit solvent comes in two forms. ``obc1``, ``obc2``, ``gbn``, ``gbn2`` and ``hct`` add a CustomGBForce
+whose radii follow from the elements, so they go with any force field. A file such as ``amber99_obc.xml``
+adds OpenMM's native GBSAOBCForce (fifty times faster on one core) and goes with the amber99 family only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from boltzgen.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+#: Used when the user names none: ff14SB for proteins, OL15/OL3 for nucleic acids, lipid17.
+DEFAULT_FORCEFIELD = ("amber14-all.xml",)
+
+#: Name -> class in openmm.app.internal.customgbforces; every Generalized Born model of OpenMM.
+IMPLICIT_MODELS = {
+    "hct": "GBSAHCTForce",
+    "obc1": "GBSAOBC1Force",
+    "obc2": "GBSAOBC2Force",
+    "gbn": "GBSAGBnForce",
+    "gbn2": "GBSAGBn2Force",
+}
+
+#: Residues that force fields keep under the names of their protonation states.
+_FORMS = {"HIS": ("HIE", "HID", "HIP"), "CYS": ("CYS", "CYX")}
+
+
+def load_forcefield(names: Sequence[str], implicit: str = "none") -> app.ForceField:
+    """The OpenMM ForceField of `names`, with the solvent file when `implicit` is one.
+
+    Raises
+    ------
+    InputError: a file is missing or no force field.
+    UnsupportedError: a file of the user's own holds a script, which would run.
+    """
+    from openmm import app
+
+    files = [*names, *([implicit] if implicit.endswith(".xml") else [])]
+    for name in files:
+        _check_file(name, set())
+    try:
+        return app.ForceField(*files)
+    except Exception as error:  # OpenMM raises bare Exception for unreadable files
+        raise InputError(
+            f"The force field {' + '.join(files)} does not load ({' '.join(str(error).split())[:200]}); "
+            "check that the files belong together."
+        ) from error
+
+
+def _check_file(name: str, seen: set[str]) -> None:
+    """Raise unless `name` is one of OpenMM's own files, or a readable file without scripts, includes too."""
+    from openmm.app import forcefield
+
+    path = Path(name)
+    if not path.is_file():
+        folders = [Path(folder) for folder in forcefield._getDataDirectories()]
+        if any((folder / name).is_file() for folder in folders):
+            return
+        known = sorted({entry.name for folder in folders for entry in folder.glob("amber*.xml")})
+        raise InputError(
+            f"--forcefield {name}: no such file, and OpenMM brings none of that name; among those it brings "
+            "are "
+            f"{', '.join(known[:12])}."
+        )
+    if str(path.resolve()) in seen:
+        return
+    seen.add(str(path.resolve()))
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--forcefield {name} is not complete XML ({error}); it may be truncated."
+        ) from error
+    if root.tag != "ForceField":
+        raise InputError(
+            f"--forcefield {name} holds <{root.tag}>, not <ForceField>; a System XML goes in as INPUT with "
+            "--coordinates."
+        )
+    for tag in ("Script", "InitializationScript"):
+        if root.find(tag) is not None:
+            raise UnsupportedError(
+                f"--forcefield {name} holds a <{tag}>, which would run as Python code, so it was not loaded; "
+                f"remove that element (for implicit solvent use --implicit)."
+            )
+    for included in root.findall("Include"):
+        inner = path.parent / included.get("file", "")
+        _check_file(str(inner) if inner.is_file() else included.get("file", ""), seen)
+
+
+def check_implicit(implicit: str) -> None:
+    """Raise InputError unless `implicit` is ``none``, a model of `IMPLICIT_MODELS`, or an XML file."""
+    if implicit != "none" and implicit not in IMPLICIT_MODELS and not implicit.endswith(".xml"):
+        raise InputError(
+            f"--implicit {implicit} is not known; expected none, {', '.join(IMPLICIT_MODELS)}, or a "
+            "force-field file "
+            "such as amber99_obc.xml."
+        )
+
+
+def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> None:
+    """Add the Generalized Born force `model` to `system`, in place; no cutoff, surface-area term ``ACE``.
+
+    The same force as OpenMM's ``implicit/<model>.xml``, for systems that do not come from a ForceField.
+    """
+    import openmm
+    from openmm.app.internal import customgbforces
+
+    nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    if len(nonbonded) != 1:
+        raise UnsupportedError(
+            f"--implicit {model} needs exactly one NonbondedForce to take charges from; this system has "
+            f"{len(nonbonded)}."
+        )
+    nonbonded[0].setReactionFieldDielectric(1.0)
+    kind = getattr(customgbforces, IMPLICIT_MODELS[model])
+    force = kind(SA="ACE")
+    for index, parameters in enumerate(kind.getStandardParameters(topology)):
+        force.addParticle([nonbonded[0].getParticleParameters(index)[0], *parameters])
+    force.finalize()
+    force.setNonbondedMethod(openmm.CustomGBForce.NoCutoff)
+    system.addForce(force)
+
+
+def create_system(
+    forcefield: app.ForceField, topology: app.Topology, implicit: str, label: str
+) -> openmm.System:
+    """Parametrise `topology`: no cutoff, no constraints. `label` names the input in messages."""
+    from openmm import app
+
+    explain_unmatched(forcefield, topology, label)
+    try:
+        system = forcefield.createSystem(
+            topology, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=False
+        )
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} "
+            "Choose force-field and solvent files that belong together."
+        ) from error
+    if implicit in IMPLICIT_MODELS:
+        add_implicit(system, topology, implicit)
+    return system
+
+
+def explain_unmatched(forcefield: app.ForceField, topology: app.Topology, label: str) -> None:
+    """Raise an InputError about the first residue without a template: what is wrong, and a remedy."""
+    for residue in forcefield.getUnmatchedResidues(topology):
+        raise InputError(f"{label}: {_explanation(forcefield, residue)}")
+
+
+def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> str:
+    name = f"residue {residue.name} {residue.id}"
+    present = {atom.name for atom in residue.atoms()}
+    n_hydrogens = sum(
+        1 for atom in residue.atoms() if atom.element is not None and atom.element.atomic_number == 1
+    )
+    forms = _FORMS.get(residue.name, (residue.name,))
+    names = {prefix + form for form in forms for prefix in ("", "N", "C")}
+    candidates = [template for key, template in forcefield._templates.items() if key in names]
+    if not candidates:
+        return (
+            f"{name} ({len(present)} atoms) is unknown to the force field. Add a force-field file that has "
+            "it "
+            "(--forcefield A.xml --forcefield B.xml), or bring the molecule as prmtop, GROMACS top or "
+            "System XML."
+        )
+    best = min(candidates, key=lambda template: len({atom.name for atom in template.atoms} ^ present))
+    missing = [atom for atom in best.atoms if atom.name not in present]
+    extra = sorted(present - {atom.name for atom in best.atoms})
+    heavy = [atom.name for atom in missing if atom.element is not None and atom.element.atomic_number > 1]
+    if heavy:
+        return (
+            f"{name} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. Rebuild missing atoms with "
+            "`pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare OUT.pdb with --add-hydrogens."
+        )
+    n_expected = sum(1 for atom in best.atoms if atom.element is not None and atom.element.atomic_number == 1)
+    if n_hydrogens < n_expected:
+        lacking = (
+            ", ".join(atom.name for atom in missing[:6]) or f"{n_expected - n_hydrogens} of {n_expected}"
+        )
+        return f"{name} lacks hydrogens ({lacking}). Add them with --add-hydrogens --ph 7.0."
+    if extra:
+        return (
+            f"{name} has the atom{'s'[: len(extra) > 1]} {', '.join(extra[:6])}, which its template in the "
+            "force field "
+            "does not have. Remove them, or rename the residue to the form it is meant to be (HIP, ASH, "
+            "CYX, ...)."
+        )
+    return (
+        f"{name} has the atoms of its template but other bonds. State its bonds to neighbours in CONECT "
+        "records, or "
+        "check chain breaks and terminal residues."
+    )

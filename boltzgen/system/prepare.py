@@ -1,0 +1,313 @@
+"""`prepare`: from the files or the sequence that a user has to a checked `MolecularSystem`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.files import sha256_file
+from boltzgen.system import checks
+from boltzgen.system.bonds_from_forces import bonds_from_forces
+from boltzgen.system.forcefield import (
+    DEFAULT_FORCEFIELD,
+    IMPLICIT_MODELS,
+    add_implicit,
+    check_implicit,
+    create_system,
+    explain_unmatched,
+    load_forcefield,
+)
+from boltzgen.system.minimise import energy_and_minimum, minimised
+from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
+from boltzgen.system.openmm_xml import serialize_system
+from boltzgen.system.pdb_text import format_pdb, names_of
+from boltzgen.system.readers import KINDS, RawMolecule, read_molecule
+from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
+from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+#: kJ/mol above a nearby minimum at which the reference structure deserves a warning.
+HIGH_ENERGY = 1.0e4
+
+#: Forces that move or couple atoms but are no part of the energy.
+_NO_ENERGY = ("CMMotionRemover", "AndersenThermostat")
+
+#: A heavy atom that weighs this much more than its element (dalton) is a united atom or a bead.
+_UNITED_MASS = 0.8
+
+
+def prepare(
+    source: str | Path | None = None,
+    *,
+    sequence: str | None = None,
+    capped: bool = False,
+    coordinates: str | Path | None = None,
+    include: str | Path | None = None,
+    forcefield: Sequence[str] = (),
+    implicit: str = "none",
+    constraints: str = "none",
+    add_hydrogens: bool = False,
+    ph: float = 7.0,
+    minimize: bool | None = None,
+    name: str | None = None,
+) -> MolecularSystem:
+    """Read, parametrise and check one molecule.
+
+    Parameters
+    ----------
+    source: PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML. Or give `sequence`.
+    sequence: ``ACE-ALA-NME`` or one-letter ``GAVL``; `capped` adds ACE and NME.
+    coordinates: for prmtop (inpcrd), top (gro) and XML (PDB): the file of positions.
+    include: folder of ``#include`` files for a GROMACS topology.
+    forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; default `DEFAULT_FORCEFIELD`.
+    implicit: ``none``, hct, obc1, obc2, gbn, gbn2, or a file like ``amber99_obc.xml``.
+    constraints: only ``none``.
+    add_hydrogens: add those that are missing, protonated for `ph`.
+    minimize: relax the reference positions; None means for sequences only.
+    name: what people call the system; default from the file or the sequence.
+
+    Returns
+    -------
+    A system whose ``provenance["warnings"]`` lists what is doubtful.
+
+    Raises
+    ------
+    InputError, UnsupportedError: one sentence naming file, residue, atom and remedy.
+    """
+    _check_options(source, sequence, constraints, implicit, ph, add_hydrogens, capped)
+    if sequence is not None:
+        raw, system, notes = _from_sequence(parse_sequence(sequence, capped=capped), forcefield, implicit, ph)
+    else:
+        raw = read_molecule(Path(str(source)), _path(coordinates), _path(include))
+        raw, system, notes = _parametrise(raw, forcefield, implicit, add_hydrogens, ph)
+    bonds, bond_notes = _bonds(raw, system)
+    labels = [checks.label_of(atom) for atom in raw.topology.atoms()]
+    checks.check_system(system, labels, raw.path)
+    checks.check_one_molecule(len(labels), bonds, labels, raw.path)
+    notes += bond_notes + _remove_motion_removers(system)
+    relax = (sequence is not None) if minimize is None else minimize
+    positions = minimised(system, raw.positions, bonds) if relax else raw.positions
+    energy, energy_notes = _check_energy(system, positions, str(raw.path))
+    uses_forcefield = raw.kind in ("sequence", "pdb", "mmcif")
+    provenance = {
+        "input": _input_record(raw, _path(coordinates)),
+        "options": {
+            "forcefield": list(forcefield or DEFAULT_FORCEFIELD) if uses_forcefield else None,
+            "implicit": implicit,
+            "constraints": constraints,
+            "add_hydrogens": add_hydrogens,
+            "ph": ph,
+            "minimize": relax,
+        },
+        "versions": {"openmm": metadata.version("openmm"), "numpy": np.__version__},
+        "reference_energy_kj_mol": energy,
+        "warnings": [*raw.notes, *notes, *energy_notes],
+    }
+    default_name = raw.path.name if raw.kind == "sequence" else raw.path.stem
+    return _assemble(name or default_name, raw.topology, system, positions, bonds, provenance)
+
+
+def _assemble(
+    name: str,
+    topology: app.Topology,
+    system: openmm.System,
+    positions: np.ndarray,
+    bonds: np.ndarray,
+    provenance: dict[str, Any],
+) -> MolecularSystem:
+    """The record; what the masses say about united atoms joins the warnings."""
+    numbers, notes = _atomic_numbers(topology, system)
+    provenance["warnings"] += notes
+    symbols = [atom.element.symbol if number else "" for atom, number in zip(topology.atoms(), numbers)]
+    return MolecularSystem(
+        name=name,
+        atomic_numbers=np.array(numbers),
+        masses=np.array([system.getParticleMass(index)._value for index in range(len(numbers))]),
+        bonds=bonds,
+        reference_positions=positions,
+        system_xml=serialize_system(system),
+        topology_pdb=format_pdb(names_of(topology), symbols, positions, bonds),
+        provenance=provenance,
+    )
+
+
+def _from_sequence(
+    sequence: PeptideSequence, names: Sequence[str], implicit: str, ph: float
+) -> tuple[RawMolecule, openmm.System, list[str]]:
+    field = load_forcefield(names or DEFAULT_FORCEFIELD, implicit)
+    topology, positions = build_peptide(sequence, field, ph=ph)
+    system = create_system(field, topology, implicit, f"the sequence {sequence}")
+    return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
+
+
+def _check_options(
+    source: object,
+    sequence: str | None,
+    constraints: str,
+    implicit: str,
+    ph: float,
+    hydrogens: bool,
+    capped: bool,
+) -> None:
+    if (source is None) == (sequence is None):
+        given = "neither" if source is None else "both"
+        raise InputError(
+            f"Give either an INPUT file or --sequence ({given} given), e.g. --sequence ACE-ALA-NME."
+        )
+    if constraints != "none":
+        raise UnsupportedError(
+            f"--constraints {constraints} is not supported: boltzgen samples every bond and angle, and the "
+            "density of a "
+            "constrained molecule is another one. Use --constraints none."
+        )
+    check_implicit(implicit)
+    if not 0.0 <= ph <= 14.0:
+        raise InputError(f"--ph {ph} is outside 0 to 14; physiological is 7.4.")
+    if capped and sequence is None:
+        raise InputError("--capped goes with --sequence; a file already says how its ends are.")
+
+
+def _parametrise(
+    raw: RawMolecule, names: Sequence[str], implicit: str, hydrogens: bool, ph: float
+) -> tuple[RawMolecule, openmm.System, list[str]]:
+    """The System of a file, after the checks of its structure."""
+    strict = raw.kind != "xml"
+    checks.check_positions(raw.topology, raw.positions, raw.path)
+    checks.check_box(raw)
+    checks.check_solvent(raw)
+    notes = checks.element_warnings(raw.topology, raw.path, strict=strict)
+    if raw.kind in ("pdb", "mmcif"):
+        return _with_forcefield(raw, names or DEFAULT_FORCEFIELD, implicit, hydrogens, ph, notes)
+    for given, option in ((bool(names), "--forcefield"), (hydrogens, "--add-hydrogens")):
+        if given:
+            raise InputError(
+                f"{raw.path} ({KINDS[raw.kind]}) already holds atoms and parameters; leave out {option}, or "
+                "start from a PDB."
+            )
+    if raw.system is not None:
+        if implicit != "none":
+            raise InputError(f"{raw.path} is a System XML, whose energy is complete; leave out --implicit.")
+        return raw, raw.system, notes
+    if implicit.endswith(".xml"):
+        raise InputError(
+            f"--implicit {implicit} goes with OpenMM force fields; for {KINDS[raw.kind]} use "
+            f"{', '.join(IMPLICIT_MODELS)}."
+        )
+    return raw, _system_of_maker(raw, implicit), notes
+
+
+def _with_forcefield(
+    raw: RawMolecule, names: Sequence[str], implicit: str, hydrogens: bool, ph: float, notes: list[str]
+) -> tuple[RawMolecule, openmm.System, list[str]]:
+    field = load_forcefield(names, implicit)
+    label = str(raw.path)
+    checks.check_bonds_given(raw.topology, raw.path)
+    topology, positions = raw.topology, raw.positions
+    if hydrogens:
+        try:
+            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph)
+        except (ValueError, KeyError) as error:
+            explain_unmatched(field, topology, label)
+            raise InputError(
+                f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200]})."
+            ) from error
+        checks.check_positions(topology, positions, raw.path)
+    system = create_system(field, topology, implicit, label)
+    return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
+
+
+def _system_of_maker(raw: RawMolecule, implicit: str) -> openmm.System:
+    """The System of an Amber or GROMACS topology; Amber's own Born radii where it has them."""
+    from openmm import app
+
+    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False}
+    if raw.kind == "amber" and implicit != "none":
+        models = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
+        options["implicitSolvent"] = models[implicit]
+    try:
+        system = raw.maker.createSystem(removeCMMotion=False, **options)
+    except Exception as error:  # the readers raise exceptions of any class
+        raise InputError(
+            f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
+            "may be truncated."
+        ) from error
+    if raw.kind == "gromacs" and implicit != "none":
+        add_implicit(system, raw.topology, implicit)
+    return system
+
+
+def _bonds(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[str]]:
+    """Bonds of the topology; with a System XML whose PDB lacks some, those of its forces too."""
+    bonds = canonical_bonds([(bond[0].index, bond[1].index) for bond in raw.topology.bonds()])
+    n_atoms = raw.topology.getNumAtoms()
+    if raw.kind != "xml" or len(checks.connected_pieces(n_atoms, bonds)) == 1:
+        return bonds, []
+    found = bonds_from_forces(system)
+    both = canonical_bonds([*bonds.tolist(), *found.tolist()])
+    return both, [
+        f"{len(both) - len(bonds)} bonds come from the forces of {raw.path.name}; the PDB does not state "
+        "them."
+    ]
+
+
+def _remove_motion_removers(system: openmm.System) -> list[str]:
+    notes = []
+    for index in reversed(range(system.getNumForces())):
+        kind = type(system.getForce(index)).__name__
+        if kind in _NO_ENERGY:
+            system.removeForce(index)
+            notes.append(f"{kind} was taken out of the System: it is no energy.")
+    return notes
+
+
+def _check_energy(system: openmm.System, positions: np.ndarray, label: str) -> tuple[float, list[str]]:
+    energy, minimum, _ = energy_and_minimum(system, positions, iterations=50)
+    if not np.isfinite(energy):
+        raise InputError(
+            f"{label}: the energy of the structure is not finite; atoms overlap or a parameter is damaged."
+        )
+    if np.isfinite(minimum) and energy - minimum > HIGH_ENERGY:
+        return energy, [
+            f"The structure lies {energy - minimum:.0f} kJ/mol above a nearby minimum; add --minimize or "
+            "check it."
+        ]
+    return energy, []
+
+
+def _atomic_numbers(topology: app.Topology, system: openmm.System) -> tuple[list[int], list[str]]:
+    """Atomic numbers; 0 where the element is unknown or the mass is that of a united atom."""
+    numbers, united = [], []
+    for atom in topology.atoms():
+        mass = system.getParticleMass(atom.index)._value
+        number = 0 if atom.element is None else atom.element.atomic_number
+        if number > 1 and mass > atom.element.mass._value + _UNITED_MASS:
+            united.append(atom)
+            number = 0
+        numbers.append(number)
+    if not united:
+        return numbers, []
+    return numbers, [
+        f"{len(united)} atoms weigh more than their element ({checks.label_of(united[0])}, ...) and count "
+        "as united atoms."
+    ]
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _input_record(raw: RawMolecule, coordinates: Path | None) -> dict[str, Any]:
+    if raw.kind == "sequence":
+        return {"kind": "sequence", "sequence": str(raw.path)}
+    record: dict[str, Any] = {"kind": raw.kind, "file": raw.path.name, "sha256": sha256_file(raw.path)}
+    if coordinates is not None:
+        record |= {"coordinates": coordinates.name, "coordinates_sha256": sha256_file(coordinates)}
+    return record

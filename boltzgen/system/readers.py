@@ -1,0 +1,322 @@
+"""Files in, a `RawMolecule` out: what each format states, before any check of its chemistry."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.errors import InputError
+from boltzgen.system.openmm_xml import deserialize_system
+
+if TYPE_CHECKING:
+    import openmm
+    from openmm import app
+
+#: What `kind_of` can answer, in words for people.
+KINDS = {
+    "pdb": "PDB",
+    "mmcif": "mmCIF",
+    "amber": "Amber prmtop",
+    "gromacs": "GROMACS top",
+    "xml": "OpenMM System XML",
+    "sequence": "sequence",
+}
+_SUFFIXES = {
+    ".pdb": "pdb",
+    ".ent": "pdb",
+    ".cif": "mmcif",
+    ".mmcif": "mmcif",
+    ".pdbx": "mmcif",
+    ".prmtop": "amber",
+    ".parm7": "amber",
+    ".top": "gromacs",
+    ".xml": "xml",
+}
+_COORDINATES = {
+    ".gro": "GROMACS topology (.top)",
+    ".inpcrd": "Amber prmtop",
+    ".rst7": "Amber prmtop",
+    ".crd": "Amber prmtop",
+    ".rst": "Amber prmtop",
+}
+
+
+@dataclass(frozen=True)
+class RawMolecule:
+    """What the files say.
+
+    kind: a key of `KINDS`.
+    path: the file that was given.
+    topology: OpenMM topology; its bonds are the file's.
+    positions: (N, 3) nm.
+    system: the OpenMM System, when the file states it (XML); otherwise None.
+    box: whether the files declare a periodic box.
+    maker: for Amber and GROMACS, the OpenMM reader that creates the System.
+    notes: what people should know.
+    """
+
+    kind: str
+    path: Path
+    topology: app.Topology
+    positions: np.ndarray
+    system: openmm.System | None = None
+    box: bool = False
+    maker: Any = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def kind_of(path: Path) -> str:
+    """Which format `path` is, by its suffix (and first line, where a suffix has two meanings).
+
+    Raises
+    ------
+    InputError: no such file, a folder, an empty file, or a suffix that is not known.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file; give a PDB, mmCIF, prmtop, top or System XML file, or --sequence."
+        )
+    if not path.is_file():
+        raise InputError(
+            f"{path} is not a file; give a PDB, mmCIF, prmtop, top or System XML file, or --sequence."
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes); write or download it again.")
+    suffix = path.suffix.lower()
+    if suffix in _COORDINATES:
+        raise InputError(
+            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as INPUT and this one "
+            f"with --coordinates {path.name}."
+        )
+    if suffix not in _SUFFIXES:
+        raise InputError(
+            f"{path}: the suffix {suffix or '(none)'} is not known; expected one of {', '.join(_SUFFIXES)}."
+        )
+    if suffix == ".top" and read_text(path).lstrip().startswith("%VERSION"):
+        return "amber"
+    return _SUFFIXES[suffix]
+
+
+def read_text(path: Path) -> str:
+    """The text of `path`, or an InputError that names it."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not a text file; is it compressed or binary? Unpack it first."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def read_molecule(path: Path, coordinates: Path | None, include: Path | None = None) -> RawMolecule:
+    """Read `path` and, for formats that need one, the file of coordinates.
+
+    Raises
+    ------
+    InputError: a file is missing, truncated, does not parse, or does not fit the other.
+    """
+    kind = kind_of(path)
+    needs = {"amber": "inpcrd", "gromacs": "gro", "xml": "PDB"}
+    if kind in needs and coordinates is None:
+        raise InputError(
+            f"{path} ({KINDS[kind]}) holds no coordinates; add --coordinates FILE ({needs[kind]}, or a PDB)."
+        )
+    if kind not in needs and coordinates is not None:
+        raise InputError(f"{path} already holds coordinates; leave out --coordinates {coordinates}.")
+    readers: dict[str, Callable[[], RawMolecule]] = {
+        "pdb": lambda: read_pdb(path),
+        "mmcif": lambda: _read_mmcif(path),
+        "amber": lambda: _read_amber(path, _given(coordinates)),
+        "gromacs": lambda: _read_gromacs(path, _given(coordinates), include),
+        "xml": lambda: _read_xml(path, _given(coordinates)),
+    }
+    return readers[kind]()
+
+
+def _given(path: Path | None) -> Path:
+    assert path is not None  # read_molecule has checked it
+    return path
+
+
+@contextmanager
+def _parsing(path: Path, what: str) -> Iterator[None]:
+    """Turn a parser's complaint, whatever its class, into a sentence about `path`.
+
+    OpenMM's parsers meet a damaged file with exceptions of any class, bare Exception included.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"{path} does not read as {what} ({reason}); it may be truncated or damaged. Write it again."
+        ) from error
+
+
+def read_pdb(path: Path) -> RawMolecule:
+    """A PDB file; its first model and first alternate locations."""
+    from openmm.app import PDBFile
+
+    text = read_text(path)
+    notes = []
+    atom_lines = [line for line in text.splitlines() if line.startswith(("ATOM  ", "HETATM"))]
+    if not atom_lines:
+        raise InputError(f"{path} holds no atoms (no ATOM or HETATM line); is it a PDB file?")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(("ATOM  ", "HETATM")) and len(line) < 54:
+            raise InputError(
+                f"{path} is truncated: line {number} ({line[:27].strip()!r}) ends before its coordinates. "
+                "Write it again."
+            )
+    if not text.endswith("\n") and not atom_lines[-1].startswith("END") and "END" not in text[-10:]:
+        notes.append(f"{path.name} has no END record; check that it is complete.")
+    if text.count("\nMODEL ") + text.startswith("MODEL ") > 1:
+        notes.append(f"{path.name} holds several models; the first is used.")
+    if any(line[16] not in " A1" for line in atom_lines):
+        notes.append(f"{path.name} holds alternate locations; the first of each atom is used.")
+    with _parsing(path, "a PDB file"):
+        pdb = PDBFile(io.StringIO(text))
+        positions = _nanometres(pdb.getPositions(asNumpy=True))
+    return RawMolecule("pdb", path, pdb.topology, positions, box=_real_box(pdb.topology), notes=tuple(notes))
+
+
+def _read_mmcif(path: Path) -> RawMolecule:
+    from openmm.app import PDBxFile
+
+    text = read_text(path)
+    if "_atom_site." not in text:
+        raise InputError(
+            f"{path} holds no atoms (no _atom_site records); is it an mmCIF file of a structure?"
+        )
+    with _parsing(path, "an mmCIF file"):
+        cif = PDBxFile(io.StringIO(text))
+        positions = _nanometres(cif.getPositions(asNumpy=True))
+    return RawMolecule("mmcif", path, cif.topology, positions, box=_real_box(cif.topology))
+
+
+def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
+    from openmm.app import AmberInpcrdFile, AmberPrmtopFile
+
+    text = read_text(path)
+    for section in ("POINTERS", "ATOM_NAME", "CHARGE", "MASS", "BONDS_WITHOUT_HYDROGEN", "AMBER_ATOM_TYPE"):
+        if f"%FLAG {section}" not in text:
+            raise InputError(
+                f"{path} has no section {section}: it is truncated or no prmtop file. Write it again."
+            )
+    with _parsing(path, "an Amber prmtop file"):
+        prmtop = AmberPrmtopFile(str(path))
+        box = bool(prmtop._prmtop.getIfBox())
+    positions, notes = _coordinates(coordinates, prmtop.topology.getNumAtoms(), path), []
+    if positions is None:
+        with _parsing(coordinates, "an Amber inpcrd file"):
+            inpcrd = AmberInpcrdFile(str(coordinates))
+            positions = _nanometres(inpcrd.getPositions(asNumpy=True))
+        if inpcrd.boxVectors is not None and not box:
+            notes.append(f"{coordinates.name} holds a box, {path.name} does not; the box is left out.")
+    _same_count(len(positions), prmtop.topology.getNumAtoms(), coordinates, path)
+    return RawMolecule("amber", path, prmtop.topology, positions, box=box, maker=prmtop, notes=tuple(notes))
+
+
+def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMolecule:
+    from openmm.app import GromacsGroFile, GromacsTopFile
+
+    read_text(path)
+    try:
+        with _parsing(path, "a GROMACS topology"):
+            top = GromacsTopFile(str(path), includeDir=None if include is None else str(include))
+    except InputError as error:
+        if "#include" in str(error) and include is None:
+            raise InputError(
+                f"{str(error).split(';')[0]}; give the force field's folder with --include DIR."
+            ) from error
+        raise
+    box = False
+    positions = _coordinates(coordinates, top.topology.getNumAtoms(), path)
+    if positions is None:
+        text = read_text(coordinates)
+        lines = text.splitlines()
+        if len(lines) < 3 or not lines[1].strip().isdigit() or len(lines) < int(lines[1]) + 3:
+            raise InputError(
+                f"{coordinates} is truncated: it holds fewer lines than its second line says. Write it again."
+            )
+        with _parsing(coordinates, "a GROMACS gro file"):
+            gro = GromacsGroFile(str(coordinates))
+            positions = _nanometres(gro.getPositions(asNumpy=True))
+            vectors = gro.getPeriodicBoxVectors()
+            box = vectors is not None and any(
+                abs(component) > 1e-6 for v in vectors for component in v._value
+            )
+    _same_count(len(positions), top.topology.getNumAtoms(), coordinates, path)
+    return RawMolecule("gromacs", path, top.topology, positions, box=box, maker=top)
+
+
+def _read_xml(path: Path, coordinates: Path) -> RawMolecule:
+    system = deserialize_system(read_text(path), str(path))
+    suffix = coordinates.suffix.lower()
+    if _SUFFIXES.get(suffix) not in ("pdb", "mmcif"):
+        raise InputError(
+            f"--coordinates {coordinates}: a System XML needs a PDB or mmCIF file with its atoms in order."
+        )
+    raw = read_pdb(coordinates) if _SUFFIXES[suffix] == "pdb" else _read_mmcif(_existing(coordinates))
+    _same_count(len(raw.positions), system.getNumParticles(), coordinates, path)
+    return RawMolecule(
+        "xml",
+        path,
+        raw.topology,
+        raw.positions,
+        system=system,
+        box=system.usesPeriodicBoundaryConditions(),
+        notes=raw.notes,
+    )
+
+
+def _coordinates(path: Path, n_atoms: int, owner: Path) -> np.ndarray | None:
+    """Positions from a PDB or mmCIF file of coordinates; None when `path` is another format."""
+    kind = _SUFFIXES.get(_existing(path).suffix.lower())
+    if kind not in ("pdb", "mmcif"):
+        return None
+    raw = read_pdb(path) if kind == "pdb" else _read_mmcif(path)
+    _same_count(len(raw.positions), n_atoms, path, owner)
+    return raw.positions
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check --coordinates.")
+    return path
+
+
+def _same_count(found: int, expected: int, path: Path, owner: Path) -> None:
+    if found != expected:
+        raise InputError(
+            f"{path} holds {found} atoms, {owner} holds {expected}; give the coordinates of the same atoms "
+            "in the same order."
+        )
+
+
+def _nanometres(quantity: Any) -> np.ndarray:
+    from openmm import unit
+
+    return np.array(quantity.value_in_unit(unit.nanometer), dtype=np.float64).reshape(-1, 3)
+
+
+def _real_box(topology: app.Topology) -> bool:
+    """Whether a box is more than the 1 Angstrom placeholder that non-crystal entries carry."""
+    from openmm import unit
+
+    box = topology.getUnitCellDimensions()
+    return box is not None and max(box.value_in_unit(unit.nanometer)) > 0.15
