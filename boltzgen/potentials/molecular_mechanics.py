@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
+from boltzgen.potentials.fused import kernels
 from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.potentials.terms import (
     GeneralizedBorn,
@@ -46,19 +48,33 @@ class MolecularMechanics(Potential):
         super().__init__()
         self.force_field = parameters
         self.terms = nn.ModuleList(_terms(parameters))
+        self._kernels = kernels(parameters)
+        self._bonded_kernels = [kernel for kernel in self._kernels if kernel.bonded]
 
     @property
     def n_atoms(self) -> int:
         return self.force_field.n_atoms
 
     def energy(self, positions: Tensor) -> Tensor:
-        """Energy (batch,) in kJ/mol of `positions` (batch, N, 3) in nm."""
-        return self.energy_plain(positions)
+        """Energy (batch,) in kJ/mol of `positions` (batch, N, 3) in nm; differentiable once.
+
+        A row with coincident atoms, NaN or huge coordinates has an energy of inf or NaN and a
+        gradient of zero. For second derivatives use `energy_plain`.
+        """
+        self._check(positions)
+        return FusedEnergy.apply(positions, self._kernels)
 
     def bonded_energy(self, positions: Tensor) -> Tensor:
         """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
         self._check(positions)
-        return sum((t(positions) for t in self.terms if t.bonded), _zeros(positions))
+        return FusedEnergy.apply(positions, self._bonded_kernels)
+
+    def energy_and_gradient(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy (batch,) kJ/mol and dE/dx (batch, N, 3) kJ/mol/nm, outside autograd."""
+        self._check(positions)
+        energy, gradient = energy_and_gradient(self._kernels, positions, want_gradient=True)
+        assert gradient is not None
+        return energy, gradient
 
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The definition of record: the sum of the terms by plain autograd, differentiable twice."""

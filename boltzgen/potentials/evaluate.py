@@ -1,0 +1,66 @@
+"""Runs kernels over a batch, block by block, and hands value and gradient to autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from boltzgen.potentials.fused import BLOCK_ELEMENTS_CPU, BLOCK_ELEMENTS_DEVICE, Kernel
+
+
+def block_size(kernels: Sequence[Kernel], device: torch.device) -> int:
+    """Conformations of one block: a multiple of 16, so that each one meets the same vector instructions."""
+    rows = max((kernel.rows for kernel in kernels), default=1)
+    if device.type == "cpu":
+        wanted = BLOCK_ELEMENTS_CPU * torch.get_num_threads() // rows
+        return max(32, min(1024, wanted // 16 * 16))
+    return max(64, BLOCK_ELEMENTS_DEVICE // rows)
+
+
+@torch.no_grad()
+def energy_and_gradient(
+    kernels: Sequence[Kernel], positions: Tensor, *, want_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Energies (batch,) kJ/mol and, if wanted, gradients (batch, N, 3) kJ/mol/nm of `positions` in nm.
+
+    The gradient of a row whose energy or gradient is not finite is zero, so that a loss that masks
+    such a row does not multiply 0 by NaN.
+    """
+    energy = positions.new_zeros(len(positions))
+    gradient = torch.empty_like(positions, memory_format=torch.contiguous_format) if want_gradient else None
+    size = block_size(kernels, positions.device)
+    with torch.autocast(positions.device.type, enabled=False):
+        for start in range(0, len(positions), size):
+            block = slice(start, start + size)
+            x = positions[block].permute(1, 2, 0).contiguous()
+            slopes = torch.zeros_like(x) if want_gradient else None
+            x = torch.cat([x, x[:, :2]], dim=1)
+            for kernel in kernels:
+                kernel.evaluate(x, energy[block], slopes)
+            if gradient is not None:
+                largest = slopes.abs().amax(dim=(0, 1)).add_(energy[block].abs())
+                slopes.masked_fill_(~torch.isfinite(largest), 0.0)
+                gradient[block] = slopes.permute(2, 0, 1)
+    return energy, gradient
+
+
+class FusedEnergy(torch.autograd.Function):
+    """Autograd's view of `energy_and_gradient`: the gradient is computed with the value and kept."""
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        energy, gradient = energy_and_gradient(kernels, positions, want_gradient=wanted)
+        if wanted:
+            ctx.save_for_backward(gradient)
+        return energy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_energy: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad_energy[:, None, None] * gradient, None
