@@ -56,10 +56,12 @@ from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenE
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.sample import sample
+from boltzgen_cli.simulate import simulate
 from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {
+    "simulate": simulate,
     "train": train,
     "sample": sample,
     "demo": demo,

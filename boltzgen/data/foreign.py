@@ -1,2 +1,238 @@
+"""Trajectories made elsewhere: DCD, XTC, TRR, HDF5 and NetCDF, read through MDTraj and checked first.
+
+What is checked, in this order: the file is whole; atoms agree in number, element and order; no frame
+is NaN; no bond is torn over a periodic boundary; every centre has the hand of the reference; no bond is
+constrained; coordinates are not rounded. Each failure is one sentence that says what to do.
+Their energies are unknown (NaN): nothing proves that the force field was the same.
+"""
+
 from __future__ import annotations
-def read_foreign(*a, **k): raise NotImplementedError
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boltzgen.data.checks import (
+    broken_bonds,
+    constrained_bonds,
+    misplaced_atoms,
+    rounding_grid,
+    wrong_hands,
+)
+from boltzgen.data.constrained import resampled_bonds
+from boltzgen.data.hdf5 import read_hdf5, record_elements
+from boltzgen.data.record import Trajectory
+from boltzgen.errors import InputError
+from boltzgen.system.molecular_system import MolecularSystem
+
+if TYPE_CHECKING:
+    import mdtraj
+
+FORMATS = (".dcd", ".xtc", ".trr", ".h5", ".hdf5", ".nc", ".netcdf", ".ncdf")
+
+#: Fewer frames than this cannot tell a stiff bond from a constrained one.
+_FEWEST_FRAMES = 10
+
+
+def read_foreign(
+    path: str | Path,
+    system: MolecularSystem,
+    *,
+    temperature: float | None = None,
+    topology: str | Path | None = None,
+    resample_constrained_bonds: bool = False,
+    seed: int = 0,
+) -> Trajectory:
+    """The frames of `path`, a trajectory of `system` made by another program.
+
+    Args:
+        temperature: K; needed unless the file says it (HDF5 may).
+        topology: the trajectory's own topology (PDB, prmtop, gro...), compared atom by atom when given.
+        resample_constrained_bonds: draw the length of each constrained bond anew from its harmonic term
+            (``p(b) ~ b^2 exp(-k (b - b0)^2 / 2kT)``), instead of refusing; `seed` is for these draws.
+
+    Raises InputError, and warns (UserWarning) of rounded coordinates.
+    """
+    path = Path(path)
+    positions, cell, stored = _load(path, system, topology)
+    _check_finite(path, positions)
+    _check_order(path, positions, cell, system)
+    _check_whole(path, positions, system)
+    _check_hands(path, positions, system)
+    temperatures = _temperatures(path, stored, temperature, len(positions))
+    _warn_of_rounding(path, positions)
+    if len(positions) < _FEWEST_FRAMES:
+        warnings.warn(
+            f"{path}: {len(positions)} frames are too few to see whether bonds were constrained.", stacklevel=2
+        )
+    elif len(fixed := constrained_bonds(positions, system, float(temperatures.min()))):
+        if not resample_constrained_bonds:
+            raise InputError(
+                f"{path}: {len(fixed)} bonds were constrained, the first between atoms {_named(system, fixed[0])}; "
+                "simulate without constraints, or ask for resample_constrained_bonds."
+            )
+        rng = np.random.default_rng(seed)
+        positions = resampled_bonds(positions, fixed, system, temperatures, rng)
+    return Trajectory(
+        positions,
+        np.full(len(positions), np.nan),
+        temperatures,
+        np.zeros(len(positions), dtype=np.int64),
+    )
+
+
+def _load(
+    path: Path, system: MolecularSystem, topology: str | Path | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Positions ``(frames, atoms, 3)`` nm, cell edges ``(frames, 3)`` nm or None, temperatures or None."""
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: the format {path.suffix!r} is unknown; give one of {', '.join(FORMATS)}.")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a trajectory.")
+    if topology is not None:
+        _check_elements(Path(topology), _elements_of(_topology(Path(topology))), system)
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        record, names = read_hdf5(path)
+        _check_count(path, record.n_atoms, system)
+        if names and topology is None:
+            _check_elements(path, record_elements(names), system)
+        stored = record.temperatures if np.isfinite(record.temperatures).all() else None
+        _check_frames(path, len(record))
+        return record.positions, None, stored
+    loaded = _load_with_mdtraj(path, system)
+    return loaded.xyz, loaded.unitcell_lengths, None
+
+
+def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
+    import mdtraj
+
+    try:
+        with mdtraj.open(str(path)) as handle:
+            promised = len(handle)
+        loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
+    except ValueError as error:
+        if "atoms" in str(error):
+            raise InputError(
+                f"{path} does not have the {system.n_atoms} atoms of {system.name!r} ({_sentence(error)}); "
+                "strip solvent, or give the system that was simulated."
+            ) from error
+        raise InputError(f"{path} cannot be read ({_sentence(error)}); copy it anew.") from error
+    except (OSError, RuntimeError, IndexError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read ({_sentence(error)}); it may be truncated, copy it anew."
+        ) from error
+    _check_count(path, loaded.n_atoms, system)
+    _check_frames(path, loaded.n_frames)
+    if loaded.n_frames < promised:
+        raise InputError(
+            f"{path} is truncated: its header promises {promised} frames, {loaded.n_frames} are there; copy it anew."
+        )
+    return loaded
+
+
+def _topology(path: Path) -> mdtraj.Topology:
+    import mdtraj
+
+    try:
+        return mdtraj.load_topology(str(path))
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a topology ({_sentence(error)}); give a PDB.") from error
+
+
+def _elements_of(topology: mdtraj.Topology) -> list[str]:
+    return [a.element.symbol if a.element is not None else "VS" for a in topology.atoms]
+
+
+def _check_elements(path: Path, elements: list[str], system: MolecularSystem) -> None:
+    _check_count(path, len(elements), system)
+    expected = _elements_of(system.mdtraj_topology())
+    for index, (here, wanted) in enumerate(zip(elements, expected, strict=True)):
+        if "VS" not in (here, wanted) and here != wanted:
+            raise InputError(
+                f"{path}: atom {index} is {here}, in {system.name!r} it is {wanted} "
+                f"({system.atom_names[index]}); put the atoms into the order of the system."
+            )
+
+
+def _check_count(path: Path, count: int, system: MolecularSystem) -> None:
+    if count != system.n_atoms:
+        raise InputError(
+            f"{path} has {count} atoms, the system {system.name!r} has {system.n_atoms}; "
+            "strip solvent, or give the system that was simulated."
+        )
+
+
+def _check_frames(path: Path, count: int) -> None:
+    if count == 0:
+        raise InputError(f"{path} holds no frames; give a trajectory with at least one.")
+
+
+def _check_finite(path: Path, positions: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+    if len(bad):
+        raise InputError(
+            f"{path}: {len(bad)} frames, the first of them {bad[0]}, have coordinates that are not finite; "
+            "cut them out."
+        )
+
+
+def _check_order(path: Path, positions: np.ndarray, cell: np.ndarray | None, system: MolecularSystem) -> None:
+    pair = misplaced_atoms(positions, cell, system)
+    if pair is not None:
+        raise InputError(
+            f"{path}: the bonded atoms {_named(system, pair)} are not at bonding distance in most frames, so the "
+            "atoms are probably in another order than in the system; reorder them."
+        )
+
+
+def _check_whole(path: Path, positions: np.ndarray, system: MolecularSystem) -> None:
+    found = broken_bonds(positions, system)
+    if found is not None:
+        frame, pair, length = found
+        raise InputError(
+            f"{path}: in frame {frame} the bond {_named(system, pair)} is {length:.2f} nm long, torn over a "
+            "periodic boundary; make the molecule whole first (mdtraj: make_molecules_whole)."
+        )
+
+
+def _check_hands(path: Path, positions: np.ndarray, system: MolecularSystem) -> None:
+    found = wrong_hands(positions, system)
+    if found is not None:
+        atom, count, stereocentre = found
+        what = "the other handedness" if stereocentre else "its equivalent neighbours (hydrogens) interchanged"
+        raise InputError(
+            f"{path}: atom {_named(system, (atom,))} has {what} than the reference in {count} of {len(positions)} "
+            "frames; give a trajectory of the same isomer, with the same labels."
+        )
+
+
+def _temperatures(
+    path: Path, stored: np.ndarray | None, temperature: float | None, count: int
+) -> np.ndarray:
+    if temperature is not None:
+        if not temperature > 0:
+            raise InputError(f"The temperature of {path} must be positive, in K; {temperature:g} was given.")
+        return np.full(count, float(temperature))
+    if stored is None:
+        raise InputError(f"{path} does not say its temperature; give it in K.")
+    return stored
+
+
+def _warn_of_rounding(path: Path, positions: np.ndarray) -> None:
+    grid = rounding_grid(positions)
+    if grid is not None:
+        warnings.warn(
+            f"{path}: coordinates are rounded to {grid:g} nm, so energies computed from them scatter "
+            "(0.8 kT for alanine dipeptide at 0.001 nm); never use them for weights.",
+            stacklevel=3,
+        )
+
+
+def _named(system: MolecularSystem, atoms: tuple[int, ...] | np.ndarray) -> str:
+    return " - ".join(f"{system.atom_names[int(a)]} ({int(a)})" for a in atoms)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
