@@ -1,0 +1,69 @@
+"""The domain of the shape measure, told from positions alone: hands, isomers, closed rings."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from boltzgen.coordinates.geometry import cross, dot
+from boltzgen.coordinates.table import OPEN_RING, ring_centres
+from boltzgen.system.graph import MolecularGraph
+
+#: What `Domain` can report; index 0 is inside.
+REASONS = ("", "handedness", "other isomer", "open ring", "not finite")
+
+
+class Domain:
+    """Callable: positions (batch, atoms, 3) in nm -> index into `REASONS`, (batch,) long.
+
+    Parameters
+    ----------
+    graph: the molecule. isomers: ``"reference"`` closes other isomers out, ``"free"`` lets them in.
+
+    A hand is the sign of the signed volume of three neighbours about a centre that cannot invert;
+    an isomer the side of its bond's torsion that is nearer to the reference's planar value.
+    """
+
+    def __init__(self, graph: MolecularGraph, isomers: str) -> None:
+        bonds = graph.isomer_bonds if isomers == "reference" else ()
+        self._hands = _index([(hand.centre, *hand.neighbours) for hand in graph.hands], 4)
+        self._signs = torch.tensor([hand.sign for hand in graph.hands], dtype=torch.float64)
+        self._isomers = _index([(bond.a, bond.c, bond.p, bond.g) for bond in bonds], 4)
+        self._cosines = torch.tensor([np.cos(bond.planar) for bond in bonds], dtype=torch.float64)
+        rings = ring_centres(graph)
+        self._rings = _index(list(rings), 2)
+        self._lengths = torch.tensor(list(rings.values()), dtype=torch.float64)
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        x = positions.detach().permute(2, 1, 0)
+        reason = torch.zeros(positions.shape[0], dtype=torch.long, device=positions.device)
+        reason[self._other_isomer(x)] = REASONS.index("other isomer")
+        reason[self._other_hand(x)] = REASONS.index("handedness")
+        reason[self._open_ring(x)] = REASONS.index("open ring")
+        reason[~torch.isfinite(x).all(0).all(0)] = REASONS.index("not finite")
+        return reason
+
+    def _other_hand(self, x: Tensor) -> Tensor:
+        centre, n1, n2, n3 = _gather(x, self._hands)
+        volume = dot(n1 - centre, cross(n2 - centre, n3 - centre))
+        return ~(volume * self._signs.to(volume)[:, None] > 0).all(0)
+
+    def _other_isomer(self, x: Tensor) -> Tensor:
+        a, c, p, g = _gather(x, self._isomers)
+        axis = p - c
+        cosine = dot(cross(c - a, axis), cross(axis, g - p))
+        return ~(cosine * self._cosines.to(cosine)[:, None] > 0).all(0)
+
+    def _open_ring(self, x: Tensor) -> Tensor:
+        i, j = _gather(x, self._rings)
+        length = dot(i - j, i - j).sqrt()
+        return ~((length - self._lengths.to(length)[:, None]).abs() <= OPEN_RING).all(0)
+
+
+def _index(rows: list[tuple[int, ...]], width: int) -> Tensor:
+    return torch.tensor(rows, dtype=torch.long).reshape(-1, width)
+
+
+def _gather(x: Tensor, index: Tensor) -> list[Tensor]:
+    return [x.index_select(1, column) for column in index.to(x.device).T.contiguous()]

@@ -1,0 +1,277 @@
+"""What a molecule's bonds, terms and reference geometry say about its shape.
+
+Everything here is physics: elements, masses, parameters, bonds and reference positions. No atom
+or residue name is read, so a ligand is treated as a peptide is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boltzgen.errors import InputError
+from boltzgen.system.canonical import atom_invariants, canonical_order, refine
+from boltzgen.system.terms import TermCentres, torsion_barrier
+
+if TYPE_CHECKING:
+    from boltzgen.system.molecular_system import MolecularSystem
+
+#: A centre of three neighbours whose angles sum to more than this is planar, rad.
+PLANAR_ANGLE_SUM = np.deg2rad(350.0)
+#: A bend of more than this is near-linear, rad.
+LINEAR_ANGLE = np.deg2rad(165.0)
+#: A rigid rotation that costs more than this separates two isomers, kJ/mol.
+ISOMER_BARRIER = 40.0
+#: Rings smaller than this cannot hold both isomers of a bond (trans-cyclooctene is the smallest).
+SMALLEST_RING_WITH_ISOMERS = 8
+#: A triple of unit bond vectors of less volume than this has no hand (a regular tetrahedron: 0.77).
+SMALLEST_HAND = 0.2
+#: Nitrogen and carbon pass through the plane; three-coordinate P, S, As, Se, Sb, Te do not.
+PYRAMIDAL_ELEMENTS = frozenset({15, 16, 33, 34, 51, 52})
+
+
+@dataclass(frozen=True)
+class IsomerBond:
+    """A bond with two isomers, and the torsion `a-c-p-g` that tells them apart.
+
+    The choice of `a` and `g` depends on the molecule alone, not on a tree; ``planar`` is the
+    reference isomer's planar value of the torsion, 0 or pi.
+    """
+
+    a: int
+    c: int
+    p: int
+    g: int
+    planar: float
+    barrier: float
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Three neighbours of a centre that cannot pass through one plane with it.
+
+    ``sign`` is that of the triple product of the vectors from the centre to ``neighbours``
+    in the reference positions.
+    """
+
+    centre: int
+    neighbours: tuple[int, int, int]
+    sign: float
+
+
+@dataclass(frozen=True)
+class MolecularGraph:
+    """The graph of one molecule with its rings, centres and canonical order.
+
+    Attributes
+    ----------
+    neighbours: for each atom its bonded atoms, ascending.
+    rings: smallest set of smallest rings, atoms in order around each.
+    planar: atoms with three neighbours in one plane (by the equilibrium angles, else the reference).
+    tetrahedral: atoms that cannot invert: four neighbours, or three around a pyramidal S or P
+        (or a united atom).
+    invertible: atoms with three neighbours, neither planar nor tetrahedral: amines.
+    stereocentres: tetrahedral atoms whose neighbours all differ; the other tetrahedral atoms only
+        keep the labels of equivalent neighbours (hydrogens) apart.
+    hands: triples of neighbours whose orientation is part of the domain.
+    isomer_bonds: bonds with two isomers (amides, C=C), by the rotational barrier of their torsions.
+    linear: triples (a, c, p), a < p, around a near-linear centre c.
+    canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
+    reference_positions: (N, 3) float64 nm.
+    """
+
+    n_atoms: int
+    atomic_numbers: np.ndarray
+    masses: np.ndarray
+    bonds: np.ndarray
+    neighbours: tuple[tuple[int, ...], ...]
+    rings: tuple[tuple[int, ...], ...]
+    planar: frozenset[int]
+    tetrahedral: frozenset[int]
+    invertible: frozenset[int]
+    stereocentres: frozenset[int]
+    hands: tuple[Hand, ...]
+    isomer_bonds: tuple[IsomerBond, ...]
+    linear: frozenset[tuple[int, int, int]]
+    canonical: np.ndarray
+    centres: TermCentres
+    reference_positions: np.ndarray
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """(N,) int: canonical rank of each atom."""
+        rank = np.empty(self.n_atoms, dtype=int)
+        rank[self.canonical] = np.arange(self.n_atoms)
+        return rank
+
+    @cached_property
+    def ring_bonds(self) -> dict[tuple[int, int], int]:
+        """Sorted atom pair of each bond in a ring -> size of its smallest ring."""
+        return _ring_bonds(self.rings)
+
+    def branch(self, start: int, without: int) -> int:
+        """Number of atoms that are reached from `start` without passing atom `without`."""
+        return _branch(self.neighbours, start, without)
+
+    def leading_neighbours(self, atom: int) -> tuple[int, ...]:
+        """Neighbours of `atom`, the largest branch first, then the heavier, then the canonical first."""
+        return _leading(self.neighbours, self.masses, self.rank, atom)
+
+    def is_linear(self, a: int, c: int, p: int) -> bool:
+        """True when the angle a-c-p is near-linear in the force field or in the reference."""
+        if (min(a, p), c, max(a, p)) in self.linear:
+            return True
+        return bool(_angle(self.reference_positions, a, c, p) > LINEAR_ANGLE)
+
+    @classmethod
+    def from_system(cls, system: MolecularSystem) -> MolecularGraph:
+        """The graph of `system`. Raises InputError when it is not one connected molecule."""
+        positions = np.asarray(system.reference_positions, dtype=float)
+        bonds = np.asarray(system.bonds, dtype=int).reshape(-1, 2)
+        numbers, masses = np.asarray(system.atomic_numbers), np.asarray(system.masses, dtype=float)
+        neighbours = _neighbours(len(numbers), bonds)
+        if _branch(neighbours, 0, -1) != len(numbers):
+            raise InputError(
+                f"{system.name}: the atoms are not all connected by bonds, but one connected molecule is "
+                "needed; prepare one molecule at a time, and add missing CONECT records.")
+        centres = TermCentres.from_system(system)
+        invariants = atom_invariants(system)
+        classes = refine(invariants, neighbours)
+        canonical = canonical_order(classes, neighbours, positions)
+        rank = np.empty(len(numbers), dtype=int)
+        rank[canonical] = np.arange(len(numbers))
+        rings = _rings(len(numbers), bonds)
+        linear = _linear_triples(neighbours, positions, centres)
+        planar, pyramidal = _three_coordinate(neighbours, positions, centres)
+        cannot_invert = {a for a in pyramidal if numbers[a] in PYRAMIDAL_ELEMENTS or numbers[a] == 0}
+        hands = _hands(neighbours, positions, cannot_invert)
+        tetrahedral = frozenset(hand.centre for hand in hands)
+        stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
+        isomers = _isomer_bonds(system, neighbours, masses, rank, _ring_bonds(rings), planar, linear)
+        return cls(
+            n_atoms=len(numbers), atomic_numbers=numbers, masses=masses, bonds=bonds, neighbours=neighbours,
+            rings=rings, planar=frozenset(planar), tetrahedral=tetrahedral,
+            invertible=frozenset(pyramidal - tetrahedral), stereocentres=frozenset(stereo), hands=hands,
+            isomer_bonds=isomers, linear=frozenset(linear), canonical=canonical, centres=centres,
+            reference_positions=positions)
+
+
+def _neighbours(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    lists: list[list[int]] = [[] for _ in range(n_atoms)]
+    for i, j in bonds:
+        lists[i].append(int(j))
+        lists[j].append(int(i))
+    return tuple(tuple(sorted(entry)) for entry in lists)
+
+
+def _branch(neighbours: tuple[tuple[int, ...], ...], start: int, without: int) -> int:
+    seen, stack = {start, without}, [start]
+    while stack:
+        for other in neighbours[stack.pop()]:
+            if other not in seen:
+                seen.add(other)
+                stack.append(other)
+    return len(seen) - 1
+
+
+def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
+    return tuple(sorted(neighbours[atom],
+                        key=lambda n: (-_branch(neighbours, n, atom), -round(masses[n], 3), rank[n])))
+
+
+def _rings(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    if len(bonds) < n_atoms:
+        return ()
+    from rdkit import Chem
+
+    molecule = Chem.RWMol()
+    for _ in range(n_atoms):
+        molecule.AddAtom(Chem.Atom(0))
+    for i, j in bonds:
+        molecule.AddBond(int(i), int(j), Chem.BondType.SINGLE)
+    return tuple(tuple(ring) for ring in Chem.GetSSSR(molecule))
+
+
+def _ring_bonds(rings: tuple[tuple[int, ...], ...]) -> dict[tuple[int, int], int]:
+    sizes: dict[tuple[int, int], int] = {}
+    for ring in sorted(rings, key=len):
+        for i, j in zip(ring, ring[1:] + ring[:1], strict=True):
+            sizes.setdefault((min(i, j), max(i, j)), len(ring))
+    return sizes
+
+
+def _angle(x: np.ndarray, a: int, c: int, p: int) -> float:
+    u, v = x[a] - x[c], x[p] - x[c]
+    return float(np.arctan2(np.linalg.norm(np.cross(u, v)), u @ v))
+
+
+def _dihedral(x: np.ndarray, a: int, c: int, p: int, g: int) -> float:
+    b1, b2, b3 = x[c] - x[a], x[p] - x[c], x[g] - x[p]
+    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    return float(np.arctan2(np.linalg.norm(b2) * (b1 @ n2), n1 @ n2))
+
+
+def _linear_triples(neighbours, positions, centres: TermCentres) -> set[tuple[int, int, int]]:
+    found = set()
+    for c, around in enumerate(neighbours):
+        for k, a in enumerate(around):
+            for p in around[k + 1:]:
+                if centres.angle(a, c, p, _angle(positions, a, c, p)) > LINEAR_ANGLE:
+                    found.add((a, c, p))
+    return found
+
+
+def _three_coordinate(neighbours, positions, centres: TermCentres) -> tuple[set[int], set[int]]:
+    """Atoms with three neighbours: (planar, pyramidal)."""
+    planar, pyramidal = set(), set()
+    for c, around in enumerate(neighbours):
+        if len(around) == 3:
+            pairs = [(around[0], around[1]), (around[1], around[2]), (around[0], around[2])]
+            total = sum(centres.angle(a, c, p, _angle(positions, a, c, p)) for a, p in pairs)
+            (planar if total > PLANAR_ANGLE_SUM else pyramidal).add(c)
+    return planar, pyramidal
+
+
+def _hands(neighbours, positions, cannot_invert: set[int]) -> tuple[Hand, ...]:
+    hands = []
+    for c, around in enumerate(neighbours):
+        if len(around) == 4:
+            triples = [tuple(n for n in around if n != left_out) for left_out in around]
+        elif c in cannot_invert:
+            triples = [around]
+        else:
+            continue
+        for triple in triples:
+            vectors = np.array([positions[n] - positions[c] for n in triple])
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            volume = float(np.linalg.det(vectors))
+            if abs(volume) > SMALLEST_HAND:
+                hands.append(Hand(c, triple, float(np.sign(volume))))
+    return tuple(hands)
+
+
+def _isomer_bonds(system, neighbours, masses, rank, ring_bonds, planar, linear) -> tuple[IsomerBond, ...]:
+    positions = np.asarray(system.reference_positions, dtype=float)
+    linear_centres = {c for _, c, _ in linear}
+
+    def can_be_end(atom: int) -> bool:
+        degree = len(neighbours[atom])
+        return atom in planar or (degree == 2 and atom not in linear_centres)
+
+    candidates = []
+    for i, j in np.asarray(system.bonds, dtype=int).reshape(-1, 2):
+        ring = ring_bonds.get((int(i), int(j)))
+        if can_be_end(i) and can_be_end(j) and (ring is None or ring >= SMALLEST_RING_WITH_ISOMERS):
+            candidates.append((int(i), int(j)))
+    barriers = torsion_barrier(system, candidates, neighbours)
+    found = []
+    for (c, p), barrier in zip(candidates, barriers, strict=True):
+        if barrier > ISOMER_BARRIER:
+            a = next(n for n in _leading(neighbours, masses, rank, c) if n != p)
+            g = next(n for n in _leading(neighbours, masses, rank, p) if n != c)
+            cis = np.cos(_dihedral(positions, a, c, p, g)) > 0
+            found.append(IsomerBond(a, c, p, g, 0.0 if cis else float(np.pi), float(barrier)))
+    return tuple(found)

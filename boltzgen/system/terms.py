@@ -1,0 +1,101 @@
+"""Equilibrium lengths, equilibrium angles and torsion barriers, read from the OpenMM System."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from boltzgen.system.molecular_system import MolecularSystem
+
+#: Angles at which a torsion profile is evaluated.
+PROFILE_POINTS = 72
+
+
+@dataclass(frozen=True)
+class TermCentres:
+    """Equilibrium values of the harmonic terms.
+
+    ``bonds`` maps a sorted atom pair to nm; ``angles`` maps (a, centre, p), a < p, to rad.
+    """
+
+    bonds: dict[tuple[int, int], float]
+    angles: dict[tuple[int, int, int], float]
+
+    def bond(self, i: int, j: int, otherwise: float) -> float:
+        return self.bonds.get((min(i, j), max(i, j)), otherwise)
+
+    def angle(self, a: int, c: int, p: int, otherwise: float) -> float:
+        return self.angles.get((min(a, p), c, max(a, p)), otherwise)
+
+    @classmethod
+    def from_system(cls, system: MolecularSystem) -> TermCentres:
+        """Collect the centres of every HarmonicBondForce and HarmonicAngleForce of `system`."""
+        import openmm
+
+        bonds, angles = {}, {}
+        for force in system.openmm_system().getForces():
+            if isinstance(force, openmm.HarmonicBondForce):
+                for k in range(force.getNumBonds()):
+                    i, j, length, _ = force.getBondParameters(k)
+                    bonds[(min(i, j), max(i, j))] = float(length._value)
+            elif isinstance(force, openmm.HarmonicAngleForce):
+                for k in range(force.getNumAngles()):
+                    i, j, m, angle, _ = force.getAngleParameters(k)
+                    angles[(min(i, m), j, max(i, m))] = float(angle._value)
+        return cls(bonds, angles)
+
+
+def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
+                    neighbours: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Height of the torsion terms' profile when each of `bonds` is turned rigidly.
+
+    Parameters
+    ----------
+    system: read for its PeriodicTorsionForce and RBTorsionForce terms and reference positions.
+    bonds: pairs of bonded atoms. neighbours: bonded atoms of each atom.
+
+    Returns
+    -------
+    (len(bonds),) float, kJ/mol: maximum minus minimum over a full turn. Improper terms, which a
+    rotation about the bond leaves alone, are not counted.
+    """
+    delta = np.linspace(0, 2 * np.pi, PROFILE_POINTS, endpoint=False)
+    profiles = {(min(bond), max(bond)): np.zeros(PROFILE_POINTS) for bond in bonds}
+    positions = np.asarray(system.reference_positions, dtype=float)
+    for (i, j, k, m), energy in _torsion_terms(system):
+        profile = profiles.get((min(j, k), max(j, k)))
+        if profile is not None and i in neighbours[j] and m in neighbours[k]:
+            profile += energy(_dihedral(positions, i, j, k, m) + delta)
+    return np.array([np.ptp(profiles[(min(bond), max(bond))]) for bond in bonds])
+
+
+def _torsion_terms(system: MolecularSystem):
+    """Yield (atoms, function of the torsion in rad -> kJ/mol)."""
+    import openmm
+
+    for force in system.openmm_system().getForces():
+        if isinstance(force, openmm.PeriodicTorsionForce):
+            for index in range(force.getNumTorsions()):
+                *atoms, n, phase, k = force.getTorsionParameters(index)
+                yield atoms, _periodic(n, phase._value, k._value)
+        elif isinstance(force, openmm.RBTorsionForce):
+            for index in range(force.getNumTorsions()):
+                *rest, = force.getTorsionParameters(index)
+                yield rest[:4], _ryckaert_bellemans([c._value for c in rest[4:]])
+
+
+def _periodic(n: int, phase: float, k: float):
+    return lambda phi: k * (1 + np.cos(n * phi - phase))
+
+
+def _ryckaert_bellemans(coefficients: list[float]):
+    return lambda phi: np.polynomial.polynomial.polyval(np.cos(phi - np.pi), coefficients)
+
+
+def _dihedral(x: np.ndarray, a: int, c: int, p: int, g: int) -> float:
+    b1, b2, b3 = x[c] - x[a], x[p] - x[c], x[g] - x[p]
+    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    return float(np.arctan2(np.linalg.norm(b2) * (b1 @ n2), n1 @ n2))
