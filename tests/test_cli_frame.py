@@ -34,7 +34,6 @@ HEAVY = (
     "matplotlib",
     "nflows",
     "scipy",
-    "pydantic_core",
 )
 
 

@@ -1,0 +1,124 @@
+"""The documents: every snippet runs, every claim that can be checked is.
+
+In README.md and docs/, a fenced ``python`` block runs in a fresh interpreter, and each ``$`` line of
+a ``console`` block in a shell; the blocks of one document run in order in one folder. A comment
+before a block changes what runs, so that tests stay small::
+
+    <!-- in tests: -n 20000 => -n 50; --time 2ns => --time 2ps -->
+    <!-- not run: needs a GPU -->
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from helpers import ROOT
+
+from boltzgen import errors
+from boltzgen_cli import main
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_BLOCK = re.compile(
+    r"(?:<!-- (?P<directive>in tests|not run): (?P<detail>.*?) -->\n)?"
+    r"```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One fenced block that runs."""
+
+    language: str
+    code: str
+
+
+def snippets(text: str) -> list[Snippet]:
+    """The blocks of a document that run, with the substitutions of their comments made."""
+    found = []
+    for match in _BLOCK.finditer(text):
+        if match["language"] not in ("python", "console") or match["directive"] == "not run":
+            continue
+        code = match["code"]
+        for change in (match["detail"] or "").split(";") if match["directive"] else ():
+            old, new = (part.strip() for part in change.split("=>"))
+            assert old in code, f"{old!r} is to be changed in tests but is not in the block:\n{code}"
+            code = code.replace(old, new)
+        found.append(Snippet(match["language"], code))
+    return found
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """An environment in which ``boltzgen`` is this Python's, and no bar is drawn."""
+    scripts = tmp_path / "bin"
+    scripts.mkdir()
+    script = scripts / "boltzgen"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m boltzgen_cli "$@"\n')
+    script.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+    return work, {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_snippets_run(document, shell):
+    folder, environment = shell
+    for snippet in snippets(document.read_text(encoding="utf-8")):
+        for command in commands(snippet):
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{document.name}: {command}\n{done.stdout}{done.stderr}"
+
+
+def commands(snippet: Snippet) -> list[list[str]]:
+    """What to execute for one block: a Python program, or one shell line for each ``$`` (with ``\\``)."""
+    if snippet.language == "python":
+        return [[sys.executable, "-c", snippet.code]]
+    joined = snippet.code.replace("\\\n", " ")
+    return [["bash", "-c", line[2:]] for line in joined.splitlines() if line.startswith("$ ")]
+
+
+def test_snippets_are_found_and_changed():
+    text = "<!-- in tests: 20000 => 7; a => b -->\n```console\n$ x a \\\n  -n 20000\noutput\n```\n"
+    text += "<!-- not run: slow -->\n```python\nboom\n```\n```yaml\nk: 1\n```\n"
+    (snippet,) = snippets(text)
+    assert commands(snippet) == [["bash", "-c", "x b    -n 7"]]
+
+
+def test_every_verb_and_exit_code_is_documented():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    for verb in main.VERBS:
+        assert f"`boltzgen {verb}`" in text
+    codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_pictures_exist(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith(("http:", "https:")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_citation_names_this_version():
+    from boltzgen import __version__
+
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in text
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_summary_keys_are_documented():
+    """Every key of a summary is explained in docs/files.md; the golden file is the ensemble tests'."""
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    for golden in (ROOT / "tests").rglob("golden/summary.json"):
+        for key in json.loads(golden.read_text(encoding="utf-8")):
+            assert f"`{key}`" in text or key == "schema", key
