@@ -55,12 +55,14 @@ from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
+from boltzgen_cli.prepare import prepare
 from boltzgen_cli.sample import sample
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {
+    "prepare": prepare,
     "simulate": simulate,
     "train": train,
     "sample": sample,

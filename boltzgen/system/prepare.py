@@ -27,8 +27,8 @@ from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
 from boltzgen.system.openmm_xml import serialize_system
 from boltzgen.system.pdb_text import format_pdb, names_of
 from boltzgen.system.readers import KINDS, RawMolecule, read_molecule
-from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
 from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
+from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
 
 if TYPE_CHECKING:
     import openmm
@@ -112,6 +112,8 @@ def prepare(
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
     default_name = raw.path.name if raw.kind == "sequence" else raw.path.stem
+    if raw.kind == "xml" and coordinates is not None:
+        default_name = Path(coordinates).stem
     return _assemble(name or default_name, raw.topology, system, positions, bonds, provenance)
 
 

@@ -1,0 +1,191 @@
+"""The verb ``prepare``: a molecule is read, parametrised, checked, described and written as SYS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.pdb_text import AtomName
+from boltzgen.system.prepare import prepare as prepare_system
+
+#: e; a total charge further than this from a whole number deserves a warning.
+CHARGE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What ``prepare`` understood.
+
+    Attributes
+    ----------
+    system: the molecule; its provenance holds ``translation_check`` and ``warnings``.
+    folder: where it was written; None with `check`.
+    heavy_atoms, bonds: counts (the number of atoms is ``system.n_atoms``).
+    formal_charge: total charge in e, rounded; None when no force holds charges.
+    stereocentres: names of atoms with four different neighbours.
+    rings: sizes of the smallest rings.
+    torsions: atom names of the rotatable bonds: single, acyclic, not at the end of a chain.
+    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
+    force_terms: for each force its class and number of terms.
+    energy: of the reference positions, kJ/mol.
+    translation: relative energy difference from OpenMM Reference, or why there is no translation.
+    """
+
+    system: MolecularSystem
+    folder: Path | None
+    heavy_atoms: int
+    bonds: int
+    formal_charge: int | None
+    stereocentres: tuple[str, ...]
+    rings: tuple[int, ...]
+    torsions: tuple[str, ...]
+    isomer_bonds: tuple[str, ...]
+    force_terms: tuple[tuple[str, int], ...]
+    energy: float
+    translation: str
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self.system.provenance["warnings"])
+
+
+def prepare(
+    source: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    sequence: str | None = None,
+    capped: bool = False,
+    coordinates: str | Path | None = None,
+    include: str | Path | None = None,
+    forcefield: Sequence[str] = (),
+    implicit: str = "none",
+    constraints: str = "none",
+    add_hydrogens: bool = False,
+    ph: float = 7.0,
+    minimize: bool | None = None,
+    name: str | None = None,
+    check: bool = False,
+) -> PrepareSummary:
+    """Prepare one molecule and write the SYS folder `output`; with `check` only look, and write nothing.
+
+    The other parameters are those of `boltzgen.system.prepare.prepare`, whose errors pass through.
+    """
+    if output is None and not check:
+        raise InputError("No output folder: add -o SYS, or --check to look without writing.")
+    if output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"{output} is a file; -o needs the name of a folder.")
+    system = prepare_system(
+        source,
+        sequence=sequence,
+        capped=capped,
+        coordinates=coordinates,
+        include=include,
+        forcefield=forcefield,
+        implicit=implicit,
+        constraints=constraints,
+        add_hydrogens=add_hydrogens,
+        ph=ph,
+        minimize=minimize,
+        name=name,
+    )
+    charge, notes = _formal_charge(system)
+    translation, record = _translation(system)
+    if "refused" in record:
+        notes.append(
+            f"`boltzgen simulate` takes this system, train and sample do not yet: {record['refused']}"
+        )
+    provenance = {
+        **system.provenance,
+        "warnings": [*system.provenance["warnings"], *notes],
+        "translation_check": record,
+    }
+    system = replace(system, provenance=provenance)
+    folder = None if check or output is None else system.save(output)
+    return _summary(system, folder, charge, translation)
+
+
+def _summary(
+    system: MolecularSystem, folder: Path | None, charge: int | None, translation: str
+) -> PrepareSummary:
+    graph = MolecularGraph.from_system(system)
+    names = system.atom_names
+    fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
+    rotatable = [
+        (int(first), int(second))
+        for first, second in system.bonds
+        if len(graph.neighbours[first]) > 1
+        and len(graph.neighbours[second]) > 1
+        and (int(first), int(second)) not in graph.ring_bonds
+        and (int(first), int(second)) not in fixed
+    ]
+    return PrepareSummary(
+        system=system,
+        folder=folder,
+        heavy_atoms=int(np.sum(system.atomic_numbers != 1)),
+        bonds=len(system.bonds),
+        formal_charge=charge,
+        stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
+        rings=tuple(sorted(len(ring) for ring in graph.rings)),
+        torsions=tuple(_bond_name(names[first], names[second]) for first, second in rotatable),
+        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
+        force_terms=tuple(force_terms(system)),
+        energy=float(system.provenance["reference_energy_kj_mol"]),
+        translation=translation,
+    )
+
+
+def _bond_name(first: AtomName, second: AtomName) -> str:
+    same_residue = str(first).split()[0] == str(second).split()[0]
+    return f"{first}-{second.atom if same_residue else second}"
+
+
+def force_terms(system: MolecularSystem) -> list[tuple[str, int]]:
+    """Class and number of terms of each force, in the System's order; forces of one class are added up."""
+    counts: Counter[str] = Counter()
+    for force in system.openmm_system().getForces():
+        getters = ("getNumBonds", "getNumAngles", "getNumTorsions", "getNumMaps", "getNumParticles")
+        found = [getattr(force, getter)() for getter in getters if hasattr(force, getter)]
+        counts[type(force).__name__] += found[0] if found else 0
+    return list(counts.items())
+
+
+def _formal_charge(system: MolecularSystem) -> tuple[int | None, list[str]]:
+    """The total charge, rounded, and a warning when it is no whole number."""
+    charges = [
+        sum(force.getParticleParameters(index)[0]._value for index in range(force.getNumParticles()))
+        for force in system.openmm_system().getForces()
+        if type(force).__name__ == "NonbondedForce"
+    ]
+    if not charges:
+        return None, []
+    total = float(sum(charges))
+    if abs(total - round(total)) > CHARGE_TOLERANCE:
+        return round(total), [
+            f"The charges add up to {total:+.3f} e, not to a whole number; check the parameters."
+        ]
+    return round(total), []
+
+
+def _translation(system: MolecularSystem) -> tuple[str, dict[str, Any]]:
+    """How the torch translation compares with OpenMM Reference: a sentence and a record."""
+    from boltzgen.errors import UnsupportedError
+    from boltzgen.potentials.translate import check_against_reference, translate
+
+    try:
+        potential = translate(system)
+    except UnsupportedError as error:
+        return "refused", {"refused": str(error)}
+    try:
+        record = check_against_reference(system, potential)
+    except BoltzgenError as error:
+        return "disagrees with OpenMM Reference", {"refused": str(error)}
+    worst = max(record["max_relative_energy_difference"], record["max_relative_force_difference"])
+    return f"agrees with OpenMM Reference to {worst:.0e} (relative)", record

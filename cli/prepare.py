@@ -1,0 +1,115 @@
+"""``boltzgen prepare``: from a structure or a sequence to a checked, parametrised molecule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boltzgen_cli import console
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.prepare import PrepareSummary
+
+
+def prepare(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="[INPUT]", help="PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="SYS", help="Folder to write.")
+    ] = None,
+    sequence: Annotated[
+        str | None,
+        typer.Option(help="Peptide to build instead of INPUT: ACE-ALA-NME, or one-letter GAVL (zwitterion)."),
+    ] = None,
+    capped: Annotated[bool, typer.Option("--capped", help="Close a --sequence with ACE and NME.")] = False,
+    coordinates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Positions for prmtop (inpcrd), top (gro), XML (PDB).")
+    ] = None,
+    include: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of a GROMACS topology's #include files.")
+    ] = None,
+    forcefield: Annotated[
+        list[str] | None,
+        typer.Option(metavar="XML", help="OpenMM force-field file, repeatable; default amber14-all.xml."),
+    ] = None,
+    implicit: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="none, hct, obc1, obc2, gbn, gbn2, or a solvent file such as amber99_obc.xml.",
+        ),
+    ] = "none",
+    constraints: Annotated[str, typer.Option(help="Only none: every bond is sampled.")] = "none",
+    add_hydrogens: Annotated[
+        bool, typer.Option("--add-hydrogens", help="Add missing hydrogens, protonated for --ph.")
+    ] = False,
+    ph: Annotated[float, typer.Option("--ph", help="pH for --add-hydrogens and --sequence.")] = 7.0,
+    minimize: Annotated[
+        bool | None,
+        typer.Option("--minimize/--no-minimize", help="Relax the positions; default: for sequences only."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the system; default from the input.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check and describe only; write nothing.")] = False,
+) -> None:
+    """Read, parametrise and check one molecule, and write it as SYS.
+
+    Examples:
+
+    boltzgen prepare molecule.pdb -o SYS --implicit obc2 --add-hydrogens
+
+    boltzgen prepare --sequence ACE-ALA-NME -o SYS --forcefield amber99sbildn.xml --implicit amber99_obc.xml
+
+    boltzgen prepare molecule.prmtop --coordinates molecule.inpcrd -o SYS
+    """
+    from boltzgen.workflows.prepare import prepare as work
+
+    summary = work(
+        source,
+        output,
+        sequence=sequence,
+        capped=capped,
+        coordinates=coordinates,
+        include=include,
+        forcefield=forcefield or (),
+        implicit=implicit,
+        constraints=constraints,
+        add_hydrogens=add_hydrogens,
+        ph=ph,
+        minimize=minimize,
+        name=name,
+        check=check,
+    )
+    _show(summary)
+
+
+def _show(summary: PrepareSummary) -> None:
+    system = summary.system
+    rows = {
+        "atoms": f"{system.n_atoms} ({summary.heavy_atoms} heavy)",
+        "bonds": summary.bonds,
+        "formal charge (e)": "unknown" if summary.formal_charge is None else f"{summary.formal_charge:+d}".replace("+0", "0"),
+        "stereocentres": _listed(summary.stereocentres),
+        "rings": _listed([f"{size} atoms" for size in summary.rings]),
+        "rotatable torsions": _listed(summary.torsions),
+        "bonds with fixed isomer": _listed(summary.isomer_bonds),
+        **{f"terms: {kind}": count for kind, count in summary.force_terms},
+        "energy (kJ/mol)": f"{summary.energy:.2f}",
+        "torch translation": summary.translation,
+        "fingerprint": system.fingerprint[:16],
+        "written to": summary.folder or "nothing (--check)",
+    }
+    console.key_values(system.name, rows)
+    for warning in summary.warnings:
+        console.message(f"warning: {warning}")
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    """A count, and as many names as fit on a line."""
+    if not names:
+        return "0"
+    shown = ", ".join(names[:6])
+    return f"{len(names)}: {shown}{', ...' if len(names) > 6 else ''}"
