@@ -52,3 +52,24 @@ def _seeds() -> None:
     random.seed(20261)
     np.random.seed(20261)
     torch.manual_seed(20261)
+
+
+@pytest.fixture(scope="session")
+def alanine_dipeptide():
+    """ACE-ALA-NME, amber99sbildn.xml with amber99_obc.xml: the molecule of the demo."""
+    from boltzgen.system.prepare import prepare
+
+    return prepare(
+        ROOT / "boltzgen" / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb",
+        forcefield=("amber99sbildn.xml",),
+        implicit="amber99_obc.xml",
+    )
+
+
+@pytest.fixture(scope="session")
+def butane():
+    """The bonded-only butane of four united atoms, whose ln Z is known exactly."""
+    from boltzgen.system.prepare import prepare
+
+    folder = ROOT / "boltzgen" / "examples" / "butane"
+    return prepare(folder / "system.xml", coordinates=folder / "butane.pdb")
