@@ -132,7 +132,8 @@ def pareto_k(log_w: ArrayLike) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
         from arviz.stats import psislw
-    k = float(psislw(finite.copy())[1])
+    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
+        k = float(psislw(finite.copy())[1])
     return k if np.isfinite(k) else None
 
 
@@ -211,7 +212,18 @@ def judge(
     coverage: Mapping[str, Any] | None,
     n_effective: Mapping[str, float] | None = None,
 ) -> tuple[str, list[str]]:
-    """The verdict of the design's rule and its reasons, worst first.
+    """The verdict of the design's rule and its reasons, worst first; arguments as for `findings`."""
+    return worst(findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=n_effective))
+
+
+def findings(
+    log_w: ArrayLike,
+    *,
+    k_hat: float | None,
+    coverage: Mapping[str, Any] | None,
+    n_effective: Mapping[str, float] | None = None,
+) -> list[tuple[str, str]]:
+    """What speaks against the verdict ``ok``: pairs of (verdict at best, reason).
 
     `n_effective` maps each state to its effective number of samples; without it the whole ensemble
     is one state. ``ok`` needs k-hat up to `K_GOOD`, `ENOUGH_EFFECTIVE` samples in every state and a
@@ -219,27 +231,26 @@ def judge(
     """
     w_n = normalised_weights(log_w)
     if not w_n.any():
-        return "unreliable", ["no sample carries weight: every one was rejected (summary.json says why)"]
-    findings = _judge_tail(w_n, k_hat, weights_are_constant(log_w))
+        return [("unreliable", "no sample carries weight: every one was rejected (summary.json says why)")]
+    found = _judge_tail(w_n, k_hat, weights_are_constant(log_w))
     counts = n_effective or {"": kish_ess(log_w) * w_n.size}
     for name, count in counts.items():
-        findings += _judge_count(name, count, w_n.size)
-    findings += _judge_coverage(coverage)
-    return worst(findings)
+        found += _judge_count(name, count, w_n.size)
+    return found + _judge_coverage(coverage)
 
 
-def worst(findings: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+def worst(found: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """The worst verdict among (verdict, reason) pairs, and the reasons ordered from worst to best."""
-    ordered = sorted(findings, key=lambda finding: -VERDICTS.index(finding[0]))
+    ordered = sorted(found, key=lambda finding: -VERDICTS.index(finding[0]))
     return (ordered[0][0] if ordered else "ok"), list(dict.fromkeys(reason for _, reason in ordered))
 
 
 def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tuple[str, str]]:
-    findings = []
+    found = []
     if k_hat is None and not constant:
-        findings.append(("caution", "k-hat not known: too few samples carry weight to see its tail"))
+        found.append(("caution", "k-hat not known: too few samples carry weight to see its tail"))
     elif k_hat is not None and k_hat > K_BAD:
-        findings.append(
+        found.append(
             (
                 "unreliable",
                 f"k-hat {k_hat:.2f} is above {K_BAD}: a few rare samples would change the answer; "
@@ -247,11 +258,11 @@ def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tu
             )
         )
     elif k_hat is not None and k_hat > K_GOOD:
-        findings.append(("caution", f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}"))
+        found.append(("caution", f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}"))
     share = float(w_n.max())
     if share > SHARE_BAD:
-        findings.append(("unreliable", f"one sample holds {100 * share:.0f} % of all weight; train longer"))
-    return findings
+        found.append(("unreliable", f"one sample holds {100 * share:.0f} % of all weight; train longer"))
+    return found
 
 
 def _judge_count(name: str, count: float, n_samples: int) -> list[tuple[str, str]]:

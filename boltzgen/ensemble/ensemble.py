@@ -216,10 +216,6 @@ def _frozen(array: Any, dtype: Any) -> np.ndarray:
 
 def _mixing_message(name: str, number: int, first: Ensemble, other: Ensemble) -> str:
     what = {"system_fingerprint": "system", "topology_pdb": "topology"}.get(name, name)
-    if name == "topology_pdb":
-        return (
-            f"ensembles 0 and {number} have different topologies; only samples of one system can be joined."
-        )
     values = "" if what == "topology" else f" ({getattr(first, name)} and {getattr(other, name)})"
     return (
         f"ensembles 0 and {number} differ in {what}{values}; "

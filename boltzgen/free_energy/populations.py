@@ -1,0 +1,265 @@
+"""Populations of states from weighted or unweighted samples, and free-energy differences between them.
+
+Arrays: ``w_n`` weights, ``h_sn`` indicators (one row a state), ``p_s`` populations.
+
+    p_s = sum_n w_n h_sn / sum_n w_n,      dG(A->B) = G_B - G_A = -ln(p_B / p_A)
+
+Two errors, always both. Asymptotic (delta method of the self-normalised ratio, with statistical
+inefficiency g)::
+
+    var dG = g sum_n w_n^2 (h_Bn / W_B - h_An / W_A)^2,     W_s = sum_n w_n h_sn
+
+and the bootstrap over samples, or over blocks of consecutive samples for long or correlated series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.ensemble.diagnostics import check_log_weights, findings, normalised_weights, pareto_k, worst
+from boltzgen.errors import InputError
+from boltzgen.free_energy.correlation import statistical_inefficiency
+from boltzgen.free_energy.estimate import Estimate
+
+#: Blocks that a bootstrap draws from; up to this many samples each is its own block.
+MAX_BLOCKS = 20_000
+
+#: A block of a correlated series spans at least this many statistical inefficiencies.
+BLOCK_INEFFICIENCIES = 5.0
+
+#: The two errors disagree when the larger exceeds the smaller by this factor.
+ERRORS_DISAGREE = 1.25
+
+#: Share of bootstrap replicates without a finite difference above which there is no bootstrap error.
+MAX_LOST_REPLICATES = 0.01
+
+_REPLICATES_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Population:
+    """One state: its share of all weight, the share's standard error, and its counts of samples."""
+
+    name: str
+    population: float
+    standard_error: float | None
+    n: int
+    n_effective: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "population": self.population, "standard_error": self.standard_error,
+            "n": self.n, "n_effective": self.n_effective,
+        }  # fmt: skip
+
+
+def populations(
+    log_w: ArrayLike, masks: Mapping[str, ArrayLike], *, inefficiency: float = 1.0
+) -> list[Population]:
+    """The population of each state of `masks` (name -> (N,) bool) under log-weights (N,).
+
+    All populations are 0 when no sample carries weight; the standard error is then None.
+    """
+    w_n, h_sn = _weights_and_indicators(log_w, masks)
+    found = []
+    for name, h_n in zip(masks, h_sn, strict=True):
+        p = float(w_n @ h_n)
+        variance = inefficiency * float(np.sum((w_n * (h_n - p)) ** 2))
+        error = float(np.sqrt(variance)) if w_n.any() else None
+        found.append(Population(name, p, error, int(h_n.sum()), _n_effective(w_n * h_n, inefficiency)))
+    return found
+
+
+def state_free_energies(
+    log_w: ArrayLike,
+    masks: Mapping[str, ArrayLike],
+    differences: Sequence[tuple[str, str]],
+    *,
+    coverage: Mapping[str, Any] | None = None,
+    inefficiency: float = 1.0,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+    estimator: str = "self-normalised importance sampling",
+) -> list[Estimate]:
+    """``dG(A->B)`` for each pair of `differences`, with both errors, interval and verdict.
+
+    log_w: (N,) log-weights, ``-inf`` for rejected samples; zeros for frames of a simulation, with
+    their `inefficiency` and in the order of time. masks: state name -> (N,) bool.
+    coverage: record of `boltzgen.ensemble.coverage`, or None when nobody checked.
+
+    Nothing here raises for poor samples: a state that nobody visited gives an estimate without
+    value, verdict ``unreliable``, and the reason. Raises InputError for fewer than two samples,
+    for shapes that disagree and for NaN log-weights.
+    """
+    w_n, h_sn = _weights_and_indicators(log_w, masks)
+    if w_n.size < 2:
+        raise InputError("one sample has no statistics; draw at least two (a few thousand to be useful).")
+    if n_bootstrap < 2:
+        raise InputError(f"the bootstrap needs at least 2 replicates, not {n_bootstrap}.")
+    if not inefficiency >= 1:
+        raise InputError(f"the statistical inefficiency must be at least 1, not {inefficiency}.")
+    names = list(masks)
+    replicates_rs = _bootstrap_sums(w_n * h_sn, n_bootstrap, inefficiency, rng)
+    effective = {name: _n_effective(w_n * h_n, inefficiency) for name, h_n in zip(names, h_sn, strict=True)}
+    k_hat = pareto_k(log_w)
+    estimates = []
+    for a, b in differences:
+        i, j = names.index(a), names.index(b)
+        pair = _Pair(w_n, h_sn[i], h_sn[j], replicates_rs[:, i], replicates_rs[:, j], inefficiency)
+        counts = {a: effective[a], b: effective[b]}
+        found = findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=counts)
+        estimates.append(_estimate(a, b, pair, min(counts.values()), k_hat, found, estimator))
+    return estimates
+
+
+def counted_free_energies(
+    masks: Mapping[str, ArrayLike],
+    differences: Sequence[tuple[str, str]],
+    *,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+    coverage: Mapping[str, Any] | None = None,
+) -> list[Estimate]:
+    """`state_free_energies` from the frames of a simulation at one temperature, in the order of time.
+
+    The statistical inefficiency is the largest among the indicators of the states.
+    """
+    indicators = [np.asarray(mask, dtype=np.float64) for mask in masks.values()]
+    return state_free_energies(
+        np.zeros(len(indicators[0]) if indicators else 0),
+        masks,
+        differences,
+        coverage=coverage,
+        inefficiency=max((statistical_inefficiency(h_n) for h_n in indicators), default=1.0),
+        n_bootstrap=n_bootstrap,
+        rng=rng,
+        estimator="frames counted",
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What one difference rests on: weights, two indicators, two columns of bootstrap sums."""
+
+    w_n: np.ndarray
+    h_an: np.ndarray
+    h_bn: np.ndarray
+    sums_a: np.ndarray
+    sums_b: np.ndarray
+    g: float
+
+    @property
+    def visited(self) -> bool:
+        return bool(self.w_n @ self.h_an > 0 and self.w_n @ self.h_bn > 0)
+
+    def value(self) -> float:
+        return float(np.log(self.w_n @ self.h_an) - np.log(self.w_n @ self.h_bn))
+
+    def asymptotic_error(self) -> float:
+        influence_n = self.h_bn / (self.w_n @ self.h_bn) - self.h_an / (self.w_n @ self.h_an)
+        return float(np.sqrt(self.g * np.sum((self.w_n * influence_n) ** 2)))
+
+    def bootstrap(self) -> tuple[float | None, tuple[float | None, float | None]]:
+        """Standard error and 95 % percentile interval; None where a bound is infinite."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values_r = np.log(self.sums_a) - np.log(self.sums_b)
+        values_r = values_r[~np.isnan(values_r)]  # replicates that hold neither state say nothing
+        finite = values_r[np.isfinite(values_r)]
+        lost = 1 - finite.size / self.sums_a.size
+        error = float(finite.std(ddof=1)) if finite.size > 1 and lost <= MAX_LOST_REPLICATES else None
+        if values_r.size == 0:
+            return error, (None, None)
+        low, high = np.quantile(values_r, (0.025, 0.975), method="inverted_cdf")
+        return error, (float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None)
+
+
+def _estimate(
+    a: str,
+    b: str,
+    pair: _Pair,
+    n_effective: float,
+    k_hat: float | None,
+    found: list[tuple[str, str]],
+    estimator: str,
+) -> Estimate:
+    unknown = {"overlap": "one ensemble overlaps with nothing but itself"}
+    if k_hat is None:
+        unknown["k_hat"] = "the weights are constant, or too few samples carry any"
+    value = asymptotic = bootstrap = error = None
+    interval: tuple[float | None, float | None] = (None, None)
+    if pair.visited:
+        value, asymptotic = pair.value(), pair.asymptotic_error()
+        bootstrap, interval = pair.bootstrap()
+        error = asymptotic if bootstrap is None else _chosen_error(asymptotic, bootstrap, found)
+        if bootstrap is None:
+            found.append(
+                ("unreliable", f"{a} or {b} is missing from many bootstrap replicates: too few samples")
+            )
+        if None in interval:
+            unknown["interval95"] = "a state is missing from more than 2.5 % of the bootstrap replicates"
+    else:
+        unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "a state carries no weight"
+    verdict, reasons = worst(found)
+    return Estimate(
+        name=f"{a} -> {b}", A=a, B=b, estimator=estimator, value=value, standard_error=error,
+        interval95=interval, n=pair.w_n.size, n_effective=n_effective, k_hat=k_hat,
+        overlap=None, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
+        standard_error_asymptotic=asymptotic, standard_error_bootstrap=bootstrap,
+    )  # fmt: skip
+
+
+def _chosen_error(asymptotic: float, bootstrap: float, found: list[tuple[str, str]]) -> float:
+    """The asymptotic error where both agree; otherwise the larger, and a finding that names both."""
+    low, high = sorted((asymptotic, bootstrap))
+    if high <= ERRORS_DISAGREE * low or high == 0:
+        return asymptotic
+    found.append(
+        (
+            "caution",
+            f"the two error estimates disagree: {asymptotic:.3g} kT asymptotic, {bootstrap:.3g} kT bootstrap",
+        )
+    )
+    return high
+
+
+def _weights_and_indicators(
+    log_w: ArrayLike, masks: Mapping[str, ArrayLike]
+) -> tuple[np.ndarray, np.ndarray]:
+    w_n = normalised_weights(check_log_weights(log_w))
+    if not masks:
+        raise InputError("no states were given.")
+    for name, mask in masks.items():
+        if np.shape(mask) != w_n.shape:
+            raise InputError(
+                f"the state {name} marks {np.shape(mask)} samples, but there are {w_n.shape} weights."
+            )
+    return w_n, np.array([np.asarray(mask, dtype=bool) for mask in masks.values()])
+
+
+def _n_effective(w_n: np.ndarray, g: float) -> float:
+    """Kish's effective number of samples of the weights `w_n`, over the statistical inefficiency."""
+    total = float(np.sum(w_n))
+    return total**2 / float(np.sum(w_n**2)) / g if total > 0 else 0.0
+
+
+def _bootstrap_sums(x_sn: np.ndarray, n_bootstrap: int, g: float, rng: np.random.Generator) -> np.ndarray:
+    """Sums over resampled columns of `x_sn` (states, N): (n_bootstrap, states).
+
+    Columns are grouped into consecutive blocks and each block is drawn a Poisson(1) number of
+    times, which for ratios of sums equals drawing as many blocks as there are (their number cancels).
+    """
+    n = x_sn.shape[1]
+    length = max(-(-n // MAX_BLOCKS), 1)
+    if g > 1:
+        length = max(length, int(np.ceil(BLOCK_INEFFICIENCIES * g)))
+    blocks_sb = np.add.reduceat(x_sn, np.arange(0, n, length), axis=1)
+    sums = [
+        rng.poisson(1.0, (min(_REPLICATES_AT_ONCE, n_bootstrap - start), blocks_sb.shape[1])) @ blocks_sb.T
+        for start in range(0, n_bootstrap, _REPLICATES_AT_ONCE)
+    ]
+    return np.concatenate(sums)

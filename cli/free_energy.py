@@ -1,0 +1,96 @@
+"""``boltzgen free-energy``: estimators on folders of weighted samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from boltzgen_cli import console
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.free_energy import FreeEnergyResult
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def free_energy() -> None:
+    """Free energies with their errors, from weighted samples.
+
+    Example: boltzgen free-energy states OUT --states states.yaml
+    """
+
+
+@app.command("states")
+def states(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+    states_file: Annotated[
+        Path, typer.Option("--states", metavar="FILE", help="States by torsions or distances (YAML or JSON).")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/free_energy.json."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 3 when a verdict is unreliable.")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Free-energy differences between conformational states, dG(A->B) = G_B - G_A.
+
+    A states file, with ready names phi, psi, omega, chi1 ... (phi:3 is residue 3), in degrees:
+
+    \b
+        states:
+          - {name: left,  where: {phi: [-180, 0]}}
+          - {name: right, where: {phi: [0, 180]}}
+        differences: [[left, right]]
+
+    Other torsions and distances (nm) are declared by MDTraj selections of one atom each:
+
+    \b
+        coordinates:
+          ends: {distance: ["resid 0 and name C", "resid 2 and name N"]}
+
+    Example: boltzgen free-energy states OUT --states states.yaml -o free_energy.json
+    """
+    from boltzgen.workflows.free_energy import free_energy_states
+
+    result = free_energy_states(folder, states_file, output=output, n_bootstrap=bootstrap, seed=seed)
+    _show(result)
+    result.check(strict=strict)
+
+
+def _show(result: FreeEnergyResult) -> None:
+    """Print what is in the JSON file."""
+    content, temperature = result.document, result.document["temperature_K"]
+    at = "" if temperature is None else f" at {temperature:g} K"
+    console.table(
+        f"free-energy differences{at}, {content['convention']}",
+        ("A -> B", "unit", "dG", "+-", "95 % from", "to"),
+        [row for estimate in content["estimates"] for row in _rows(estimate)],
+    )
+    columns = ("name", "population", "standard_error", "n", "n_effective")
+    console.table(
+        "states",
+        ("state", "population", "+-", "samples", "effective"),
+        [[state[column] for column in columns] for state in content["states"]],
+    )
+    reasons = [
+        (e.name if first else "", e.verdict if first else "", reason)
+        for e in result.estimates
+        for first, reason in zip((True, *[False] * len(e.reasons)), e.reasons or ("",), strict=False)
+    ]
+    console.table("verdict", ("A -> B", "verdict", "why not better"), reasons)
+    console.message(f"written: {result.path}")
+
+
+def _rows(estimate: dict[str, Any]) -> list[tuple[str | float | None, ...]]:
+    """One row a unit; the name stands in the first."""
+    return [
+        (name, unit, estimate["value"][unit], estimate["standard_error"][unit], *estimate["interval95"][unit])
+        for name, unit in zip((estimate["name"], "", ""), estimate["value"], strict=True)
+    ]
