@@ -55,6 +55,7 @@ from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
+from boltzgen_cli.free_energy import app as free_energy
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.sample import sample
 from boltzgen_cli.simulate import simulate
@@ -104,6 +105,7 @@ def options(
 
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
+app.add_typer(free_energy, name="free-energy")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
