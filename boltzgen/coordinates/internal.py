@@ -45,7 +45,9 @@ class InternalCoordinates(Coordinates):
     measure = "shape"
     reasons = REASONS
 
-    def __init__(self, system: MolecularSystem, *, isomers: str = "reference", root: int | None = None) -> None:
+    def __init__(
+        self, system: MolecularSystem, *, isomers: str = "reference", root: int | None = None
+    ) -> None:
         if isomers not in ("reference", "free"):
             raise InputError(f"isomers = {isomers!r} is not known; use 'reference' or 'free'.")
         self.isomers = isomers
@@ -107,7 +109,8 @@ class InternalCoordinates(Coordinates):
             if len(level.distances):
                 length = norm(c - p).index_select(0, level.closing_frames)
                 closing.append(length)
-                vectors = _close(vectors, length, distance.index_select(0, level.distances), level.open_length)
+                second = distance.index_select(0, level.distances)
+                vectors = _close(vectors, length, second, level.open_length)
             e1, e2, e3 = (axis.index_select(1, level.frames) for axis in axes(c, p, g))
             fresh = c.index_select(1, level.frames) + vectors[0] * e1 + vectors[1] * e2 + vectors[2] * e3
             placed = torch.cat([placed, fresh], dim=1)

@@ -55,7 +55,7 @@ class Plan:
     def set_turn_centres(self, table: CoordinateTable) -> None:
         """Wrap torsions and offsets into the supports of `table` from now on."""
         rows = self._from_table[self._torsions]
-        self._floats["turn_centre"] = 0.5 * (table.lower + table.upper)[rows][:, None]
+        self._floats["turn_centre"] = 0.5 * (table.lower[rows] + table.upper[rows])[:, None]
         self._cache.clear()
 
     def on(self, like: Tensor) -> dict:
@@ -114,7 +114,8 @@ def _indices(placements: tuple[Placement, ...], columns: Columns) -> dict[str, n
     none = len(torsion_row)
     rows["torsion_base"] = [torsion_row.get(base, none) for base in rows["torsion_base"]]
     indices = {name: np.array(value, dtype=int) for name, value in rows.items()}
-    indices["to_placement"] = np.argsort(np.array(sum(parts.values(), []), dtype=int))
+    order = [*parts["open"], *parts["bend"], *parts["closure"]]
+    indices["to_placement"] = np.argsort(np.array(order, dtype=int))
     return indices | {"to_table": columns.to_table, "from_table": columns.from_table}
 
 
@@ -130,7 +131,7 @@ def _levels(graph: MolecularGraph, placements: tuple[Placement, ...]) -> tuple[n
         frames = [(placements[k].c, placements[k].p, references[k][0]) for k in members]
         unique = list(dict.fromkeys(frames))
         closing = [k for k in members if k in closures]
-        bonds = [tuple(sorted((placements[k].atom, placements[k].c))) for k in closing]
+        ends = [(placements[k].atom, placements[k].c) for k in closing]
         result.append({
             "c": [slot[frame[0]] for frame in unique],
             "p": [slot[frame[1]] for frame in unique],
@@ -139,7 +140,8 @@ def _levels(graph: MolecularGraph, placements: tuple[Placement, ...]) -> tuple[n
             "rows": [k - 3 for k in members],
             "distances": [closures.index(k) for k in closing],
             "closing_frames": [unique.index(frames[members.index(k)]) for k in closing],
-            "open_length": np.array([centres[bond] + VISIBLY_OPEN for bond in bonds]).reshape(-1, 1),
+            "open_length": np.array([[centres[min(i, j), max(i, j)] + VISIBLY_OPEN] for i, j in ends]
+                                    ).reshape(-1, 1),
         })
         for k in members:
             slot[placements[k].atom] = len(slot)

@@ -70,7 +70,9 @@ def build_columns(placements: tuple[Placement, ...]) -> Columns:
     )
 
 
-def build_table(graph: MolecularGraph, columns: Columns, isomers: str, reference: np.ndarray) -> CoordinateTable:
+def build_table(
+    graph: MolecularGraph, columns: Columns, isomers: str, reference: np.ndarray
+) -> CoordinateTable:
     """The coordinate table.
 
     Parameters

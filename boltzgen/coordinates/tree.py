@@ -221,7 +221,8 @@ class _Builder:
         u, v = x[c] - x[p], x[g] - x[p]
         angle = np.arctan2(np.linalg.norm(np.cross(u, v)), u @ v)
         bonded = g in self.graph.neighbours[p]
-        return bool(DEGENERATE < angle < np.pi - DEGENERATE) and not (bonded and self.graph.is_linear(c, p, g))
+        straight = bonded and self.graph.is_linear(c, p, g)
+        return bool(DEGENERATE < angle < np.pi - DEGENERATE) and not straight
 
 
 def decode_reference(placements: tuple[Placement, ...]) -> list[tuple[int, int]]:

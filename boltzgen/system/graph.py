@@ -150,7 +150,7 @@ class MolecularGraph:
         hands = _hands(neighbours, positions, cannot_invert)
         tetrahedral = frozenset(hand.centre for hand in hands)
         stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
-        isomers = _isomer_bonds(system, neighbours, masses, rank, _ring_bonds(rings), planar, linear)
+        isomers = _isomer_bonds(system, neighbours, masses, rank, _ring_bonds(rings), cannot_invert, linear)
         return cls(
             n_atoms=len(numbers), atomic_numbers=numbers, masses=masses, bonds=bonds, neighbours=neighbours,
             rings=rings, planar=frozenset(planar), tetrahedral=tetrahedral,
@@ -226,7 +226,8 @@ def _linear_triples(neighbours, positions, centres: TermCentres) -> set[tuple[in
 
 def _three_coordinate(neighbours, positions, centres: TermCentres) -> tuple[set[int], set[int]]:
     """Atoms with three neighbours: (planar, pyramidal)."""
-    planar, pyramidal = set(), set()
+    planar: set[int] = set()
+    pyramidal: set[int] = set()
     for c, around in enumerate(neighbours):
         if len(around) == 3:
             pairs = [(around[0], around[1]), (around[1], around[2]), (around[0], around[2])]
@@ -253,13 +254,14 @@ def _hands(neighbours, positions, cannot_invert: set[int]) -> tuple[Hand, ...]:
     return tuple(hands)
 
 
-def _isomer_bonds(system, neighbours, masses, rank, ring_bonds, planar, linear) -> tuple[IsomerBond, ...]:
+def _isomer_bonds(
+    system, neighbours, masses, rank, ring_bonds, cannot_invert, linear
+) -> tuple[IsomerBond, ...]:
     positions = np.asarray(system.reference_positions, dtype=float)
     linear_centres = {c for _, c, _ in linear}
 
     def can_be_end(atom: int) -> bool:
-        degree = len(neighbours[atom])
-        return atom in planar or (degree == 2 and atom not in linear_centres)
+        return len(neighbours[atom]) in (2, 3) and atom not in cannot_invert and atom not in linear_centres
 
     candidates = []
     for i, j in np.asarray(system.bonds, dtype=int).reshape(-1, 2):

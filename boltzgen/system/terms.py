@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from boltzgen.system.bond_parameters import harmonic_bonds
+
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
 
@@ -35,13 +37,10 @@ class TermCentres:
         """Collect the centres of every HarmonicBondForce and HarmonicAngleForce of `system`."""
         import openmm
 
-        bonds, angles = {}, {}
+        bonds = {pair: length for pair, (length, _) in harmonic_bonds(system).items()}
+        angles = {}
         for force in system.openmm_system().getForces():
-            if isinstance(force, openmm.HarmonicBondForce):
-                for k in range(force.getNumBonds()):
-                    i, j, length, _ = force.getBondParameters(k)
-                    bonds[(min(i, j), max(i, j))] = float(length._value)
-            elif isinstance(force, openmm.HarmonicAngleForce):
+            if isinstance(force, openmm.HarmonicAngleForce):
                 for k in range(force.getNumAngles()):
                     i, j, m, angle, _ = force.getAngleParameters(k)
                     angles[(min(i, m), j, max(i, m))] = float(angle._value)
