@@ -31,8 +31,9 @@ from boltzgen.potentials.terms import (
 #: Smallest length^2 (nm2) of a cross product by which a gradient is divided: linear angles, flat torsions.
 SMALLEST_AREA = 1e-12
 
-#: Elements of one (P, b) tensor in a block: on a processor, what its second-level cache holds well.
-BLOCK_ELEMENTS_CPU = 30_000
+#: Elements of the largest tensor in a block, for one thread: a compromise between the calls of many
+#: small blocks and the cache misses of large ones (measured best between 100 000 and 300 000).
+BLOCK_ELEMENTS_CPU = 240_000
 BLOCK_ELEMENTS_DEVICE = 64_000_000
 
 
@@ -61,10 +62,10 @@ class Kernel(ABC):
         self.constants = Constants(**arrays)
 
     @abstractmethod
-    def evaluate(self, x: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         """Add this kernel's energy to `energy` (b,) and, if given, dE/dx to `gradient` (N, 3, b).
 
-        `x` is (N, 5, b) in nm: the components x, y, z, x, y, so that a cross product is two slices.
+        `x` is (N, 3, b) in nm; `cyclic` (N, 5, b) the same as x, y, z, x, y, whose cross products are two slices.
         """
 
 
@@ -104,9 +105,9 @@ class BondKernel(Kernel):
         )
         self.rows = len(first)
 
-    def evaluate(self, x: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         c = self.constants.like(x)
-        d = _differences(x[:, :3], c["first"], c["second"])
+        d = _differences(x, c["first"], c["second"])
         r = _dot(d, d).sqrt_()
         stretch = r - c["length"]
         energy += c["half"] @ stretch.square()
@@ -134,9 +135,9 @@ class AngleKernel(Kernel):
         self.count = len(first)
         self.rows = 2 * self.count
 
-    def evaluate(self, x: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         c = self.constants.like(x)
-        arms = _differences(x, c["ends"], c["apexes"])
+        arms = _differences(cyclic, c["ends"], c["apexes"])
         one, two = arms[: self.count], arms[self.count :]
         normal = _cross(one, two)
         area = _dot(normal, normal).sqrt_()
@@ -178,10 +179,10 @@ class TorsionKernel(Kernel):
         self.count = len(quads)
         self.rows = 3 * self.count
 
-    def evaluate(self, x: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         c = self.constants.like(x)
         n = self.count
-        edges = _differences(x, c["to"], c["start"])
+        edges = _differences(cyclic, c["to"], c["start"])
         axis = edges[n : 2 * n]
         normals = _cross(edges[: 2 * n], edges[n:])
         axis_squared = _dot(axis, axis)
@@ -236,15 +237,19 @@ class PairKernel(Kernel):
         prefactor = solvent_prefactor(p)
         polar = prefactor * p.solvent_charge[first] * p.solvent_charge[second]
         tension = 4 * np.pi * p.surface_area_energy
+        psi = 0.5 * offset[:, None] * incidence(p.n_atoms, descreened)
+        swallowable = np.flatnonzero(scaled > offset[descreened])
         return {
             "descreened": descreened,
             "scaled": scaled.reshape(2, -1, 1),
             "own": offset[descreened].reshape(2, -1, 1),
-            "twice_inverse_own": (2 / offset)[descreened].reshape(2, -1, 1),
-            "quarter_scaled_squared": (scaled**2 / 4).reshape(2, -1, 1),
-            "psi": 0.5 * offset[:, None] * incidence(p.n_atoms, descreened),
+            "half_scaled_squared": (scaled**2 / 2).reshape(2, -1, 1),
+            "psi": psi,
+            "swallowable": swallowable,
+            "swallowable_own": column(offset[descreened][swallowable]),
+            "swallowed_psi": -2 * psi[:, swallowable],
             "both_ends": incidence(p.n_atoms, first) + incidence(p.n_atoms, second),
-            "half_offset": column(0.5 * offset),
+            "psi_by_slope": column(-0.125 * offset),
             "inverse_offset": column(1 / offset),
             "inverse_radius": column(1 / p.born_radius),
             "polar": column(polar),
@@ -255,9 +260,9 @@ class PairKernel(Kernel):
             "surface": column(6 * tension * (p.born_radius + PROBE_RADIUS) ** 2 * p.born_radius**6),
         }
 
-    def evaluate(self, x: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         c = self.constants.like(x)
-        d = _differences(x[:, :3], c["first"], c["second"])
+        d = (c["incidence"].T @ x.view(len(x), -1)).view(self.count, 3, -1)
         squared = _dot(d, d)
         inverse = squared.rsqrt()
         inverse_squared = inverse * inverse
@@ -308,7 +313,7 @@ class PairKernel(Kernel):
         slope -= cubed
         by_radius = (c["both_ends"] @ by_product).mul_(-0.5)  # dE/dln B
         by_radius.addcmul_(inverse_radii, c["self_energy"], value=-1).addcmul_(sixth, c["surface"], value=-1)
-        by_radius.mul_(inverse_radii).mul_(radii_slope).mul_(c["half_offset"])
+        by_radius.mul_(inverse_radii).mul_(radii_slope).mul_(c["psi_by_slope"])
         descreening *= by_radius.index_select(0, c["descreened"]).view_as(descreening)
         slope += descreening[0]
         slope += descreening[1]
@@ -317,21 +322,23 @@ class PairKernel(Kernel):
     def _descreening(
         self, c: dict[str, Tensor], r: Tensor, inverse: Tensor, inverse_squared: Tensor, want_slope: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """OBC's psi (N, b), and d(pair integral)/dr (2, P, b) at fixed bounds (their own slopes cancel)."""
+        """OBC's psi (N, b), and -4 d(pair integral)/dr (2, P, b); the slopes of the two bounds cancel."""
         gap = r - c["scaled"]
-        swallowed = gap < -c["own"]  # the other sphere holds this atom's sphere
+        inside = gap.view(2 * self.count, -1).index_select(0, c["swallowable"])
         lower = torch.maximum(gap.abs_(), c["own"]).reciprocal_()
         upper = torch.maximum(r + c["scaled"], c["own"]).reciprocal_()
-        logarithm = (upper / lower).log_().mul_(0.5)
+        logarithm = (upper / lower).log_()
         difference = lower - upper
-        lower_twice = (c["twice_inverse_own"] - 2 * lower).mul_(swallowed)
         squares = upper.add_(lower).mul_(difference)
-        weight = logarithm.addcmul_(squares, c["quarter_scaled_squared"])
-        integral = difference.addcmul_(weight, inverse).addcmul_(squares, r, value=-0.25).add_(lower_twice)
+        weight = logarithm.addcmul_(squares, c["half_scaled_squared"])
+        integral = difference.addcmul_(weight, inverse, value=0.5).addcmul_(squares, r, value=-0.25)
         psi = c["psi"] @ integral.view(2 * self.count, -1)
+        # where the other sphere holds this atom's sphere: 1/own - 1/(scaled - r), elsewhere exactly 0
+        own = c["swallowable_own"]
+        psi.addmm_(c["swallowed_psi"], torch.maximum(inside.neg_(), own).reciprocal_().sub_(own.reciprocal()))
         if not want_slope:
             return psi, None
-        return psi, squares.mul_(-0.25).addcmul_(weight, inverse_squared, value=-1)
+        return psi, squares.addcmul_(weight, inverse_squared, value=2)
 
 
 def _born_radii(c: dict[str, Tensor], psi: Tensor) -> tuple[Tensor, Tensor]:
@@ -353,6 +360,6 @@ def kernels(p: ForceFieldParameters) -> list[Kernel]:
         chosen.append(AngleKernel(p))
     if len(p.torsion_atoms):
         chosen.append(TorsionKernel(p))
-    if p.n_atoms > 1 and (p.has_nonbonded or p.has_solvent):
+    if p.has_nonbonded or p.has_solvent:
         chosen.append(PairKernel(p))
     return chosen
