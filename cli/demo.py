@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest
-from boltzgen_cli import console
+from boltzgen_cli import console, free_energy, sample
 
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything it makes.")] = Path(
         "demo"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of training and sampling.")] = 0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Run the simulation instead of taking the data shipped.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
 ) -> None:
     """From a PDB file to a free energy with its error, in about five minutes.
 
@@ -26,11 +29,14 @@ def demo(
     from boltzgen.workflows.demo import demo as work
 
     with StopRequest() as stop:
-        work(
+        result = work(
             output,
+            simulate_anew=simulate,
             seed=seed,
             stop=stop,
             say=console.message,
             listen=console.progress,
-            show=console.key_values,
         )
+    sample.show_summary(result.folder / "OUT", result.summary)
+    free_energy.show(result.free_energy)
+    console.message(f"{result.seconds:.0f} s in all")

@@ -60,11 +60,12 @@ def states(
     from boltzgen.workflows.free_energy import free_energy_states
 
     result = free_energy_states(folder, states_file, output=output, n_bootstrap=bootstrap, seed=seed)
-    _show(result)
+    show(result)
     result.check(strict=strict)
 
 
-def _show(result: FreeEnergyResult) -> None:
+def show(result: FreeEnergyResult) -> None:
+    """Print the differences, the populations of the states, and what spoils a verdict."""
     """Print what is in the JSON file."""
     content, temperature = result.document, result.document["temperature_K"]
     at = "" if temperature is None else f" at {temperature:g} K"
