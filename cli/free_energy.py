@@ -66,7 +66,6 @@ def states(
 
 def show(result: FreeEnergyResult) -> None:
     """Print the differences, the populations of the states, and what spoils a verdict."""
-    """Print what is in the JSON file."""
     content, temperature = result.document, result.document["temperature_K"]
     at = "" if temperature is None else f" at {temperature:g} K"
     console.table(
