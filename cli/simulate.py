@@ -46,7 +46,7 @@ def simulate(
     limit = parse_duration(max_time) if max_time is not None else None
     from boltzgen.workflows.simulate import simulate as work
 
-    with StopRequest(max_time=limit) as stop, console.progress("simulate") as progress:
+    with StopRequest(max_time=limit) as stop, console.progress("simulate, ps of each replica") as progress:
         result = work(
             system,
             output,

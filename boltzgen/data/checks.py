@@ -11,8 +11,8 @@ from boltzgen.units import thermal_energy
 
 #: No covalent bond is longer, nm.
 LONGEST_BOND = 0.3
-#: The median of a bond's length stays this close to the reference, nm; thermal widths are 0.003 to 0.006.
-BOND_TOLERANCE = 0.04
+#: The median of a bond's length stays this close to the reference, nm; its thermal width is about 0.003.
+BOND_TOLERANCE = 0.02
 #: A bond that varies by less than this fraction of its thermal width was constrained.
 CONSTRAINED_FRACTION = 0.25
 #: Grids of common formats, nm: GRO and XTC; XTC at higher precision and PDB.

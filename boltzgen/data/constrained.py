@@ -48,10 +48,10 @@ def resampled_bonds(
         pair = (int(first), int(second))
         names = f"{system.atom_names[pair[0]]} - {system.atom_names[pair[1]]}"
         if pair not in terms:
-            raise InputError(f"The bond {names} has no harmonic term to draw its length from; run unconstrained.")
+            raise InputError(f"The bond {names} has no harmonic term to draw from; run unconstrained.")
         side = _smaller_side(system, *pair)
         if side is None:
-            raise InputError(f"The constrained bond {names} is in a ring and cannot be resampled; run unconstrained.")
+            raise InputError(f"The bond {names} is in a ring and cannot be resampled; run unconstrained.")
         fixed, moving = pair if pair[1] in side else pair[::-1]
         vector = result[:, moving] - result[:, fixed]
         old = np.linalg.norm(vector, axis=1)

@@ -22,6 +22,7 @@ from boltzgen.data.checks import (
     wrong_hands,
 )
 from boltzgen.data.constrained import resampled_bonds
+from boltzgen.data.framing import check_whole
 from boltzgen.data.hdf5 import read_hdf5, record_elements
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
@@ -65,12 +66,13 @@ def read_foreign(
     _warn_of_rounding(path, positions)
     if len(positions) < _FEWEST_FRAMES:
         warnings.warn(
-            f"{path}: {len(positions)} frames are too few to see whether bonds were constrained.", stacklevel=2
+            f"{path}: {len(positions)} frames are too few to see whether bonds were constrained.",
+            stacklevel=2,
         )
     elif len(fixed := constrained_bonds(positions, system, float(temperatures.min()))):
         if not resample_constrained_bonds:
             raise InputError(
-                f"{path}: {len(fixed)} bonds were constrained, the first between atoms {_named(system, fixed[0])}; "
+                f"{path}: {len(fixed)} bonds were constrained, the first {_named(system, fixed[0])}; "
                 "simulate without constraints, or ask for resample_constrained_bonds."
             )
         rng = np.random.default_rng(seed)
@@ -108,9 +110,8 @@ def _load(
 def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
     import mdtraj
 
+    check_whole(path)
     try:
-        with mdtraj.open(str(path)) as handle:
-            promised = len(handle)
         loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
     except ValueError as error:
         if "atoms" in str(error):
@@ -125,10 +126,6 @@ def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
         ) from error
     _check_count(path, loaded.n_atoms, system)
     _check_frames(path, loaded.n_frames)
-    if loaded.n_frames < promised:
-        raise InputError(
-            f"{path} is truncated: its header promises {promised} frames, {loaded.n_frames} are there; copy it anew."
-        )
     return loaded
 
 
@@ -182,8 +179,8 @@ def _check_order(path: Path, positions: np.ndarray, cell: np.ndarray | None, sys
     pair = misplaced_atoms(positions, cell, system)
     if pair is not None:
         raise InputError(
-            f"{path}: the bonded atoms {_named(system, pair)} are not at bonding distance in most frames, so the "
-            "atoms are probably in another order than in the system; reorder them."
+            f"{path}: the bonded atoms {_named(system, pair)} are not at bonding distance in most frames, "
+            "so the atoms are probably in another order than in the system; reorder them."
         )
 
 
@@ -201,16 +198,14 @@ def _check_hands(path: Path, positions: np.ndarray, system: MolecularSystem) -> 
     found = wrong_hands(positions, system)
     if found is not None:
         atom, count, stereocentre = found
-        what = "the other handedness" if stereocentre else "its equivalent neighbours (hydrogens) interchanged"
+        what = "the other hand" if stereocentre else "its equivalent neighbours interchanged (hydrogens)"
         raise InputError(
-            f"{path}: atom {_named(system, (atom,))} has {what} than the reference in {count} of {len(positions)} "
-            "frames; give a trajectory of the same isomer, with the same labels."
+            f"{path}: atom {_named(system, (atom,))} has {what}, compared with the reference, "
+            f"in {count} of {len(positions)} frames; give the same isomer, with the same labels."
         )
 
 
-def _temperatures(
-    path: Path, stored: np.ndarray | None, temperature: float | None, count: int
-) -> np.ndarray:
+def _temperatures(path: Path, stored: np.ndarray | None, temperature: float | None, count: int) -> np.ndarray:
     if temperature is not None:
         if not temperature > 0:
             raise InputError(f"The temperature of {path} must be positive, in K; {temperature:g} was given.")

@@ -1,7 +1,7 @@
 """One trajectory file in MDTraj's HDF5 conventions ("Pande" 1.1), plus what they lack.
 
 MDTraj and everything that reads its format can open it (MDTraj itself needs the package ``tables``).
-Beyond the conventions: energies are float64, ``replica`` is a dataset, and the file's attributes
+Beyond the conventions: energies are float64, ``replica`` is a dataset, and the file's attribute
 ``boltzgen_system_fingerprint`` says what was simulated.
 Source: https://mdtraj.org/1.9.4/hdf5_format.html
 """
@@ -114,7 +114,7 @@ def read_hdf5(path: Path) -> tuple[Trajectory, dict[str, Any]]:
         raise InputError(f"{path}: no such file; expected a trajectory in HDF5.") from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, make or copy it anew."
+            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, copy it anew."
         ) from error
     return record, topology
 

@@ -34,7 +34,7 @@ class Trajectory:
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=np.float32)
         if positions.ndim != 3 or positions.shape[2] != 3:
-            raise InputError(f"Positions must have the shape (frames, atoms, 3); {positions.shape} was given.")
+            raise InputError(f"Positions must have the shape (frames, atoms, 3), not {positions.shape}.")
         object.__setattr__(self, "positions", positions)
         dtypes: dict[str, Any] = {"energies": np.float64, "temperatures": np.float64, "replicas": np.int64}
         for name, dtype in dtypes.items():
@@ -86,7 +86,7 @@ class Trajectory:
         return chosen
 
     def decorrelated(self) -> Trajectory:
-        """Every g-th frame of each temperature, g the largest statistical inefficiency measured there.
+        """Frames g apart at each temperature, g the largest statistical inefficiency measured there.
 
         Raises InputError when none was measured (see `boltzgen.data.statistics`).
         """
@@ -95,10 +95,15 @@ class Trajectory:
             suffix = f"@{temperature:g}K"
             found = [g for k, g in self.statistical_inefficiency.items() if k.endswith(suffix)]
             if not found:
-                raise InputError(f"No statistical inefficiency is known at {temperature:g} K; measure it first.")
+                raise InputError(f"No statistical inefficiency is known at {temperature:g} K; measure it.")
             here = np.flatnonzero(np.abs(self.temperatures - temperature) < 0.01)
-            rows.append(here[:: max(int(np.ceil(max(found))), 1)])
+            rows.append(here[spaced_rows(len(here), max(found))])
         return self[np.sort(np.concatenate(rows))]
+
+
+def spaced_rows(count: int, spacing: float) -> np.ndarray:
+    """Indices of `count` rows that are on average `spacing` (>= 1, not necessarily whole) apart."""
+    return np.unique(np.floor(np.arange(0.0, count, max(spacing, 1.0))).astype(np.int64))
 
 
 def joined(parts: list[Trajectory]) -> Trajectory:
@@ -106,7 +111,7 @@ def joined(parts: list[Trajectory]) -> Trajectory:
     if not parts:
         raise InputError("There is no trajectory to join.")
     if len({part.n_atoms for part in parts}) > 1 or len({p.system_fingerprint for p in parts}) > 1:
-        raise InputError("The trajectories are of different molecules or force fields; give those of one system.")
+        raise InputError("The trajectories are of different molecules or force fields; give one system's.")
     measured = {key: g for part in parts for key, g in part.statistical_inefficiency.items()}
     return Trajectory(
         np.concatenate([part.positions for part in parts]),

@@ -9,7 +9,7 @@ import logging
 
 import numpy as np
 
-from boltzgen.data.record import Trajectory
+from boltzgen.data.record import Trajectory, spaced_rows
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -80,10 +80,10 @@ def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> d
 
 
 def decorrelated_rows(series: np.ndarray) -> np.ndarray:
-    """Indices of independent frames of `series` ``(frames,)`` or ``(quantities, frames)``: every g-th."""
+    """Indices of independent frames of `series` ``(frames,)`` or ``(quantities, frames)``, g apart."""
     rows = np.atleast_2d(series)
     g = max(statistical_inefficiency(s) for s in rows)
-    return np.arange(0, rows.shape[1], max(int(np.ceil(g)), 1))
+    return spaced_rows(rows.shape[1], g)
 
 
 def _in_ring(neighbours: list[list[int]], b: int, c: int) -> bool:

@@ -8,6 +8,7 @@ moves. Units: nm, ps, K, kJ/mol.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class ReplicaEngine:
     """
 
     def __init__(
-        self, system: Any, temperatures: np.ndarray, *, timestep: float, friction: float, platform: str
+        self, system: Any, temperatures: Sequence[float], *, timestep: float, friction: float, platform: str
     ) -> None:
         self.temperatures = np.asarray(temperatures, dtype=float)
         self.temperature_index = np.arange(len(self.temperatures))

@@ -19,8 +19,8 @@ from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import BoltzgenError
 
-#: (atoms^2 x steps x replicas) per block: three to five seconds on one core for a small molecule.
-_BLOCK_WORK = 1.0e8
+#: (atoms^2 x steps x replicas) per block: one or two seconds on one core for a small molecule.
+_BLOCK_WORK = 3.0e7
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def run_blocks(engine: ReplicaEngine, state: RunState, settings: SimulationSetti
         yield block
 
 
-def _run_block(
-    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: int
-) -> Block:
+def _run_block(engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: int) -> Block:
     temperatures = np.asarray(settings.temperatures)
     noise, choices = np.random.SeedSequence(settings.seed, spawn_key=(1, state.segments)).spawn(2)
     rng = np.random.default_rng(choices)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pydantic import BaseModel, ConfigDict
 
 from boltzgen.errors import InputError
@@ -74,7 +76,7 @@ class SimulationSettings(BaseModel):
             if not 0.0 < value < float("inf"):
                 raise InputError(f"--{option.replace('_', '-')} must be positive; {value:g} was given.")
         if not 0.0 <= self.equilibration < float("inf"):
-            raise InputError(f"--equilibration must be zero or positive; {self.equilibration:g} ps was given.")
+            raise InputError(f"--equilibration must not be negative; {self.equilibration:g} ps was given.")
         if self.timestep > LARGEST_TIMESTEP:
             raise InputError(
                 f"--timestep {self.timestep * 1e3:g}fs is too long for bonds without constraints; "
@@ -104,8 +106,8 @@ class SimulationSettings(BaseModel):
         long, short = max(intervals.values()), min(intervals.values())
         if round(long / self.timestep) % round(short / self.timestep):
             raise InputError(
-                f"--save-interval {self.save_interval:g}ps and --exchange-interval {self.exchange_interval:g}ps: "
-                "the longer must be a multiple of the shorter."
+                f"--save-interval {self.save_interval:g}ps and --exchange-interval "
+                f"{self.exchange_interval:g}ps: the longer must be a multiple of the shorter."
             )
 
 
@@ -115,7 +117,7 @@ def _check_temperatures(temperatures: tuple[float, ...]) -> None:
     for temperature in temperatures:
         if not 1.0 <= temperature <= 1.0e4:
             raise InputError(f"--temperatures: {temperature:g} K is outside 1 to 10000 K; give kelvin.")
-    if any(b <= a for a, b in zip(temperatures, temperatures[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(temperatures)):
         raise InputError(
             f"--temperatures {','.join(f'{t:g}' for t in temperatures)} must rise strictly, "
             "each named once; the first is the one of interest."

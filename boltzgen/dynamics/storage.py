@@ -83,9 +83,7 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
     return state.frames
 
 
-def _pieces(
-    path: Path, blocks: list[Path], rung: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _pieces(path: Path, blocks: list[Path], rung: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """What `path` already holds, then what the blocks add, in order."""
     import h5py
 

@@ -70,7 +70,7 @@ def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...
         return tuple(float(word.strip().removesuffix("K")) for word in value.split(","))
     except ValueError:
         raise InputError(
-            f"--temperatures {value!r} is not a list of numbers; write kelvin with commas, such as 300,366,446."
+            f"--temperatures {value!r} is not a list of numbers; write kelvin, such as 300,366,446."
         ) from None
 
 
@@ -249,12 +249,16 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
         return None
     if resume == "never":
         raise InputError(
-            f"{folder} already holds a simulation; add --resume auto to go on with it, or choose another folder."
+            f"{folder} already holds a simulation; add --resume auto to go on, or choose another folder."
         )
     manifest = read_json(folder / "manifest.json")
     needed = ("system", "settings", "platform")
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or any(k not in manifest for k in needed):
-        raise InputError(f"{folder / 'manifest.json'} is not of a simulation ({SCHEMA}); choose another folder.")
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("schema") != SCHEMA
+        or any(key not in manifest for key in needed)
+    ):
+        raise InputError(f"{folder / 'manifest.json'} is not of a simulation; choose another folder.")
     return manifest
 
 
@@ -281,7 +285,7 @@ def _check_resume(
             )
     if settings.time < former["settings"]["time"] and former.get("status") == "complete":
         raise InputError(
-            f"{folder} already holds {former['settings']['time']:g} ps, --time asks for {settings.time:g} ps; "
+            f"{folder} already holds {former['settings']['time']:g} ps, asked are {settings.time:g} ps; "
             "give a longer time, or choose another folder."
         )
 
@@ -295,7 +299,6 @@ def _progress(
     done = state.segments * length
     rate = (state.segments - first) * length / max(elapsed, 1e-9)
     values: dict[str, float | str] = {
-        "of": "ps each",
         "ns/day": rate * 86.4,
         "left": f"{(total - done) / max(rate, 1e-12):.0f} s",
     }
@@ -306,7 +309,7 @@ def _progress(
 
 
 def _exchange_summary(settings: SimulationSettings, state: RunState) -> dict[str, Any] | None:
-    """Acceptance by neighbour pair (null where nothing was attempted) and round trips; None without exchanges."""
+    """Acceptance by neighbour pair (None where nothing was attempted), round trips; None for one rung."""
     ladder, record = settings.temperatures, state.exchanges
     if len(ladder) < 2:
         return None
