@@ -41,8 +41,8 @@ def panel(
 ) -> Panel:
     """A `Panel` from positions (n, N, 3) nm; `phi`, `psi` are ready names (``phi:3`` in a peptide)."""
     topology = read_topology(topology_pdb)
-    values = [ready_variable(name, topology).evaluate(positions) for name in (phi, psi)]
-    return Panel(title, *values, None if log_w is None else np.asarray(log_w, dtype=np.float64), note)
+    phi_n, psi_n = (ready_variable(name, topology).evaluate(positions) for name in (phi, psi))
+    return Panel(title, phi_n, psi_n, None if log_w is None else np.asarray(log_w, dtype=np.float64), note)
 
 
 def free_energy_map(
