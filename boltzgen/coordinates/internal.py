@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,10 @@ from boltzgen.system.graph import MolecularGraph
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
+
+
+#: Tilt of an atom whose ring cannot close, from the line of its two centres, rad.
+OPEN_TILT = np.pi / 3
 
 
 class InternalCoordinates(Coordinates):
@@ -168,7 +173,8 @@ def _close(vectors: Tensor, length: Tensor, second: Tensor, open_length: Tensor)
     """`vectors` of one level with its last rows, the closing atoms, put at both their distances.
 
     length: (k, batch) distance of the two centres. second: (k, batch) distance from the second one.
-    open_length: (k, 1) how far an atom is put, away from the second centre, when no triangle exists.
+    open_length: (k, 1) how far from the first centre an atom is put at least, pointing away from the
+    second, when no triangle exists: further than any closed ring allows, and not on the line of both.
     """
     others, closures = vectors.split([vectors.shape[1] - len(length), len(length)], dim=1)
     first, c, s = closures
@@ -176,9 +182,10 @@ def _close(vectors: Tensor, length: Tensor, second: Tensor, open_length: Tensor)
     near = (second - length + first) * (second + length - first)
     closes = (far > 0) & (near > 0)
     area = torch.where(closes, far * near, torch.ones_like(far)).sqrt()
-    radius = torch.where(closes, area / (2 * length), torch.zeros_like(area))
     along = (second**2 - first**2 - length**2) / (2 * length)
-    along = torch.where(closes, along, torch.maximum(first, open_length.expand_as(first)))
+    beyond = torch.maximum(first, open_length.expand_as(first))
+    radius = torch.where(closes, area / (2 * length), np.sin(OPEN_TILT) * beyond)
+    along = torch.where(closes, along, np.cos(OPEN_TILT) * beyond)
     return torch.cat([others, torch.stack([along, radius * c, radius * s])], dim=1)
 
 

@@ -207,7 +207,7 @@ class _Builder:
         placed_layers: list[int] = []
         while layer:
             placed_layers += [n for n in layer if n in self.order and n != ring_with]
-            layer = [m for n in layer for m in self.graph.neighbours[n] if m not in seen]
+            layer = list(dict.fromkeys(m for n in layer for m in self.leading[n] if m not in seen))
             seen.update(layer)
         placed_layers += [n for n in self.order if n not in {c, p, *placed_layers}]
         for g in placed_layers:

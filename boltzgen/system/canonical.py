@@ -19,13 +19,13 @@ Neighbours = tuple[tuple[int, ...], ...]
 def atom_invariants(system: MolecularSystem) -> list[tuple]:
     """What is known of each atom without its label: element, mass, charge, Lennard-Jones parameters."""
     import openmm
+    from openmm import unit
 
     rows = [[int(z), round(float(m), 6)] for z, m in zip(system.atomic_numbers, system.masses, strict=True)]
     for force in system.openmm_system().getForces():
         if isinstance(force, openmm.NonbondedForce):
             for i, row in enumerate(rows):
-                charge, sigma, epsilon = force.getParticleParameters(i)
-                row += [round(charge._value, 9), round(sigma._value, 9), round(epsilon._value, 9)]
+                row += [round(q.value_in_unit_system(unit.md_unit_system), 9) for q in force.getParticleParameters(i)]
     return [tuple(row) for row in rows]
 
 

@@ -70,7 +70,7 @@ class MolecularGraph:
     ----------
     neighbours: for each atom its bonded atoms, ascending.
     rings: smallest set of smallest rings, atoms in order around each.
-    planar: atoms with three neighbours in one plane (by the equilibrium angles, else the reference).
+    planar: atoms with three neighbours in one plane, by the equilibrium angles or in the reference.
     tetrahedral: atoms that cannot invert: four neighbours, or three around a pyramidal S or P
         (or a united atom).
     invertible: atoms with three neighbours, neither planar nor tetrahedral: amines.
@@ -231,8 +231,9 @@ def _three_coordinate(neighbours, positions, centres: TermCentres) -> tuple[set[
     for c, around in enumerate(neighbours):
         if len(around) == 3:
             pairs = [(around[0], around[1]), (around[1], around[2]), (around[0], around[2])]
-            total = sum(centres.angle(a, c, p, _angle(positions, a, c, p)) for a, p in pairs)
-            (planar if total > PLANAR_ANGLE_SUM else pyramidal).add(c)
+            found = [_angle(positions, a, c, p) for a, p in pairs]
+            wanted = [centres.angle(a, c, p, angle) for (a, p), angle in zip(pairs, found)]
+            (planar if max(sum(found), sum(wanted)) > PLANAR_ANGLE_SUM else pyramidal).add(c)
     return planar, pyramidal
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from boltzgen.system.bond_parameters import harmonic_bonds
 
 if TYPE_CHECKING:
+    import openmm
+
     from boltzgen.system.molecular_system import MolecularSystem
 
 #: Angles at which a torsion profile is evaluated.
@@ -43,7 +45,7 @@ class TermCentres:
             if isinstance(force, openmm.HarmonicAngleForce):
                 for k in range(force.getNumAngles()):
                     i, j, m, angle, _ = force.getAngleParameters(k)
-                    angles[(min(i, m), j, max(i, m))] = float(angle._value)
+                    angles[(min(i, m), j, max(i, m))] = _value(angle)
         return cls(bonds, angles)
 
 
@@ -79,11 +81,18 @@ def _torsion_terms(system: MolecularSystem):
         if isinstance(force, openmm.PeriodicTorsionForce):
             for index in range(force.getNumTorsions()):
                 *atoms, n, phase, k = force.getTorsionParameters(index)
-                yield atoms, _periodic(n, phase._value, k._value)
+                yield atoms, _periodic(n, _value(phase), _value(k))
         elif isinstance(force, openmm.RBTorsionForce):
             for index in range(force.getNumTorsions()):
-                *rest, = force.getTorsionParameters(index)
-                yield rest[:4], _ryckaert_bellemans([c._value for c in rest[4:]])
+                parameters = force.getTorsionParameters(index)
+                yield parameters[:4], _ryckaert_bellemans([_value(c) for c in parameters[4:]])
+
+
+def _value(quantity: openmm.unit.Quantity) -> float:
+    """In nm, rad, kJ/mol."""
+    from openmm import unit
+
+    return float(quantity.value_in_unit_system(unit.md_unit_system))
 
 
 def _periodic(n: int, phase: float, k: float):
