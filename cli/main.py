@@ -140,7 +140,7 @@ def _report(error: BaseException, words: Sequence[str]) -> int:
         print("boltzgen: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if _is_usage_error(error):
-        print(f"boltzgen: {_usage_sentence(error)}", file=sys.stderr)
+        print(f"boltzgen: {_usage_sentence(error, words)}", file=sys.stderr)
         return EXIT_USAGE
     if isinstance(error, BrokenPipeError):
         return EXIT_FAILED
@@ -158,11 +158,26 @@ def _is_usage_error(error: BaseException) -> bool:
     return hasattr(error, "format_message") and getattr(error, "exit_code", None) == EXIT_USAGE
 
 
-def _usage_sentence(error: Any) -> str:
+def _usage_sentence(error: Any, words: Sequence[str]) -> str:
+    """What Click found, what was given, and where the help is."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "boltzgen"
     sentence = " ".join(str(error.format_message()).split())
-    return f"{sentence.rstrip('.?')}{'?' if sentence.endswith('?') else '.'} See: {command} --help"
+    mark = "?" if sentence.endswith("?") else "."
+    given = _given(getattr(error, "param", None), words)
+    shown = f" (given: {given!r})" if given is not None and repr(given) not in sentence else ""
+    return f"{sentence.rstrip('.?')}{shown}{mark} See: {command} --help"
+
+
+def _given(parameter: Any, words: Sequence[str]) -> str | None:
+    """The value that follows the option `parameter` in `words`; None where there is none."""
+    names = getattr(parameter, "opts", ())
+    for position, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in names:
+            following = words[position + 1] if position + 1 < len(words) else None
+            return value if equals else following
+    return None
 
 
 def _resume_command(words: Sequence[str]) -> str:

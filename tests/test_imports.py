@@ -33,14 +33,14 @@ FLOORS = {
     "ground": 0,
 }
 #: Modules of floor 0; they stand alone or on each other, without a cycle.
-GROUND = {"units", "errors", "files", "interrupts", "progress"}
+GROUND = {"units", "errors", "files", "interrupts", "progress", "settings"}
 
 #: Foundations and the files that may import them (a folder: any file in it).
 FOUNDATIONS = {
     "openmm": (
         "boltzgen/system/",
         "boltzgen/dynamics/openmm_engine.py",
-        "boltzgen/potentials/openmm_bridge.py",
+        "boltzgen/potentials/translate.py",
     ),
     "nflows": ("boltzgen/flows/splines.py",),
     "pdbfixer": ("boltzgen/system/",),
@@ -48,7 +48,7 @@ FOUNDATIONS = {
     "parmed": ("boltzgen/system/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "yaml": ("boltzgen/config/",),
+    "yaml": ("boltzgen/config/", "boltzgen/free_energy/states.py"),
     "pickle": (),
     "openmmtools": (),
 }

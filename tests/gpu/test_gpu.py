@@ -95,7 +95,7 @@ def synchronize() -> None:
 
 def distorted(system, rows: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(11)
-    reference = torch.as_tensor(system.reference_positions)
+    reference = torch.tensor(system.reference_positions)
     noise = torch.randn(rows, *reference.shape, dtype=torch.float64, generator=generator)
     return reference + 0.005 * noise
 
