@@ -267,7 +267,7 @@ def test_kish_ess_of_a_gaussian_at_another_temperature(d, r, exact, tolerance):
 
 
 def test_rejected_rows_count_in_n():
-    log_w = np.log([2.0, 3.0]).tolist() + [-np.inf, -np.inf]
+    log_w = [*np.log([2.0, 3.0]), -np.inf, -np.inf]
     assert dg.kish_ess(log_w) == pytest.approx(25 / (4 * 13))
     assert dg.log_z(log_w)[0] == pytest.approx(np.log(5 / 4))
     assert dg.largest_weight_share(log_w) == pytest.approx(0.6)
@@ -333,8 +333,8 @@ def test_bad_log_weights_are_refused(bad):
 
 
 def modes(rng, n, share):
-    """Samples of two Gaussians at -4 and 4, the right one with `share`."""
-    return rng.normal(size=n) * 1.1 + np.where(rng.random(n) < share, 4.0, -4.0)
+    """Samples of two Gaussians at -9 and 9, the right one with `share`."""
+    return rng.normal(size=n) * 1.1 + np.where(rng.random(n) < share, 9.0, -9.0)
 
 
 def log_modes(x, share):
@@ -342,7 +342,7 @@ def log_modes(x, share):
         return -((x - centre) ** 2) / (2 * 1.21)
 
     with np.errstate(divide="ignore"):
-        return np.logaddexp(np.log(1 - share) + normal(-4.0), np.log(share) + normal(4.0))
+        return np.logaddexp(np.log(1 - share) + normal(-9.0), np.log(share) + normal(9.0))
 
 
 def record(flow_share, n=20_000, m=2000, target_share=0.4, **arguments):

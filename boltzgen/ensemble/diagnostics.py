@@ -236,7 +236,9 @@ def findings(
     counts = n_effective or {"": kish_ess(log_w) * w_n.size}
     for name, count in counts.items():
         found += _judge_count(name, count, w_n.size)
-    return found + _judge_coverage(coverage)
+    if coverage is None:
+        return [*found, ("caution", NO_COVERAGE)]
+    return [(coverage["verdict"], reason) for reason in coverage["reasons"]] + found
 
 
 def worst(found: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
@@ -276,14 +278,6 @@ def _judge_count(name: str, count: float, n_samples: int) -> list[tuple[str, str
     advice = f"draw about {_round_up(more)} more, or train longer at a higher temperature"
     verdict = "unreliable" if count < TOO_FEW_EFFECTIVE else "caution"
     return [(verdict, f"{subject} rests on {count:.0f} effective samples; {advice}")]
-
-
-def _judge_coverage(coverage: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    if coverage is None:
-        return [("caution", NO_COVERAGE)]
-    if coverage["verdict"] == "ok":
-        return []
-    return [(coverage["verdict"], reason) for reason in coverage["reasons"]]
 
 
 def _round_up(number: float) -> str:

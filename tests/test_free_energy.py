@@ -1,0 +1,442 @@
+"""The free-energy room: variables, states files, populations, errors, verdicts, the JSON schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boltzgen.errors import InputError
+from boltzgen.free_energy import parse_states, populations, read_states, state_free_energies
+from boltzgen.free_energy.correlation import statistical_inefficiency
+from boltzgen.free_energy.estimate import document
+from boltzgen.free_energy.populations import counted_free_energies
+from boltzgen.free_energy.variables import Variable, read_topology, ready_torsions, ready_variable
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+PDB = ROOT / "boltzgen" / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
+GOOD = {"verdict": "ok", "reasons": []}
+TWO = [{"name": "left", "where": {"phi": [-180, 0]}}, {"name": "right", "where": {"phi": [0, 180]}}]
+
+
+@pytest.fixture(scope="module")
+def topology():
+    return read_topology(PDB.read_text())
+
+
+@pytest.fixture(scope="module")
+def positions():
+    import mdtraj
+
+    start = mdtraj.load(str(PDB)).xyz[0]
+    noise = np.random.default_rng(4).normal(0.0, 0.05, (300, *start.shape))
+    return (start + noise).astype(np.float32)
+
+
+def by_name(topology, residue: int, name: str) -> int:
+    return next(a.index for a in topology.residue(residue).atoms if a.name == name)
+
+
+def dihedral(x: np.ndarray, atoms) -> np.ndarray:
+    """Degrees, IUPAC sign, from the projection on the plane across the central bond (not as MDTraj)."""
+    a, b, c, d = (x[:, i].astype(np.float64) for i in atoms)
+    axis = (c - b) / np.linalg.norm(c - b, axis=1, keepdims=True)
+
+    def across(v):
+        return v - (v * axis).sum(1, keepdims=True) * axis
+
+    v, w = across(a - b), across(d - c)
+    return np.degrees(np.arctan2((np.cross(axis, v) * w).sum(1), (v * w).sum(1)))
+
+
+# variables -------------------------------------------------------------------------------------
+
+
+def test_torsions_agree_with_their_definition(topology, positions):
+    atoms = {
+        "phi": [(0, "C"), (1, "N"), (1, "CA"), (1, "C")],
+        "psi": [(1, "N"), (1, "CA"), (1, "C"), (2, "N")],
+        "omega:1": [(0, "CH3"), (0, "C"), (1, "N"), (1, "CA")],
+    }
+    for name, members in atoms.items():
+        indices = [by_name(topology, *member) for member in members]
+        variable = ready_variable(name, topology)
+        assert list(variable.atoms) == indices
+        difference = variable.evaluate(positions) - dihedral(positions, indices)
+        assert np.abs((difference + 180) % 360 - 180).max() < 0.02
+
+
+def test_omega_of_both_caps_is_trans(topology, positions):
+    assert list(ready_torsions("omega", topology)) == [1, 2]
+    for number in (1, 2):
+        values = ready_variable(f"omega:{number}", topology).evaluate(positions[:1] * 0 + positions.mean(0))
+        assert abs(values[0]) > 150
+
+
+def test_distance_in_nm(topology, positions):
+    states = parse_states(
+        {
+            "coordinates": {"d": {"distance": ["resid 0 and name C", 14]}},
+            "states": [{"name": "near", "where": {"d": [0, 0.33]}}, {"name": "far", "where": "rest"}],
+        },
+        topology,
+    )
+    d = np.linalg.norm(positions[:, by_name(topology, 0, "C")] - positions[:, 14], axis=1)
+    masks = states.masks(positions)
+    assert np.array_equal(masks["near"], d < 0.33) and np.array_equal(masks["far"], d >= 0.33)
+    assert 0 < masks["near"].sum() < len(d)
+
+
+def test_names_of_a_longer_peptide_need_a_residue():
+    lines, number = [], 0
+    for residue in range(1, 5):
+        for name in ("N", "CA", "C", "O", "CB"):
+            number += 1
+            place = f"{residue * 3.3 + 0.4 * number % 2:8.3f}{number % 3:8.3f}{number % 5:8.3f}"
+            lines.append(
+                f"ATOM  {number:5d}  {name:<3s} ALA A{residue:4d}    {place}  1.00  0.00           {name[0]}"
+            )
+    peptide = read_topology("\n".join(lines) + "\nEND\n")
+    with pytest.raises(InputError, match=r"ambiguous here; choose one of phi:2, phi:3, phi:4"):
+        ready_variable("phi", peptide)
+    assert ready_variable("phi:3", peptide).atoms == (7, 10, 11, 12)
+    assert ready_variable("omega:3", peptide).atoms == (11, 12, 15, 16)
+    with pytest.raises(InputError, match="no torsion psi at residue 4"):
+        ready_variable("psi:4", peptide)
+
+
+# states ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ranges", "inside", "outside"),
+    [
+        ([0, 180], [0, 90, 179.9], [-0.1, -90, -180]),
+        ([-180, 0], [-180, -0.1], [0, 0.1, 179.9]),
+        ([150, -150], [150, 179, -180, -151], [149, -150, 0]),
+        ([150, 210], [150, 179, -180, -151], [149, -150, 0]),
+        ([-180, 180], [-180, 0, 179.9], [np.nan]),
+        ([[-120, -60], [60, 120]], [-120, -61, 60, 119], [-60, 0, 120, -121, np.nan]),
+    ],
+)
+def test_ranges_of_a_torsion(ranges, inside, outside, monkeypatch, topology):
+    where = [{"name": "a", "where": {"phi": ranges}}, {"name": "b", "where": "rest"}]
+    monkeypatch.setattr(Variable, "evaluate", lambda self, x: x)
+    masks = parse_states({"states": where}, topology).masks(np.array([*inside, *outside], dtype=float))
+    assert masks["a"].tolist() == [True] * len(inside) + [False] * len(outside)
+    assert not np.any(masks["a"] & masks["b"])
+
+
+def test_yaml_and_json_give_the_same_states(tmp_path, topology, positions):
+    (tmp_path / "s.yaml").write_text(
+        "states:\n  - {name: left, where: {phi:2: [-180, 0]}}\n  - name: right\n    where: {phi: [0, 180]}\n"
+        "differences: [[right, left]]\n"
+    )
+    (tmp_path / "s.json").write_text(json.dumps({"states": TWO, "differences": [["right", "left"]]}))
+    one, two = (read_states(tmp_path / name, topology) for name in ("s.yaml", "s.json"))
+    assert one.differences == two.differences == (("right", "left"),)
+    for name, mask in one.masks(positions).items():
+        assert np.array_equal(mask, two.masks(positions)[name])
+
+
+BAD_STATES = {
+    "empty file": ("", "must be a mapping"),
+    "not YAML": ("states: [", "not valid YAML"),
+    "text only": ("phi", "must be a mapping"),
+    "no states": ("differences: [[a, b]]", "`states` is missing"),
+    "one state": ("states: [{name: a, where: {phi: [0, 90]}}]", "at least two"),
+    "unknown key": ("state: []", "did you mean states"),
+    "no name": ("states: [{where: {phi: [0, 9]}}, {name: b, where: rest}]", "`name` is missing"),
+    "name is a number": ("states: [{name: 3, where: {phi: [0, 9]}}, {name: b, where: rest}]", "must be text"),
+    "unknown name": ("states: [{name: a, where: {phy: [0, 9]}}, {name: b, where: rest}]", "did you mean phi"),
+    "no atoms": (
+        "coordinates: {d: {distance: [name QQ, 3]}}\nstates: []",
+        "names 0 atoms",
+    ),
+    "many atoms": ("coordinates: {d: {distance: [name C, 3]}}\nstates: []", "names 3 atoms"),
+    "no selection": ("coordinates: {d: {distance: ['nmae C', 3]}}\nstates: []", "not an MDTraj selection"),
+    "atom outside": ("coordinates: {d: {distance: [22, 3]}}\nstates: []", "outside 0 to 21"),
+    "atom twice": ("coordinates: {d: {distance: [3, 3]}}\nstates: []", "named twice"),
+    "three atoms": ("coordinates: {d: {torsion: [1, 2, 3]}}\nstates: []", "list of 4 atoms"),
+    "component": ("coordinates: {d: {component: 1}}\nstates: []", "model systems"),
+    "no such torsion": (
+        "states: [{name: a, where: {chi1: [0, 9]}}, {name: b, where: rest}]",
+        "no torsion chi1",
+    ),
+    "empty where": ("states: [{name: a, where: {}}, {name: b, where: rest}]", "names no coordinate"),
+    "range of one": ("states: [{name: a, where: {phi: [0]}}, {name: b, where: rest}]", "two numbers"),
+    "range of words": (
+        "states: [{name: a, where: {phi: [low, high]}}, {name: b, where: rest}]",
+        "two numbers",
+    ),
+    "range with NaN": ("states: [{name: a, where: {phi: [.nan, 9]}}, {name: b, where: rest}]", "two numbers"),
+    "empty range": ("states: [{name: a, where: {phi: [9, 9]}}, {name: b, where: rest}]", "within one turn"),
+    "radians times 100": ("states: [{name: a, where: {phi: [0, 400]}}, {name: b, where: rest}]", "one turn"),
+    "distance backwards": (
+        "coordinates: {d: {distance: [1, 3]}}\n"
+        "states: [{name: a, where: {d: [2, 1]}}, {name: b, where: rest}]",
+        "is empty",
+    ),
+    "two rests": ("states: [{name: a, where: rest}, {name: b, where: rest}]", "only one state"),
+    "same name": (
+        "states: [{name: a, where: rest}, {name: a, where: {phi: [0, 9]}}]",
+        "two states are called",
+    ),
+    "key twice": ("states: [{name: a, where: {phi: [0, 9], phi: [9, 20]}}, {name: b, where: rest}]", "twice"),
+    "difference unknown": (
+        "states: [{name: a, where: {phi: [0, 9]}}, {name: b, where: rest}]\ndifferences: [[a, c]]",
+        "not a state",
+    ),
+    "difference of one": (
+        "states: [{name: a, where: {phi: [0, 9]}}, {name: b, where: rest}]\ndifferences: [[a, a]]",
+        "pair of two states",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_STATES.values(), ids=BAD_STATES.keys())
+def test_bad_states_files(tmp_path, topology, text, words):
+    path = tmp_path / "states.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_states(path, topology)
+    assert str(path) in str(caught.value) and words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_states_file(tmp_path, topology):
+    with pytest.raises(InputError, match="no such file"):
+        read_states(tmp_path / "none.yaml", topology)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_states(tmp_path, topology)
+    (tmp_path / "s.json").write_text('{"states": [')
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_states(tmp_path / "s.json", topology)
+
+
+def test_overlapping_states_are_refused(topology, positions):
+    states = [*TWO, {"name": "wide", "where": {"phi": [-90, 90], "psi": [-180, 180]}}]
+    with pytest.raises(InputError, match=r"(left|right) and wide overlap: \d+ samples"):
+        parse_states({"states": states}, topology).masks(positions)
+
+
+def test_rows_without_positions_lie_in_no_state(topology, positions):
+    broken = positions.copy()
+    broken[3] = np.nan
+    masks = parse_states({"states": [TWO[0], {"name": "other", "where": "rest"}]}, topology).masks(broken)
+    assert not masks["left"][3] and not masks["other"][3]
+    assert sum(mask.sum() for mask in masks.values()) == len(broken) - 1
+
+
+# estimates against exact answers ---------------------------------------------------------------
+
+
+def double_well(rng, n, share=0.35, width=0.4):
+    """Samples of a mixture of two Gaussians and their log-weights to exp(-(x^4 - 6x^2 - x/2))."""
+    right = rng.random(n) < share
+    x = np.where(right, 1.72, -1.71) + width * rng.normal(size=n)
+    log_norm = -np.log(width * np.sqrt(2 * np.pi))
+    log_q = np.logaddexp(
+        np.log(share) - ((x - 1.72) / width) ** 2 / 2, np.log(1 - share) - ((x + 1.71) / width) ** 2 / 2
+    )
+    return x, -(x**4 - 6 * x**2 - x / 2) - log_q - log_norm
+
+
+DOUBLE_WELL = -1.690631  # F(right) - F(left), shared facts
+
+
+def sides(x):
+    return {"left": x < 0, "right": x >= 0}
+
+
+def test_double_well():
+    from boltzgen.ensemble.diagnostics import log_z
+
+    rng = np.random.default_rng(21)
+    x, log_w = double_well(rng, 100_000)
+    estimate = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng, coverage=GOOD)[0]
+    assert estimate.verdict == "ok" and estimate.reasons == ()
+    assert abs(estimate.value - DOUBLE_WELL) < min(4 * estimate.standard_error, 0.05)
+    assert estimate.interval95[0] < DOUBLE_WELL < estimate.interval95[1]
+    value, error = log_z(log_w)
+    assert abs(value - math.log(11784.509265)) < 4 * error
+
+
+def test_two_gaussians_with_known_populations():
+    rng = np.random.default_rng(22)
+    n, p_right, q_right = 40_000, 0.12, 0.55
+    right = rng.random(n) < q_right
+    x = np.where(right, 9.0, -9.0) + 1.3 * rng.normal(size=n)
+    log_w = np.where(right, np.log(p_right / q_right), np.log((1 - p_right) / (1 - q_right))) + 2.7
+    estimate = state_free_energies(log_w, sides(x), [("right", "left")], rng=rng, coverage=GOOD)[0]
+    exact = -math.log((1 - p_right) / p_right)  # dG(right -> left) = G_left - G_right
+    n_right = int(right.sum())
+    assert abs(estimate.value - exact) < 4 * estimate.standard_error
+    assert estimate.standard_error == pytest.approx(math.sqrt(1 / n_right + 1 / (n - n_right)), rel=1e-9)
+    assert estimate.standard_error_bootstrap == pytest.approx(estimate.standard_error_asymptotic, rel=0.1)
+    assert estimate.n_effective == pytest.approx(min(n_right, n - n_right))
+
+
+def test_populations_of_equal_weights_are_binomial():
+    counted = populations(np.full(500, -3.3), {"a": np.arange(500) < 120, "b": np.arange(500) >= 300})
+    assert [p.n for p in counted] == [120, 200] and counted[0].population == pytest.approx(0.24)
+    assert counted[0].standard_error == pytest.approx(math.sqrt(0.24 * 0.76 / 500))
+    assert counted[1].n_effective == pytest.approx(200)
+
+
+def test_nominal_95_percent_covers():
+    """200 replicates of 600 samples; the acceptance holds a true 95 % in 999 of 1000 cases."""
+    rng = np.random.default_rng(23)
+    by_delta = by_bootstrap = 0
+    for _ in range(200):
+        x, log_w = double_well(rng, 600, share=0.7, width=0.3)
+        e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng, n_bootstrap=300)[0]
+        by_delta += abs(e.value - DOUBLE_WELL) < 1.96 * e.standard_error_asymptotic
+        by_bootstrap += e.interval95[0] < DOUBLE_WELL < e.interval95[1]
+    assert 0.895 <= by_delta / 200 <= 0.990
+    assert 0.895 <= by_bootstrap / 200 <= 0.990
+
+
+def test_bootstrap_over_blocks_agrees_with_the_formula():
+    rng = np.random.default_rng(24)
+    x, log_w = double_well(rng, 90_000)  # more samples than blocks
+    e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng)[0]
+    assert e.standard_error_bootstrap == pytest.approx(e.standard_error_asymptotic, rel=0.1)
+    again = state_free_energies(log_w, sides(x), [("left", "right")], rng=np.random.default_rng(5))[0]
+    same = state_free_energies(log_w, sides(x), [("left", "right")], rng=np.random.default_rng(5))[0]
+    assert again == same
+
+
+# simulations -----------------------------------------------------------------------------------
+
+
+def two_state_chain(rng, n, stay=0.93):
+    """A symmetric two-state Markov chain; its statistical inefficiency is (1 + l)/(1 - l), l = 2 stay - 1."""
+    return np.cumsum(rng.random(n) > stay) % 2 == 1
+
+
+def test_statistical_inefficiency_of_a_markov_chain():
+    from pymbar import timeseries
+
+    chain = two_state_chain(np.random.default_rng(25), 60_000).astype(float)
+    exact = (1 + 0.86) / (1 - 0.86)
+    assert statistical_inefficiency(chain) == pytest.approx(exact, rel=0.12)
+    assert statistical_inefficiency(chain[:4000]) == pytest.approx(
+        timeseries.statistical_inefficiency(chain[:4000], fft=False, mintime=1), rel=1e-6
+    )
+    assert statistical_inefficiency(np.full(50, 3.2)) == 1.0
+    for bad in ([2.2], [1.0, np.nan]):
+        with pytest.raises(InputError):
+            statistical_inefficiency(bad)
+
+
+def test_frames_of_a_simulation_are_not_counted_as_independent():
+    rng = np.random.default_rng(26)
+    n, g = 30_000, (1 + 0.86) / (1 - 0.86)
+    chain = two_state_chain(rng, n)
+    e = counted_free_energies({"a": ~chain, "b": chain}, [("a", "b")], rng=rng)[0]
+    exact_error = math.sqrt(g * 4 / n)  # 1/n_a + 1/n_b with n_a = n_b = n / 2
+    assert abs(e.value) < 4 * exact_error
+    assert e.standard_error_asymptotic == pytest.approx(exact_error, rel=0.15)
+    assert e.standard_error_bootstrap == pytest.approx(exact_error, rel=0.2)
+    assert e.estimator == "frames counted" and e.k_hat is None and e.n_effective < n / 2 / g * 1.2
+
+
+# where there is little to know -----------------------------------------------------------------
+
+
+def test_a_state_that_nobody_visited():
+    rng = np.random.default_rng(27)
+    masks = {"here": np.ones(400, bool), "never": np.zeros(400, bool)}
+    e = state_free_energies(rng.normal(size=400), masks, [("here", "never")], rng=rng)[0]
+    assert e.value is None and e.standard_error is None and e.interval95 == (None, None)
+    assert e.verdict == "unreliable" and "never was not visited" in e.reasons[0]
+    content = json.dumps(document([e], 310.0, {}), allow_nan=False)
+    assert "value is null: a state carries no weight" in content
+
+
+def test_all_weights_zero():
+    masks = sides(np.linspace(-1, 1, 30))
+    e = state_free_energies(np.full(30, -np.inf), masks, [("left", "right")], rng=np.random.default_rng(1))[0]
+    assert e.value is None and e.verdict == "unreliable" and "every one was rejected" in e.reasons[0]
+
+
+def test_a_state_on_few_samples_is_unreliable_and_says_what_to_do():
+    rng = np.random.default_rng(28)
+    x = np.r_[rng.normal(-5, 1, 3000), np.full(4, 5.0)]
+    e = state_free_energies(
+        np.zeros(3004) + 0.01 * rng.normal(size=3004), sides(x), [("left", "right")], rng=rng
+    )[0]
+    assert e.verdict == "unreliable"
+    assert e.reasons[0].startswith("the state right rests on 4 effective samples; draw about 73 000 more")
+    assert e.interval95[0] is not None and e.value > 5
+
+
+def test_errors_that_disagree_are_both_shown():
+    rng = np.random.default_rng(29)
+    x = rng.normal(size=2000)
+    log_w = rng.normal(size=2000) * 0.1
+    log_w[np.flatnonzero(x > 0)[0]] = 12.0  # one sample outweighs its state: the formula is at its end
+    e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng)[0]
+    text = next(reason for reason in e.reasons if "disagree" in reason)
+    assert f"{e.standard_error_asymptotic:.3g} kT asymptotic" in text
+    assert e.standard_error == max(e.standard_error_asymptotic, e.standard_error_bootstrap)
+
+
+def test_what_is_refused():
+    rng = np.random.default_rng(30)
+    pair = [("left", "right")]
+    with pytest.raises(InputError, match="one sample"):
+        state_free_energies([0.3], sides(np.array([0.4])), pair, rng=rng)
+    with pytest.raises(InputError, match="sample 1 is nan"):
+        state_free_energies([0.3, np.nan], sides(np.array([0.4, -1])), pair, rng=rng)
+    with pytest.raises(InputError, match="there are"):
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1, 2])), pair, rng=rng)
+    with pytest.raises(InputError, match="at least 1, not"):
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, rng=rng, inefficiency=0.2)
+    with pytest.raises(InputError, match="replicates"):
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, rng=rng, n_bootstrap=1)
+    with pytest.raises(InputError, match="no states"):
+        populations([0.3, 0.4], {})
+
+
+# schema ----------------------------------------------------------------------------------------
+
+
+def golden_document(temperature):
+    x, log_w = double_well(np.random.default_rng(31), 5000)
+    estimates = state_free_energies(
+        log_w, sides(x), [("left", "right")], rng=np.random.default_rng(7), n_bootstrap=100
+    )
+    shares = populations(log_w, sides(x))
+    return document(estimates, temperature, {"seed": 7}, states=[share.to_json() for share in shares])
+
+
+def flat(value, path=""):
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{path}/{key}").items()}
+    if isinstance(value, list):
+        return {k: v for i, item in enumerate(value) for k, v in flat(item, f"{path}/{i}").items()}
+    return {path: value}
+
+
+def test_document_matches_the_golden_file():
+    found, golden = flat(golden_document(310.0)), flat(json.loads((GOLDEN / "free_energy.json").read_text()))
+    assert list(found) == list(golden)
+    for key, value in golden.items():
+        # the bootstrap may differ in its draws between versions of numpy, the rest may not
+        tolerance = 0.5 if "interval" in key else 1e-6
+        expected = pytest.approx(value, rel=tolerance) if isinstance(value, float) else value
+        assert found[key] == expected, key
+
+
+def test_units_of_an_estimate():
+    value = golden_document(310.0)["estimates"][0]["value"]
+    assert value["kJ/mol"] / value["kT"] == pytest.approx(8.31446261815324e-3 * 310.0)
+    assert value["kJ/mol"] / value["kcal/mol"] == pytest.approx(4.184)
+    model = golden_document(None)["estimates"][0]
+    assert model["value"]["kJ/mol"] is None and model["value"]["kT"] == value["kT"]
+    assert any(reason.startswith("kJ/mol is null") for reason in model["reasons"])
