@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from boltzgen.errors import BoltzgenError
 from boltzgen.potentials.fused import BLOCK_ELEMENTS_CPU, BLOCK_ELEMENTS_DEVICE, Kernel
 
 
@@ -32,6 +33,20 @@ def keep_freed_memory() -> None:
     torch.empty(28 * 2**20, dtype=torch.uint8)
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products without TF32 or bfloat16, whatever the network around them has asked for."""
+    asked = torch.get_float32_matmul_precision()
+    if asked == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(asked)
+
+
 @torch.no_grad()
 def energy_and_gradient(
     kernels: Sequence[Kernel], positions: Tensor, *, want_gradient: bool
@@ -46,7 +61,7 @@ def energy_and_gradient(
     energy = positions.new_zeros(len(positions))
     gradient = torch.empty_like(positions, memory_format=torch.contiguous_format) if want_gradient else None
     size = block_size(kernels, positions.device)
-    with torch.autocast(positions.device.type, enabled=False):
+    with torch.autocast(positions.device.type, enabled=False), full_precision():
         for start in range(0, len(positions), size):
             block = slice(start, start + size)
             x = positions[block].permute(1, 2, 0).contiguous()
@@ -54,7 +69,7 @@ def energy_and_gradient(
             cyclic = torch.cat([x, x[:, :2]], dim=1)
             for kernel in kernels:
                 kernel.evaluate(x, cyclic, energy[block], slopes)
-            if gradient is not None:
+            if gradient is not None and slopes is not None:
                 largest = slopes.abs().amax(dim=(0, 1)).add_(energy[block].abs())
                 slopes.masked_fill_(~torch.isfinite(largest), 0.0)
                 gradient[block] = slopes.permute(2, 0, 1)
@@ -69,11 +84,27 @@ class FusedEnergy(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         energy, gradient = energy_and_gradient(kernels, positions, want_gradient=wanted)
         if wanted:
-            ctx.save_for_backward(gradient)
+            ctx.save_for_backward(gradient, positions)
         return energy
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_energy: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
+        gradient, positions = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: a second derivative may follow
+            gradient = NoSecondDerivative.apply(gradient, positions)
         return grad_energy[:, None, None] * gradient, None
+
+
+class NoSecondDerivative(torch.autograd.Function):
+    """Passes a gradient through, and refuses to be differentiated: a constant would be silently wrong."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, positions: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        raise BoltzgenError(
+            "The fast energy of a molecule has first derivatives only; take second derivatives of "
+            "MolecularMechanics.energy_plain."
+        )

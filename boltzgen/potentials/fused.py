@@ -65,7 +65,8 @@ class Kernel(ABC):
     def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         """Add this kernel's energy to `energy` (b,) and, if given, dE/dx to `gradient` (N, 3, b).
 
-        `x` is (N, 3, b) in nm; `cyclic` (N, 5, b) the same as x, y, z, x, y, whose cross products are two slices.
+        `x` is (N, 3, b) in nm; `cyclic` (N, 5, b) the same as x, y, z, x, y, so that a cross product
+        is two slices.
         """
 
 
@@ -193,7 +194,8 @@ class TorsionKernel(Kernel):
         energy += c["barrier"] @ phases.cos()
         energy += self.offset
         if gradient is not None:
-            # d phi / d edge: |axis| m / m^2 for the first, |axis| n / n^2 for the last, a mixture for the axis
+            # d phi / d edge with the normals m, n: |axis| m / m^2 for the first edge, |axis| n / n^2 for
+            # the last, minus their mixture by the outer edges' shares along it for the axis
             slope = (c["slope"] @ phases.sin_()).mul_(axis_length)
             weights = slope.repeat(2, 1).div_(_dot(normals, normals).clamp_min_(SMALLEST_AREA**2))
             normals *= weights[:, None]
@@ -230,7 +232,9 @@ class PairKernel(Kernel):
         super().__init__(**arrays, **(self._solvent_arrays(p, first, second) if p.has_solvent else {}))
 
     @staticmethod
-    def _solvent_arrays(p: ForceFieldParameters, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
+    def _solvent_arrays(
+        p: ForceFieldParameters, first: np.ndarray, second: np.ndarray
+    ) -> dict[str, np.ndarray]:
         offset = p.born_radius - DIELECTRIC_OFFSET
         descreened, other = np.concatenate([first, second]), np.concatenate([second, first])
         scaled = (p.born_scale * offset)[other]
@@ -272,13 +276,12 @@ class PairKernel(Kernel):
         energy += c["halves"] @ virial
         energy += c["half_dispersion"] @ sixth
         energy += c["coulomb_row"] @ inverse
+        slope = None
         if gradient is not None:
             slope = virial.mul_(-6).addcmul_(inverse, c["coulomb"], value=-1).mul_(inverse)  # dE/dr
-        else:
-            slope = None
         if self.solvent:
-            slope = self._solvent(c, squared, inverse, inverse_squared, energy, slope)
-        if gradient is not None:
+            self._solvent(c, squared, inverse, inverse_squared, energy, slope)
+        if gradient is not None and slope is not None:
             d *= slope.mul_(inverse)[:, None]
             _scatter(gradient, c["incidence"], d)
 
@@ -290,10 +293,10 @@ class PairKernel(Kernel):
         inverse_squared: Tensor,
         energy: Tensor,
         slope: Tensor | None,
-    ) -> Tensor | None:
+    ) -> None:
         """Add the solvent's energy, and to `slope` (P, b) its dE/dr."""
         r = squared * inverse
-        psi, descreening = self._descreening(c, r, inverse, inverse_squared, slope is not None)
+        psi, descreening = self._descreening(c, r, inverse, inverse_squared)
         radii, radii_slope = _born_radii(c, psi)
         product = radii.index_select(0, c["first"]).mul_(radii.index_select(0, c["second"]))
         damping = (squared / product).mul_(-0.25).exp_()
@@ -304,8 +307,9 @@ class PairKernel(Kernel):
         energy += c["self_row"] @ inverse_radii
         energy += c["surface_row"] @ sixth
         if slope is None:
-            return None
-        # cubed = -2 dE/d(f^2); dE/dr = -r cubed (1 - damping/4); dE/dln(B_i B_j) = -cubed damping (B_i B_j + r^2/4)/2
+            return
+        # with cubed = -2 dE/d(f^2): dE/dr = -r cubed (1 - damping/4) at fixed radii, and
+        # dE/dln(B_i B_j) = -cubed damping (B_i B_j + r^2/4) / 2
         cubed = (effective * effective).mul_(effective).mul_(c["polar"])
         damped = damping.mul_(cubed)
         by_product = product.add_(squared, alpha=0.25).mul_(damped)
@@ -317,11 +321,10 @@ class PairKernel(Kernel):
         descreening *= by_radius.index_select(0, c["descreened"]).view_as(descreening)
         slope += descreening[0]
         slope += descreening[1]
-        return slope
 
     def _descreening(
-        self, c: dict[str, Tensor], r: Tensor, inverse: Tensor, inverse_squared: Tensor, want_slope: bool
-    ) -> tuple[Tensor, Tensor | None]:
+        self, c: dict[str, Tensor], r: Tensor, inverse: Tensor, inverse_squared: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """OBC's psi (N, b), and -4 d(pair integral)/dr (2, P, b); the slopes of the two bounds cancel."""
         gap = r - c["scaled"]
         inside = gap.view(2 * self.count, -1).index_select(0, c["swallowable"])
@@ -336,8 +339,6 @@ class PairKernel(Kernel):
         # where the other sphere holds this atom's sphere: 1/own - 1/(scaled - r), elsewhere exactly 0
         own = c["swallowable_own"]
         psi.addmm_(c["swallowed_psi"], torch.maximum(inside.neg_(), own).reciprocal_().sub_(own.reciprocal()))
-        if not want_slope:
-            return psi, None
         return psi, squares.addcmul_(weight, inverse_squared, value=2)
 
 

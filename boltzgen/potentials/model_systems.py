@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from boltzgen.potentials.base import Potential
 
 
 class ModelSystem(Potential):
-    """A potential on plain coordinates: (batch, dimension) -> (batch,) kT, measure ``lebesgue(dimension)``."""
+    """A potential on plain coordinates: (batch, dimension) -> (batch,) kT, measure ``lebesgue(d)``."""
 
     energy_unit = "kT"
     dimension: int
@@ -127,7 +128,7 @@ class MuellerBrown(ModelSystem):
     def __init__(self, scale: float = 0.15) -> None:
         super().__init__()
         if not scale > 0 or not math.isfinite(scale):
-            raise InputError(f"The scale of the Mueller-Brown surface is {scale}; it must be positive and finite.")
+            raise InputError(f"The Mueller-Brown scale is {scale}; it must be positive and finite.")
         self.scale = float(scale)
 
     @property
@@ -161,13 +162,13 @@ def _grid(low: float, high: float, points: int) -> Tensor:
     return torch.linspace(low, high, points, dtype=torch.float64)
 
 
-def _log_integral(function) -> float:  # type: ignore[no-untyped-def]
+def _log_integral(function: Callable[[Tensor], Tensor]) -> float:
     """ln of the integral of exp(-function) over the line; the trapezoid rule is exact to rounding here."""
     x = _grid(-6, 6, 4001)
     return torch.logsumexp(-function(x), 0).item() + math.log(float(x[1] - x[0]))
 
 
-def _lowest(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _lowest(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:
     x = _grid(low, high, 100_001)
     return float(x[function(x).argmin()])
 
@@ -207,6 +208,6 @@ def by_name(name: str) -> ModelSystem:
             break
     nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
     raise InputError(
-        f"There is no model system {name!r}; the nearest is {nearest!r}. Known are double-well, tilted-double-well, "
-        "many-well-D, mueller-brown-SCALE and harmonic-well-K."
+        f"There is no model system {name!r}; the nearest is {nearest!r}. Known are double-well, "
+        "tilted-double-well, many-well-D, mueller-brown-SCALE and harmonic-well-K."
     )

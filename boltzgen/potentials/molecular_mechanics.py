@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -79,12 +81,15 @@ class MolecularMechanics(Potential):
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The definition of record: the sum of the terms by plain autograd, differentiable twice."""
         self._check(positions)
-        return sum((term(positions) for term in self.terms), _zeros(positions))
+        return sum((term(positions) for term in self._term_list()), _zeros(positions))
 
     def energy_by_term(self, positions: Tensor) -> dict[str, Tensor]:
         """Energy of each term, each (batch,) in kJ/mol, by name: bond, angle, torsion, nonbonded, solvent."""
         self._check(positions)
-        return {term.name: term(positions) for term in self.terms}
+        return {term.name: term(positions) for term in self._term_list()}
+
+    def _term_list(self) -> list[Term]:
+        return cast("list[Term]", list(self.terms))
 
     def _check(self, positions: Tensor) -> None:
         if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):

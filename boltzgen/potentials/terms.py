@@ -37,10 +37,11 @@ class Constants:
         """The arrays on the device of `positions`, floating ones in its dtype."""
         key = (positions.dtype, positions.device)
         if key not in self._copies:
-            self._copies[key] = {
-                name: value.to(key[1], key[0] if value.is_floating_point() else value.dtype)
-                for name, value in self._master.items()
-            }
+            with torch.inference_mode(False):  # a first call in inference mode must not mark them for ever
+                self._copies[key] = {
+                    name: value.to(key[1], key[0] if value.is_floating_point() else value.dtype)
+                    for name, value in self._master.items()
+                }
         return self._copies[key]
 
 

@@ -75,24 +75,24 @@ def translate_openmm(system: openmm.System) -> MolecularMechanics:
             )
         for key, values in READERS[name](force, where).items():
             if key in ONCE and key in collected:
-                raise UnsupportedError(f"The system has a second force like its {where}; only one is translated.")
+                raise UnsupportedError(f"The system's {where} is the second of its class; one is translated.")
             collected.setdefault(key, []).extend(values)
     arrays = {key: _as_array(key, values) for key, values in collected.items()}
-    scalars = {key: arrays.pop(key)[0].item() for key in SCALARS if key in arrays}
-    return MolecularMechanics(ForceFieldParameters(n_atoms=n_atoms, **arrays, **scalars))
+    scalars: dict[str, Any] = {key: arrays.pop(key)[0].item() for key in SCALARS if key in arrays}
+    return MolecularMechanics(ForceFieldParameters(**{"n_atoms": n_atoms, **arrays, **scalars}))
 
 
 def _refuse_constraints(system: openmm.System) -> None:
     if system.getNumConstraints():
         i, j, _ = system.getConstraintParameters(0)
         raise UnsupportedError(
-            f"The system has {system.getNumConstraints()} constraints (the first between atoms {i} and {j}); a flow "
-            "needs the flexible molecule. Prepare it again with `--constraints none`."
+            f"The system has {system.getNumConstraints()} constraints (the first between atoms {i} and {j}); "
+            "a flow needs the flexible molecule. Prepare it again with `--constraints none`."
         )
     for i in range(system.getNumParticles()):
         if system.isVirtualSite(i):
             raise UnsupportedError(
-                f"Atom {i} is a virtual site, which boltzgen does not treat; choose a force field without them."
+                f"Atom {i} is a virtual site, which is not treated; choose a force field without them."
             )
 
 
@@ -105,7 +105,7 @@ def _numbers(values: Any, where: str) -> list[Any]:
     """Plain numbers in OpenMM's units; NaN and infinity are refused."""
     plain = [v.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(v) else v for v in values]
     if not np.all(np.isfinite(plain)):
-        raise UnsupportedError(f"The system's {where} holds a parameter that is not a finite number: {plain}.")
+        raise UnsupportedError(f"The system's {where} has a parameter that is not a finite number: {plain}.")
     return plain
 
 

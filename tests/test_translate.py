@@ -1,0 +1,120 @@
+"""What is translated, what is refused and by which words, and the check against OpenMM Reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import openmm
+import pytest
+import torch
+
+from boltzgen.errors import BoltzgenError, UnsupportedError
+from boltzgen.potentials.molecular_mechanics import MolecularMechanics
+from boltzgen.potentials.translate import check_against_reference, translate, translate_openmm
+
+
+def test_check_against_reference(alanine_dipeptide):
+    potential = translate(alanine_dipeptide)
+    result = check_against_reference(alanine_dipeptide, potential)
+    assert result["conformations"] == 11
+    assert 0 < result["max_relative_energy_difference"] < 1e-10
+    wrong = replace(potential.force_field, charge=potential.force_field.charge * 1.0001)
+    with pytest.raises(BoltzgenError, match="differs from OpenMM Reference"):
+        check_against_reference(alanine_dipeptide, MolecularMechanics(wrong))
+
+
+def three_atoms(*forces: openmm.Force) -> openmm.System:
+    system = openmm.System()
+    for _ in range(3):
+        system.addParticle(1.0)
+    for force in forces:
+        if isinstance(force, openmm.NonbondedForce | openmm.GBSAOBCForce) and not force.getNumParticles():
+            for _ in range(3):
+                force.addParticle(0.1, 0.1, 0.1)
+        system.addForce(force)
+    return system
+
+
+def _nonbonded(method: int) -> openmm.NonbondedForce:
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(method)
+    return force
+
+
+def _bond(*parameters) -> openmm.HarmonicBondForce:
+    force = openmm.HarmonicBondForce()
+    force.addBond(0, 1, *parameters)
+    return force
+
+
+def _custom() -> openmm.CustomBondForce:
+    force = openmm.CustomBondForce("r")
+    force.addBond(0, 1)
+    return force
+
+
+def _with_offsets() -> openmm.NonbondedForce:
+    force = openmm.NonbondedForce()
+    force.addGlobalParameter("lambda", 0.5)
+    for _ in range(3):
+        force.addParticle(0.1, 0.1, 0.1)
+    force.addParticleParameterOffset("lambda", 0, 1, 0, 0)
+    return force
+
+
+def _periodic() -> openmm.HarmonicBondForce:
+    force = _bond(0.1, 100.0)
+    force.setUsesPeriodicBoundaryConditions(True)
+    return force
+
+
+def _born_with_cutoff() -> openmm.GBSAOBCForce:
+    force = openmm.GBSAOBCForce()
+    force.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)
+    return force
+
+
+@pytest.mark.parametrize(
+    ("forces", "words"),
+    [
+        ([openmm.CMMotionRemover(), _custom()], ["force 1", "CustomBondForce"]),
+        ([openmm.MonteCarloBarostat(1.0, 300.0)], ["force 0", "MonteCarloBarostat"]),
+        ([_nonbonded(openmm.NonbondedForce.CutoffNonPeriodic)], ["NonbondedForce", "CutoffNonPeriodic"]),
+        ([_nonbonded(openmm.NonbondedForce.PME)], ["NonbondedForce", "periodic box"]),
+        ([_born_with_cutoff()], ["GBSAOBCForce", "CutoffNonPeriodic"]),
+        ([_with_offsets()], ["NonbondedForce", "offsets"]),
+        ([_periodic()], ["HarmonicBondForce", "periodic"]),
+        ([_bond(0.1, float("nan"))], ["HarmonicBondForce", "bond 0", "not a finite number"]),
+        ([_bond(float("inf"), 1.0)], ["HarmonicBondForce", "not a finite number"]),
+        ([openmm.NonbondedForce(), openmm.NonbondedForce()], ["force 1", "second"]),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_by_name(forces, words):
+    with pytest.raises(UnsupportedError) as refusal:
+        translate_openmm(three_atoms(*forces))
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_constraints_and_virtual_sites_are_refused():
+    constrained = three_atoms(_bond(0.1, 100.0))
+    constrained.addConstraint(0, 2, 0.1)
+    with pytest.raises(UnsupportedError, match=r"1 constraints .*atoms 0 and 2.*--constraints none"):
+        translate_openmm(constrained)
+    virtual = three_atoms(_bond(0.1, 100.0))
+    virtual.setVirtualSite(2, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    with pytest.raises(UnsupportedError, match="Atom 2 is a virtual site"):
+        translate_openmm(virtual)
+
+
+def test_forces_without_effect_are_passed_over():
+    harmless = (openmm.CMMotionRemover(), openmm.AndersenThermostat(300.0, 1.0), openmm.RBTorsionForce())
+    potential = translate_openmm(three_atoms(_bond(0.1, 100.0), *harmless))
+    x = torch.tensor([[[0.0, 0, 0], [0.3, 0, 0], [1.0, 0, 0]]], dtype=torch.float64)
+    assert potential.energy(x).item() == pytest.approx(0.5 * 100 * 0.2**2)
+
+
+def test_two_forces_of_one_bonded_class_add_up():
+    potential = translate_openmm(three_atoms(_bond(0.1, 100.0), _bond(0.2, 50.0)))
+    x = torch.tensor([[[0.0, 0, 0], [0.3, 0, 0], [1.0, 0, 0]]], dtype=torch.float64)
+    assert potential.energy(x).item() == pytest.approx(0.5 * 100 * 0.2**2 + 0.5 * 50 * 0.1**2)
