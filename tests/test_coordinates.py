@@ -24,9 +24,9 @@ MOLECULES = (*PEPTIDES, "cystine", "tryptophan", "histidine", "drug", "sulfoxide
              "diyne", "nitrile", "amine", "norbornane", "cubane", "butadiene", "phosphate", "macrocycle",
              "cyclopropane", "spiro", "allene", "water", "carbon_dioxide")
 RINGS = ("amber-proline", "amber-phenylalanine", "cystine", "tryptophan", "steroid", "cubane")
-#: The Jacobian of a large molecule takes seconds; these cover every style of placement.
-SMALL = ("alanine", "amber-proline", "amber-phenylalanine", "cystine", "alkyne", "nitrile", "amine",
-         "norbornane", "cyclopropane", "spiro", "water")
+#: For Jacobians by autograd; these cover every style of placement.
+SMALL = ("alanine", "amber-proline", "amber-phenylalanine", "cystine", "drug", "sulfoxide", "tryptophan",
+         "alkyne", "nitrile", "amine", "norbornane", "cyclopropane", "spiro", "water")
 
 
 @cache

@@ -61,10 +61,10 @@ def relabelled(system: MolecularSystem, order: np.ndarray, seed: int = 0) -> Mol
 def test_centres_agree_with_rdkit(name):
     graph, molecule = MolecularGraph.from_system(from_smiles(name)), rdkit_molecule(name)
     assert sorted(map(len, graph.rings)) == sorted(map(len, Chem.GetSSSR(molecule)))
-    aromatic = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetIsAromatic() and atom.GetDegree() == 3}
-    assert aromatic <= graph.planar
+    threes = [atom for atom in molecule.GetAtoms() if atom.GetDegree() == 3]
+    assert {atom.GetIdx() for atom in threes if atom.GetIsAromatic()} <= graph.planar
+    sulfur = {atom.GetIdx() for atom in threes if atom.GetSymbol() == "S"}
     tetrahedral = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetDegree() == 4}
-    sulfur = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetSymbol() == "S" and atom.GetDegree() == 3}
     assert graph.tetrahedral == tetrahedral | sulfur
     assert not graph.tetrahedral & (graph.planar | graph.invertible)
     centres = Chem.FindMolChiralCenters(molecule, includeUnassigned=True, useLegacyImplementation=False)
@@ -120,6 +120,33 @@ def test_isomers_of_a_force_field():
     names = [name.atom for name in system.atom_names]
     pairs = sorted(tuple(sorted((names[bond.c], names[bond.p]))) for bond in graph.isomer_bonds)
     assert pairs == sorted([("C", "N")] * 3 + [("CZ", "NE"), ("CZ", "NH1"), ("CZ", "NH2"), ("CG", "ND2")])
+
+
+@pytest.mark.parametrize("form", ["custom", "ryckaert-bellemans"])
+def test_isomers_of_other_torsion_forces(form):
+    """The same profile written as another OpenMM force gives the same isomer bonds and barriers."""
+    import openmm
+
+    system = from_smiles("CC(=O)NC")
+    bare = openmm.XmlSerializer.deserialize(system.system_xml)
+    index = next(k for k, force in enumerate(bare.getForces())
+                 if isinstance(force, openmm.PeriodicTorsionForce))
+    old = bare.getForce(index)
+    custom, polynomial = openmm.CustomTorsionForce("k*(1+cos(n*theta-phase))"), openmm.RBTorsionForce()
+    for name in ("k", "n", "phase"):
+        custom.addPerTorsionParameter(name)
+    for term in range(old.getNumTorsions()):
+        *atoms, n, phase, k = old.getTorsionParameters(term)
+        k = k._value
+        custom.addTorsion(*atoms, [k, n, phase._value])
+        if n == 2:  # k (1 + cos(2 phi - pi)) = 2 k - 2 k cos^2
+            polynomial.addTorsion(*atoms, 2 * k, 0, -2 * k, 0, 0, 0)
+    bare.removeForce(index)
+    bare.addForce(custom if form == "custom" else polynomial)
+    other = MolecularGraph.from_system(replace(system, system_xml=openmm.XmlSerializer.serialize(bare)))
+    expected = MolecularGraph.from_system(system).isomer_bonds
+    assert [(b.a, b.c, b.p, b.g) for b in other.isomer_bonds] == [(b.a, b.c, b.p, b.g) for b in expected]
+    assert other.isomer_bonds[0].barrier == pytest.approx(expected[0].barrier, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -51,8 +51,10 @@ class Coordinates(ABC):
       (model systems: Lebesgue measure).
     * Neither raises on a bad row. ``encode`` of positions outside the domain still returns
       finite-shaped rows; ``domain`` tells which rows are outside and why.
-    * ``decode`` of any coordinates inside the support of ``table`` returns positions inside the
-      domain, except for rings that cannot close; ``domain`` reports those.
+    * The domain lies inside the support of ``table``: positions inside the domain have coordinates
+      inside the support. ``decode`` of coordinates inside the support returns finite positions inside
+      the domain, except for rings that cannot close and for centres, or isomer bonds in large
+      rings, so distorted that the domain excludes them; ``domain`` reports those.
     """
 
     #: ``"shape"`` or ``"lebesgue(d)"``.

@@ -25,7 +25,8 @@ def atom_invariants(system: MolecularSystem) -> list[tuple]:
     for force in system.openmm_system().getForces():
         if isinstance(force, openmm.NonbondedForce):
             for i, row in enumerate(rows):
-                row += [round(q.value_in_unit_system(unit.md_unit_system), 9) for q in force.getParticleParameters(i)]
+                found = force.getParticleParameters(i)
+                row += [round(value.value_in_unit_system(unit.md_unit_system), 9) for value in found]
     return [tuple(row) for row in rows]
 
 

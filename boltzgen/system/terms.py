@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,8 @@ def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
 
     Parameters
     ----------
-    system: read for its PeriodicTorsionForce and RBTorsionForce terms and reference positions.
+    system: read for its PeriodicTorsionForce, RBTorsionForce and CustomTorsionForce terms and its
+        reference positions.
     bonds: pairs of bonded atoms. neighbours: bonded atoms of each atom.
 
     Returns
@@ -68,7 +70,7 @@ def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
     positions = np.asarray(system.reference_positions, dtype=float)
     for (i, j, k, m), energy in _torsion_terms(system):
         profile = profiles.get((min(j, k), max(j, k)))
-        if profile is not None and i in neighbours[j] and m in neighbours[k]:
+        if profile is not None and i in neighbours[j] and m in neighbours[k] and len({i, j, k, m}) == 4:
             profile += energy(_dihedral(positions, i, j, k, m) + delta)
     return np.array([np.ptp(profiles[(min(bond), max(bond))]) for bond in bonds])
 
@@ -86,6 +88,12 @@ def _torsion_terms(system: MolecularSystem):
             for index in range(force.getNumTorsions()):
                 parameters = force.getTorsionParameters(index)
                 yield parameters[:4], _ryckaert_bellemans([_value(c) for c in parameters[4:]])
+        elif isinstance(force, openmm.CustomTorsionForce):
+            if force.getNumTorsions():
+                energy = _CustomTorsion(force)
+            for index in range(force.getNumTorsions()):
+                *atoms, parameters = force.getTorsionParameters(index)
+                yield atoms, partial(energy, parameters)
 
 
 def _value(quantity: openmm.unit.Quantity) -> float:
@@ -101,6 +109,45 @@ def _periodic(n: int, phase: float, k: float):
 
 def _ryckaert_bellemans(coefficients: list[float]):
     return lambda phi: np.polynomial.polynomial.polyval(np.cos(phi - np.pi), coefficients)
+
+
+class _CustomTorsion:
+    """One torsion of a CustomTorsionForce by itself, evaluated by OpenMM at chosen angles."""
+
+    def __init__(self, force: openmm.CustomTorsionForce) -> None:
+        import openmm
+
+        self.force = _with_one_torsion(force)
+        self.force.setTorsionParameters(0, 0, 1, 2, 3, self.force.getTorsionParameters(0)[4])
+        system = openmm.System()
+        for _ in range(4):
+            system.addParticle(1.0)
+        system.addForce(self.force)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        self.context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+
+    def __call__(self, parameters: tuple[float, ...], phi: np.ndarray) -> np.ndarray:
+        self.force.setTorsionParameters(0, 0, 1, 2, 3, parameters)
+        self.force.updateParametersInContext(self.context)
+        return np.array([self._energy(angle) for angle in phi])
+
+    def _energy(self, phi: float) -> float:
+        last = [np.cos(phi), np.sin(phi), 1.0]
+        self.context.setPositions([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0], last])
+        return _value(self.context.getState(energy=True).getPotentialEnergy())
+
+
+def _with_one_torsion(force: openmm.CustomTorsionForce) -> openmm.CustomTorsionForce:
+    """`force` with its first torsion only."""
+    from xml.etree import ElementTree
+
+    import openmm
+
+    root = ElementTree.fromstring(openmm.XmlSerializer.serialize(force))
+    for torsions in root.iter("Torsions"):
+        for torsion in list(torsions)[1:]:
+            torsions.remove(torsion)
+    return openmm.XmlSerializer.deserialize(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _dihedral(x: np.ndarray, a: int, c: int, p: int, g: int) -> float:
