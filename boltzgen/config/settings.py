@@ -1,4 +1,4 @@
-"""The base of every configuration, and the one reader of YAML files and ``key=value`` overrides.
+"""The one reader of YAML files and ``key=value`` overrides.
 
 A configuration is a frozen pydantic model with a docstring per field; a file holds only departures
 from the defaults. Unknown keys are errors that name the nearest known key.
@@ -14,17 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from boltzgen.errors import InputError
-
-
-class Settings(BaseModel):
-    """Frozen, strict about keys, with field docstrings as descriptions."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
-    )
+from boltzgen.settings import Settings
 
 
 S = TypeVar("S", bound=Settings)

@@ -1,0 +1,192 @@
+"""The features of each coordinate: physics and graph only, the same for any naming and order of the atoms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from boltzgen.conditioning.base_widths import bonded_minimum
+from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.coordinates.base import KINDS, Coordinates, CoordinateTable
+from boltzgen.coordinates.support import unlink
+from boltzgen.potentials.parameters import ForceFieldParameters
+from boltzgen.potentials.molecular_mechanics import MolecularMechanics
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.units import GAS_CONSTANT
+
+#: Elements with a feature of their own; all others share the last.
+ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
+ATOM_FEATURES = len(ELEMENTS) + 1 + 8
+HARMONICS = 6
+ORDER_WAVES = 4
+N_FEATURES = len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS + 2 * ORDER_WAVES
+
+#: kT of one kelvin for model systems, whose energies are in kT: their base does not depend on temperature
+#: at 300 K.
+MODEL_THERMAL_UNIT = 1.0 / 300.0
+
+
+def molecule_features(
+    system: MolecularSystem, coordinates: Coordinates, potential: MolecularMechanics
+) -> MoleculeFeatures:
+    """What a flow may know of `system`, described in `coordinates`, under `potential`."""
+    centre, whitening = bonded_minimum(coordinates, potential.bonded_energy)
+    table = coordinates.table
+    location, width = _location_and_width(table, centre, whitening)
+    atoms = atom_features(system, potential.force_field)
+    distance = graph_distance(system.n_atoms, system.bonds)
+    placed = table.atoms[:, 0]
+    columns = [
+        _one_hot(table),
+        _own_features(table, location, width),
+        _features_of_atoms(table, atoms),
+        torsion_series(table, potential.force_field, system.reference_positions),
+        _order_waves(table.dimension),
+    ]
+    return _pack(
+        system.fingerprint, np.concatenate(columns, axis=1), distance[placed][:, placed], table, centre, whitening,
+        GAS_CONSTANT,
+    )  # fmt: skip
+
+
+def model_features(name: str, coordinates: Coordinates, width: float) -> MoleculeFeatures:
+    """A model system (a double well, say): `width` is the standard deviation of its base in every dimension."""
+    table = coordinates.table
+    size = table.dimension
+    columns = [
+        _one_hot(table),
+        _own_features(table, np.array(table.reference), np.full(size, width)),
+        np.zeros((size, 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)),
+        _order_waves(size),
+    ]
+    steps = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
+    return _pack(
+        name, np.concatenate(columns, axis=1), steps, table, np.array(table.reference), width * np.eye(size),
+        MODEL_THERMAL_UNIT,
+    )  # fmt: skip
+
+
+def _pack(
+    fingerprint: str, tokens: np.ndarray, distance: np.ndarray, table: CoordinateTable, centre: np.ndarray,
+    whitening: np.ndarray, thermal_energy_unit: float,
+) -> MoleculeFeatures:  # fmt: skip
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.array(array, dtype=np.float64))
+
+    return MoleculeFeatures(
+        fingerprint=fingerprint, tokens=tensor(tokens), graph_distance=torch.as_tensor(distance.astype(np.int64)),
+        circular=torch.as_tensor(np.array(table.circular, dtype=bool)), lower=tensor(table.lower),
+        upper=tensor(table.upper), centre=tensor(centre), whitening=tensor(whitening),
+        thermal_energy_unit=thermal_energy_unit,
+    )  # fmt: skip
+
+
+def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) -> np.ndarray:
+    """(N, ATOM_FEATURES): element, mass, charge, Lennard-Jones and solvent parameters, degree."""
+    numbers = np.asarray(system.atomic_numbers)
+    elements = np.array([[float(z == e) for e in ELEMENTS] for z in numbers])
+    other = 1.0 - elements.sum(axis=1, keepdims=True)
+    degree = np.bincount(np.asarray(system.bonds).ravel(), minlength=system.n_atoms)
+    scaled = [
+        np.log(np.maximum(system.masses, 0.1) / 10.0),
+        force_field.charge,
+        force_field.sigma / 0.3,
+        np.sqrt(np.abs(force_field.epsilon)),
+        force_field.born_radius / 0.15,
+        force_field.born_scale,
+        degree / 4.0,
+        numbers / 10.0,
+    ]
+    return np.concatenate([elements, other, np.stack(scaled, axis=1)], axis=1)
+
+
+def graph_distance(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
+    """(N, N) number of bonds on the shortest path."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import shortest_path
+
+    bonds = np.asarray(bonds).reshape(-1, 2)
+    matrix = coo_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n_atoms, n_atoms))
+    paths = shortest_path(matrix, directed=False, unweighted=True)
+    return np.where(np.isfinite(paths), paths, n_atoms).astype(np.int64)
+
+
+def torsion_series(
+    table: CoordinateTable, force_field: ForceFieldParameters, reference_positions: np.ndarray
+) -> np.ndarray:
+    """(D, 2 * HARMONICS) Fourier series of each torsion's axis, in units of 10 kJ/mol.
+
+    Every torsion term about the axis counts, moved by its offset from the coordinate in the reference:
+    ``sum k cos(n phi - phase)`` becomes ``sum a_n cos(n phi) + b_n sin(n phi)``.
+    """
+    series = np.zeros((table.dimension, HARMONICS, 2))
+    axes = [frozenset(pair) for pair in force_field.torsion_atoms[:, 1:3].tolist()]
+    angles = _dihedrals(reference_positions, force_field.torsion_atoms)
+    for row, (kind, atoms) in enumerate(zip(table.kind, table.atoms, strict=True)):
+        if kind != "torsion":
+            continue
+        own = _dihedrals(reference_positions, atoms[None])[0]
+        for term, axis in enumerate(axes):
+            order = int(force_field.torsion_periodicity[term])
+            if axis == frozenset(atoms[1:3].tolist()) and 1 <= order <= HARMONICS:
+                phase = force_field.torsion_phase[term] - order * (angles[term] - own)
+                series[row, order - 1] += force_field.torsion_barrier[term] * np.array([np.cos(phase), np.sin(phase)])
+    return series.reshape(table.dimension, -1) / 10.0
+
+
+def _dihedrals(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    a, b, c, d = (positions[atoms[:, k]] for k in range(4))
+    axis = c - b
+    first, second = np.cross(a - b, axis), np.cross(d - c, axis)
+    sine = np.einsum("ij,ij->i", np.cross(first, second), axis) / np.maximum(np.linalg.norm(axis, axis=1), 1e-12)
+    return np.arctan2(sine, np.einsum("ij,ij->i", first, second))
+
+
+def _one_hot(table: CoordinateTable) -> np.ndarray:
+    return np.array([[float(kind == k) for k in KINDS] for kind in table.kind])
+
+
+def _own_features(table: CoordinateTable, location: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """(D, 8): circular, where the base sits (raw, cos, sin), how wide it is, which half circle."""
+    bounded = np.isfinite(table.upper) & ~table.circular
+    middle = np.where(bounded, 0.5 * (np.where(bounded, table.lower, 0.0) + np.where(bounded, table.upper, 0.0)), 0.0)
+    return np.stack(
+        [
+            np.asarray(table.circular, dtype=float),
+            np.clip(location, -10.0, 10.0),
+            np.cos(location),
+            np.sin(location),
+            np.log(width),
+            np.sin(middle),
+            np.cos(middle),
+            np.asarray(bounded, dtype=float),
+        ],
+        axis=1,
+    )
+
+
+def _location_and_width(
+    table: CoordinateTable, centre: np.ndarray, whitening: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (D,) in the coordinates' own units and width (D,) at 300 K in the link's; circles: 0 and pi."""
+    linear = np.flatnonzero(~np.asarray(table.circular))
+    lower, upper = torch.as_tensor(table.lower[linear]), torch.as_tensor(table.upper[linear])
+    location, width = np.zeros(table.dimension), np.full(table.dimension, math.pi)
+    location[linear] = unlink(torch.as_tensor(centre), lower, upper)[0].numpy()
+    width[linear] = np.sqrt(GAS_CONSTANT * 300.0 * (whitening**2).sum(axis=1))
+    return location, width
+
+
+def _features_of_atoms(table: CoordinateTable, atoms: np.ndarray) -> np.ndarray:
+    """(D, 4 * (ATOM_FEATURES + 1)): features of the placed atom and its references, with a flag for absent ones."""
+    present = table.atoms >= 0
+    gathered = atoms[np.where(present, table.atoms, 0)] * present[:, :, None]
+    return np.concatenate([gathered, present[:, :, None].astype(float)], axis=2).reshape(table.dimension, -1)
+
+
+def _order_waves(size: int) -> np.ndarray:
+    """(D, 2 * ORDER_WAVES): sines of the place in the canonical order; they tell symmetric groups apart."""
+    place = np.arange(size)[:, None] * (0.5 ** np.arange(ORDER_WAVES))[None, :]
+    return np.concatenate([np.sin(place), np.cos(place)], axis=1)

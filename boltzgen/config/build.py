@@ -1,0 +1,88 @@
+"""From names and numbers in a file to objects: flows, targets, models. The only place that does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.flows.base import Flow
+from boltzgen.flows.coupling import CouplingFlow
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.training.checkpoint import read_tensors
+
+MODEL_SCHEMA = "boltzgen.model/1"
+
+
+def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
+    """A flow with fresh weights; `seed` decides them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CouplingFlow(
+            N_FEATURES, layers=settings.layers, hidden=settings.hidden, depth=settings.depth, bins=settings.bins,
+            embedding=settings.embedding, encoder_blocks=settings.encoder_blocks, mask_seed=settings.mask_seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained flow and what is known of its training."""
+
+    flow: Flow
+    record: dict[str, Any]
+
+    @property
+    def isomers(self) -> str:
+        return str(self.record["isomers"])
+
+    @property
+    def temperature(self) -> float:
+        """The temperature (K) it was judged at, the default for sampling."""
+        return float(self.record["temperature_K"])
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The temperatures (K) it was trained at."""
+        return [float(t) for t in self.record["temperatures_K"]]
+
+
+def save_model(folder: Path, flow: Flow, record: dict[str, Any]) -> None:
+    """Write ``weights.safetensors`` and ``model.json`` to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
+    with atomic_path(folder / "weights.safetensors") as temporary:
+        save_file(tensors, str(temporary))
+    write_json(folder / "model.json", {"schema": MODEL_SCHEMA, **record})
+
+
+def load_model(path: Path) -> Model:
+    """The model in `path`: a model folder, or the run folder that holds it."""
+    folder = path / "model" if (path / "model" / "model.json").is_file() else path
+    if not (folder / "model.json").is_file():
+        raise InputError(
+            f"{path} holds no model: expected {folder / 'model.json'}. Train one with "
+            f"`boltzgen train CONFIG -o {path}`, or finish the run with --resume auto."
+        )
+    record = read_json(folder / "model.json")
+    if not isinstance(record, dict) or record.get("schema") != MODEL_SCHEMA:
+        raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
+    if record.get("n_features") != N_FEATURES:
+        raise InputError(
+            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this version of "
+            f"boltzgen gives {N_FEATURES}; train again or install the version that made it."
+        )
+    try:
+        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
+        flow.load_state_dict(read_tensors(folder / "weights.safetensors"))
+    except (KeyError, ValidationError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{folder}: the weights do not fit model.json ({first}); the folder is damaged.") from error
+    flow.eval()
+    return Model(flow, record)

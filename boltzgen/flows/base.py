@@ -1,0 +1,76 @@
+"""The contract of every flow.
+
+Words: B rows, D coordinates (padded to the widest molecule of the batch), ``Embedding`` what the flow
+computed from the molecules of a context.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from boltzgen.conditioning.context import Context
+
+#: What ``embed`` returns is the flow's own business; callers only hand it back.
+Embedding = Any
+
+
+class Flow(nn.Module, ABC):
+    """A normalised density over the internal coordinates of whatever molecules the context names.
+
+    Obligations of a subclass:
+
+    * The density of a row depends on that row, its molecule and its temperature alone: padding,
+      order of the batch and the other rows never change it.
+    * It integrates to one over the exact support of the coordinates.
+    * A bad row (NaN, outside the support) gets ``log_prob`` NaN or -inf, and never ends the batch.
+    * ``sample`` returns the log density of the very pass that drew the sample.
+    """
+
+    @abstractmethod
+    def embed(self, context: Context) -> Embedding:
+        """What depends on the molecules and temperatures alone; computed once, kept by the caller."""
+
+    @abstractmethod
+    def log_prob(self, coordinates: Tensor, embedding: Embedding) -> Tensor:
+        """Log density (B,) float64 of `coordinates` (B, D), flat in the unmasked coordinates."""
+
+    @abstractmethod
+    def sample(self, embedding: Embedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One draw for each row of the context: coordinates (B, D) and their log density (B,) float64."""
+
+
+class InvertibleFlow(Flow):
+    """A flow with a one-to-one map to a latent space: ``encode`` goes to the latent, ``decode`` comes back.
+
+    Latents of linear coordinates are standard normal, of circular coordinates uniform on [-pi, pi);
+    padding is zero. Both maps return ``(value, log|det d(out)/d(in)|)``.
+    """
+
+    @abstractmethod
+    def encode(self, coordinates: Tensor, embedding: Embedding) -> tuple[Tensor, Tensor]:
+        """coordinates (B, D) -> latents (B, D), log_det (B,)."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor, embedding: Embedding) -> tuple[Tensor, Tensor]:
+        """latents (B, D) -> coordinates (B, D), log_det (B,)."""
+
+    @abstractmethod
+    def draw_latents(self, embedding: Embedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Latents (B, D) of every row and their log density (B,) float64."""
+
+    @abstractmethod
+    def latent_log_prob(self, latents: Tensor, embedding: Embedding) -> Tensor:
+        """Log density (B,) float64 of `latents` under the base distribution."""
+
+    def log_prob(self, coordinates: Tensor, embedding: Embedding) -> Tensor:
+        latents, log_det = self.encode(coordinates, embedding)
+        return self.latent_log_prob(latents, embedding) + log_det
+
+    def sample(self, embedding: Embedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        latents, log_density = self.draw_latents(embedding, generator=generator)
+        coordinates, log_det = self.decode(latents, embedding)
+        return coordinates, log_density - log_det

@@ -1,0 +1,90 @@
+"""Checkpoints and models on disk: safetensors and JSON, written atomically, never unpickled."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, read_json, write_json
+
+SCHEMA = "boltzgen.checkpoint/1"
+
+#: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a run needs to go on: named tensors and a JSON record (step, counters)."""
+
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with ``prefix/``, without it."""
+        start = prefix + "/"
+        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
+    """Write ``folder/step-NNNNNNNN``; the JSON record, written last, makes it complete."""
+    place = folder / f"step-{step:08d}"
+    place.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
+    with atomic_path(place / "state.safetensors") as temporary:
+        save_file(tensors, str(temporary))
+    write_json(place / "state.json", {"schema": SCHEMA, "step": step, **checkpoint.record})
+    for old in complete_checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return place
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints below `folder`, oldest first."""
+    return sorted(place for place in folder.glob("step-*") if (place / "state.json").is_file())
+
+
+def load_checkpoint(place: Path) -> Checkpoint:
+    """Read one checkpoint; InputError in a sentence when it is missing, truncated or foreign."""
+    if not place.is_dir():
+        raise InputError(f"{place}: no such checkpoint; name a folder such as RUN/checkpoints/step-00000500.")
+    record = read_json(place / "state.json")
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(f"{place / 'state.json'} does not follow the schema {SCHEMA}; train again.")
+    return Checkpoint(read_tensors(place / "state.safetensors"), record)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; InputError in a sentence when it is missing or truncated."""
+    try:
+        return load_file(str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; the checkpoint or model is incomplete.") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); use an older checkpoint.") from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors."""
+    tensors = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            tensors[f"{index}/{key}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,61 @@
+"""Metrics of a run, appended to CSV and JSON lines; a resumed run goes on in the same files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from boltzgen.errors import InputError
+from boltzgen.files import write_atomic
+
+COLUMNS = (
+    "step", "progress", "learning_rate", "likelihood", "reverse_kl", "gradient_norm", "discarded_rows",
+    "skipped_steps", "energy_evaluations", "held_out_likelihood", "ess", "k_hat", "log_z",
+    "evaluation_energies", "seconds",
+)  # fmt: skip
+
+
+class MetricsFiles:
+    """``metrics.csv`` and ``metrics.jsonl`` of a run folder. Unknown numbers are empty, or null."""
+
+    def __init__(self, folder: Path, *, keep_until: int) -> None:
+        """Open for a run that goes on after step `keep_until`; later rows of an older run are dropped."""
+        self.csv, self.lines = folder / "metrics.csv", folder / "metrics.jsonl"
+        rows = [row for row in read_metrics(self.lines) if row["step"] <= keep_until]
+        write_atomic(self.lines, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+        write_atomic(self.csv, _csv([list(COLUMNS)] + [_cells(row) for row in rows]))
+
+    def append(self, row: dict[str, float | int | None]) -> None:
+        """Add one row; its keys are among `COLUMNS`."""
+        whole = {name: row.get(name) for name in COLUMNS}
+        with open(self.lines, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(whole, allow_nan=False) + "\n")
+        with open(self.csv, "a", encoding="utf-8") as handle:
+            handle.write(_csv([_cells(whole)]))
+
+
+def read_metrics(path: Path) -> list[dict[str, float | int | None]]:
+    """The rows of a ``metrics.jsonl``; none when there is no file. A line cut short at the end is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines) - 1:
+                raise InputError(f"{path}: line {number + 1} is not JSON; remove the file or start anew.") from error
+    return rows
+
+
+def _cells(row: dict[str, float | int | None]) -> list[str]:
+    return ["" if row.get(name) is None else repr(row[name]) for name in COLUMNS]
+
+
+def _csv(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,57 @@
+"""The losses: each one function of a flow and a batch, in nats a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from boltzgen.conditioning.context import Context
+from boltzgen.flows.base import Flow
+from boltzgen.generator import Target
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss to differentiate (None when no row was sound), and what to tell people about it."""
+
+    value: Tensor | None
+    rows: int
+    discarded: int
+    energy_evaluations: int = 0
+
+
+def negative_log_likelihood(flow: Flow, coordinates: Tensor, context: Context) -> Loss:
+    """``-E_data[log q]`` of internal coordinates (B, D); rows without density are discarded and counted."""
+    density = flow.log_prob(coordinates, flow.embed(context))
+    return _mean(-density)
+
+
+def reverse_kl(
+    flow: Flow, target: Target, temperature: Tensor, *, energy_cap: float, generator: torch.Generator
+) -> Loss:
+    """``E_q[log q + u]`` on one draw for each of `temperature` (B,) K, with the energies of clashes tamed.
+
+    The gradient flows through the samples (Noe et al., Science 2019, eq. 4; Wirnsberger et al. 2020).
+    """
+    embedding = flow.embed(Context.of(target.features, temperature))
+    coordinates, density = flow.sample(embedding, generator=generator)
+    positions, log_det = target.coordinates.decode(coordinates)
+    with torch.no_grad():
+        lowest = target.reduced_energy(target.reference, temperature)
+    excess = target.reduced_energy(positions, temperature) - lowest
+    return _mean(density - log_det + tame_energy(excess, energy_cap), energy_evaluations=len(temperature))
+
+
+def tame_energy(excess: Tensor, cap: float) -> Tensor:
+    """`excess` up to `cap`, ``cap + log(1 + excess - cap)`` above: the same value and slope where they meet."""
+    above = (excess - cap).clamp_min(0.0)
+    return torch.where(excess < cap, excess, cap + torch.log1p(above))
+
+
+def _mean(values: Tensor, energy_evaluations: int = 0) -> Loss:
+    """The mean over the finite rows; the others get no gradient."""
+    sound = torch.isfinite(values)
+    kept = values[sound]
+    return Loss(kept.mean() if len(kept) else None, len(kept), len(values) - len(kept), energy_evaluations)

@@ -1,0 +1,122 @@
+"""What a training run is asked to do. A YAML file holds only departures from these defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.settings import Settings
+
+
+def _rising(points: float | list[tuple[float, float]]) -> float | list[tuple[float, float]]:
+    if isinstance(points, list):
+        places = [place for place, _ in points]
+        if not points or places != sorted(places) or places[0] < 0 or places[-1] > 1:
+            raise ValueError("a schedule is a list of [progress, value] with progress rising from 0 to 1")
+        values = [value for _, value in points]
+    else:
+        values = [points]
+    if any(value < 0 for value in values):
+        raise ValueError("a weight or rate cannot be negative")
+    return points
+
+
+#: A number, or points [progress, value] joined by straight lines; progress runs from 0 to 1.
+Schedule = Annotated[float | list[tuple[float, float]], AfterValidator(_rising)]
+
+Temperature = Annotated[float, Field(gt=0)]
+
+
+def schedule_value(schedule: float | list[tuple[float, float]], progress: float) -> float:
+    """The value of a schedule at `progress` in [0, 1]; constant beyond its first and last point."""
+    if not isinstance(schedule, list):
+        return float(schedule)
+    before = schedule[0]
+    for point in schedule:
+        if point[0] >= progress:
+            span = point[0] - before[0]
+            share = (progress - before[0]) / span if span > 0 else 1.0
+            return before[1] + min(max(share, 0.0), 1.0) * (point[1] - before[1])
+        before = point
+    return schedule[-1][1]
+
+
+class LikelihoodSettings(Settings):
+    """Maximum likelihood on data."""
+
+    weight: Schedule = 1.0
+    """Weight of this loss over the run."""
+    batch_size: int = Field(default=256, ge=1)
+    """Frames a step."""
+    temperatures: list[Temperature] | None = None
+    """Temperatures (K) of the frames to use; all when not given."""
+
+
+class ReverseKLSettings(Settings):
+    """Reverse Kullback-Leibler divergence to the potential, on the flow's own samples."""
+
+    weight: Schedule = 0.0
+    """Weight of this loss over the run."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples a step."""
+    temperatures: list[Temperature] = [300.0]
+    """Temperatures (K), one drawn for each sample."""
+    energy_cap: float = Field(default=100.0, gt=0)
+    """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a warm-up, a cosine to zero, clipped gradients and averaged weights."""
+
+    steps: int = Field(default=2000, ge=1)
+    """Steps of the whole run."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate."""
+    warmup: int = Field(default=50, ge=0)
+    """Steps over which the rate rises from zero."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    gradient_clip: float = Field(default=10.0, gt=0)
+    """Largest norm of a gradient."""
+    average: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the moving average of the weights; the average is what is saved as the model."""
+
+
+class EvaluationSettings(Settings):
+    """What is measured on the way."""
+
+    every: int = Field(default=200, ge=1)
+    """Steps between evaluations."""
+    samples: int = Field(default=1000, ge=2)
+    """Samples drawn for the effective sample size."""
+    temperature: Temperature = 300.0
+    """Temperature (K) of the evaluation."""
+
+
+class TrainingSettings(Settings):
+    """One training run."""
+
+    system: str | list[str]
+    """Folder written by `prepare`, or `model:NAME`; a list trains one flow on several molecules."""
+    data: str | list[str] | None = None
+    """Trajectory of each system (folder or file); none for training on energies alone."""
+    holdout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the frames of each temperature, the last ones, that training never sees."""
+    isomers: Literal["reference", "free"] = "reference"
+    """Keep amides and double bonds as in the reference structure, or open them."""
+    seed: int = 0
+    """Seed of weights and draws."""
+    flow: FlowSettings = FlowSettings()
+    """The flow."""
+    likelihood: LikelihoodSettings = LikelihoodSettings()
+    """Maximum likelihood on data."""
+    reverse_kl: ReverseKLSettings = ReverseKLSettings()
+    """Reverse KL to the potential."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    """The optimizer."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """Measurements on the way."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints."""

@@ -1,0 +1,247 @@
+"""The training loop: losses with schedules, guards, averages, checkpoints, and an exact way to go on."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from boltzgen.ensemble.diagnostics import diagnose
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
+from boltzgen.flows.base import Flow
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from boltzgen.training.metrics import MetricsFiles
+from boltzgen.training.objectives import Loss, negative_log_likelihood, reverse_kl
+from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.training_data import TrainingData, draw_batch
+
+#: Consecutive steps without a finite gradient after which a run gives up.
+PATIENCE = 50
+
+
+@dataclass
+class Counters:
+    """What a run has spent so far; saved with every checkpoint."""
+
+    step: int = 0
+    skipped_steps: int = 0
+    discarded_rows: int = 0
+    energy_evaluations: int = 0
+    evaluation_energies: int = 0
+    seconds: float = 0.0
+    failures_in_a_row: int = field(default=0)
+
+
+class Trainer:
+    """Trains one flow on one or several targets.
+
+    Parameters
+    ----------
+    settings: the run's. flow: freshly built, on the device of the targets.
+    data: frames of each target in the same order, or an empty list for energies alone.
+    folder: the run folder; checkpoints and metrics go there.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, flow: Flow, targets: list[Target], data: list[TrainingData], folder: Path
+    ) -> None:
+        self.settings, self.targets, self.data, self.folder = settings, targets, data, folder
+        self.flow, self.average = flow, copy.deepcopy(flow)
+        self.average.requires_grad_(False)
+        optimizer = settings.optimizer
+        self.optimizer = torch.optim.AdamW(
+            flow.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
+        )
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.counters = Counters()
+        self.last_evaluation: dict[str, float | int | None] = {}
+        self._check_losses()
+
+    def run(self, *, stop: StopRequest | None = None, progress: Progress = silent) -> None:
+        """Train to the last step; StoppedError, after a checkpoint, when `stop` asks for it."""
+        stop = stop or StopRequest()
+        metrics = MetricsFiles(self.folder, keep_until=self.counters.step)
+        total = self.settings.optimizer.steps
+        started = time.monotonic() - self.counters.seconds
+        while self.counters.step < total:
+            values = self._step()
+            self.counters.seconds = time.monotonic() - started
+            step = self.counters.step
+            if step % self.settings.evaluation.every == 0 or step == total:
+                self.last_evaluation = self.evaluate()
+                self.counters.seconds = time.monotonic() - started
+                metrics.append({**values, **self.last_evaluation, "seconds": self.counters.seconds})
+            progress(step, total, _shown(values, self.last_evaluation))
+            if step % self.settings.checkpoint_every == 0 or step == total:
+                self.save()
+            elif stop.requested:
+                self.save()
+            if stop.requested and step < total:
+                raise StoppedError(f"{stop.reason} at step {step} of {total}; a checkpoint is in {self.folder}.")
+
+    def _step(self) -> dict[str, float | int | None]:
+        """One optimizer step; returns what the metrics say of it."""
+        settings, counters = self.settings, self.counters
+        done = counters.step / settings.optimizer.steps
+        rate = self._set_learning_rate()
+        losses = self._losses(done)
+        terms = [weight * loss.value for weight, loss in losses.values() if loss.value is not None]
+        self.optimizer.zero_grad(set_to_none=True)
+        norm = math.nan
+        if terms:
+            torch.stack(terms).sum().backward()
+            norm = float(nn.utils.clip_grad_norm_(self.flow.parameters(), settings.optimizer.gradient_clip))
+        counters.discarded_rows += sum(loss.discarded for _, loss in losses.values())
+        counters.energy_evaluations += sum(loss.energy_evaluations for _, loss in losses.values())
+        self._apply(math.isfinite(norm))
+        counters.step += 1
+        shown = {name: _number(loss.value) for name, (_, loss) in losses.items()}
+        return {
+            "step": counters.step, "progress": counters.step / settings.optimizer.steps, "learning_rate": rate,
+            **shown, "gradient_norm": norm if math.isfinite(norm) else None,
+            "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
+            "energy_evaluations": counters.energy_evaluations,
+        }  # fmt: skip
+
+    def _losses(self, done: float) -> dict[str, tuple[float, Loss]]:
+        """The losses with a weight above zero at this point of the run, each with its weight."""
+        settings = self.settings
+        losses: dict[str, tuple[float, Loss]] = {}
+        weight = schedule_value(settings.likelihood.weight, done)
+        if weight > 0 and self.data:
+            batch, context = draw_batch(self.targets, self.data, settings.likelihood.batch_size, self.generator)
+            losses["likelihood"] = (weight, negative_log_likelihood(self.flow, batch, context))
+        weight = schedule_value(settings.reverse_kl.weight, done)
+        if weight > 0:
+            target = self.targets[self.counters.step % len(self.targets)]
+            loss = reverse_kl(
+                self.flow, target, self._draw_temperatures(target), energy_cap=settings.reverse_kl.energy_cap,
+                generator=self.generator,
+            )  # fmt: skip
+            losses["reverse_kl"] = (weight, loss)
+        return losses
+
+    def _draw_temperatures(self, target: Target) -> Tensor:
+        ladder = torch.tensor(self.settings.reverse_kl.temperatures, dtype=torch.float64)
+        index = torch.randint(len(ladder), (self.settings.reverse_kl.batch_size,), generator=self.generator)
+        return ladder[index].to(target.reference.device)
+
+    def _set_learning_rate(self) -> float:
+        """Linear warm-up, then a cosine to zero."""
+        optimizer, step = self.settings.optimizer, self.counters.step
+        rise = min(1.0, (step + 1) / (optimizer.warmup + 1))
+        rate = optimizer.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / optimizer.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _apply(self, sound: bool) -> None:
+        """Take the step and move the average, or skip when the gradient is not finite."""
+        counters = self.counters
+        if not sound:
+            counters.skipped_steps += 1
+            counters.failures_in_a_row += 1
+            if counters.failures_in_a_row >= PATIENCE:
+                raise BoltzgenError(
+                    f"{PATIENCE} steps in a row gave no finite gradient (last step {counters.step}); lower "
+                    "optimizer.learning_rate or reverse_kl.energy_cap and go on from the last checkpoint."
+                )
+            return
+        counters.failures_in_a_row = 0
+        self.optimizer.step()
+        decay = min(self.settings.optimizer.average, (1 + counters.step) / (10 + counters.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.flow.parameters()), 1 - decay)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float | int | None]:
+        """Effective sample size of the averaged flow on the first target, and the likelihood of held-out frames."""
+        evaluation, target = self.settings.evaluation, self.targets[0]
+        boltzmann = BoltzmannGenerator(self.average, target)
+        ensemble = boltzmann.sample(evaluation.samples, evaluation.temperature, seed=self.settings.seed + 1)
+        self.counters.evaluation_energies += evaluation.samples
+        found = diagnose(ensemble.log_w)
+        return {
+            "ess": found.ess, "k_hat": found.k_hat, "log_z": found.log_z,
+            "held_out_likelihood": self._held_out(boltzmann),
+            "evaluation_energies": self.counters.evaluation_energies,
+        }  # fmt: skip
+
+    def _held_out(self, boltzmann: BoltzmannGenerator) -> float | None:
+        """Mean -log q of up to as many held-out frames as samples are drawn, at the evaluation's temperature."""
+        if not self.data:
+            return None
+        evaluation, frames = self.settings.evaluation, self.data[0].held_out
+        rows = np.flatnonzero(np.abs(frames.temperatures - evaluation.temperature) < 0.01)
+        if not len(rows):
+            return None
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, evaluation.samples).astype(int))]
+        positions = torch.as_tensor(np.array(frames.positions[rows]))
+        density, _ = boltzmann.log_prob(positions, evaluation.temperature)
+        density = density[torch.isfinite(density)]
+        return float(-density.mean()) if len(density) else None
+
+    def save(self) -> Path:
+        """Write a checkpoint from which a run goes on as if it had never stopped."""
+        tensors: dict[str, Tensor] = {f"flow/{k}": v for k, v in self.flow.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+        tensors["generator"] = self.generator.get_state()
+        record: dict[str, Any] = {"counters": vars(self.counters), "last_evaluation": self.last_evaluation}
+        return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from `checkpoint`; InputError when it is of another flow."""
+        try:
+            self.flow.load_state_dict(checkpoint.part("flow"))
+            self.average.load_state_dict(checkpoint.part("average"))
+            restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"The checkpoint does not fit the configured flow ({str(error).splitlines()[0]}); "
+                "resume with the configuration that the run was started with."
+            ) from error
+        self.generator.set_state(checkpoint.tensors["generator"])
+        self.counters = Counters(**checkpoint.record["counters"])
+        self.last_evaluation = checkpoint.record["last_evaluation"]
+
+    def _check_losses(self) -> None:
+        settings = self.settings
+        points = np.linspace(0, 1, 101)
+        uses_energy = any(schedule_value(settings.reverse_kl.weight, p) > 0 for p in points)
+        uses_data = any(schedule_value(settings.likelihood.weight, p) > 0 for p in points) and bool(self.data)
+        if not uses_energy and not uses_data:
+            raise InputError(
+                "Nothing to train on: there are no data, and reverse_kl.weight is 0. "
+                "Give data=MD or reverse_kl.weight=1."
+            )
+
+
+def _number(value: Tensor | None) -> float | None:
+    if value is None:
+        return None
+    number = float(value.detach())
+    return number if math.isfinite(number) else None
+
+
+def _shown(values: dict[str, float | int | None], evaluation: dict[str, float | int | None]) -> dict[str, float | str]:
+    """What the progress line shows."""
+    shown: dict[str, float | str] = {}
+    for name in ("likelihood", "reverse_kl"):
+        value = values.get(name)
+        if value is not None:
+            shown[name.replace("_", " ")] = f"{value:.2f}"
+    ess = evaluation.get("ess")
+    if ess is not None:
+        shown["ESS"] = f"{100 * ess:.1f} %"
+    return shown

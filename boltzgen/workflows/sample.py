@@ -1,0 +1,139 @@
+"""``sample``: a model and a prepared molecule become an ensemble with exact densities and weights."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.config.build import Model, load_model
+from boltzgen.data.trajectory import read_trajectory
+from boltzgen.ensemble.coverage import check_coverage
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import summary
+from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.system.molecular_system import MolecularSystem
+
+
+def sample(
+    model: str | PathLike[str],
+    system: str | PathLike[str],
+    output: str | PathLike[str],
+    number: int,
+    *,
+    temperature: float | None = None,
+    seed: int = 0,
+    batch_size: int | str = "auto",
+    dtype: str = "float64",
+    device: str = "cpu",
+    data: str | PathLike[str] | None = None,
+    strict: bool = False,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Draw `number` samples of `system` and write the OUT folder `output`; returns its ``summary.json``.
+
+    Parameters
+    ----------
+    system: folder written by prepare, or ``model:NAME``.
+    temperature: K; the model's own when not given.
+    data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
+        give the held-out part or another run.
+
+    Raises
+    ------
+    InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
+    UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
+    """
+    trained = load_model(Path(model))
+    molecule, target = _load_target(str(system), trained)
+    kelvin = trained.temperature if temperature is None else temperature
+    _check(number, kelvin, batch_size, dtype)
+    flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
+    generator = BoltzmannGenerator(flow, target.to(device))
+    rows = None if batch_size == "auto" else int(batch_size)
+    parts, drawn = [], 0
+    for part in generator.draw(number, kelvin, generator=torch.Generator().manual_seed(seed), rows=rows):
+        parts.append(part)
+        drawn += len(part)
+        progress(drawn, number, None)
+        if stop is not None and stop.requested:
+            break
+    ensemble = _with_provenance(Ensemble.concatenate(parts), model, system, number, seed, kelvin, trained)
+    if data is not None:
+        ensemble = replace(ensemble, coverage=_coverage(generator, ensemble, molecule, data, kelvin))
+    ensemble.save(output, status="complete" if drawn == number else "partial")
+    found = summary(ensemble)
+    if drawn < number:
+        raise PartialError(f"Stopped after {drawn} of {number} samples; they are saved in {output}.")
+    if strict and found["verdict"] == "unreliable":
+        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
+    return found
+
+
+def _load_target(source: str, trained: Model) -> tuple[MolecularSystem | None, Target]:
+    if source.startswith("model:"):
+        return None, Target.from_model(source.removeprefix("model:"))
+    molecule = MolecularSystem.load(source)
+    return molecule, Target.from_system(molecule, isomers=trained.isomers)
+
+
+def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -> None:
+    if number < 1:
+        raise InputError(f"-n {number}: ask for at least one sample.")
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise InputError(f"--temperature {temperature} is not a temperature in K; give a positive number.")
+    if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
+        raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
+
+
+def _with_provenance(
+    ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model
+) -> Ensemble:
+    fingerprints = {entry["fingerprint"] for entry in trained.record["systems"]}
+    notes = []
+    if ensemble.system_fingerprint not in fingerprints:
+        notes.append("the model was not trained on this system")
+    ladder = trained.temperatures
+    if ladder and not min(ladder) - 0.01 <= temperature <= max(ladder) + 0.01:
+        notes.append(f"{temperature:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training")
+    provenance = {
+        **ensemble.provenance,
+        "command": sys.argv,
+        "seed": seed,
+        "requested": number,
+        "model": str(model),
+        "system": str(system),
+        "notes": notes,
+    }
+    return replace(ensemble, provenance=provenance)
+
+
+def _coverage(
+    generator: BoltzmannGenerator, ensemble: Ensemble, molecule: MolecularSystem | None, data: Any, temperature: float
+) -> dict[str, Any]:
+    """The coverage record from simulation frames at `temperature` inside the flow's domain."""
+    if molecule is None:
+        raise InputError("--data is for molecules; a model system's coverage is known from its exact reference.")
+    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
+    positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
+    inside = generator.target.coordinates.inside(positions)
+    if not bool(inside.any()):
+        raise InputError(f"{data}: no frame at {temperature:g} K lies in the flow's domain.")
+    positions = positions[inside]
+    u = generator.target.reduced_energy(positions, temperature)
+    inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
+    return check_coverage(
+        ensemble.log_w, generator.target_log_weights(positions, u, temperature), source=str(data),
+        statistical_inefficiency=inefficiency,
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""``train``: a configuration becomes a run folder with checkpoints, metrics and a model."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.settings import dump_yaml, load_settings
+from boltzgen.config.shipped import find_config
+from boltzgen.data.trajectory import read_trajectory
+from boltzgen.errors import InputError
+from boltzgen.files import write_atomic, write_json
+from boltzgen.generator import Target, make_targets
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.trainer import Trainer
+from boltzgen.training.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run: its folder and its last evaluation."""
+
+    folder: Path
+    steps: int
+    seconds: float
+    energy_evaluations: int
+    evaluation: dict[str, float | int | None]
+    outside: dict[str, int]
+
+    def summary(self) -> dict[str, Any]:
+        """For the table that the command prints."""
+        return {
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "energy evaluations": self.energy_evaluations,
+            "effective sample size": self.evaluation.get("ess"),
+            "k-hat": self.evaluation.get("k_hat"),
+            "held-out -log q": self.evaluation.get("held_out_likelihood"),
+            **{f"frames left out: {reason}": count for reason, count in self.outside.items()},
+        }
+
+
+def train(
+    config: str | PathLike[str],
+    overrides: Sequence[str] = (),
+    run_folder: str | PathLike[str] = "RUN",
+    *,
+    resume: str = "never",
+    device: str = "cpu",
+    seed: int | None = None,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Train a flow as `config` says and leave the model in ``run_folder/model``.
+
+    Parameters
+    ----------
+    config: a YAML file or the name of a shipped configuration. overrides: ``key=value``.
+    resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
+    device: ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+    """
+    words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
+    settings = load_settings(TrainingSettings, find_config(config), words)
+    _check_device(device)
+    folder = Path(run_folder)
+    start = _checkpoint_to_resume(folder, resume)
+    targets, data = _targets_and_data(settings, device)
+    trainer = Trainer(settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder)
+    if start is not None:
+        trainer.restore(load_checkpoint(start))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.yaml", dump_yaml(settings))
+    write_json(folder / "environment.json", _environment(device))
+    trainer.run(stop=stop, progress=progress)
+    _save(folder, settings, trainer, data)
+    outside: dict[str, int] = {}
+    for frames in data:
+        for reason, count in frames.outside.items():
+            outside[reason] = outside.get(reason, 0) + count
+    counters = trainer.counters
+    return TrainingResult(
+        folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation, outside
+    )
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu" and not device.startswith("cuda"):
+        raise InputError(f"--device {device!r} is not known; use cpu or cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("--device cuda: this PyTorch sees no CUDA device; use --device cpu.")
+
+
+def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
+    """The checkpoint to start from; refuses to overwrite a run that was not asked to go on."""
+    found = complete_checkpoints(folder / "checkpoints")
+    if resume == "auto":
+        return found[-1] if found else None
+    if resume != "never":
+        return Path(resume)
+    if found:
+        raise InputError(
+            f"{folder} already holds a run (last checkpoint {found[-1].name}); go on with --resume auto, "
+            "or name another folder with -o."
+        )
+    return None
+
+
+def _targets_and_data(settings: TrainingSettings, device: str) -> tuple[list[Target], list[TrainingData]]:
+    sources = [settings.system] if isinstance(settings.system, str) else settings.system
+    systems: dict[str, MolecularSystem] = {}
+
+    def load(source: str) -> MolecularSystem:
+        systems[source] = MolecularSystem.load(source)
+        return systems[source]
+
+    targets = make_targets(sources, load, settings.isomers)
+    if settings.data is None:
+        return [target.to(device) for target in targets], []
+    paths = [settings.data] if isinstance(settings.data, str) else settings.data
+    if len(paths) != len(targets):
+        raise InputError(f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each.")
+    data = []
+    for source, target, path in zip(sources, targets, paths, strict=True):
+        if not target.is_molecular:
+            raise InputError(f"data: {path} cannot belong to the model system {source}; train it on energies alone.")
+        trajectory = read_trajectory(path, systems[source], temperature=settings.evaluation.temperature)
+        data.append(
+            TrainingData.from_trajectory(
+                target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures
+            )
+        )
+    return [target.to(device) for target in targets], data
+
+
+def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, data: list[TrainingData]) -> None:
+    """The averaged weights and what is known of them."""
+    seen = {float(t) for frames in data for t in frames.temperature.unique()}
+    if settings.reverse_kl.weight:
+        seen |= set(settings.reverse_kl.temperatures)
+    record = {
+        "flow": settings.flow.model_dump(mode="json"),
+        "n_features": N_FEATURES,
+        "isomers": settings.isomers,
+        "temperature_K": settings.evaluation.temperature,
+        "temperatures_K": sorted(seen),
+        "systems": [{"name": target.name, "fingerprint": target.fingerprint} for target in trainer.targets],
+        "steps": trainer.counters.step,
+        "energy_evaluations": trainer.counters.energy_evaluations,
+        "evaluation": trainer.last_evaluation,
+        "seed": settings.seed,
+    }
+    save_model(folder / "model", trainer.average, record)
+
+
+def _environment(device: str) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or "cpu",
+        "openmm": version("openmm"),
+    }
