@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 import tomllib
 from importlib import metadata, resources
 
@@ -68,6 +69,21 @@ def test_constraints_satisfy_the_declared_ranges():
         requirement = Requirement(text)
         assert requirement.name.lower() in pins, f"{requirement.name} is not pinned in constraints.txt"
         assert requirement.specifier.contains(pins[requirement.name.lower()]), text
+
+
+#: Names at import whose distribution has another name.
+DISTRIBUTIONS = {"yaml": "pyyaml", "Bio": "biopython"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    from packaging.requirements import Requirement
+    from test_imports import imported, sources
+
+    found = {target.split(".")[0] for path in sources() for target, _, _ in imported(path)}
+    ours = {name for name in found if name.startswith("boltzgen")}
+    found = {DISTRIBUTIONS.get(name, name).lower() for name in found - ours - set(sys.stdlib_module_names)}
+    declared = {Requirement(text).name.lower() for text in SETUP["project"]["dependencies"]}
+    assert found == declared
 
 
 def test_every_configuration_is_short_and_says_what_it_is_for():
