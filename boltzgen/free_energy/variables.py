@@ -71,21 +71,24 @@ class Variable:
         return np.remainder(np.degrees(radians) + 180.0, 360.0) - 180.0
 
 
-def read_topology(topology_pdb: str) -> mdtraj.Topology:
-    """The MDTraj topology of the PDB text `topology_pdb`; InputError when it is not one."""
+def read_topology(topology_pdb: str, n_atoms: int | None = None) -> mdtraj.Topology:
+    """The MDTraj topology of the PDB text `topology_pdb`; InputError when it is not one of `n_atoms`."""
     import mdtraj
 
     handle, name = tempfile.mkstemp(suffix=".pdb")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(topology_pdb)
-        return mdtraj.load_pdb(name).topology
-    except (OSError, ValueError, IndexError, KeyError, AttributeError) as error:
-        raise InputError(
-            "the topology stored with the samples is not a readable PDB; sample again."
-        ) from error
+        topology = mdtraj.load_pdb(name).topology
+    except (OSError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:
+        raise InputError("the topology stored with the samples is no readable PDB; sample again.") from error
     finally:
         Path(name).unlink(missing_ok=True)
+    if n_atoms is not None and topology.n_atoms != n_atoms:
+        raise InputError(
+            f"the topology has {topology.n_atoms} atoms, the samples have {n_atoms}; sample again."
+        )
+    return topology
 
 
 def ready_variable(name: str, topology: mdtraj.Topology | None, dimension: int = 0) -> Variable:

@@ -40,7 +40,7 @@ def panel(
     note: str = "",
 ) -> Panel:
     """A `Panel` from positions (n, N, 3) nm; `phi`, `psi` are ready names (``phi:3`` in a peptide)."""
-    topology = read_topology(topology_pdb)
+    topology = read_topology(topology_pdb, n_atoms=positions.shape[1])
     phi_n, psi_n = (ready_variable(name, topology).evaluate(positions) for name in (phi, psi))
     return Panel(title, phi_n, psi_n, None if log_w is None else np.asarray(log_w, dtype=np.float64), note)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +65,12 @@ def free_energy_states(
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of the JSON file to write.")
     ensemble = Ensemble.load(folder)
-    topology = read_topology(ensemble.topology_pdb) if ensemble.is_molecular else None
-    states = read_states(states_file, topology, dimension=ensemble.positions.shape[1])
-    try:
+    size = ensemble.positions.shape[1]
+    with _naming(Path(folder) / "topology.pdb"):
+        topology = read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
+    states = read_states(states_file, topology, dimension=size)
+    with _naming(states_file):
         masks = states.masks(ensemble.positions)
-    except InputError as error:
-        raise InputError(f"{states_file}: {error}") from error
     estimates = state_free_energies(
         ensemble.log_w,
         masks,
@@ -84,6 +86,15 @@ def free_energy_states(
     )
     write_json(path, content)
     return FreeEnergyResult(tuple(estimates), tuple(shares), content, path)
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the name of the file at fault before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _provenance(
