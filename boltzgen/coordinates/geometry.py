@@ -8,7 +8,8 @@ from torch import Tensor
 
 def cross(u: Tensor, v: Tensor) -> Tensor:
     """Cross product along the first axis."""
-    return torch.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]])
+    (ux, uy, uz), (vx, vy, vz) = u.unbind(0), v.unbind(0)
+    return torch.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx])
 
 
 def dot(u: Tensor, v: Tensor) -> Tensor:

@@ -109,15 +109,17 @@ class InternalCoordinates(Coordinates):
         placed = self._start(bond, sine, cosine, coordinates)
         closing = [distance[:0]]
         for level in plan["levels"]:
-            c, p, g = (placed.index_select(1, index) for index in (level.c, level.p, level.g))
+            c, p, g = placed.index_select(1, level.references).chunk(3, dim=1)
             vectors = local.index_select(1, level.rows)
             if len(level.distances):
                 length = norm(c - p).index_select(0, level.closing_frames)
                 closing.append(length)
                 second = distance.index_select(0, level.distances)
                 vectors = _close(vectors, length, second, level.open_length)
-            e1, e2, e3 = (axis.index_select(1, level.frames) for axis in axes(c, p, g))
-            fresh = c.index_select(1, level.frames) + vectors[0] * e1 + vectors[1] * e2 + vectors[2] * e3
+            frames = torch.stack([*axes(c, p, g), c]).index_select(2, level.frames)
+            e1, e2, e3, origin = frames.unbind(0)
+            x, y, z = vectors.unbind(0)
+            fresh = origin + x * e1 + y * e2 + z * e3
             placed = torch.cat([placed, fresh], dim=1)
         positions = placed.index_select(1, plan["by_atom"]).permute(2, 1, 0)
         return positions, _log_volume(plan, bond, distance, torch.cat(closing), sine, bend_x, bend_y)
@@ -177,7 +179,7 @@ def _close(vectors: Tensor, length: Tensor, second: Tensor, open_length: Tensor)
     second, when no triangle exists: further than any closed ring allows, and not on the line of both.
     """
     others, closures = vectors.split([vectors.shape[1] - len(length), len(length)], dim=1)
-    first, c, s = closures
+    first, c, s = closures.unbind(0)
     far = (length + first - second) * (length + first + second)
     near = (second - length + first) * (second + length - first)
     closes = (far > 0) & (near > 0)

@@ -20,15 +20,14 @@ class Level:
 
     Attributes
     ----------
-    c, p, g: (frames,) where the atoms of each distinct set of axes stand among the placed atoms.
+    references: (3 * frames,) where the atoms c, then p, then g of each distinct set of axes stand
+        among the placed atoms.
     frames: (atoms,) set of axes of each atom. rows: (atoms,) its local vector.
     distances, closing_frames: (closures,) second distance and axes of each closing atom.
     open_length: (closures, 1) nm.
     """
 
-    c: Tensor
-    p: Tensor
-    g: Tensor
+    references: Tensor
     frames: Tensor
     rows: Tensor
     distances: Tensor
@@ -133,9 +132,7 @@ def _levels(graph: MolecularGraph, placements: tuple[Placement, ...]) -> tuple[n
         closing = [k for k in members if k in closures]
         ends = [(placements[k].atom, placements[k].c) for k in closing]
         result.append({
-            "c": [slot[frame[0]] for frame in unique],
-            "p": [slot[frame[1]] for frame in unique],
-            "g": [slot[frame[2]] for frame in unique],
+            "references": [slot[frame[k]] for k in range(3) for frame in unique],
             "frames": [unique.index(frame) for frame in frames],
             "rows": [k - 3 for k in members],
             "distances": [closures.index(k) for k in closing],
