@@ -91,7 +91,9 @@ def _show(summary: PrepareSummary) -> None:
     rows = {
         "atoms": f"{system.n_atoms} ({summary.heavy_atoms} heavy)",
         "bonds": summary.bonds,
-        "formal charge (e)": "unknown" if summary.formal_charge is None else f"{summary.formal_charge:+d}".replace("+0", "0"),
+        "formal charge (e)": "unknown"
+        if summary.formal_charge is None
+        else f"{summary.formal_charge:+d}".replace("+0", "0"),
         "stereocentres": _listed(summary.stereocentres),
         "rings": _listed([f"{size} atoms" for size in summary.rings]),
         "rotatable torsions": _listed(summary.torsions),

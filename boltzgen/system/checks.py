@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.pdb_text import STANDARD_RESIDUES
 
 if TYPE_CHECKING:
     import openmm
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: nm; two atoms nearer than this overlap.
 OVERLAP_DISTANCE = 0.05
 
-WATER_NAMES = frozenset("HOH WAT SOL TIP TIP3 TIP3P TP3 T3P T4P TIP4 SPC SPCE H2O DOD OPC".split())
+WATER_NAMES = frozenset("HOH WAT SOL TIP3 TIP4 SPC H2O DOD OPC".split())
 
 #: H B C N O F Si P S Cl Se Br I: what molecules of this kind are made of.
 SUPPORTED_ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
@@ -42,13 +43,12 @@ def check_box(raw: RawMolecule) -> None:
     commands = {
         "pdb": f"sed '/^CRYST1/d' {_quote(raw.path)} > {out}",
         "mmcif": f"sed '/^_cell\\./d' {_quote(raw.path)} > {out}",
-        "amber": _parmed(raw.path, "s.box = None", "nobox.prmtop"),
-        "gromacs": "gmx editconf -f IN.gro -o OUT.gro -box 0 0 0",
+        "amber": _parmed(raw, "s.box = None", "nobox.prmtop"),
         "xml": "createSystem(topology, nonbondedMethod=NoCutoff), then XmlSerializer.serialize",
     }
     raise UnsupportedError(
-        f"{raw.path} declares a periodic box; boltzgen samples one molecule without a box. "
-        f"If the box may go, rebuild without it: `{commands[raw.kind]}`."
+        f"{raw.path} declares a periodic box; boltzgen samples one molecule without a box. If the box may "
+        f"go, rebuild without it: `{commands[raw.kind]}`."
     )
 
 
@@ -68,31 +68,32 @@ def check_solvent(raw: RawMolecule) -> None:
                 ions.append(residue)
     for what, found in (("water", waters), ("ions", ions)):
         if found:
-            names = sorted({residue.name for residue in waters + ions})
+            names = sorted({residue.name for residue in ions} | (WATER_NAMES if waters else set()))
             raise UnsupportedError(
                 f"{raw.path} holds explicit {what} ({len(found)} of them, the first {found[0].name} "
-                f"{found[0].id}); boltzgen "
-                f"samples one molecule, in vacuum or implicit solvent. Strip: `{_strip_command(raw, names)}`."
+                f"{found[0].id}); boltzgen samples one molecule, in vacuum or implicit solvent. Strip: "
+                f"`{_strip_command(raw, names)}`."
             )
 
 
 def _strip_command(raw: RawMolecule, names: list[str]) -> str:
-    alternatives = "|".join(name.rjust(3) for name in names)
-    path = raw.path
+    """A shell command that writes the file anew without residues of these `names` and without a box."""
+    path, names_list = raw.path, "|".join(names)
+    columns = "|".join(sorted({f"{name[:4]:>3s}" for name in names} | {f"{name[:3]:<3s}" for name in names}))
     commands = {
-        "pdb": f"grep -vE '^(ATOM  |HETATM).{{11}}({alternatives})' {_quote(path)} > {path.stem}-dry.pdb",
-        "mmcif": f"grep -vE '^(ATOM|HETATM) .* ({'|'.join(names)}) ' {_quote(path)} > {path.stem}-dry.cif",
-        "amber": _parmed(path, f"s.strip(':{','.join(names)}')", "dry.prmtop"),
-        "gromacs": _parmed(path, f"s.strip(':{','.join(names)}')", "dry.top", "IN.gro"),
+        "pdb": f"grep -vE '^CRYST1|^(ATOM  |HETATM).{{11}}({columns})' {_quote(path)} > {path.stem}-dry.pdb",
+        "mmcif": f"grep -vE '^_cell|^(ATOM|HETATM) .* ({names_list}) ' {_quote(path)} > {path.stem}-dry.cif",
+        "amber": _parmed(raw, f"s.strip(':{','.join(names)}'); s.box = None", "dry.prmtop"),
+        "gromacs": _parmed(raw, f"s.strip(':{','.join(names)}'); s.box = None", "dry.top"),
         "xml": "build the System again from a topology without them, then XmlSerializer.serialize",
     }
     return commands[raw.kind]
 
 
-def _parmed(path: Path, change: str, out: str, coordinates: str = "IN.inpcrd") -> str:
+def _parmed(raw: RawMolecule, change: str, out: str) -> str:
     second = out.replace("prmtop", "inpcrd") if out.endswith("prmtop") else out.replace(".top", ".gro")
     return (
-        f'python -c "import parmed; s = parmed.load_file({str(path)!r}, xyz={coordinates!r}); {change}; '
+        f'python -c "import parmed; s = parmed.load_file({str(raw.path)!r}, xyz={str(raw.coordinates)!r}); {change}; '
         f's.save({out!r}); s.save({second!r})"'
     )
 
@@ -109,15 +110,16 @@ def check_positions(topology: app.Topology, positions: np.ndarray, path: Path) -
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
     if len(bad):
         raise InputError(
-            f"{path}: the coordinates of {label_of(atoms[bad[0]])} are not finite (NaN or infinity)"
-            f"{f', nor those of {len(bad) - 1} more' if len(bad) > 1 else ''}. Rebuild the structure."
+            f"{path}: the coordinates of {label_of(atoms[bad[0]])} are not finite (NaN or "
+            f"infinity){f', nor those of {len(bad) - 1} more' if len(bad) > 1 else ''}. Rebuild the "
+            "structure."
         )
     pair = closest_pair(positions)
     if pair is not None and pair[2] < OVERLAP_DISTANCE:
         raise InputError(
             f"{path}: {label_of(atoms[pair[0]])} and {label_of(atoms[pair[1]])} overlap, {pair[2]:.4f} nm "
-            "apart (less than "
-            f"{OVERLAP_DISTANCE} nm). Remove the duplicate or alternate location, or rebuild the structure."
+            f"apart (less than {OVERLAP_DISTANCE} nm). Remove the duplicate or alternate location, or "
+            "rebuild the structure."
         )
 
 
@@ -151,8 +153,7 @@ def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> lis
             if strict:
                 raise UnsupportedError(
                     f"{sentence}: supported are H B C N O F Si P S Cl Se Br I. Remove it, or bring the "
-                    "molecule as a "
-                    "System XML, where elements are not checked."
+                    "molecule as a System XML, where elements are not checked."
                 )
             notes.append(f"{sentence} by the chemistry checks; the System XML decides.")
     return notes
@@ -167,17 +168,15 @@ def check_bonds_given(topology: app.Topology, path: Path) -> None:
         lonely = [atom for atom in residue.atoms() if atom.index not in bonded]
         if not lonely:
             continue
-        if len(lonely) == len(list(residue.atoms())):
+        if residue.name not in STANDARD_RESIDUES:
             raise InputError(
-                f"{path}: residue {residue.name} {residue.id} has no bonds (first atom {lonely[0].name}): "
-                "the PDB format "
-                "states the bonds of such residues in CONECT records. Add them, for example `obabel IN.pdb "
-                "-O OUT.pdb`."
+                f"{path}: residue {residue.name} {residue.id} has atoms without bonds (first "
+                f"{lonely[0].name}): the PDB format states the bonds of such residues in CONECT records. Add "
+                "them, for example `obabel IN.pdb -O OUT.pdb`."
             )
         raise InputError(
-            f"{path}: {label_of(lonely[0])} has no bond: its name is not one that {residue.name} has, and "
-            "no CONECT record "
-            "names it. Rename it as in the force field, or add CONECT records."
+            f"{path}: {label_of(lonely[0])} has no bond: its name is not one that {residue.name} has, and no "
+            "CONECT record names it. Rename it as in the force field, or add CONECT records."
         )
 
 
@@ -188,9 +187,8 @@ def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path:
         sizes = ", ".join(f"{len(piece)} atoms from {labels[piece[0]]}" for piece in pieces[:4])
         raise UnsupportedError(
             f"{path} holds {len(pieces)} molecules that no bond joins "
-            f"({sizes}{', ...' if len(pieces) > 4 else ''}); boltzgen "
-            "samples one. Keep one molecule in the file, or add the CONECT records of the bonds that are "
-            "missing."
+            f"({sizes}{', ...' if len(pieces) > 4 else ''}); boltzgen samples one. Keep one molecule in the "
+            "file, or add the CONECT records of the bonds that are missing."
         )
 
 
@@ -220,8 +218,7 @@ def check_system(system: openmm.System, labels: list[str], path: Path | str) -> 
             index = force.getParticleParameters(0)[0] if force.getNumParticles() else 0
             raise UnsupportedError(
                 f"{path} holds Drude particles (DrudeForce, first {labels[index]}), whose positions are not "
-                "degrees of "
-                f"freedom of their own. {remedy.format('a non-polarizable force field')}"
+                f"degrees of freedom of their own. {remedy.format('a non-polarizable force field')}"
             )
     for index in range(system.getNumParticles()):
         if system.isVirtualSite(index):
@@ -244,6 +241,6 @@ def check_system(system: openmm.System, labels: list[str], path: Path | str) -> 
     if system.usesPeriodicBoundaryConditions():
         names = [type(f).__name__ for f in system.getForces() if f.usesPeriodicBoundaryConditions()]
         raise UnsupportedError(
-            f"{path}: {names[0]} uses periodic boundary conditions; boltzgen samples one molecule "
-            f"without a box. {remedy.format('nonbondedMethod=NoCutoff')}"
+            f"{path}: {names[0]} uses periodic boundary conditions; boltzgen samples one molecule without a "
+            f"box. {remedy.format('nonbondedMethod=NoCutoff')}"
         )

@@ -7,6 +7,7 @@ adds OpenMM's native GBSAOBCForce (fifty times faster on one core) and goes with
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +69,7 @@ def _check_file(name: str, seen: set[str]) -> None:
         known = sorted({entry.name for folder in folders for entry in folder.glob("amber*.xml")})
         raise InputError(
             f"--forcefield {name}: no such file, and OpenMM brings none of that name; among those it brings "
-            "are "
-            f"{', '.join(known[:12])}."
+            f"are {', '.join(known[:12])}."
         )
     if str(path.resolve()) in seen:
         return
@@ -89,7 +89,7 @@ def _check_file(name: str, seen: set[str]) -> None:
         if root.find(tag) is not None:
             raise UnsupportedError(
                 f"--forcefield {name} holds a <{tag}>, which would run as Python code, so it was not loaded; "
-                f"remove that element (for implicit solvent use --implicit)."
+                "remove that element (for implicit solvent use --implicit)."
             )
     for included in root.findall("Include"):
         inner = path.parent / included.get("file", "")
@@ -101,8 +101,7 @@ def check_implicit(implicit: str) -> None:
     if implicit != "none" and implicit not in IMPLICIT_MODELS and not implicit.endswith(".xml"):
         raise InputError(
             f"--implicit {implicit} is not known; expected none, {', '.join(IMPLICIT_MODELS)}, or a "
-            "force-field file "
-            "such as amber99_obc.xml."
+            "force-field file such as amber99_obc.xml."
         )
 
 
@@ -143,8 +142,8 @@ def create_system(
         )
     except (ValueError, KeyError) as error:
         raise InputError(
-            f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} "
-            "Choose force-field and solvent files that belong together."
+            f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} Choose force-field "
+            "and solvent files that belong together."
         ) from error
     if implicit in IMPLICIT_MODELS:
         add_implicit(system, topology, implicit)
@@ -158,45 +157,49 @@ def explain_unmatched(forcefield: app.ForceField, topology: app.Topology, label:
 
 
 def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> str:
+    """How `residue` differs, by names and elements, from its most similar template, and what to do."""
     name = f"residue {residue.name} {residue.id}"
-    present = {atom.name for atom in residue.atoms()}
-    n_hydrogens = sum(
-        1 for atom in residue.atoms() if atom.element is not None and atom.element.atomic_number == 1
-    )
     forms = _FORMS.get(residue.name, (residue.name,))
     names = {prefix + form for form in forms for prefix in ("", "N", "C")}
     candidates = [template for key, template in forcefield._templates.items() if key in names]
+    present = {atom.name for atom in residue.atoms()}
     if not candidates:
         return (
             f"{name} ({len(present)} atoms) is unknown to the force field. Add a force-field file that has "
-            "it "
-            "(--forcefield A.xml --forcefield B.xml), or bring the molecule as prmtop, GROMACS top or "
+            "it (--forcefield A.xml --forcefield B.xml), or bring the molecule as prmtop, GROMACS top or "
             "System XML."
         )
     best = min(candidates, key=lambda template: len({atom.name for atom in template.atoms} ^ present))
-    missing = [atom for atom in best.atoms if atom.name not in present]
-    extra = sorted(present - {atom.name for atom in best.atoms})
-    heavy = [atom.name for atom in missing if atom.element is not None and atom.element.atomic_number > 1]
+    if any(atom.element is None for atom in best.atoms):
+        return (
+            f"{name} has Drude particles or virtual sites in this force field. boltzgen samples atoms only: "
+            "choose a force field without them."
+        )
+    counts = Counter(_symbol(atom) for atom in best.atoms)
+    counts.subtract(_symbol(atom) for atom in residue.atoms())
+    missing = [atom for atom in best.atoms if atom.name not in present and counts[_symbol(atom)] > 0]
+    heavy = [atom.name for atom in missing if _symbol(atom) != "H"]
     if heavy:
         return (
             f"{name} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. Rebuild missing atoms with "
             "`pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare OUT.pdb with --add-hydrogens."
         )
-    n_expected = sum(1 for atom in best.atoms if atom.element is not None and atom.element.atomic_number == 1)
-    if n_hydrogens < n_expected:
-        lacking = (
-            ", ".join(atom.name for atom in missing[:6]) or f"{n_expected - n_hydrogens} of {n_expected}"
-        )
+    if counts["H"] > 0:
+        listed = ", ".join(atom.name for atom in missing[:6])
+        lacking = listed if len(missing) == counts["H"] else f"{counts['H']} of them"
         return f"{name} lacks hydrogens ({lacking}). Add them with --add-hydrogens --ph 7.0."
+    extra = sorted(present - {atom.name for atom in best.atoms})
     if extra:
         return (
             f"{name} has the atom{'s'[: len(extra) > 1]} {', '.join(extra[:6])}, which its template in the "
-            "force field "
-            "does not have. Remove them, or rename the residue to the form it is meant to be (HIP, ASH, "
-            "CYX, ...)."
+            "force field does not have. Remove what is too much, or rename the residue to the form it is "
+            "meant to be (HIP, ASH, CYX, ...)."
         )
     return (
         f"{name} has the atoms of its template but other bonds. State its bonds to neighbours in CONECT "
-        "records, or "
-        "check chain breaks and terminal residues."
+        "records, or check chain breaks and terminal residues."
     )
+
+
+def _symbol(atom: app.topology.Atom) -> str:
+    return "" if atom.element is None else str(atom.element.symbol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 #: Signed volumes of unit vectors below this belong to a planar centre, whose sign means nothing.
 _PLANAR_VOLUME = 0.1
+
+#: kJ/mol/nm^6; a tetrahedral centre spans about 0.002 nm^3.
+_WALL = 1.0e10
+
+#: kJ/mol/nm^2; holds the shape of the backbone while side chains and hydrogens move apart.
+_TETHER = 1000.0
 
 
 def context_for(system: openmm.System) -> openmm.Context:
@@ -56,36 +63,75 @@ def _energy(context: openmm.Context) -> float:
     return float(context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 
-def same_handedness(before: np.ndarray, after: np.ndarray, bonds: np.ndarray) -> bool:
-    """Whether no centre with three or more neighbours has turned into its mirror image."""
-    neighbours: list[list[int]] = [[] for _ in before]
+def _hands(positions: np.ndarray, bonds: np.ndarray) -> list[tuple[int, tuple[int, int, int]]]:
+    """Each centre with four or more neighbours, with each triple of them that does not lie in its plane."""
+    neighbours: list[list[int]] = [[] for _ in positions]
     for first, second in bonds:
         neighbours[int(first)].append(int(second))
         neighbours[int(second)].append(int(first))
-    for centre, partners in enumerate(neighbours):
-        if len(partners) < 4:
-            continue
-        old, new = (_volume(x, centre, sorted(partners)[:3]) for x in (before, after))
-        if abs(old) > _PLANAR_VOLUME and old * new < 0:
-            return False
-    return True
+    return [
+        (centre, triple)
+        for centre, partners in enumerate(neighbours)
+        if len(partners) >= 4
+        for triple in combinations(sorted(partners), 3)
+        if abs(_volume(positions, centre, triple)) > _PLANAR_VOLUME
+    ]
 
 
-def _volume(positions: np.ndarray, centre: int, partners: list[int]) -> float:
-    vectors = positions[partners] - positions[centre]
+def same_handedness(before: np.ndarray, after: np.ndarray, bonds: np.ndarray) -> bool:
+    """Whether no centre with four neighbours has turned any three of them through its plane."""
+    return all(
+        _volume(before, centre, triple) * _volume(after, centre, triple) > 0
+        for centre, triple in _hands(before, bonds)
+    )
+
+
+def _volume(positions: np.ndarray, centre: int, partners: tuple[int, int, int]) -> float:
+    vectors = positions[list(partners)] - positions[centre]
     return float(np.linalg.det(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)))
 
 
+def _guarded(system: openmm.System, positions: np.ndarray, bonds: np.ndarray) -> openmm.System:
+    """A copy of `system` that clashes cannot turn inside out.
+
+    A wall keeps the hand of each centre, a tether keeps heavy atoms near their places.
+    """
+    import openmm
+
+    wall = openmm.CustomCompoundBondForce(
+        4,
+        f"{_WALL}*max(0, least - sign*volume)^2;volume = ux*(vy*wz - vz*wy) + uy*(vz*wx - vx*wz) + uz*(vx*wy "
+        "- vy*wx);ux = x2-x1; uy = y2-y1; uz = z2-z1;vx = x3-x1; vy = y3-y1; vz = z3-z1;"
+        "wx = x4-x1; wy = y4-y1; wz = z4-z1",
+    )
+    wall.addPerBondParameter("least")
+    wall.addPerBondParameter("sign")
+    for centre, triple in _hands(positions, bonds):
+        volume = float(np.linalg.det(positions[list(triple)] - positions[centre]))
+        wall.addBond([centre, *triple], [0.5 * abs(volume), float(np.sign(volume))])
+    tether = openmm.CustomExternalForce(f"{_TETHER}*((x-x0)^2 + (y-y0)^2 + (z-z0)^2)")
+    for component in ("x0", "y0", "z0"):
+        tether.addPerParticleParameter(component)
+    for index, position in enumerate(positions):
+        if system.getParticleMass(index)._value > 5.0:
+            tether.addParticle(index, list(position))
+    copy = openmm.XmlSerializer.clone(system)
+    copy.addForce(wall)
+    copy.addForce(tether)
+    return copy
+
+
 def minimised(
-    system: openmm.System, positions: np.ndarray, bonds: np.ndarray, iterations: int = 1000
+    system: openmm.System, positions: np.ndarray, bonds: np.ndarray, iterations: int = 500
 ) -> np.ndarray:
-    """Positions (N, 3) nm of a minimum near `positions`, of the same handedness.
+    """Positions (N, 3) nm relaxed near `positions`: clashes gone, same handedness, heavy atoms tethered.
 
     Raises
     ------
     BoltzgenError: the minimisation failed or turned a stereocentre.
     """
-    _, energy, after = energy_and_minimum(system, positions, iterations=iterations)
+    guarded = _guarded(system, positions, bonds)
+    _, energy, after = energy_and_minimum(guarded, positions, iterations=iterations)
     if not np.isfinite(energy) or not np.isfinite(after).all():
         raise BoltzgenError(
             "The energy minimisation of the starting structure diverged; give a better structure as PDB."

@@ -193,8 +193,7 @@ class MolecularSystem:
         if system.fingerprint != record.get("fingerprint"):
             raise InputError(
                 f"The files of {folder} do not belong together: system.xml or the bonds changed after they "
-                "were "
-                f"written. {remedy}"
+                f"were written. {remedy}"
             )
         if len(system.atom_names) != system.n_atoms:
             raise InputError(

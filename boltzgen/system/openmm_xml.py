@@ -58,8 +58,8 @@ def check_inert(text: str, where: str) -> None:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise InputError(
-            f"{where} is not complete XML ({error}); it may be truncated. "
-            "Write it again with openmm.XmlSerializer.serialize(system)."
+            f"{where} is not complete XML ({error}); it may be truncated. Write it again with "
+            "openmm.XmlSerializer.serialize(system)."
         ) from error
     if root.tag != "System":
         raise InputError(
@@ -76,7 +76,7 @@ def check_inert(text: str, where: str) -> None:
 def _executable(name: str, where: str) -> UnsupportedError:
     return UnsupportedError(
         f"{where} holds {name}, which can run code or load files when it is opened, so it was not opened. "
-        f"Remove the force from the System (system.removeForce(index)) and serialize it again."
+        "Remove the force from the System (system.removeForce(index)) and serialize it again."
     )
 
 

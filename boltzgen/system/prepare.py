@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen import __version__
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.files import sha256_file
 from boltzgen.system import checks
@@ -26,7 +28,7 @@ from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
 from boltzgen.system.openmm_xml import serialize_system
 from boltzgen.system.pdb_text import format_pdb, names_of
-from boltzgen.system.readers import KINDS, RawMolecule, read_molecule
+from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, read_molecule
 from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
 
@@ -107,7 +109,7 @@ def prepare(
             "ph": ph,
             "minimize": relax,
         },
-        "versions": {"openmm": metadata.version("openmm"), "numpy": np.__version__},
+        "versions": {"boltzgen": __version__, "openmm": metadata.version("openmm"), "numpy": np.__version__},
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
@@ -167,8 +169,7 @@ def _check_options(
     if constraints != "none":
         raise UnsupportedError(
             f"--constraints {constraints} is not supported: boltzgen samples every bond and angle, and the "
-            "density of a "
-            "constrained molecule is another one. Use --constraints none."
+            "density of a constrained molecule is another one. Use --constraints none."
         )
     check_implicit(implicit)
     if not 0.0 <= ph <= 14.0:
@@ -183,8 +184,8 @@ def _parametrise(
     """The System of a file, after the checks of its structure."""
     strict = raw.kind != "xml"
     checks.check_positions(raw.topology, raw.positions, raw.path)
-    checks.check_box(raw)
     checks.check_solvent(raw)
+    checks.check_box(raw)
     notes = checks.element_warnings(raw.topology, raw.path, strict=strict)
     if raw.kind in ("pdb", "mmcif"):
         return _with_forcefield(raw, names or DEFAULT_FORCEFIELD, implicit, hydrogens, ph, notes)
@@ -203,7 +204,8 @@ def _parametrise(
             f"--implicit {implicit} goes with OpenMM force fields; for {KINDS[raw.kind]} use "
             f"{', '.join(IMPLICIT_MODELS)}."
         )
-    return raw, _system_of_maker(raw, implicit), notes
+    system, solvent_notes = _system_of_maker(raw, implicit)
+    return raw, system, notes + solvent_notes
 
 
 def _with_forcefield(
@@ -226,24 +228,32 @@ def _with_forcefield(
     return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
 
 
-def _system_of_maker(raw: RawMolecule, implicit: str) -> openmm.System:
-    """The System of an Amber or GROMACS topology; Amber's own Born radii where it has them."""
+def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, list[str]]:
+    """The System of an Amber or GROMACS topology, and notes; Amber's own Born radii where it has them."""
     from openmm import app
 
     options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False}
-    if raw.kind == "amber" and implicit != "none":
+    own_radii = raw.kind == "amber" and implicit != "none" and has_born_radii(raw.maker)
+    if own_radii:
         models = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
         options["implicitSolvent"] = models[implicit]
     try:
-        system = raw.maker.createSystem(removeCMMotion=False, **options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            system = raw.maker.createSystem(removeCMMotion=False, **options)
     except Exception as error:  # the readers raise exceptions of any class
         raise InputError(
             f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
             "may be truncated."
         ) from error
-    if raw.kind == "gromacs" and implicit != "none":
-        add_implicit(system, raw.topology, implicit)
-    return system
+    notes = [" ".join(str(warning.message).split()) for warning in caught if warning.category is UserWarning]
+    if implicit == "none" or own_radii:
+        return system, notes
+    add_implicit(system, raw.topology, implicit)
+    return system, [
+        *notes,
+        f"{raw.path.name} states no Born radii; those that OpenMM assigns for {implicit} are used.",
+    ]
 
 
 def _bonds(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[str]]:
@@ -297,8 +307,8 @@ def _atomic_numbers(topology: app.Topology, system: openmm.System) -> tuple[list
     if not united:
         return numbers, []
     return numbers, [
-        f"{len(united)} atoms weigh more than their element ({checks.label_of(united[0])}, ...) and count "
-        "as united atoms."
+        f"{len(united)} atoms weigh more than their element ({checks.label_of(united[0])}, ...) and count as "
+        "united atoms."
     ]
 
 

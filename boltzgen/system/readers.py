@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +47,27 @@ _COORDINATES = {
     ".rst": "Amber prmtop",
 }
 
+#: Sections of a prmtop with one value an atom.
+_PER_ATOM = (
+    "ATOM_NAME",
+    "CHARGE",
+    "MASS",
+    "ATOM_TYPE_INDEX",
+    "AMBER_ATOM_TYPE",
+    "TREE_CHAIN_CLASSIFICATION",
+    "JOIN_ARRAY",
+    "IROTAT",
+    "RADII",
+    "SCREEN",
+)
+
 
 @dataclass(frozen=True)
 class RawMolecule:
     """What the files say.
 
     kind: a key of `KINDS`.
-    path: the file that was given.
+    path, coordinates: the files that were given; coordinates None where one file holds all.
     topology: OpenMM topology; its bonds are the file's.
     positions: (N, 3) nm.
     system: the OpenMM System, when the file states it (XML); otherwise None.
@@ -70,6 +84,7 @@ class RawMolecule:
     box: bool = False
     maker: Any = None
     notes: tuple[str, ...] = field(default=())
+    coordinates: Path | None = None
 
 
 def kind_of(path: Path) -> str:
@@ -92,8 +107,8 @@ def kind_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _COORDINATES:
         raise InputError(
-            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as INPUT and this one "
-            f"with --coordinates {path.name}."
+            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as INPUT and this one with "
+            f"--coordinates {path.name}."
         )
     if suffix not in _SUFFIXES:
         raise InputError(
@@ -140,7 +155,7 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
         "gromacs": lambda: _read_gromacs(path, _given(coordinates), include),
         "xml": lambda: _read_xml(path, _given(coordinates)),
     }
-    return readers[kind]()
+    return replace(readers[kind](), coordinates=coordinates)
 
 
 def _given(path: Path | None) -> Path:
@@ -220,6 +235,13 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
     with _parsing(path, "an Amber prmtop file"):
         prmtop = AmberPrmtopFile(str(path))
         box = bool(prmtop._prmtop.getIfBox())
+        sections = prmtop._prmtop._raw_data
+    for section in _PER_ATOM:
+        if section in sections and len(sections[section]) != prmtop.topology.getNumAtoms():
+            raise InputError(
+                f"{path} is truncated: its section {section} holds {len(sections[section])} values for "
+                f"{prmtop.topology.getNumAtoms()} atoms. Write it again."
+            )
     positions, notes = _coordinates(coordinates, prmtop.topology.getNumAtoms(), path), []
     if positions is None:
         with _parsing(coordinates, "an Amber inpcrd file"):
@@ -229,6 +251,12 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
             notes.append(f"{coordinates.name} holds a box, {path.name} does not; the box is left out.")
     _same_count(len(positions), prmtop.topology.getNumAtoms(), coordinates, path)
     return RawMolecule("amber", path, prmtop.topology, positions, box=box, maker=prmtop, notes=tuple(notes))
+
+
+def has_born_radii(prmtop: app.AmberPrmtopFile) -> bool:
+    """Whether every atom of a prmtop has a positive radius for implicit solvent."""
+    raw = prmtop._prmtop._raw_data
+    return all(raw.get(key) and min(map(float, raw[key])) > 0 for key in ("RADII", "SCREEN"))
 
 
 def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMolecule:
@@ -261,7 +289,8 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
                 abs(component) > 1e-6 for v in vectors for component in v._value
             )
     _same_count(len(positions), top.topology.getNumAtoms(), coordinates, path)
-    return RawMolecule("gromacs", path, top.topology, positions, box=box, maker=top)
+    notes = [f"{coordinates.name} states a box, as its format demands; it is left out."] if box else []
+    return RawMolecule("gromacs", path, top.topology, positions, maker=top, notes=tuple(notes))
 
 
 def _read_xml(path: Path, coordinates: Path) -> RawMolecule:

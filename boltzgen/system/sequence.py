@@ -32,7 +32,7 @@ _TO_ONE_LETTER = {three: one for one, three in ONE_LETTER.items()}
 VARIANTS = {"ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "HID": "HIS", "HIE": "HIS", "HIP": "HIS"}
 
 #: Backbone torsions in degrees of the chain that is built: extended, clear of overlaps.
-EXTENDED_PHI_PSI = (-120.0, 140.0)
+EXTENDED_PHI, EXTENDED_PSI, PROLINE_PHI = -120.0, 140.0, -65.0
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ def parse_sequence(text: str, *, capped: bool = False) -> PeptideSequence:
         if name not in _TO_ONE_LETTER and name not in VARIANTS:
             raise InputError(
                 f"The sequence {text!r} names {name or 'nothing'} at place {index}, which is not one of the "
-                "20 amino "
-                f"acids or {', '.join(VARIANTS)}. For other residues give a PDB and a force field that has "
-                "them."
+                f"20 amino acids or {', '.join(VARIANTS)}. For other residues give a PDB and a force field "
+                "that has them."
             )
     if not residues:
         raise InputError(f"The sequence {text!r} holds no amino acid between its caps; try ACE-ALA-NME.")
@@ -152,10 +151,9 @@ def _heavy_atoms(sequence: PeptideSequence) -> str:
 
     letters = [_TO_ONE_LETTER[VARIANTS.get(name, name)] for name in sequence.residues]
     letters = [*["G"] * sequence.acetyl, *letters, *["G"] * sequence.methylamide]
-    phi, psi = EXTENDED_PHI_PSI
-    structure = PeptideBuilder.make_structure(
-        "".join(letters), [phi] * (len(letters) - 1), [psi] * (len(letters) - 1)
-    )
+    phis = [PROLINE_PHI if letter == "P" else EXTENDED_PHI for letter in letters[1:]]
+    psis = [EXTENDED_PSI] * len(phis)
+    structure = PeptideBuilder.make_structure("".join(letters), phis, psis)
     if not sequence.methylamide:
         PeptideBuilder.add_terminal_OXT(structure)
     residues = list(structure.get_residues())
