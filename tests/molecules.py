@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -108,3 +109,38 @@ def simulated(system: MolecularSystem, frames: int, temperature: float = 400.0, 
         state = context.getState(positions=True)
         rows.append(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
     return np.array(rows)
+
+
+def relabelled(system: MolecularSystem, order: np.ndarray, seed: int = 0) -> MolecularSystem:
+    """Atom ``order[k]`` of `system` becomes atom k; turned and moved as well."""
+    import openmm
+
+    rank = np.argsort(order)
+    old, new = system.openmm_system(), openmm.System()
+    for atom in order:
+        new.addParticle(old.getParticleMass(int(atom)))
+    for force in old.getForces():
+        copy = type(force)()
+        if isinstance(force, openmm.HarmonicBondForce):
+            for k in range(force.getNumBonds()):
+                i, j, *rest = force.getBondParameters(k)
+                copy.addBond(int(rank[i]), int(rank[j]), *rest)
+        elif isinstance(force, openmm.HarmonicAngleForce):
+            for k in range(force.getNumAngles()):
+                i, j, m, *rest = force.getAngleParameters(k)
+                copy.addAngle(*(int(rank[n]) for n in (i, j, m)), *rest)
+        elif isinstance(force, openmm.PeriodicTorsionForce):
+            for k in range(force.getNumTorsions()):
+                i, j, m, n, *rest = force.getTorsionParameters(k)
+                copy.addTorsion(*(int(rank[a]) for a in (i, j, m, n)), *rest)
+        new.addForce(copy)
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    return replace(
+        system,
+        atomic_numbers=system.atomic_numbers[order],
+        masses=system.masses[order],
+        bonds=rank[system.bonds],
+        reference_positions=system.reference_positions[order] @ rotation + 0.3,
+        system_xml=openmm.XmlSerializer.serialize(new),
+    )

@@ -1,84 +1,32 @@
-"""Internal coordinates: round trip, the square Jacobian, the choice of root, hands, isomers, rings."""
+"""Internal coordinates: round trip, the square Jacobian, the choice of root, labels and tables."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
+import butane
 import numpy as np
 import pytest
 import torch
-from molecules import from_smiles, simulated
-from test_graph import relabelled
+from coordinate_cases import (
+    MOLECULES,
+    PEPTIDES,
+    SMALL,
+    coordinates,
+    extreme,
+    frames,
+    inside_support,
+    molecule,
+    random_turns,
+    superposed_rmsd,
+)
+from molecules import from_smiles, relabelled
 
+from boltzgen.coordinates import IdentityCoordinates, InternalCoordinates
 from boltzgen.coordinates.base import KINDS
-from boltzgen.coordinates.identity import IdentityCoordinates
-from boltzgen.coordinates.internal import InternalCoordinates
-from boltzgen.coordinates.table import OPEN_RING
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system import MolecularSystem
 from boltzgen.system.prepare import prepare
-
-PEPTIDES = {"alanine": "ACE-ALA-NME", "amber-proline": "ACE-PRO-NME", "amber-phenylalanine": "ACE-PHE-NME"}
-MOLECULES = (*PEPTIDES, "cystine", "tryptophan", "histidine", "drug", "sulfoxide", "steroid", "alkyne",
-             "diyne", "nitrile", "amine", "norbornane", "cubane", "butadiene", "phosphate", "macrocycle",
-             "cyclopropane", "spiro", "allene", "water", "carbon_dioxide")
-RINGS = ("amber-proline", "amber-phenylalanine", "cystine", "tryptophan", "steroid", "cubane")
-#: For Jacobians by autograd; these cover every style of placement.
-SMALL = ("alanine", "amber-proline", "amber-phenylalanine", "cystine", "drug", "sulfoxide", "tryptophan",
-         "alkyne", "nitrile", "amine", "norbornane", "cyclopropane", "spiro", "water")
-
-
-@cache
-def molecule(name: str) -> MolecularSystem:
-    if name in PEPTIDES:
-        return prepare(sequence=PEPTIDES[name], forcefield=["amber99sbildn.xml", "amber99_obc.xml"])
-    return from_smiles(name)
-
-
-@cache
-def coordinates(name: str, root: int | None = None, isomers: str = "reference") -> InternalCoordinates:
-    return InternalCoordinates(molecule(name), root=root, isomers=isomers)
-
-
-@cache
-def frames(name: str) -> torch.Tensor:
-    return torch.tensor(simulated(molecule(name), 12 if molecule(name).n_atoms > 40 else 24))
-
-
-def supports(ic: InternalCoordinates) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(ic.table.lower), torch.tensor(ic.table.upper)
-
-
-def inside_support(ic: InternalCoordinates, q: torch.Tensor) -> torch.Tensor:
-    lower, upper = supports(ic)
-    return ((q >= lower) & (q <= upper)).all(1)
-
-
-def random_turns(ic: InternalCoordinates, q: torch.Tensor, margin: float = 1e-3) -> torch.Tensor:
-    """`q` with every torsion drawn anew from its support; offsets, bonds and angles kept."""
-    lower, upper = supports(ic)
-    turns = torch.tensor([kind == "torsion" for kind in ic.table.kind])
-    draw = lower + (upper - lower) * (margin + (1 - 2 * margin) * torch.rand(q.shape, dtype=q.dtype))
-    return torch.where(turns, draw, q)
-
-
-def extreme(ic: InternalCoordinates, rows: int) -> torch.Tensor:
-    """Coordinates all over their supports: short and long bonds, nearly folded and straight angles."""
-    lower, upper = supports(ic)
-    uniform = torch.rand(rows, ic.dimension, dtype=torch.float64)
-    length = 0.03 + 0.5 * uniform
-    q = torch.where(torch.isfinite(upper), lower + (upper - lower) * (0.004 + 0.992 * uniform), length)
-    return torch.where(torch.isfinite(lower), q, 6 * uniform - 3)
-
-
-def superposed_rmsd(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Root mean square deviation after the best proper superposition (Kabsch), (batch,)."""
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    u, _, vh = torch.linalg.svd(y.mT @ x)
-    hand = torch.ones(len(x), 3, dtype=x.dtype)
-    hand[:, 2] = torch.det(u @ vh).sign()
-    return ((y @ (u * hand[:, None]) @ vh - x) ** 2).sum((1, 2)).div(x.shape[1]).sqrt()
 
 
 @pytest.mark.parametrize("name", MOLECULES)
@@ -188,21 +136,6 @@ def test_density_does_not_depend_on_the_root(name):
     assert compared >= min(3, len(roots))
 
 
-@pytest.mark.parametrize("name", ["alanine", "amber-proline", "cystine", "sulfoxide", "butadiene", "alkyne"])
-def test_domain_lies_in_every_roots_support(name):
-    """Whatever is inside the domain has a density: in distorted geometry too, and from any root."""
-    x = frames(name)
-    wild = torch.cat([x + scale * torch.randn_like(x) for scale in (0.01, 0.02, 0.03) for _ in range(20)])
-    ic = coordinates(name)
-    inside = ic.inside(wild)
-    assert inside.any() and not inside.all()
-    for root in (None, 0, 3, 7):
-        other = coordinates(name, root)
-        assert torch.equal(other.inside(wild), inside)
-        q = other.encode(wild[inside])[0]
-        assert inside_support(other, q).all()
-
-
 @pytest.mark.parametrize("name", ["alanine", "amber-proline", "drug", "sulfoxide", "alkyne", "macrocycle"])
 def test_relabelling_changes_nothing(name):
     system, ic = molecule(name), coordinates(name)
@@ -301,72 +234,6 @@ def test_torsions_of_the_backbone_are_its_own():
     assert not table.circular[[k for k, kind in enumerate(table.kind) if kind == "offset"]].any()
 
 
-@pytest.mark.parametrize("name", ["alanine", "cystine", "steroid", "sulfoxide", "phosphate"])
-def test_mirror_image_has_another_hand(name):
-    ic = coordinates(name)
-    mirrored = frames(name) * torch.tensor([-1.0, 1.0, 1.0])
-    assert (ic.domain(mirrored) == ic.reasons.index("handedness")).all()
-    q, log_det = ic.encode(mirrored)
-    assert torch.isfinite(q).all() and torch.isfinite(log_det).all()
-    assert not inside_support(ic, q).any()
-
-
-def test_swapped_hydrogens_have_another_hand():
-    system, ic = molecule("alanine"), coordinates("alanine")
-    names = {(name.residue, name.atom): k for k, name in enumerate(system.atom_names)}
-    one, two = names["ALA", "HB1"], names["ALA", "HB2"]
-    swapped = frames("alanine").clone()
-    swapped[:, [one, two]] = swapped[:, [two, one]]
-    assert (ic.domain(swapped) == ic.reasons.index("handedness")).all()
-
-
-@pytest.mark.parametrize("isomers", ["reference", "free"])
-def test_cis_amide_is_another_isomer(isomers):
-    ic = coordinates("alanine", isomers=isomers)
-    strict = coordinates("alanine")
-    omega = next(k for k, kind in enumerate(strict.table.kind)
-                 if kind == "torsion" and not strict.table.circular[k])
-    q = strict.encode(frames("alanine"))[0]
-    q[:, omega] -= np.pi
-    x = strict.decode(q)[0]
-    expected = "other isomer" if isomers == "reference" else ""
-    assert {ic.reasons[k] for k in ic.domain(x).tolist()} == {expected}
-    assert torch.isfinite(ic.encode(x)[1]).all()
-    assert bool(ic.table.circular[omega]) == (isomers == "free")
-
-
-@pytest.mark.parametrize("name", RINGS)
-def test_rings_that_cannot_close_come_out_open(name):
-    ic = coordinates(name)
-    q = ic.encode(frames(name))[0].repeat(40, 1)
-    turns = torch.tensor([kind in ("torsion", "distance", "angle") for kind in ic.table.kind])
-    q = torch.where(turns, extreme(ic, len(q)), q).requires_grad_()
-    x, log_det = ic.decode(q)
-    assert torch.isfinite(x).all() and torch.isfinite(log_det).all()
-    (x.square().sum() + log_det.sum()).backward()
-    assert torch.isfinite(q.grad).all()
-    closed = ic.domain(x) != ic.reasons.index("open ring")
-    assert not closed.all()
-    rings = torch.tensor(list(ic.graph.ring_bonds))
-    length = (x[:, rings[:, 0]] - x[:, rings[:, 1]]).norm(dim=-1)
-    centre = torch.tensor([ic.graph.centres.bonds[tuple(pair)] for pair in rings.tolist()])
-    assert torch.equal(closed, ((length - centre).abs() <= OPEN_RING).all(1))
-    again = ic.encode(x.detach())[0]
-    differs = (again - q.detach()).abs().amax(1) > 1e-6
-    assert not (differs & closed).any(), "a clamped row passed for a closed one"
-
-
-def test_open_ring_is_reported_for_positions():
-    ic, x = coordinates("amber-proline"), frames("amber-proline").clone()
-    first = ic.graph.rings[0][0]
-    outside = next(a for a in range(molecule("amber-proline").n_atoms) if a not in ic.graph.rings[0])
-    assert ic.inside(x).all()
-    x[0, first] += 0.05 * torch.tensor([1.0, 0, 0])
-    x[1, outside, 0] = torch.nan
-    reasons = [ic.reasons[k] for k in ic.domain(x)[:3].tolist()]
-    assert reasons == ["open ring", "not finite", ""]
-
-
 def test_one_bad_row_spoils_no_other():
     ic = coordinates("amber-proline")
     x = frames("amber-proline")[:3].clone()
@@ -420,6 +287,58 @@ def test_refusals():
     stretched = system.reference_positions * 1.5
     with pytest.raises(InputError, match="open ring"):
         InternalCoordinates(replace(system, reference_positions=stretched))
+
+
+def test_one_and_two_atoms():
+    for smiles, dimension in (("[He]", 0), ("[H][H]", 1)):
+        ic = InternalCoordinates(from_smiles(smiles))
+        x = torch.tensor(molecule(smiles).reference_positions)[None].repeat(3, 1, 1)
+        q, log_det = ic.encode(x)
+        assert q.shape == (3, dimension) and log_det.shape == (3,)
+        y, log_decode = ic.decode(q)
+        assert superposed_rmsd(x, y).max() < 1e-9
+        assert torch.allclose(log_det, -2 * q.log().sum(1)) and torch.allclose(log_decode, -log_det)
+        assert ic.inside(x).all()
+
+
+@pytest.mark.parametrize("root", [None, 1])
+def test_partition_function_of_butane(root, tmp_path):
+    """ln Z over the shape measure of the bonded-only butane, by importance sampling, is the exact one."""
+    xml, pdb = butane.write_butane(tmp_path)
+    ic = InternalCoordinates(prepare(xml, coordinates=pdb), root=root)
+    temperature, rows = 300.0, 40_000
+    kt = 8.31446261815324e-3 * temperature
+    widths = {"bond": (butane.BOND_LENGTH, np.sqrt(kt / butane.BOND_CONSTANT)),
+              "angle": (butane.ANGLE, np.sqrt(kt / butane.ANGLE_CONSTANT))}
+    q, log_q = torch.empty(rows, 6, dtype=torch.float64), torch.zeros(rows, dtype=torch.float64)
+    for k, kind in enumerate(ic.table.kind):
+        if kind in widths:
+            normal = torch.distributions.Normal(*widths[kind])
+            q[:, k] = normal.sample((rows,))
+            log_q += normal.log_prob(q[:, k])
+        else:
+            assert kind == "torsion" and ic.table.circular[k]
+            q[:, k] = 2 * np.pi * torch.rand(rows, dtype=torch.float64) - np.pi
+            log_q -= np.log(2 * np.pi)
+    x, log_det = ic.decode(q)
+    log_w = -torch.as_tensor(butane_energy(x.numpy())) / kt + log_det - log_q
+    ln_z = float(torch.logsumexp(log_w, 0) - np.log(rows))
+    assert ln_z == pytest.approx(butane.EXACT[temperature][0], abs=0.03)
+
+
+def butane_energy(x: np.ndarray) -> np.ndarray:
+    """kJ/mol, from positions (rows, 4, 3) alone."""
+    steps = np.diff(x, axis=1)
+    length = np.linalg.norm(steps, axis=-1)
+    energy = 0.5 * butane.BOND_CONSTANT * ((length - butane.BOND_LENGTH) ** 2).sum(1)
+    for k in range(2):
+        cosine = -(steps[:, k] * steps[:, k + 1]).sum(1) / length[:, k] / length[:, k + 1]
+        energy += 0.5 * butane.ANGLE_CONSTANT * (np.arccos(cosine) - butane.ANGLE) ** 2
+    first, second = np.cross(steps[:, 0], steps[:, 1]), np.cross(steps[:, 1], steps[:, 2])
+    cosine = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    phi = np.arccos(np.clip(cosine, -1, 1))
+    v1, v2, v3 = (4.184 * value for value in butane.OPLS_TORSION)
+    return energy + 0.5 * (v1 * (1 + np.cos(phi)) + v2 * (1 - np.cos(2 * phi)) + v3 * (1 + np.cos(3 * phi)))
 
 
 def test_identity_coordinates():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from molecules import SMILES, from_smiles
+from molecules import SMILES, from_smiles, relabelled
 from rdkit import Chem
 
 from boltzgen.errors import InputError
@@ -20,41 +20,6 @@ NAMES = ("cystine", "proline", "tryptophan", "drug", "sulfoxide", "steroid", "al
 
 def rdkit_molecule(name: str) -> Chem.Mol:
     return Chem.AddHs(Chem.MolFromSmiles(SMILES[name]))
-
-
-def relabelled(system: MolecularSystem, order: np.ndarray, seed: int = 0) -> MolecularSystem:
-    """Atom ``order[k]`` of `system` becomes atom k; turned and moved as well."""
-    import openmm
-
-    rank = np.argsort(order)
-    old, new = system.openmm_system(), openmm.System()
-    for atom in order:
-        new.addParticle(old.getParticleMass(int(atom)))
-    for force in old.getForces():
-        copy = type(force)()
-        if isinstance(force, openmm.HarmonicBondForce):
-            for k in range(force.getNumBonds()):
-                i, j, *rest = force.getBondParameters(k)
-                copy.addBond(int(rank[i]), int(rank[j]), *rest)
-        elif isinstance(force, openmm.HarmonicAngleForce):
-            for k in range(force.getNumAngles()):
-                i, j, m, *rest = force.getAngleParameters(k)
-                copy.addAngle(*(int(rank[n]) for n in (i, j, m)), *rest)
-        elif isinstance(force, openmm.PeriodicTorsionForce):
-            for k in range(force.getNumTorsions()):
-                i, j, m, n, *rest = force.getTorsionParameters(k)
-                copy.addTorsion(*(int(rank[a]) for a in (i, j, m, n)), *rest)
-        new.addForce(copy)
-    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
-    rotation *= np.sign(np.linalg.det(rotation))
-    return replace(
-        system,
-        atomic_numbers=system.atomic_numbers[order],
-        masses=system.masses[order],
-        bonds=rank[system.bonds],
-        reference_positions=system.reference_positions[order] @ rotation + 0.3,
-        system_xml=openmm.XmlSerializer.serialize(new),
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)
