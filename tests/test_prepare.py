@@ -211,7 +211,7 @@ def test_sequences_are_parsed():
     assert str(parse_sequence("GAVL")) == "GLY-ALA-VAL-LEU"
     assert str(parse_sequence("ALA")) == "ALA-LEU-ALA"
     assert str(parse_sequence("P", capped=True)) == "ACE-PRO-NME"
-    for wrong in ("", "ACE-NME", "ALA-ACE", "NME-ALA", "ALA-XXX", "GAXL", "ALA--GLY"):
+    for wrong in ("", "ACE-NME", "ALA-ACE", "NME-ALA", "ALA-QQQ", "GAXL", "ALA--GLY"):
         with pytest.raises(InputError):
             parse_sequence(wrong)
 

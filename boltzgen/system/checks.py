@@ -93,8 +93,8 @@ def _strip_command(raw: RawMolecule, names: list[str]) -> str:
 def _parmed(raw: RawMolecule, change: str, out: str) -> str:
     second = out.replace("prmtop", "inpcrd") if out.endswith("prmtop") else out.replace(".top", ".gro")
     return (
-        f'python -c "import parmed; s = parmed.load_file({str(raw.path)!r}, xyz={str(raw.coordinates)!r}); {change}; '
-        f's.save({out!r}); s.save({second!r})"'
+        f'python -c "import parmed; s = parmed.load_file({str(raw.path)!r}, xyz={str(raw.coordinates)!r}); '
+        f'{change}; s.save({out!r}); s.save({second!r})"'
     )
 
 
