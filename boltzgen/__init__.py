@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from boltzgen.generator import BoltzmannGenerator
+    from boltzgen.system.molecular_system import MolecularSystem
 
 __version__ = "0.1.0"
 
 
-def load(path: str | PathLike[str]) -> BoltzmannGenerator:
-    """The Boltzmann generator stored in `path` (a run, a checkpoint or a released model)."""
-    from boltzgen.generator import BoltzmannGenerator
+def load(model: str | PathLike[str], system: str | PathLike[str] | MolecularSystem) -> BoltzmannGenerator:
+    """The flow in `model` (a run or a model folder), asked about `system` (SYS or ``model:NAME``)."""
+    from boltzgen.workflows.load import load_generator
 
-    return BoltzmannGenerator.load(path)
+    return load_generator(model, system)

@@ -50,6 +50,18 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: PathLike) -> Path:
+    """`path` as a folder that exists, made with its parents; InputError when a file stands in the way."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if folder.is_file():
+            raise InputError(f"{folder} is a file; -o needs the name of a folder.") from error
+        raise _write_error(folder, error) from error
+    return folder
+
+
 def write_atomic(path: PathLike, data: bytes | str) -> None:
     """Write `data` (text as UTF-8) to `path` atomically."""
     payload = data.encode() if isinstance(data, str) else data

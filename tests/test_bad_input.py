@@ -34,6 +34,7 @@ def paths(tmp_path_factory, alanine_dipeptide):
     cut = folder / "CUT"
     shutil.copytree(folder / "OUT", cut)
     (cut / "samples.npz").write_bytes((folder / "OUT" / "samples.npz").read_bytes()[:100])
+    make_models(folder)
     texts = {
         "empty.pdb": "",
         "text.pdb": "this is no structure\n",
@@ -56,6 +57,7 @@ def paths(tmp_path_factory, alanine_dipeptide):
         "list.yaml": "- 1\n",
         "unknown.yaml": "no_such_key: 1\n",
         "twice.yaml": "seed: 1\nseed: 2\n",
+        "train.yaml": f"system: {folder}/SYS\noptimizer: {{steps: 2}}\nreverse_kl: {{weight: 1.0}}\n",
         "file": "x",
     }
     for name, text in texts.items():
@@ -80,6 +82,28 @@ def make_ensemble(system):
         domain="reference isomers",
         topology_pdb=system.topology_pdb,
     )
+
+
+def make_models(folder):
+    """MODEL: an untrained flow; CUTMODEL: its weights are cut short; OLDMODEL: another schema."""
+    from boltzgen.conditioning.features import N_FEATURES
+    from boltzgen.config.build import build_flow, save_model
+    from boltzgen.flows.settings import FlowSettings
+
+    settings = FlowSettings(layers=2, hidden=8)
+    record = {
+        "flow": settings.model_dump(mode="json"),
+        "n_features": N_FEATURES,
+        "isomers": "reference",
+        "temperature_K": 300.0,
+        "temperatures_K": [300.0],
+        "systems": [],
+    }
+    for name in ("MODEL", "CUTMODEL", "OLDMODEL"):
+        save_model(folder / name, build_flow(settings, seed=1), record)
+    weights = folder / "CUTMODEL" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    (folder / "OLDMODEL" / "model.json").write_text('{"schema": "boltzgen.model/0"}')
 
 
 PREPARE = [
@@ -138,6 +162,50 @@ FREE_ENERGY = [
     ("free-energy states {}/OUT --states {}/states.yaml --bootstrap 1", "--bootstrap"),
     ("free-energy states {}/OUT", "--states"),
 ]
+TRAIN = [
+    ("train {}/absent.yaml -o {}/R", "absent.yaml"),
+    ("train no-such-configuration -o {}/R", "no-such-configuration"),
+    ("train {}/empty -o {}/R", "a folder"),
+    ("train {}/empty.yaml -o {}/R", "empty.yaml", "empty"),
+    ("train {}/broken.yaml -o {}/R", "broken.yaml", "YAML"),
+    ("train {}/list.yaml -o {}/R", "list.yaml"),
+    ("train {}/unknown.yaml -o {}/R", "'no_such_key'"),
+    ("train {}/twice.yaml -o {}/R", "given twice"),
+    ("train {}/train.yaml -o {}/R optimizer.stps=3", "'optimizer.stps'", "'steps'"),
+    ("train {}/train.yaml -o {}/R optimizer.steps=many", "'many'"),
+    ("train {}/train.yaml -o {}/R optimizer.steps=0", "optimizer.steps"),
+    ("train {}/train.yaml -o {}/R optimizer", "key=value"),
+    ("train {}/train.yaml -o {}/R system={}/absent", "absent"),
+    ("train {}/train.yaml -o {}/R system={}/BROKEN", "BROKEN"),
+    ("train {}/train.yaml -o {}/R data={}/absent", "absent"),
+    ("train {}/train.yaml -o {}/R data={}/text.pdb", "text.pdb"),
+    ("train {}/train.yaml -o {}/R system=model:nothing", "nothing"),
+    ("train {}/train.yaml -o {}/R --device abacus", "abacus"),
+    ("train {}/train.yaml -o {}/R --resume {}/absent", "absent"),
+    ("train {}/train.yaml -o {}/file", "file"),
+    ("train {}/train.yaml -o {}/R --max-time soon", "'soon'"),
+    ("train {}/train.yaml -o {}/R --seed x", "--seed"),
+]
+SAMPLE = [
+    ("sample {}/absent {}/SYS -o {}/O -n 5", "absent"),
+    ("sample {}/empty {}/SYS -o {}/O -n 5", "empty"),
+    ("sample {}/file {}/SYS -o {}/O -n 5", "file"),
+    ("sample {}/MODEL {}/absent -o {}/O -n 5", "absent"),
+    ("sample {}/MODEL {}/BROKEN -o {}/O -n 5", "BROKEN"),
+    ("sample {}/CUTMODEL {}/SYS -o {}/O -n 5", "weights.safetensors"),
+    ("sample {}/OLDMODEL {}/SYS -o {}/O -n 5", "model.json"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 0", "--number"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n five", "'five'"),
+    ("sample {}/MODEL {}/SYS -o {}/O", "--number"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --temperature -3", "-3"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --temperature nan", "nan"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --batch-size big", "'big'"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --dtype half", "half"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --device abacus", "abacus"),
+    ("sample {}/MODEL {}/SYS -o {}/O -n 5 --data {}/absent", "absent"),
+    ("sample {}/MODEL {}/SYS -o {}/file -n 5", "file"),
+    ("sample {}/MODEL model:nothing -o {}/O -n 5", "nothing"),
+]
 DEMO = [
     ("demo -o {}/file", "file"),
     ("demo -o {}", "-o"),
@@ -150,9 +218,11 @@ DEMO = [
     ("demo --simulate=often", "--simulate"),
     ("demo -o {}/file/below", "file"),
 ]
+COMMANDS = (PREPARE, SIMULATE, TRAIN, SAMPLE, FREE_ENERGY, DEMO)
+ALL = [case for cases in COMMANDS for case in cases]
 
 
-@pytest.mark.parametrize("case", [*PREPARE, *SIMULATE, *FREE_ENERGY, *DEMO], ids=lambda case: case[0])
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case[0])
 def test_refused_with_one_sentence(paths, case):
     line, *expected = case
     message = assert_refused([word.replace("{}", str(paths)) for word in line.split()], *expected)
@@ -160,10 +230,10 @@ def test_refused_with_one_sentence(paths, case):
 
 
 def test_at_least_ten_kinds_each():
-    for cases in (PREPARE, SIMULATE, FREE_ENERGY, DEMO):
+    for cases in COMMANDS:
         assert len({case[0] for case in cases}) >= 10
 
 
 def test_refusals_left_nothing_behind(paths):
-    assert not [name for name in ("S", "M") if (paths / name).exists()]
+    assert not [name for name in ("S", "M", "R", "O") if (paths / name).exists()]
     assert json.loads((paths / "SYS" / "system.json").read_text())

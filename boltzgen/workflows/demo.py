@@ -20,7 +20,7 @@ from typing import Any
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble import Ensemble
 from boltzgen.errors import InputError
-from boltzgen.files import write_atomic
+from boltzgen.files import make_folder, write_atomic
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.report.ramachandran import panel, ramachandran_figure
@@ -101,10 +101,9 @@ def _fresh(folder: Path) -> Path:
         entry = folder / name
         if entry.is_dir():
             shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        elif entry.is_file():
+            entry.unlink()
+    return make_folder(folder)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from boltzgen.config.build import Model, load_model
+from boltzgen.config.devices import check_device
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.ensemble import Ensemble
@@ -53,6 +54,7 @@ def sample(
     InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
     """
+    check_device(device)
     trained = load_model(Path(model))
     molecule, target = _load_target(str(system), trained)
     kelvin = trained.temperature if temperature is None else temperature

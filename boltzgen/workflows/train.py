@@ -15,11 +15,12 @@ import torch
 
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError
-from boltzgen.files import write_atomic, write_json
+from boltzgen.files import make_folder, write_atomic, write_json
 from boltzgen.generator import Target, make_targets
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -79,14 +80,14 @@ def train(
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = load_settings(TrainingSettings, find_config(config), words)
-    _check_device(device)
+    check_device(device)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
     targets, data = _targets_and_data(settings, device)
     trainer = Trainer(settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder)
     if start is not None:
         trainer.restore(load_checkpoint(start))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomic(folder / "config.yaml", dump_yaml(settings))
     write_json(folder / "environment.json", _environment(device))
     trainer.run(stop=stop, progress=progress)
@@ -99,13 +100,6 @@ def train(
     return TrainingResult(
         folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation, outside
     )
-
-
-def _check_device(device: str) -> None:
-    if device != "cpu" and not device.startswith("cuda"):
-        raise InputError(f"--device {device!r} is not known; use cpu or cuda.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("--device cuda: this PyTorch sees no CUDA device; use --device cpu.")
 
 
 def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:

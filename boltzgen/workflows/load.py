@@ -1,0 +1,27 @@
+"""A trained model and a molecule, ready to be asked: the Python interface to samples and densities."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from boltzgen.config.build import load_model
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.system.molecular_system import MolecularSystem
+
+
+def load_generator(
+    model: str | PathLike[str], system: str | PathLike[str] | MolecularSystem
+) -> BoltzmannGenerator:
+    """The flow in `model` (a run or a model folder) on `system` (SYS, ``model:NAME`` or in memory).
+
+    Raises InputError when either cannot be read, UnsupportedError when the molecule cannot be treated.
+    """
+    trained = load_model(Path(model))
+    if isinstance(system, MolecularSystem):
+        return BoltzmannGenerator(trained.flow, Target.from_system(system, isomers=trained.isomers))
+    source = str(system)
+    if source.startswith("model:"):
+        return BoltzmannGenerator(trained.flow, Target.from_model(source.removeprefix("model:")))
+    molecule = MolecularSystem.load(source)
+    return BoltzmannGenerator(trained.flow, Target.from_system(molecule, isomers=trained.isomers))
