@@ -363,6 +363,23 @@ def test_a_lost_mode_looks_perfect_from_inside_and_is_found_from_outside():
     assert diagnose(log_w).verdict == "caution"
 
 
+def test_a_lost_state_of_two_percent_is_found():
+    _, found = record(flow_share=1e-9, target_share=0.02)
+    assert found["verdict"] == "unreliable" and found["missed"] == pytest.approx(0.02, abs=0.01)
+
+
+@pytest.mark.parametrize(("d", "s2"), [(1, 0.5), (10, 0.6), (30, 0.8), (66, 0.85)])
+def test_a_narrow_flow_without_gaps_has_lost_no_state(d, s2):
+    rng = np.random.default_rng(14)
+
+    def log_w(x):
+        return -(x**2).sum(1) / 2 + (x**2).sum(1) / (2 * s2)
+
+    own, target = rng.normal(size=(20_000, d)) * np.sqrt(s2), rng.normal(size=(1000, d))
+    found = check_coverage(log_w(own), log_w(target), source="held-out frames")
+    assert found["verdict"] in ("ok", "caution") and not any("lost" in reason for reason in found["reasons"])
+
+
 def test_a_good_flow_with_a_coverage_check_is_ok():
     log_w, found = record(flow_share=0.5)
     assert found["verdict"] == "ok" and found["forward_ess"] == pytest.approx(0.96, abs=0.03)

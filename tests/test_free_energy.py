@@ -231,6 +231,18 @@ def test_rows_without_positions_lie_in_no_state(topology, positions):
     assert sum(mask.sum() for mask in masks.values()) == len(broken) - 1
 
 
+def test_the_examples_of_the_documents_are_states_files(tmp_path, topology, positions):
+    import re
+
+    text = (ROOT / "docs" / "states.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / "states.yaml").write_text(block)
+        masks = read_states(tmp_path / "states.yaml", topology).masks(positions)
+        assert sum(mask.sum() for mask in masks.values()) == len(positions)
+
+
 # estimates against exact answers ---------------------------------------------------------------
 
 

@@ -13,15 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import check_log_weights, forward_ess, kish_ess, worst
+from boltzgen.ensemble.diagnostics import (
+    check_log_weights,
+    forward_ess,
+    kish_ess,
+    largest_weight_share,
+    worst,
+)
 from boltzgen.errors import InputError
 
 #: Target samples, counted as independent, that a check needs before it can certify anything.
 ENOUGH_TARGET = 100.0
 
-#: A share of target samples above every weight of the flow's samples that cannot be chance is a lost
-#: region; beyond this share it makes the answer unreliable.
-LOST_SHARE = 0.02
+#: A target sample is missed when its weight exceeds every weight of the flow's samples by this factor.
+MISSED_FACTOR = 10.0
+
+#: Missed samples that are no accident: so many independent ones at least.
+ENOUGH_MISSED = 3.0
 
 #: Forward and reverse effective sample sizes that differ by this factor do not describe one density.
 ESS_RATIO = 0.5
@@ -44,19 +52,21 @@ def check_coverage(
     "reweighted_error"}`` of populations.
 
     Rule: every region of the target must be reachable. ``missed`` is the share of target samples
-    whose weight exceeds all of the flow's weights; its expectation under a good flow is at most
-    about the largest weight share. ``unreliable`` when it is beyond chance and above `LOST_SHARE`
-    or when a population is off by more than 3 combined sigma; ``caution`` when forward and reverse
-    effective sample sizes part, or too few target samples were given.
+    whose weight exceeds all of the flow's weights `MISSED_FACTOR` times. A flow without gaps, with
+    Pareto tails of shape k, misses about ``share / (1 - k) * MISSED_FACTOR^(1 - 1/k)``, which is
+    below the largest weight share for k < 0.6 or so. ``unreliable`` when more are missed than that
+    share and counting noise allow, or when a population is off by more than 3 combined sigma;
+    ``caution`` when forward and reverse effective sample sizes part, or too few target samples
+    were given.
     """
     log_w_n, log_w_m = check_log_weights(log_w), np.asarray(target_log_w, dtype=np.float64)
     forward = forward_ess(log_w_m)
     if not statistical_inefficiency >= 1:
         raise InputError(f"the statistical inefficiency must be at least 1, not {statistical_inefficiency}.")
     independent = log_w_m.size / statistical_inefficiency
-    missed = float(np.mean(log_w_m > log_w_n.max()))
+    missed = float(np.mean(log_w_m > log_w_n.max() + np.log(MISSED_FACTOR)))
     reverse = kish_ess(log_w_n)
-    findings = _judge_missed(missed, independent, log_w_n.size)
+    findings = _judge_missed(missed, independent, largest_weight_share(log_w_n))
     if forward < ESS_RATIO * reverse:
         findings.append(
             (
@@ -82,11 +92,9 @@ def check_coverage(
     }  # fmt: skip
 
 
-def _judge_missed(missed: float, independent: float, n_samples: int) -> list[tuple[str, str]]:
-    # With N weights of one's own, a further sample of p tops them all with probability of order 1/N
-    # times the size of the largest weight; three sigma of counting noise on top.
-    chance = max(LOST_SHARE, 10.0 / n_samples)
-    if missed > chance + 3 * np.sqrt(chance * (1 - chance) / max(independent, 1.0)):
+def _judge_missed(missed: float, independent: float, share: float) -> list[tuple[str, str]]:
+    allowed = share + 3 * np.sqrt(share * (1 - share) / independent)
+    if missed > allowed and missed * independent >= ENOUGH_MISSED:
         return [(
             "unreliable",
             f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: a state was "

@@ -22,7 +22,7 @@ from boltzgen.errors import InputError
 if TYPE_CHECKING:
     import mdtraj
 
-#: Ready names of torsions; ``phi:3`` picks the residue with PDB number 3.
+#: Ready names of torsions; ``phi:3`` picks the residue with PDB number 3, ``chi`` is short for chi1.
 READY_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 
 _ATOMS = {"torsion": 4, "distance": 2}
@@ -100,6 +100,7 @@ def ready_variable(name: str, topology: mdtraj.Topology | None, dimension: int =
     if topology is None:
         return _component(name, dimension)
     base, _, residue = name.partition(":")
+    base = "chi1" if base == "chi" else base
     if base not in READY_NAMES:
         near = difflib.get_close_matches(base, READY_NAMES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
