@@ -249,6 +249,12 @@ def test_sequences_are_l_and_trans():
     assert (np.abs(mdtraj.compute_omega(frame)[1]) > 2.6).all()
 
 
+def test_sequences_are_built_alike_every_time():
+    first, second = (prepare(sequence="ACE-VAL-NME", implicit="obc1") for _ in range(2))
+    assert first.fingerprint == second.fingerprint
+    np.testing.assert_array_equal(first.reference_positions, second.reference_positions)
+
+
 def test_mirror_images_are_noticed(alanine):
     positions = alanine.reference_positions
     mirror = positions * np.array([1.0, 1.0, -1.0])

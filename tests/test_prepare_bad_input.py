@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,18 +168,14 @@ def test_strip_command_works(tmp_path):
     """The command in the message makes a file that is prepared."""
     path = tmp_path / "wet.pdb"
     path.write_text(pdb(lambda a: [*a, *WATER, atom("NA", "NA", 8, 7.0, "NA")]))
-    message = assert_refused(["prepare", path, "-o", tmp_path / "SYS"])
-    (command,) = re.findall(r"`([^`]*)`", message)
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    run_command_of(assert_refused(["prepare", path, "-o", tmp_path / "SYS"]), tmp_path)
     assert prepare(tmp_path / "wet-dry.pdb").n_atoms == 22
 
 
 def test_box_command_works(tmp_path):
     path = tmp_path / "box.pdb"
     path.write_text(PDB_FILES["box"][0])
-    message = assert_refused(["prepare", path, "-o", tmp_path / "SYS"])
-    (command,) = re.findall(r"`([^`]*)`", message)
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    run_command_of(assert_refused(["prepare", path, "-o", tmp_path / "SYS"]), tmp_path)
     assert prepare(tmp_path / "box-nobox.pdb").n_atoms == 22
 
 
@@ -327,6 +324,49 @@ def test_gromacs_constraints_and_includes(foreign, tmp_path):
     assert_refused(words, "nowhere.ff", "--include DIR")
 
 
+def run_command_of(message: str, folder: Path) -> None:
+    """Run the shell command that a message offers in backquotes."""
+    (command,) = re.findall(r"`([^`]*)`", message)
+    command = re.sub(r"^python ", f"{sys.executable} ", command)
+    subprocess.run(["bash", "-c", command], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize(
+    ("wet", "coordinates", "dry", "dry_coordinates"),
+    [
+        ("wet.prmtop", "wet.inpcrd", "dry.prmtop", "dry.inpcrd"),
+        ("wet.top", "wet.gro", "dry.top", "dry.gro"),
+        ("wet.cif", None, "wet-dry.cif", None),
+    ],
+)
+def test_every_strip_command_works(wet, coordinates, dry, dry_coordinates, tmp_path):
+    import parmed
+
+    (tmp_path / "wet.pdb").write_text(pdb(lambda a: [*a, *WATER]))
+    molecule = app.PDBFile(str(tmp_path / "wet.pdb"))
+    system = app.ForceField("amber99sbildn.xml", "tip3p.xml").createSystem(
+        molecule.topology, rigidWater=False
+    )
+    structure = parmed.openmm.load_topology(molecule.topology, system, molecule.positions)
+    structure.box = [30.0, 30.0, 30.0, 90.0, 90.0, 90.0]
+    for name in filter(None, (wet, coordinates)):
+        structure.save(str(tmp_path / name))
+    second = ["--coordinates", tmp_path / coordinates] if coordinates else []
+    words = ["prepare", tmp_path / wet, *second, "-o", tmp_path / "SYS"]
+    run_command_of(assert_refused(words, wet, "explicit water"), tmp_path)
+    got = prepare(tmp_path / dry, coordinates=tmp_path / dry_coordinates if dry_coordinates else None)
+    assert got.n_atoms == 22
+
+
+def test_truncated_mmcif(tmp_path):
+    molecule = app.PDBFile(str(ALANINE))
+    with open(tmp_path / "ala.cif", "w") as file:
+        app.PDBxFile.writeFile(molecule.topology, molecule.positions, file)
+    text = (tmp_path / "ala.cif").read_text()
+    (tmp_path / "ala.cif").write_text(text[: int(0.6 * len(text))])
+    assert_refused(["prepare", tmp_path / "ala.cif", "-o", tmp_path / "SYS"], "ala.cif", "truncated")
+
+
 def test_periodic_prmtop(foreign, tmp_path):
     import parmed
 
@@ -335,12 +375,7 @@ def test_periodic_prmtop(foreign, tmp_path):
     structure.save(str(tmp_path / "IN.prmtop"))
     structure.save(str(tmp_path / "IN.inpcrd"))
     words = [tmp_path / "IN.prmtop", "--coordinates", tmp_path / "IN.inpcrd", "-o", tmp_path / "SYS"]
-    message = assert_refused(["prepare", *words], "periodic box", "parmed")
-    (command,) = re.findall(r"`([^`]*)`", message)
-    import sys
-
-    command = command.replace("python", sys.executable, 1)
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    run_command_of(assert_refused(["prepare", *words], "periodic box", "parmed"), tmp_path)
     assert prepare(tmp_path / "nobox.prmtop", coordinates=tmp_path / "nobox.inpcrd").n_atoms == 22
 
 
