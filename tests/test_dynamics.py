@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -202,10 +203,18 @@ def test_killed_run_goes_on(tmp_path):
     with pytest.raises(MemoryError):
         simulate(chain(), tmp_path / "killed", time="30ps", progress=die, **SHORT)
     assert len(list((tmp_path / "killed" / "blocks").iterdir())) == 3
+    shutil.copytree(tmp_path / "killed" / "blocks", tmp_path / "left")
     with pytest.raises(InputError, match="no frames yet"):
         read_trajectory(tmp_path / "killed")
     resumed = simulate(chain(), tmp_path / "killed", time="30ps", resume="auto", **SHORT)
     same(read_trajectory(whole.folder), read_trajectory(resumed.folder))
+    # Killed while the blocks were being removed: those that are in the HDF5 files already change nothing.
+    shutil.copytree(tmp_path / "left", tmp_path / "killed" / "blocks")
+    longer = simulate(chain(), tmp_path / "killed", time="31ps", resume="auto", **SHORT)
+    assert longer.frames == 310
+    for temperature in SHORT["temperatures"]:
+        after = read_trajectory(longer.folder).at(temperature)
+        same(after[:300], read_trajectory(whole.folder).at(temperature))
 
 
 @pytest.mark.usefixtures("small_blocks")
