@@ -97,7 +97,7 @@ def _judge_missed(missed: float, independent: float, share: float) -> list[tuple
     if missed > allowed and missed * independent >= ENOUGH_MISSED:
         return [(
             "unreliable",
-            f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: a state was "
+            f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: part of it is "
             "lost; train longer or at a higher temperature",
         )]  # fmt: skip
     return []

@@ -14,7 +14,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
 from boltzgen.free_energy.variables import read_topology, ready_variable
 
-#: Free energies above this many kT share the last colour.
+#: Bins above this many kT stay blank, like the empty ones.
 HIGHEST_KT = 9.0
 
 
@@ -88,8 +88,8 @@ def ramachandran_figure(
     for axis, item, f_xy in zip(axes, panels, maps, strict=True):
         axis.set_facecolor("0.94")
         image = axis.imshow(
-            f_xy.T, origin="lower", extent=(-180, 180, -180, 180), vmin=0.0, vmax=top, cmap="viridis_r",
-            interpolation="nearest", aspect="equal",
+            np.ma.masked_greater(f_xy, top).T, origin="lower", extent=(-180, 180, -180, 180), vmin=0.0,
+            vmax=top, cmap="viridis_r", interpolation="nearest", aspect="equal",
         )  # fmt: skip
         if line_at_phi is not None:
             axis.axvline(line_at_phi, color="0.25", linestyle="--", linewidth=1.0)
@@ -98,8 +98,8 @@ def ramachandran_figure(
         axis.set_xticks(range(-180, 181, 90))
         axis.set_yticks(range(-180, 181, 90))
     axes[0].set_ylabel("ψ (degrees)")
-    extend = "max" if any(f_xy.max() > top for f_xy in maps) else "neither"
-    figure.colorbar(image, ax=list(axes), label="free energy (kT)", shrink=0.82, pad=0.015, extend=extend)
+    label = f"free energy (kT), blank above {top:g}"
+    figure.colorbar(image, ax=list(axes), label=label, shrink=0.82, pad=0.015)
     with atomic_path(path) as temporary:
         canvas.print_png(str(temporary), metadata={"Software": None})
     return Path(path)
