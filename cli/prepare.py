@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def prepare(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="[INPUT]", help="PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML."),
+        typer.Argument(metavar="INPUT", help="PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="SYS", help="Folder to write.")
@@ -59,7 +59,7 @@ def prepare(
 
     Examples:
 
-    boltzgen prepare molecule.pdb -o SYS --implicit obc2 --add-hydrogens
+    boltzgen prepare peptide.pdb -o SYS --add-hydrogens --ph 7.4
 
     boltzgen prepare --sequence ACE-ALA-NME -o SYS --forcefield amber99sbildn.xml --implicit amber99_obc.xml
 
