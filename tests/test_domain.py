@@ -44,6 +44,24 @@ def test_swapped_hydrogens_have_another_hand():
     assert (ic.domain(swapped) == ic.reasons.index("handedness")).all()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["alanine", "amber-proline", "amber-phenylalanine", "tryptophan", "histidine", "drug", "butadiene"],
+)
+def test_isomers_are_chosen_by_construction(name):
+    """From any root the torsion that defines an isomer is a coordinate, on its half of the circle."""
+    for root in (None, 0, 2, 5, 9, 11):
+        ic = coordinates(name, root)
+        rows = {tuple(row): k for k, row in enumerate(ic.table.atoms.tolist())}
+        assert ic.graph.isomer_bonds
+        for bond in ic.graph.isomer_bonds:
+            row = rows.get((bond.a, bond.c, bond.p, bond.g), rows.get((bond.g, bond.p, bond.c, bond.a)))
+            assert row is not None, (name, root, bond)
+            middle = 0.5 * (ic.table.lower[row] + ic.table.upper[row])
+            assert ic.table.upper[row] - ic.table.lower[row] == pytest.approx(np.pi)
+            assert np.cos(middle) == pytest.approx(np.cos(bond.planar))
+
+
 @pytest.mark.parametrize("isomers", ["reference", "free"])
 def test_cis_amide_is_another_isomer(isomers):
     ic = coordinates("alanine", isomers=isomers)

@@ -2,7 +2,8 @@
 
 A tree is chosen from the molecular graph alone: a root near the middle, then atom by atom outwards.
 Ring systems are finished before anything hangs on them, and all neighbours of an atom are placed
-before their own neighbours, so that torsions are the chain's own and hands are offsets.
+before their own neighbours, so that torsions are the chain's own (of an isomer bond: the very
+torsion that tells its isomers apart) and hands are offsets.
 """
 
 from __future__ import annotations
@@ -90,10 +91,6 @@ class _Builder:
         self.leading = [graph.leading_neighbours(atom) for atom in range(graph.n_atoms)]
         self.rings_of = [{k for k, ring in enumerate(graph.rings) if atom in ring}
                          for atom in range(graph.n_atoms)]
-        self.isomer = {}
-        for bond in graph.isomer_bonds:
-            self.isomer[bond.c, bond.p] = (bond.a, bond.g)
-            self.isomer[bond.p, bond.c] = (bond.g, bond.a)
         self.parent: dict[int, int] = {}
         self.order: dict[int, int] = {}
         self.placements: list[Placement] = []
@@ -195,8 +192,6 @@ class _Builder:
         if siblings:
             return Placement(atom, "offset", centre, p, siblings[0])
         near = [n for n in self.leading[p] if n in self.order and n != centre]
-        if (centre, p) in self.isomer:
-            near.insert(0, self.isomer[centre, p][1])
         return Placement(atom, "torsion", centre, p, self._reference(centre, p, near, ring_with=atom))
 
     def _reference(self, c: int, p: int, near: list[int], ring_with: int = -1) -> int:
