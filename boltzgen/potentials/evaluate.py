@@ -18,8 +18,7 @@ def block_size(kernels: Sequence[Kernel], device: torch.device) -> int:
     """Conformations of one block: a multiple of 16, so that each one meets the same vector instructions."""
     rows = max((kernel.rows for kernel in kernels), default=1)
     if device.type == "cpu":
-        wanted = BLOCK_ELEMENTS_CPU * torch.get_num_threads() // rows
-        return max(32, min(1024, wanted // 16 * 16))
+        return max(32, min(1024, BLOCK_ELEMENTS_CPU // rows // 16 * 16))
     return max(64, BLOCK_ELEMENTS_DEVICE // rows)
 
 
@@ -31,6 +30,25 @@ def keep_freed_memory() -> None:
     few hundred kilobytes is mapped and cleared anew, which costs a third of the speed.
     """
     torch.empty(28 * 2**20, dtype=torch.uint8)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Run each operation on one core, then restore the caller's number of threads.
+
+    The operations of a block are a few microseconds long; a barrier among threads after each of
+    them gains little on two idle cores and loses tenfold when another program takes one of them.
+    Also, a row's energy is then the same, bit for bit, for any number of threads.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -61,19 +79,28 @@ def energy_and_gradient(
     energy = positions.new_zeros(len(positions))
     gradient = torch.empty_like(positions, memory_format=torch.contiguous_format) if want_gradient else None
     size = block_size(kernels, positions.device)
-    with torch.autocast(positions.device.type, enabled=False), full_precision():
+    with one_core(), full_precision():
         for start in range(0, len(positions), size):
             block = slice(start, start + size)
-            x = positions[block].permute(1, 2, 0).contiguous()
-            slopes = torch.zeros_like(x) if want_gradient else None
-            cyclic = torch.cat([x, x[:, :2]], dim=1)
-            for kernel in kernels:
-                kernel.evaluate(x, cyclic, energy[block], slopes)
-            if gradient is not None and slopes is not None:
-                largest = slopes.abs().amax(dim=(0, 1)).add_(energy[block].abs())
-                slopes.masked_fill_(~torch.isfinite(largest), 0.0)
-                gradient[block] = slopes.permute(2, 0, 1)
+            rows = None if gradient is None else gradient[block]
+            _evaluate_block(kernels, positions[block], energy[block], rows)
     return energy, gradient
+
+
+def _evaluate_block(
+    kernels: Sequence[Kernel], positions: Tensor, energy: Tensor, gradient: Tensor | None
+) -> None:
+    """Write the energies and gradients of one block into `energy` (zeros) and `gradient`."""
+    x = positions.permute(1, 2, 0).contiguous()
+    slopes = None if gradient is None else torch.zeros_like(x)
+    cyclic = torch.cat([x, x[:, :2]], dim=1)
+    with torch.autocast(positions.device.type, enabled=False):
+        for kernel in kernels:
+            kernel.evaluate(x, cyclic, energy, slopes)
+    if gradient is not None and slopes is not None:
+        largest = slopes.abs().amax(dim=(0, 1)).add_(energy.abs())
+        slopes.masked_fill_(~torch.isfinite(largest), 0.0)
+        gradient.copy_(slopes.permute(2, 0, 1))
 
 
 class FusedEnergy(torch.autograd.Function):
@@ -92,7 +119,8 @@ class FusedEnergy(torch.autograd.Function):
         gradient, positions = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: a second derivative may follow
             gradient = NoSecondDerivative.apply(gradient, positions)
-        return grad_energy[:, None, None] * gradient, None
+        with one_core():
+            return grad_energy[:, None, None] * gradient, None
 
 
 class NoSecondDerivative(torch.autograd.Function):
