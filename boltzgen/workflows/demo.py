@@ -1,6 +1,6 @@
 """The demo: the whole road on alanine dipeptide, as a sequence of the other verbs.
 
-Everything lands in one folder: ``SYS/``, ``MD/``, ``RUN/``, ``OUT/``, ``states.yaml``,
+Everything lands in one folder: ``SYS/``, ``MD/``, ``CHECK/``, ``RUN/``, ``OUT/``, ``states.yaml``,
 ``free_energy.json``, ``ramachandran.png``. Each step is announced by the command that does the same.
 """
 
@@ -30,6 +30,10 @@ from boltzgen.workflows.prepare import prepare
 from boltzgen.workflows.sample import sample
 from boltzgen.workflows.simulate import simulate
 from boltzgen.workflows.train import train
+
+LIBRARY = Path(str(resources.files("boltzgen")))
+SHIPPED = LIBRARY / "demo_data" / "alanine-dipeptide"
+SOURCE = LIBRARY / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
 
 TEMPERATURE = 300.0
 FORCEFIELD, SOLVENT = "amber99sbildn.xml", "amber99_obc.xml"
@@ -66,6 +70,7 @@ def demo(
     config: str | PathLike[str] = CONFIG,
     overrides: tuple[str, ...] = (),
     samples: int = SAMPLES,
+    shipped: str | PathLike[str] | None = None,
     stop: StopRequest | None = None,
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
@@ -73,10 +78,12 @@ def demo(
     """Prepare, load (or simulate) data, train, sample, estimate and draw, all into `folder`.
 
     `say` is told each step as a command; `listen` gives a progress listener for a title. `config`,
-    `overrides` and `samples` let tests run the same road on tiny settings. Raises InputError when
+    `overrides`, `samples` and `shipped` (folder with MD and CHECK) let tests run the same road on tiny
+    settings. Raises InputError when
     `folder` is not empty and not an earlier demo's.
     """
-    steps = _Steps(_fresh(Path(folder)), seed, stop or StopRequest(), say, listen)
+    data = SHIPPED if shipped is None else Path(shipped)
+    steps = _Steps(_fresh(Path(folder)), data, seed, stop or StopRequest(), say, listen)
     steps.prepare()
     steps.data(simulate_anew)
     steps.train(config, overrides)
@@ -91,7 +98,7 @@ def _fresh(folder: Path) -> Path:
     """`folder`, emptied of an earlier demo; anything else in it is refused."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; -o needs the name of a folder.")
-    names = ("SYS", "MD", "RUN", "OUT", "states.yaml", "free_energy.json", "ramachandran.png")
+    names = ("SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", "free_energy.json", "ramachandran.png")
     strangers = sorted(entry.name for entry in folder.glob("*") if entry.name not in names)
     if strangers:
         raise InputError(
@@ -111,6 +118,7 @@ class _Steps:
     """The steps, with what they share."""
 
     folder: Path
+    shipped: Path
     seed: int
     stop: StopRequest
     say: Callable[[str], None]
@@ -126,41 +134,29 @@ class _Steps:
         return self.folder / name
 
     def prepare(self) -> None:
-        source = Path(str(resources.files("boltzgen"))) / "examples/alanine-dipeptide/alanine-dipeptide.pdb"
         self.announce(
-            "prepare", source, "-o", self.path("SYS"), "--forcefield", FORCEFIELD, "--implicit", SOLVENT
+            "prepare", SOURCE, "-o", self.path("SYS"), "--forcefield", FORCEFIELD, "--implicit", SOLVENT
         )
-        prepare(source, self.path("SYS"), forcefield=[FORCEFIELD], implicit=SOLVENT)
+        prepare(SOURCE, self.path("SYS"), forcefield=[FORCEFIELD], implicit=SOLVENT)
 
     def data(self, simulate_anew: bool) -> None:
-        """Simulate, or copy the replica exchange that the project made with the same command."""
-        words = (
-            "simulate",
-            self.path("SYS"),
-            "-o",
-            self.path("MD"),
-            "--temperatures",
-            LADDER,
-            "--time",
-            LENGTH,
+        """Training frames (MD) and frames that training never sees (CHECK), simulated or as shipped."""
+        self._data("MD", LADDER, LENGTH, self.seed, simulate_anew)
+        self._data("CHECK", f"{TEMPERATURE:g}", LENGTH, self.seed + 1, simulate_anew)
+
+    def _data(self, name: str, ladder: str, length: str, seed: int, simulate_anew: bool) -> None:
+        system, output = self.path("SYS"), self.path(name)
+        self.announce(
+            "simulate", system, "-o", output, "--temperatures", ladder, "--time", length, "--seed", seed
         )
-        self.announce(*words)
-        if simulate_anew:
-            with self.listen("simulate") as progress:
-                simulate(
-                    self.path("SYS"),
-                    self.path("MD"),
-                    temperatures=LADDER,
-                    time=LENGTH,
-                    seed=self.seed,
-                    stop=self.stop,
-                    progress=progress,
-                )
+        if not simulate_anew:
+            self.say("        (taken from the data that come with boltzgen; demo --simulate runs it)")
+            shutil.copytree(self.shipped / name, output)
             return
-        self.say("(taken from the data that come with boltzgen; --simulate runs it)")
-        shutil.copytree(
-            Path(str(resources.files("boltzgen"))) / "demo_data/alanine-dipeptide", self.path("MD")
-        )
+        with self.listen("simulate") as progress:
+            simulate(
+                system, output, temperatures=ladder, time=length, seed=seed, stop=self.stop, progress=progress
+            )
 
     def train(self, config: str | PathLike[str], overrides: tuple[str, ...]) -> None:
         settings = [f"system={self.path('SYS')}", f"data={self.path('MD')}", *overrides]
@@ -169,7 +165,7 @@ class _Steps:
             train(config, settings, self.path("RUN"), seed=self.seed, stop=self.stop, progress=progress)
 
     def sample(self, number: int) -> Mapping[str, Any]:
-        run, system, data = self.path("RUN"), self.path("SYS"), self.path("MD")
+        run, system, data = self.path("RUN"), self.path("SYS"), self.path("CHECK")
         out = self.path("OUT")
         self.announce("sample", run, system, "-o", out, "-n", number, "--data", data, "--seed", self.seed)
         with self.listen("sample") as progress:

@@ -1,0 +1,140 @@
+"""train and sample as a user meets them: processes, signals, the printed command, the same bytes again."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from boltzgen_cli.main import main
+
+CONFIG = """\
+# A double well on energies alone.
+# Seconds.
+system: model:double-well
+flow: {layers: 2, hidden: 8, bins: 4}
+reverse_kl: {weight: 1.0, batch_size: 16}
+optimizer: {steps: 40}
+evaluation: {every: 20, samples: 40}
+"""
+
+
+class Done:
+    """What a command run in this process left: exit code and standard error."""
+
+    def __init__(self, folder, *words):
+        err = io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stderr(err):
+            self.returncode = main(list(words))
+        self.stderr = err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with train.yaml and RUN, made without interruption."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "train.yaml").write_text(CONFIG)
+    done = Done(folder, "train", "train.yaml", "-o", "RUN", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def weights(run):
+    return (run / "model" / "weights.safetensors").read_bytes()
+
+
+def test_the_run_folder_is_complete(trained):
+    run = trained / "RUN"
+    assert json.loads((run / "environment.json").read_text())["torch"]
+    assert "seed: 3" in (run / "config.yaml").read_text()
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [20, 40]
+    assert (run / "metrics.csv").read_text().count("\n") == 3
+
+
+def test_time_limit_then_the_printed_command_equals_an_uninterrupted_run(trained, tmp_path):
+    (tmp_path / "train.yaml").write_text(CONFIG)
+    words = ["train", "train.yaml", "-o", "RUN", "--seed", "3", "--max-time", "0.001s"]
+    stopped = Done(tmp_path, *words)
+    assert stopped.returncode == 75, stopped.stderr
+    assert "time limit" in stopped.stderr and "Traceback" not in stopped.stderr
+    (command,) = [line for line in stopped.stderr.splitlines() if line.startswith("To go on: ")]
+    resumed = shlex.split(command.removeprefix("To go on: boltzgen "))
+    assert resumed[: len(words)] == words and resumed[len(words) :] == ["--resume", "auto"]
+    resumed[resumed.index("0.001s")] = "1h"
+    done = Done(tmp_path, *resumed)
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path / "RUN") == weights(trained / "RUN")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_goes_on(tmp_path, number):
+    (tmp_path / "train.yaml").write_text(CONFIG)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boltzgen_cli", "train", "train.yaml", "-o", "RUN", "optimizer.steps=100000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("train  1/")
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "finishing the batch" in err and "--resume auto" in err
+    (checkpoint,) = (tmp_path / "RUN" / "checkpoints").iterdir()
+    assert not (tmp_path / "RUN" / "model").exists()
+    step = int(checkpoint.name.rpartition("-")[2])
+    done = Done(
+        tmp_path, "train", "train.yaml", "-o", "RUN", f"optimizer.steps={step + 2}", "--resume", "auto"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "RUN" / "model" / "weights.safetensors").exists()
+
+
+def test_a_run_is_not_overwritten(trained):
+    done = Done(trained, "train", "train.yaml", "-o", "RUN")
+    assert done.returncode == 2 and "--resume auto" in done.stderr
+
+
+def test_samples_are_the_same_bytes_again(trained):
+    for name in ("A", "B"):
+        done = Done(trained, "sample", "RUN", "model:double-well", "-o", name, "-n", "300", "--seed", "5")
+        assert done.returncode == 0, done.stderr
+    first, second = (np.load(trained / name / "samples.npz") for name in ("A", "B"))
+    assert set(first) >= {"log_q", "u", "log_w", "valid", "reason"}
+    for name in first:
+        assert first[name].tobytes() == second[name].tobytes()
+    x, y = first["positions"].astype(float).T
+    exact = x**4 - 6 * x**2 - x / 2 + y**2 / 2
+    assert np.allclose(first["u"], exact, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(first["log_w"], -first["u"] - first["log_q"])
+    summary = json.loads((trained / "A" / "summary.json").read_text())
+    assert summary["requested"] == summary["kept"] == 300 and summary["rejected"] == {}
+    assert summary["verdict"] != "ok", "coverage was not checked"
+
+
+def test_strict_tells_by_the_exit_code(trained):
+    words = ["sample", "RUN", "model:double-well", "-n", "30", "-o"]
+    relaxed = Done(trained, *words, "C")
+    strict = Done(trained, *words, "D", "--strict")
+    verdict = json.loads((trained / "C" / "summary.json").read_text())["verdict"]
+    assert relaxed.returncode == 0
+    assert strict.returncode == (3 if verdict == "unreliable" else 0)
+    assert (trained / "D" / "samples.npz").exists()
+
+
+def test_a_stopped_draw_is_partial_and_readable(trained):
+    done = Done(trained, "sample", "RUN", "model:double-well", "-o", "P", "-n", "5000", "--batch-size", "10",
+        "--max-time", "0.001s")  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert json.loads((trained / "P" / "manifest.json").read_text())["status"] == "partial"
+    assert len(np.load(trained / "P" / "samples.npz")["log_w"]) == 10
