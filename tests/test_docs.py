@@ -2,10 +2,11 @@
 
 In README.md and docs/, a fenced ``python`` block runs in a fresh interpreter, and each ``$`` line of
 a ``console`` block in a shell; the blocks of one document run in order in one folder. A comment
-before a block changes what runs, so that tests stay small::
+before a block changes what runs, so that tests stay small, or writes the block to a file::
 
     <!-- in tests: -n 20000 => -n 50; --time 2ns => --time 2ps -->
     <!-- not run: needs a GPU -->
+    <!-- file: states.yaml -->
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from boltzgen_cli import main
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<directive>in tests|not run): (?P<detail>.*?) -->\n)?"
+    r"(?:<!-- (?P<directive>in tests|not run|file): (?P<detail>.*?) -->\n)?"
     r"```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
@@ -38,16 +39,20 @@ class Snippet:
 
     language: str
     code: str
+    file: str | None = None
 
 
 def snippets(text: str) -> list[Snippet]:
     """The blocks of a document that run, with the substitutions of their comments made."""
     found = []
     for match in _BLOCK.finditer(text):
+        if match["directive"] == "file":
+            found.append(Snippet(match["language"], match["code"], match["detail"]))
+            continue
         if match["language"] not in ("python", "console") or match["directive"] == "not run":
             continue
         code = match["code"]
-        for change in (match["detail"] or "").split(";") if match["directive"] else ():
+        for change in (match["detail"] or "").split(";") if match["directive"] == "in tests" else ():
             old, new = (part.strip() for part in change.split("=>"))
             assert old in code, f"{old!r} is to be changed in tests but is not in the block:\n{code}"
             code = code.replace(old, new)
@@ -72,6 +77,9 @@ def shell(tmp_path):
 def test_snippets_run(document, shell):
     folder, environment = shell
     for snippet in snippets(document.read_text(encoding="utf-8")):
+        if snippet.file is not None:
+            (folder / snippet.file).write_text(snippet.code)
+            continue
         for command in commands(snippet):
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, f"{document.name}: {command}\n{done.stdout}{done.stderr}"
@@ -88,7 +96,9 @@ def commands(snippet: Snippet) -> list[list[str]]:
 def test_snippets_are_found_and_changed():
     text = "<!-- in tests: 20000 => 7; a => b -->\n```console\n$ x a \\\n  -n 20000\noutput\n```\n"
     text += "<!-- not run: slow -->\n```python\nboom\n```\n```yaml\nk: 1\n```\n"
-    (snippet,) = snippets(text)
+    text += "<!-- file: k.yaml -->\n```yaml\nk: 2\n```\n"
+    snippet, written = snippets(text)
+    assert written == Snippet("yaml", "k: 2\n", "k.yaml")
     assert commands(snippet) == [["bash", "-c", "x b    -n 7"]]
 
 
