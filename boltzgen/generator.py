@@ -108,7 +108,9 @@ class BoltzmannGenerator:
     target: Target
 
     @torch.no_grad()
-    def log_prob(self, positions: Tensor, temperature: float, *, rows: int | None = None) -> tuple[Tensor, np.ndarray]:
+    def log_prob(
+        self, positions: Tensor, temperature: float, *, rows: int | None = None
+    ) -> tuple[Tensor, np.ndarray]:
         """Log density (B,) float64 of `positions` and, for rows outside the domain, why (B,) str.
 
         Rows outside the domain have log density -inf; nothing raises.

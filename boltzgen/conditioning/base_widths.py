@@ -59,7 +59,7 @@ def bonded_minimum(
 
 
 def _curvature(gradient: Callable[[Tensor], Tensor], centre: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, made at least `floor`, and eigenvectors of the Hessian by central differences of gradients."""
+    """Eigenvalues (at least `floor`) and eigenvectors of the Hessian, by central differences of gradients."""
     steps = DIFFERENCE * torch.eye(len(centre), dtype=centre.dtype)
     gradients = gradient(torch.cat([centre + steps, centre - steps]))
     hessian = (gradients[: len(centre)] - gradients[len(centre) :]) / (2 * DIFFERENCE)

@@ -11,8 +11,8 @@ from boltzgen.conditioning.base_widths import bonded_minimum
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.coordinates.base import KINDS, Coordinates, CoordinateTable
 from boltzgen.coordinates.support import unlink
-from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
+from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -46,13 +46,13 @@ def molecule_features(
         _order_waves(table.dimension),
     ]
     return _pack(
-        system.fingerprint, np.concatenate(columns, axis=1), distance[placed][:, placed], table, centre, whitening,
-        GAS_CONSTANT,
+        system.fingerprint, np.concatenate(columns, axis=1), distance[placed][:, placed], table, centre,
+        whitening, GAS_CONSTANT,
     )  # fmt: skip
 
 
 def model_features(name: str, coordinates: Coordinates, width: float) -> MoleculeFeatures:
-    """A model system (a double well, say): `width` is the standard deviation of its base in every dimension."""
+    """A model system (a double well, say); `width`: standard deviation of its base in every dimension."""
     table = coordinates.table
     size = table.dimension
     columns = [
@@ -76,7 +76,8 @@ def _pack(
         return torch.as_tensor(np.array(array, dtype=np.float64))
 
     return MoleculeFeatures(
-        fingerprint=fingerprint, tokens=tensor(tokens), graph_distance=torch.as_tensor(distance.astype(np.int64)),
+        fingerprint=fingerprint, tokens=tensor(tokens),
+        graph_distance=torch.as_tensor(distance.astype(np.int64)),
         circular=torch.as_tensor(np.array(table.circular, dtype=bool)), lower=tensor(table.lower),
         upper=tensor(table.upper), centre=tensor(centre), whitening=tensor(whitening),
         thermal_energy_unit=thermal_energy_unit,
@@ -132,7 +133,9 @@ def torsion_series(
             order = int(force_field.torsion_periodicity[term])
             if axis == frozenset(atoms[1:3].tolist()) and 1 <= order <= HARMONICS:
                 phase = force_field.torsion_phase[term] - order * (angles[term] - own)
-                series[row, order - 1] += force_field.torsion_barrier[term] * np.array([np.cos(phase), np.sin(phase)])
+                series[row, order - 1] += force_field.torsion_barrier[term] * np.array(
+                    [np.cos(phase), np.sin(phase)]
+                )
     return series.reshape(table.dimension, -1) / 10.0
 
 
@@ -140,7 +143,9 @@ def _dihedrals(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
     a, b, c, d = (positions[atoms[:, k]] for k in range(4))
     axis = c - b
     first, second = np.cross(a - b, axis), np.cross(d - c, axis)
-    sine = np.einsum("ij,ij->i", np.cross(first, second), axis) / np.maximum(np.linalg.norm(axis, axis=1), 1e-12)
+    sine = np.einsum("ij,ij->i", np.cross(first, second), axis) / np.maximum(
+        np.linalg.norm(axis, axis=1), 1e-12
+    )
     return np.arctan2(sine, np.einsum("ij,ij->i", first, second))
 
 
@@ -151,7 +156,9 @@ def _one_hot(table: CoordinateTable) -> np.ndarray:
 def _own_features(table: CoordinateTable, location: np.ndarray, width: np.ndarray) -> np.ndarray:
     """(D, 8): circular, where the base sits (raw, cos, sin), how wide it is, which half circle."""
     bounded = np.isfinite(table.upper) & ~table.circular
-    middle = np.where(bounded, 0.5 * (np.where(bounded, table.lower, 0.0) + np.where(bounded, table.upper, 0.0)), 0.0)
+    middle = np.where(
+        bounded, 0.5 * (np.where(bounded, table.lower, 0.0) + np.where(bounded, table.upper, 0.0)), 0.0
+    )
     return np.stack(
         [
             np.asarray(table.circular, dtype=float),
@@ -180,7 +187,7 @@ def _location_and_width(
 
 
 def _features_of_atoms(table: CoordinateTable, atoms: np.ndarray) -> np.ndarray:
-    """(D, 4 * (ATOM_FEATURES + 1)): features of the placed atom and its references, with a flag for absent ones."""
+    """(D, 4 * (ATOM_FEATURES + 1)): features of the placed atom and its references, absent ones flagged."""
     present = table.atoms >= 0
     gathered = atoms[np.where(present, table.atoms, 0)] * present[:, :, None]
     return np.concatenate([gathered, present[:, :, None].astype(float)], axis=2).reshape(table.dimension, -1)

@@ -26,8 +26,9 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CouplingFlow(
-            N_FEATURES, layers=settings.layers, hidden=settings.hidden, depth=settings.depth, bins=settings.bins,
-            embedding=settings.embedding, encoder_blocks=settings.encoder_blocks, mask_seed=settings.mask_seed,
+            N_FEATURES, layers=settings.layers, hidden=settings.hidden, depth=settings.depth,
+            bins=settings.bins, embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
+            mask_seed=settings.mask_seed,
         )  # fmt: skip
 
 
@@ -75,14 +76,16 @@ def load_model(path: Path) -> Model:
         raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
     if record.get("n_features") != N_FEATURES:
         raise InputError(
-            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this version of "
-            f"boltzgen gives {N_FEATURES}; train again or install the version that made it."
+            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this "
+            f"version gives {N_FEATURES}; train again or install the version that made it."
         )
     try:
         flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
         flow.load_state_dict(read_tensors(folder / "weights.safetensors"))
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(f"{folder}: the weights do not fit model.json ({first}); the folder is damaged.") from error
+        raise InputError(
+            f"{folder}: the weights do not fit model.json ({first}); the folder is damaged."
+        ) from error
     flow.eval()
     return Model(flow, record)

@@ -19,7 +19,6 @@ from pydantic import BaseModel, ValidationError
 from boltzgen.errors import InputError
 from boltzgen.settings import Settings
 
-
 S = TypeVar("S", bound=Settings)
 
 

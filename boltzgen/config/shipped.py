@@ -27,6 +27,4 @@ def find_config(config: str | PathLike[str]) -> Path:
         return known[name]
     if path.is_dir():
         raise InputError(f"{config}: a folder, not a configuration; name the YAML file in it.")
-    raise InputError(
-        f"{config}: neither a file nor a shipped configuration.{nearest(name, known)}"
-    )
+    raise InputError(f"{config}: neither a file nor a shipped configuration.{nearest(name, known)}")

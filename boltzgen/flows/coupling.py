@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,10 @@ class CouplingFlow(InvertibleFlow):
         self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
         self.layers = nn.ModuleList([_CouplingLayer(embedding, hidden, depth, bins) for _ in range(layers)])
 
+    @property
+    def _stack(self) -> tuple[_CouplingLayer, ...]:
+        return tuple(cast("_CouplingLayer", layer) for layer in self.layers)
+
     def embed(self, context: Context) -> CouplingEmbedding:
         groups = []
         for index, molecule in enumerate(context.molecules):
@@ -109,7 +114,7 @@ class CouplingFlow(InvertibleFlow):
         linear, circular = tokens[standardiser.linear], tokens[standardiser.circular]
         weights = tuple(
             layer.generate(linear, circular, halves(len(linear), len(circular), number, self.mask_seed))
-            for number, layer in enumerate(self.layers)
+            for number, layer in enumerate(self._stack)
         )
         logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
         inputs = torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype)
@@ -121,7 +126,7 @@ class CouplingFlow(InvertibleFlow):
         for group in embedding.groups:
             size = group.standardiser.dimension
             linear, circular, log_det = group.standardiser.encode(coordinates[group.rows, :size])
-            for layer, weights in zip(self.layers, group.weights, strict=True):
+            for layer, weights in zip(self._stack, group.weights, strict=True):
                 linear, circular, change = layer.encode(linear, circular, group.temperature_input, weights)
                 log_det = log_det + change
             latents.append(group.standardiser.join(linear, circular))
@@ -136,7 +141,7 @@ class CouplingFlow(InvertibleFlow):
             own = latents[group.rows, : standardiser.dimension]
             linear, circular = own[:, standardiser.linear], own[:, standardiser.circular]
             log_det = torch.zeros(len(own), dtype=own.dtype, device=own.device)
-            for layer, weights in zip(reversed(self.layers), reversed(group.weights), strict=True):
+            for layer, weights in zip(reversed(self._stack), reversed(group.weights), strict=True):
                 linear, circular, change = layer.decode(linear, circular, group.temperature_input, weights)
                 log_det = log_det + change
             values, change = standardiser.decode(linear, circular)
@@ -144,14 +149,19 @@ class CouplingFlow(InvertibleFlow):
             log_dets.append(log_det + change)
         return _gather(embedding, coordinates), _gather(embedding, log_dets)
 
-    def draw_latents(self, embedding: CouplingEmbedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw_latents(
+        self, embedding: CouplingEmbedding, *, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         shape = (embedding.n_rows, embedding.dimension)
         normal = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
         normal, uniform = normal.to(embedding.device), ((2 * uniform - 1) * math.pi).to(embedding.device)
         latents = torch.zeros(shape, dtype=torch.float64, device=embedding.device)
         for group in embedding.groups:
-            for columns, source in ((group.standardiser.linear, normal), (group.standardiser.circular, uniform)):
+            for columns, source in (
+                (group.standardiser.linear, normal),
+                (group.standardiser.circular, uniform),
+            ):
                 index = (group.rows[:, None], columns[None, :])
                 latents[index] = source[index]
         return latents, self.latent_log_prob(latents, embedding)
@@ -166,7 +176,7 @@ class CouplingFlow(InvertibleFlow):
 
 
 class _Generator(nn.Module):
-    """A linear map from token embeddings to weights, scaled so that a step of Adam moves a weight by its rate.
+    """A linear map from token embeddings to weights, scaled so that an Adam step moves a weight by its rate.
 
     Embeddings have unit variance in each of their dimensions, so the sum is divided by their number
     (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start.
@@ -228,7 +238,13 @@ class _CouplingLayer(nn.Module):
         return self._transform(linear, circular, temperature_input, weights, inverse=True)
 
     def _transform(
-        self, linear: Tensor, circular: Tensor, temperature_input: Tensor, weights: _LayerWeights, *, inverse: bool
+        self,
+        linear: Tensor,
+        circular: Tensor,
+        temperature_input: Tensor,
+        weights: _LayerWeights,
+        *,
+        inverse: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         half = weights.half
         for_linear, for_circular = self._spline_parameters(linear, circular, temperature_input, weights)
@@ -252,7 +268,9 @@ class _CouplingLayer(nn.Module):
         waves = torch.stack([angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()], dim=2)
         inputs = torch.cat([linear[:, half.linear_driver], waves.reshape(rows, -1)], dim=1)
         inputs = inputs.to(weights.enter.dtype)
-        hidden = functional.silu(inputs @ weights.enter + weights.offset + self.temperature(temperature_input))
+        hidden = functional.silu(
+            inputs @ weights.enter + weights.offset + self.temperature(temperature_input)
+        )
         for inner in self.inner:
             hidden = hidden + functional.silu(inner(hidden))
         outputs = (hidden @ weights.leave + weights.leave_offset).to(linear.dtype)
@@ -268,7 +286,10 @@ def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> _Half:
     """The fixed halves of layer number `layer`: a random split, and its complement in the next layer."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + layer // 2)
     linear, circular = (torch.randperm(n, generator=generator) for n in (n_linear, n_circular))
-    first_linear, second_linear = linear[: (n_linear + 1) // 2].sort()[0], linear[(n_linear + 1) // 2 :].sort()[0]
+    first_linear, second_linear = (
+        linear[: (n_linear + 1) // 2].sort()[0],
+        linear[(n_linear + 1) // 2 :].sort()[0],
+    )
     cut = n_circular // 2
     first_circular, second_circular = circular[:cut].sort()[0], circular[cut:].sort()[0]
     if layer % 2:

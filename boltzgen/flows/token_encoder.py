@@ -23,8 +23,8 @@ class TokenEncoder(nn.Module):
         self.leave = nn.LayerNorm(width, elementwise_affine=False)
 
     def forward(self, tokens: Tensor, graph_distance: Tensor) -> Tensor:
-        weight = self.enter[0].weight
-        hidden = self.enter(tokens.to(weight.dtype))
+        precision = next(self.enter.parameters()).dtype
+        hidden = self.enter(tokens.to(precision))
         near = graph_distance.clamp(max=MAX_GRAPH_DISTANCE)
         for block in self.blocks:
             hidden = block(hidden, near)

@@ -69,7 +69,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; the checkpoint or model is incomplete.") from error
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); use an older checkpoint.") from error
+        raise InputError(
+            f"{path}: not a readable safetensors file ({error}); use an older checkpoint."
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ class MetricsFiles:
     def __init__(self, folder: Path, *, keep_until: int) -> None:
         """Open for a run that goes on after step `keep_until`; later rows of an older run are dropped."""
         self.csv, self.lines = folder / "metrics.csv", folder / "metrics.jsonl"
-        rows = [row for row in read_metrics(self.lines) if row["step"] <= keep_until]
+        rows = [row for row in read_metrics(self.lines) if (row["step"] or 0) <= keep_until]
         write_atomic(self.lines, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
         write_atomic(self.csv, _csv([list(COLUMNS)] + [_cells(row) for row in rows]))
 
@@ -37,7 +37,7 @@ class MetricsFiles:
 
 
 def read_metrics(path: Path) -> list[dict[str, float | int | None]]:
-    """The rows of a ``metrics.jsonl``; none when there is no file. A line cut short at the end is left out."""
+    """The rows of a ``metrics.jsonl``; none when there is no file. A last line cut short is left out."""
     if not path.is_file():
         return []
     rows = []
@@ -47,7 +47,9 @@ def read_metrics(path: Path) -> list[dict[str, float | int | None]]:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number < len(lines) - 1:
-                raise InputError(f"{path}: line {number + 1} is not JSON; remove the file or start anew.") from error
+                raise InputError(
+                    f"{path}: line {number + 1} is not JSON; remove the file or start anew."
+                ) from error
     return rows
 
 

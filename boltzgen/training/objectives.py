@@ -45,7 +45,7 @@ def reverse_kl(
 
 
 def tame_energy(excess: Tensor, cap: float) -> Tensor:
-    """`excess` up to `cap`, ``cap + log(1 + excess - cap)`` above: the same value and slope where they meet."""
+    """`excess` up to `cap`, ``cap + log(1 + excess - cap)`` above: value and slope agree where they meet."""
     above = (excess - cap).clamp_min(0.0)
     return torch.where(excess < cap, excess, cap + torch.log1p(above))
 

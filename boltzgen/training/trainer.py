@@ -53,7 +53,12 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: TrainingSettings, flow: Flow, targets: list[Target], data: list[TrainingData], folder: Path
+        self,
+        settings: TrainingSettings,
+        flow: Flow,
+        targets: list[Target],
+        data: list[TrainingData],
+        folder: Path,
     ) -> None:
         self.settings, self.targets, self.data, self.folder = settings, targets, data, folder
         self.flow, self.average = flow, copy.deepcopy(flow)
@@ -87,7 +92,9 @@ class Trainer:
             elif stop.requested:
                 self.save()
             if stop.requested and step < total:
-                raise StoppedError(f"{stop.reason} at step {step} of {total}; a checkpoint is in {self.folder}.")
+                raise StoppedError(
+                    f"{stop.reason} at step {step} of {total}; a checkpoint is in {self.folder}."
+                )
 
     def _step(self) -> dict[str, float | int | None]:
         """One optimizer step; returns what the metrics say of it."""
@@ -107,8 +114,8 @@ class Trainer:
         counters.step += 1
         shown = {name: _number(loss.value) for name, (_, loss) in losses.items()}
         return {
-            "step": counters.step, "progress": counters.step / settings.optimizer.steps, "learning_rate": rate,
-            **shown, "gradient_norm": norm if math.isfinite(norm) else None,
+            "step": counters.step, "progress": counters.step / settings.optimizer.steps,
+            "learning_rate": rate, **shown, "gradient_norm": norm if math.isfinite(norm) else None,
             "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
             "energy_evaluations": counters.energy_evaluations,
         }  # fmt: skip
@@ -119,7 +126,9 @@ class Trainer:
         losses: dict[str, tuple[float, Loss]] = {}
         weight = schedule_value(settings.likelihood.weight, done)
         if weight > 0 and self.data:
-            batch, context = draw_batch(self.targets, self.data, settings.likelihood.batch_size, self.generator)
+            batch, context = draw_batch(
+                self.targets, self.data, settings.likelihood.batch_size, self.generator
+            )
             losses["likelihood"] = (weight, negative_log_likelihood(self.flow, batch, context))
         weight = schedule_value(settings.reverse_kl.weight, done)
         if weight > 0:
@@ -165,7 +174,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float | int | None]:
-        """Effective sample size of the averaged flow on the first target, and the likelihood of held-out frames."""
+        """Effective sample size of the averaged flow on the first target; likelihood of held-out frames."""
         evaluation, target = self.settings.evaluation, self.targets[0]
         boltzmann = BoltzmannGenerator(self.average, target)
         ensemble = boltzmann.sample(evaluation.samples, evaluation.temperature, seed=self.settings.seed + 1)
@@ -178,7 +187,7 @@ class Trainer:
         }  # fmt: skip
 
     def _held_out(self, boltzmann: BoltzmannGenerator) -> float | None:
-        """Mean -log q of up to as many held-out frames as samples are drawn, at the evaluation's temperature."""
+        """Mean -log q of at most as many held-out frames as samples, at the evaluation's temperature."""
         if not self.data:
             return None
         evaluation, frames = self.settings.evaluation, self.data[0].held_out
@@ -234,7 +243,9 @@ def _number(value: Tensor | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _shown(values: dict[str, float | int | None], evaluation: dict[str, float | int | None]) -> dict[str, float | str]:
+def _shown(
+    values: dict[str, float | int | None], evaluation: dict[str, float | int | None]
+) -> dict[str, float | str]:
     """What the progress line shows."""
     shown: dict[str, float | str] = {}
     for name in ("likelihood", "reverse_kl"):

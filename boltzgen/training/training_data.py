@@ -44,14 +44,18 @@ class TrainingData:
             rows = np.flatnonzero(np.abs(trajectory.temperatures - temperature) < 0.01)
             if not len(rows):
                 known = ", ".join(f"{t:g}" for t in ladder)
-                raise InputError(f"The data of {target.name} hold no frames at {temperature:g} K; they have {known} K.")
-            cut = len(rows) - int(round(holdout * len(rows)))
+                raise InputError(
+                    f"The data of {target.name} hold no frames at {temperature:g} K; they have {known} K."
+                )
+            cut = len(rows) - round(holdout * len(rows))
             parts.append(rows[:cut])
             held.append(rows[cut:])
         return cls._encode(target, trajectory, np.concatenate(parts), np.concatenate(held))
 
     @classmethod
-    def _encode(cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray) -> TrainingData:
+    def _encode(
+        cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray
+    ) -> TrainingData:
         coordinates, keep, names = [], [], np.array(target.coordinates.reasons)
         outside: dict[str, int] = {}
         for start in range(0, len(rows), ENCODE_ROWS):
@@ -87,7 +91,7 @@ class TrainingData:
 def draw_batch(
     targets: list[Target], data: list[TrainingData], rows: int, generator: torch.Generator
 ) -> tuple[Tensor, Context]:
-    """One batch with the same number of frames (up to one) of every molecule, padded: (rows, D) and its context."""
+    """One padded batch (rows, D) and its context, with as many frames (up to one) of every molecule."""
     share, rest = divmod(rows, len(targets))
     width = max(target.features.dimension for target in targets)
     parts, contexts = [], []

@@ -108,7 +108,9 @@ def _with_provenance(
         notes.append("the model was not trained on this system")
     ladder = trained.temperatures
     if ladder and not min(ladder) - 0.01 <= temperature <= max(ladder) + 0.01:
-        notes.append(f"{temperature:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training")
+        notes.append(
+            f"{temperature:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
+        )
     provenance = {
         **ensemble.provenance,
         "command": sys.argv,
@@ -122,11 +124,17 @@ def _with_provenance(
 
 
 def _coverage(
-    generator: BoltzmannGenerator, ensemble: Ensemble, molecule: MolecularSystem | None, data: Any, temperature: float
+    generator: BoltzmannGenerator,
+    ensemble: Ensemble,
+    molecule: MolecularSystem | None,
+    data: Any,
+    temperature: float,
 ) -> dict[str, Any]:
     """The coverage record from simulation frames at `temperature` inside the flow's domain."""
     if molecule is None:
-        raise InputError("--data is for molecules; a model system's coverage is known from its exact reference.")
+        raise InputError(
+            "--data is for molecules; a model system's coverage is known from its exact reference."
+        )
     frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     inside = generator.target.coordinates.inside(positions)

@@ -84,7 +84,9 @@ def train(
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
     targets, data = _targets_and_data(settings, device)
-    trainer = Trainer(settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder)
+    trainer = Trainer(
+        settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder
+    )
     if start is not None:
         trainer.restore(load_checkpoint(start))
     make_folder(folder)
@@ -130,11 +132,15 @@ def _targets_and_data(settings: TrainingSettings, device: str) -> tuple[list[Tar
         return [target.to(device) for target in targets], []
     paths = [settings.data] if isinstance(settings.data, str) else settings.data
     if len(paths) != len(targets):
-        raise InputError(f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each.")
+        raise InputError(
+            f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each."
+        )
     data = []
     for source, target, path in zip(sources, targets, paths, strict=True):
         if not target.is_molecular:
-            raise InputError(f"data: {path} cannot belong to the model system {source}; train it on energies alone.")
+            raise InputError(
+                f"data: {path} cannot belong to the model system {source}; train it on energies alone."
+            )
         trajectory = read_trajectory(path, systems[source], temperature=settings.evaluation.temperature)
         data.append(
             TrainingData.from_trajectory(
@@ -171,6 +177,8 @@ def _environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else platform.processor() or "cpu",
         "openmm": version("openmm"),
     }
