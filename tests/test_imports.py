@@ -42,7 +42,7 @@ FOUNDATIONS = {
         "boltzgen/dynamics/openmm_engine.py",
         "boltzgen/potentials/translate.py",
     ),
-    "nflows": ("boltzgen/flows/splines.py",),
+    "nflows": (),
     "pdbfixer": ("boltzgen/system/",),
     "PeptideBuilder": ("boltzgen/system/",),
     "parmed": ("boltzgen/system/",),

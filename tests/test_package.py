@@ -125,9 +125,9 @@ def test_doctor_finds_the_namesake():
 
 
 def test_doctor_finds_a_missing_foundation():
-    report = examine(fake_versions(**{NAMESAKE: None, "nflows": None}))
-    assert report.faults == ["nflows is not installed: run pip install nflows."]
-    assert report.facts["nflows"] == "missing"
+    report = examine(fake_versions(**{NAMESAKE: None, "rdkit": None}))
+    assert report.faults == ["rdkit is not installed: run pip install rdkit."]
+    assert report.facts["rdkit"] == "missing"
 
 
 def test_doctor_is_content_here():

@@ -25,7 +25,6 @@ FOUNDATIONS = (
     "numpy",
     "scipy",
     "mdtraj",
-    "nflows",
     "rdkit",
     "pymbar",
     "arviz",
