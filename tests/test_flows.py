@@ -25,7 +25,7 @@ FLOWS = {
 
 
 #: Spread of the random weights: far from the start, short of saturating the links.
-SPREAD = {"alanine": 0.025, "butane": 0.06, "small": 0.05}
+SPREAD = {"alanine": 0.025, "butane": 0.06, "small": 0.03}
 
 
 def random_flow(name: str, molecule: str = "alanine", dtype: torch.dtype = torch.float64) -> torch.nn.Module:
