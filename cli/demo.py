@@ -16,7 +16,7 @@ def demo(
         "demo"
     ),
     simulate: Annotated[
-        bool, typer.Option("--simulate", help="Run the simulation instead of taking the data shipped.")
+        bool, typer.Option("--simulate", help="Simulate (45 minutes) instead of taking the data shipped.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
 ) -> None:

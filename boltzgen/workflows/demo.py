@@ -39,7 +39,7 @@ TEMPERATURE = 300.0
 FORCEFIELD, SOLVENT = "amber99sbildn.xml", "amber99_obc.xml"
 CONFIG = "alanine-dipeptide-demo"
 SAMPLES = 20_000
-LADDER, LENGTH = "300,387,500,646,834", "1ns"
+LADDER, TRAINING_TIME, CHECK_TIME, SPACING = "300,366,446,543,662,800", "8ns", "2ns", "2ps"
 
 STATES = """\
 states:
@@ -141,21 +141,27 @@ class _Steps:
 
     def data(self, simulate_anew: bool) -> None:
         """Training frames (MD) and frames that training never sees (CHECK), simulated or as shipped."""
-        self._data("MD", LADDER, LENGTH, self.seed, simulate_anew)
-        self._data("CHECK", f"{TEMPERATURE:g}", LENGTH, self.seed + 1, simulate_anew)
+        self._data("MD", TRAINING_TIME, self.seed, simulate_anew)
+        self._data("CHECK", CHECK_TIME, self.seed + 1, simulate_anew)
 
-    def _data(self, name: str, ladder: str, length: str, seed: int, simulate_anew: bool) -> None:
+    def _data(self, name: str, length: str, seed: int, simulate_anew: bool) -> None:
         system, output = self.path("SYS"), self.path(name)
-        self.announce(
-            "simulate", system, "-o", output, "--temperatures", ladder, "--time", length, "--seed", seed
-        )
+        options = ("--temperatures", LADDER, "--time", length, "--save-interval", SPACING, "--seed", seed)
+        self.announce("simulate", system, "-o", output, *options)
         if not simulate_anew:
             self.say("        (taken from the data that come with boltzgen; demo --simulate runs it)")
             shutil.copytree(self.shipped / name, output)
             return
         with self.listen("simulate") as progress:
             simulate(
-                system, output, temperatures=ladder, time=length, seed=seed, stop=self.stop, progress=progress
+                system,
+                output,
+                temperatures=LADDER,
+                time=length,
+                save_interval=SPACING,
+                seed=seed,
+                stop=self.stop,
+                progress=progress,
             )
 
     def train(self, config: str | PathLike[str], overrides: tuple[str, ...]) -> None:
