@@ -1,4 +1,4 @@
-"""One battery for every flow: the obligations of `Flow` and `InvertibleFlow`, with weights far from the start."""
+"""One battery for every flow: the obligations of `Flow` and `InvertibleFlow`, far from the start."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def small_molecule(kinds: tuple[str, str]) -> MoleculeFeatures:
     )
 
 
-@pytest.mark.parametrize("kinds", [("circle", "circle"), ("circle", "angle"), ("bond", "angle"), ("bond", "circle")])
+@pytest.mark.parametrize(
+    "kinds", [("circle", "circle"), ("circle", "angle"), ("bond", "angle"), ("bond", "circle")]
+)
 def test_density_integrates_to_one(name, kinds):
     molecule, flow = small_molecule(kinds), random_flow(name, "small")
     lines = []
@@ -177,7 +179,9 @@ def test_the_physics_changes_the_density(name, butane, targets):
     values, density = draw(flow, target, 16)
     with torch.no_grad():
         found = flow.log_prob(values, flow.embed(Context.of(other.features, 350.0, 16)))
-        same_base = replace(other.features, centre=target.features.centre, whitening=target.features.whitening)
+        same_base = replace(
+            other.features, centre=target.features.centre, whitening=target.features.whitening
+        )
         by_features = flow.log_prob(values, flow.embed(Context.of(same_base, 350.0, 16)))
         hotter = flow.log_prob(values, flow.embed(Context.of(target.features, 450.0, 16)))
     assert float((found - density).abs().min()) > 1e-4
@@ -222,7 +226,11 @@ def test_spline_agrees_with_nflows(circular, inverse):
     parameters = torch.randn(300, 2, n_parameters(bins, circular), dtype=torch.float64, requires_grad=True)
     inputs = ((torch.rand(300, 2, dtype=torch.float64) * 2 - 1) * bound).requires_grad_()
     values, slopes = spline(inputs, parameters, bound=bound, circular=circular, inverse=inverse)
-    widths, heights, inner = parameters[..., :bins], parameters[..., bins : 2 * bins], parameters[..., 2 * bins :]
+    widths, heights, inner = (
+        parameters[..., :bins],
+        parameters[..., bins : 2 * bins],
+        parameters[..., 2 * bins :],
+    )
     inner = inner + UNIT_SLOPE
     if circular:
         inner = torch.cat([inner, inner[..., :1]], dim=-1)
@@ -236,7 +244,9 @@ def test_spline_agrees_with_nflows(circular, inverse):
     assert torch.allclose(slopes, expected_slopes, atol=1e-11)
     cotangents = torch.randn_like(values), torch.randn_like(values)
     ours = torch.autograd.grad((cotangents[0] * values + cotangents[1] * slopes).sum(), (inputs, parameters))
-    theirs = torch.autograd.grad((cotangents[0] * expected + cotangents[1] * expected_slopes).sum(), (inputs, parameters))
+    theirs = torch.autograd.grad(
+        (cotangents[0] * expected + cotangents[1] * expected_slopes).sum(), (inputs, parameters)
+    )
     for own, other in zip(ours, theirs, strict=True):
         assert torch.allclose(own, other, rtol=1e-8, atol=1e-9)
 

@@ -194,8 +194,9 @@ class _Generator(nn.Module):
 class _CouplingLayer(nn.Module):
     """One coupling layer: generators of the outer weights, and the shared inner network."""
 
-    #: cos and sin of one and two times the angle.
-    CIRCULAR_INPUTS = 4
+    #: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
+    HARMONICS = (1, 2, 3)
+    CIRCULAR_INPUTS = 2 * len(HARMONICS)
 
     def __init__(self, embedding: int, hidden: int, depth: int, bins: int) -> None:
         super().__init__()
@@ -265,7 +266,9 @@ class _CouplingLayer(nn.Module):
         """Spline parameters (B, columns, per column) of the linear and the circular columns, float64."""
         half, rows = weights.half, len(linear)
         angles = circular[:, half.circular_driver]
-        waves = torch.stack([angles.cos(), angles.sin(), (2 * angles).cos(), (2 * angles).sin()], dim=2)
+        waves = torch.stack(
+            [wave(n * angles) for n in self.HARMONICS for wave in (torch.cos, torch.sin)], dim=2
+        )
         inputs = torch.cat([linear[:, half.linear_driver], waves.reshape(rows, -1)], dim=1)
         inputs = inputs.to(weights.enter.dtype)
         hidden = functional.silu(

@@ -30,7 +30,9 @@ def n_parameters(bins: int, circular: bool) -> int:
     return 3 * bins if circular else 3 * bins - 1
 
 
-def spline(inputs: Tensor, parameters: Tensor, *, bound: float, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
+def spline(
+    inputs: Tensor, parameters: Tensor, *, bound: float, circular: bool, inverse: bool
+) -> tuple[Tensor, Tensor]:
     """Monotone map of [-bound, bound] to itself, elementwise; the identity outside when not circular.
 
     Parameters
@@ -65,10 +67,14 @@ def spline(inputs: Tensor, parameters: Tensor, *, bound: float, circular: bool, 
     log_slope = torch.log(numerator) - 2 * torch.log(secant + curvature * mixed)
     log_slope = -log_slope if inverse else log_slope
     outside = ~inside & ~torch.isnan(inputs)
-    return torch.where(outside, inputs, values + 0 * inputs), torch.where(outside, 0.0, log_slope + 0 * inputs)
+    return torch.where(outside, inputs, values + 0 * inputs), torch.where(
+        outside, 0.0, log_slope + 0 * inputs
+    )
 
 
-def _share_of_bin(rise: Tensor, height: Tensor, secant: Tensor, left_slope: Tensor, curvature: Tensor) -> Tensor:
+def _share_of_bin(
+    rise: Tensor, height: Tensor, secant: Tensor, left_slope: Tensor, curvature: Tensor
+) -> Tensor:
     """Where in its bin a value `rise` above the bin's bottom comes from: eq. 6 to 8 of Durkan et al."""
     a = rise * curvature + height * (secant - left_slope)
     b = height * left_slope - rise * curvature
@@ -125,7 +131,7 @@ class _Bin(torch.autograd.Function):
 
 
 def _slope_columns(index: Tensor, bins: int, circular: bool) -> tuple[Tensor, Tensor]:
-    """Columns of the slopes at the left and right edge of bin `index`; the last, extra column is slope one."""
+    """Columns of the slopes at the left and right edge of bin `index`; the extra column is slope one."""
     if circular:
         return index, (index + 1) % bins
     fixed = bins - 1

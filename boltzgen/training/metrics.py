@@ -11,8 +11,8 @@ from boltzgen.errors import InputError
 from boltzgen.files import write_atomic
 
 COLUMNS = (
-    "step", "progress", "learning_rate", "likelihood", "reverse_kl", "gradient_norm", "discarded_rows",
-    "skipped_steps", "energy_evaluations", "held_out_likelihood", "ess", "k_hat", "log_z",
+    "step", "progress", "learning_rate", "likelihood", "reverse_kl", "reweighted", "gradient_norm",
+    "discarded_rows", "skipped_steps", "energy_evaluations", "held_out_likelihood", "ess", "k_hat", "log_z",
     "evaluation_energies", "seconds",
 )  # fmt: skip
 

@@ -67,6 +67,19 @@ class ReverseKLSettings(Settings):
     """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
 
 
+class ReweightedSettings(Settings):
+    """Maximum likelihood on the flow's own samples, weighted to the potential (forward KL)."""
+
+    weight: Schedule = 0.0
+    """Weight of this loss over the run; it helps once the effective sample size is some percent."""
+    batch_size: int = Field(default=256, ge=2)
+    """Samples a step, all at one temperature."""
+    temperatures: list[Temperature] = [300.0]
+    """Temperatures (K), one drawn for each step."""
+    largest_share: float = Field(default=0.05, gt=0, le=1)
+    """Largest share of one sample in the sum of weights; in the loss alone."""
+
+
 class OptimizerSettings(Settings):
     """AdamW with a warm-up, a cosine to zero, clipped gradients and averaged weights."""
 
@@ -79,7 +92,7 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
     gradient_clip: float = Field(default=10.0, gt=0)
-    """Largest norm of a gradient."""
+    """Largest norm of the gradient of each loss, before its weight."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the moving average of the weights; the average is what is saved as the model."""
 
@@ -108,12 +121,16 @@ class TrainingSettings(Settings):
     """Keep amides and double bonds as in the reference structure, or open them."""
     seed: int = 0
     """Seed of weights and draws."""
+    workers: int = Field(default=2, ge=1)
+    """Threads on a CPU, each with a whole loss or a share of one; part of what makes a run repeatable."""
     flow: FlowSettings = FlowSettings()
     """The flow."""
     likelihood: LikelihoodSettings = LikelihoodSettings()
     """Maximum likelihood on data."""
     reverse_kl: ReverseKLSettings = ReverseKLSettings()
     """Reverse KL to the potential."""
+    reweighted: ReweightedSettings = ReweightedSettings()
+    """Likelihood on the flow's own weighted samples."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """The optimizer."""
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
@@ -20,9 +22,10 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from boltzgen.training.gradients import GradientWorkers, Outcome, Task
 from boltzgen.training.metrics import MetricsFiles
-from boltzgen.training.objectives import Loss, negative_log_likelihood, reverse_kl
-from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.objectives import Loss, negative_log_likelihood, reverse_kl, reweighted_likelihood
+from boltzgen.training.settings import Schedule, TrainingSettings, schedule_value
 from boltzgen.training.training_data import TrainingData, draw_batch
 
 #: Consecutive steps without a finite gradient after which a run gives up.
@@ -67,14 +70,18 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             flow.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
         )
-        self.generator = torch.Generator().manual_seed(settings.seed)
+        on_cpu = targets[0].reference.device.type == "cpu"
+        self.workers = GradientWorkers(flow, settings.workers if on_cpu else 1, optimizer.gradient_clip)
         self.counters = Counters()
         self.last_evaluation: dict[str, float | int | None] = {}
         self._check_losses()
 
     def run(self, *, stop: StopRequest | None = None, progress: Progress = silent) -> None:
         """Train to the last step; StoppedError, after a checkpoint, when `stop` asks for it."""
-        stop = stop or StopRequest()
+        with self.workers.alone():
+            self._run(stop or StopRequest(), progress)
+
+    def _run(self, stop: StopRequest, progress: Progress) -> None:
         metrics = MetricsFiles(self.folder, keep_until=self.counters.step)
         total = self.settings.optimizer.steps
         started = time.monotonic() - self.counters.seconds
@@ -99,51 +106,69 @@ class Trainer:
     def _step(self) -> dict[str, float | int | None]:
         """One optimizer step; returns what the metrics say of it."""
         settings, counters = self.settings, self.counters
-        done = counters.step / settings.optimizer.steps
         rate = self._set_learning_rate()
-        losses = self._losses(done)
-        terms = [weight * loss.value for weight, loss in losses.values() if loss.value is not None]
-        self.optimizer.zero_grad(set_to_none=True)
-        norm = math.nan
-        if terms:
-            torch.stack(terms).sum().backward()
-            norm = float(nn.utils.clip_grad_norm_(self.flow.parameters(), settings.optimizer.gradient_clip))
-        counters.discarded_rows += sum(loss.discarded for _, loss in losses.values())
-        counters.energy_evaluations += sum(loss.energy_evaluations for _, loss in losses.values())
-        self._apply(math.isfinite(norm))
+        outcomes = self.workers(self._tasks(counters.step / settings.optimizer.steps))
+        norm = max((outcome.norm for outcome in outcomes if outcome.gradients), default=math.nan)
+        sound = any(outcome.gradients for outcome in outcomes)
+        counters.discarded_rows += sum(outcome.discarded for outcome in outcomes)
+        counters.energy_evaluations += sum(outcome.energy_evaluations for outcome in outcomes)
+        self._apply(sound)
         counters.step += 1
-        shown = {name: _number(loss.value) for name, (_, loss) in losses.items()}
+        progress = counters.step / settings.optimizer.steps
         return {
-            "step": counters.step, "progress": counters.step / settings.optimizer.steps,
-            "learning_rate": rate, **shown, "gradient_norm": norm if math.isfinite(norm) else None,
+            "step": counters.step, "progress": progress, "learning_rate": rate,
+            **_values(outcomes), "gradient_norm": norm if sound else None,
             "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
             "energy_evaluations": counters.energy_evaluations,
         }  # fmt: skip
 
-    def _losses(self, done: float) -> dict[str, tuple[float, Loss]]:
-        """The losses with a weight above zero at this point of the run, each with its weight."""
+    def _tasks(self, done: float) -> list[Task]:
+        """The losses with a weight above zero at this point; a lone one is split among the workers."""
         settings = self.settings
-        losses: dict[str, tuple[float, Loss]] = {}
-        weight = schedule_value(settings.likelihood.weight, done)
-        if weight > 0 and self.data:
-            batch, context = draw_batch(
-                self.targets, self.data, settings.likelihood.batch_size, self.generator
-            )
-            losses["likelihood"] = (weight, negative_log_likelihood(self.flow, batch, context))
-        weight = schedule_value(settings.reverse_kl.weight, done)
-        if weight > 0:
-            target = self.targets[self.counters.step % len(self.targets)]
-            loss = reverse_kl(
-                self.flow, target, self._draw_temperatures(target), energy_cap=settings.reverse_kl.energy_cap,
-                generator=self.generator,
-            )  # fmt: skip
-            losses["reverse_kl"] = (weight, loss)
-        return losses
+        objectives: dict[str, tuple[Schedule, int, Callable[[int, torch.Generator], Loss]]] = {
+            "reverse_kl": (settings.reverse_kl.weight, settings.reverse_kl.batch_size, self._reverse_kl),
+            "reweighted": (settings.reweighted.weight, settings.reweighted.batch_size, self._reweighted),
+        }
+        if self.data:
+            own = settings.likelihood
+            objectives = {"likelihood": (own.weight, own.batch_size, self._likelihood), **objectives}
+        active = {k: v for k, v in objectives.items() if schedule_value(v[0], done) > 0}
+        parts = 1 if len(active) > 1 else self.workers.workers
+        tasks: list[Task] = []
+        for name, (schedule, size, compute) in active.items():
+            for rows in _shares(size, parts):
+                call = partial(compute, rows, self._generator(len(tasks)))
+                tasks.append(Task(name, schedule_value(schedule, done), rows / size, call))
+        return tasks
 
-    def _draw_temperatures(self, target: Target) -> Tensor:
-        ladder = torch.tensor(self.settings.reverse_kl.temperatures, dtype=torch.float64)
-        index = torch.randint(len(ladder), (self.settings.reverse_kl.batch_size,), generator=self.generator)
-        return ladder[index].to(target.reference.device)
+    def _generator(self, task: int) -> torch.Generator:
+        """The random stream of one task of this step: a function of seed, step and task alone."""
+        return torch.Generator().manual_seed(
+            (self.settings.seed * 1_000_003 + self.counters.step) * 64 + task
+        )
+
+    def _likelihood(self, rows: int, generator: torch.Generator) -> Loss:
+        batch, context = draw_batch(self.targets, self.data, rows, generator)
+        return negative_log_likelihood(self.flow, batch, context)
+
+    def _reverse_kl(self, rows: int, generator: torch.Generator) -> Loss:
+        """On the targets in turn, a step each."""
+        target, settings = self.targets[self.counters.step % len(self.targets)], self.settings.reverse_kl
+        ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
+        temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)].to(
+            target.reference.device
+        )
+        return reverse_kl(self.flow, target, temperature, energy_cap=settings.energy_cap, generator=generator)
+
+    def _reweighted(self, rows: int, generator: torch.Generator) -> Loss:
+        """On the targets in turn, a step each, at one of the temperatures."""
+        target, settings = self.targets[self.counters.step % len(self.targets)], self.settings.reweighted
+        place = int(torch.randint(len(settings.temperatures), (1,), generator=generator))
+        temperature = torch.full((rows,), settings.temperatures[place], dtype=torch.float64)
+        return reweighted_likelihood(
+            self.flow, target, temperature.to(target.reference.device), largest_share=settings.largest_share,
+            generator=generator,
+        )  # fmt: skip
 
     def _set_learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero."""
@@ -205,7 +230,6 @@ class Trainer:
         tensors: dict[str, Tensor] = {f"flow/{k}": v for k, v in self.flow.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
-        tensors["generator"] = self.generator.get_state()
         record: dict[str, Any] = {"counters": vars(self.counters), "last_evaluation": self.last_evaluation}
         return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
 
@@ -220,14 +244,17 @@ class Trainer:
                 f"The checkpoint does not fit the configured flow ({str(error).splitlines()[0]}); "
                 "resume with the configuration that the run was started with."
             ) from error
-        self.generator.set_state(checkpoint.tensors["generator"])
         self.counters = Counters(**checkpoint.record["counters"])
         self.last_evaluation = checkpoint.record["last_evaluation"]
 
     def _check_losses(self) -> None:
         settings = self.settings
         points = np.linspace(0, 1, 101)
-        uses_energy = any(schedule_value(settings.reverse_kl.weight, p) > 0 for p in points)
+        uses_energy = any(
+            schedule_value(loss.weight, p) > 0
+            for loss in (settings.reverse_kl, settings.reweighted)
+            for p in points
+        )
         uses_data = any(schedule_value(settings.likelihood.weight, p) > 0 for p in points) and bool(self.data)
         if not uses_energy and not uses_data:
             raise InputError(
@@ -236,11 +263,20 @@ class Trainer:
             )
 
 
-def _number(value: Tensor | None) -> float | None:
-    if value is None:
-        return None
-    number = float(value.detach())
-    return number if math.isfinite(number) else None
+def _shares(size: int, parts: int) -> list[int]:
+    """`size` rows in `parts` shares that differ by at most one; none is empty."""
+    return [share for n in range(parts) if (share := size // parts + (n < size % parts))]
+
+
+def _values(outcomes: list[Outcome]) -> dict[str, float]:
+    """Each loss's value, the mean over its tasks; without those that no sound row gave."""
+    values: dict[str, float] = {}
+    for name in {outcome.task.name for outcome in outcomes}:
+        own = [(o.task.share, o.value) for o in outcomes if o.task.name == name and o.value is not None]
+        finite = [(share, value) for share, value in own if math.isfinite(value)]
+        if finite:
+            values[name] = sum(share * value for share, value in finite) / sum(share for share, _ in finite)
+    return values
 
 
 def _shown(
@@ -248,7 +284,7 @@ def _shown(
 ) -> dict[str, float | str]:
     """What the progress line shows."""
     shown: dict[str, float | str] = {}
-    for name in ("likelihood", "reverse_kl"):
+    for name in ("likelihood", "reverse_kl", "reweighted"):
         value = values.get(name)
         if value is not None:
             shown[name.replace("_", " ")] = f"{value:.2f}"

@@ -1,7 +1,8 @@
-"""Frames of all molecules as internal coordinates, ready to be drawn from."""
+"""Frames of all molecules, ready to be drawn from as internal coordinates."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import Context
+from boltzgen.coordinates.base import Coordinates
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.generator import Target
+from boltzgen.training.symmetry import rotor_groups, turn_rotors
 
 ENCODE_ROWS = 4096
 
@@ -22,13 +25,17 @@ class TrainingData:
 
     Attributes
     ----------
-    coordinates: (F, D) float64. temperature: (F,) float64 K.
+    coordinates: how positions become internal coordinates.
+    positions: (F, N, 3) float32 nm. temperature: (F,) float64 K.
+    rotors: (G, 3) groups of `boltzgen.training.symmetry`, turned at random in every draw.
     held_out: frames that training never sees, with their energies.
     outside: frames left out, by reason.
     """
 
-    coordinates: Tensor
+    coordinates: Coordinates
+    positions: Tensor
     temperature: Tensor
+    rotors: Tensor
     held_out: Trajectory
     outside: dict[str, int]
 
@@ -50,42 +57,43 @@ class TrainingData:
             cut = len(rows) - round(holdout * len(rows))
             parts.append(rows[:cut])
             held.append(rows[cut:])
-        return cls._encode(target, trajectory, np.concatenate(parts), np.concatenate(held))
+        return cls._inside(target, trajectory, np.concatenate(parts), np.concatenate(held))
 
     @classmethod
-    def _encode(
+    def _inside(
         cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray
     ) -> TrainingData:
-        coordinates, keep, names = [], [], np.array(target.coordinates.reasons)
-        outside: dict[str, int] = {}
+        """Keep the frames `rows` that lie in the domain and in the support of every coordinate."""
+        table, names = target.coordinates.table, np.array(target.coordinates.reasons)
+        lower, upper = torch.as_tensor(np.array(table.lower)), torch.as_tensor(np.array(table.upper))
+        circular = torch.as_tensor(np.array(table.circular))
+        kept, outside = [], Counter[str]()
         for start in range(0, len(rows), ENCODE_ROWS):
             batch = rows[start : start + ENCODE_ROWS]
             positions = torch.as_tensor(np.array(trajectory.positions[batch]), dtype=torch.float64)
             reason = target.coordinates.domain(positions)
-            for name in names[reason[reason != 0].numpy()]:
-                outside[str(name)] = outside.get(str(name), 0) + 1
             values, log_det = target.coordinates.encode(positions)
-            table = target.coordinates.table
-            lower, upper = torch.as_tensor(np.array(table.lower)), torch.as_tensor(np.array(table.upper))
-            inside = (values > lower) & (values < upper) | torch.as_tensor(np.array(table.circular))
-            good = (reason == 0) & torch.isfinite(log_det) & inside.all(dim=1)
-            coordinates.append(values[good])
-            keep.append(batch[good.numpy()])
-        kept = np.concatenate(keep)
-        if not len(kept):
+            supported = ((values > lower) & (values < upper) | circular).all(dim=1) & torch.isfinite(log_det)
+            outside.update(str(name) for name in names[reason[reason != 0].numpy()])
+            outside.update(["outside the support"] * int(((reason == 0) & ~supported).sum()))
+            kept.append(batch[((reason == 0) & supported).numpy()])
+        chosen = np.concatenate(kept)
+        if not len(chosen):
             raise InputError(
-                f"None of the {len(rows)} frames of {target.name} lies in the flow's domain ({outside}); "
+                f"None of the {len(rows)} frames of {target.name} lies in the domain ({dict(outside)}); "
                 "check that the data and the prepared system are the same isomer."
             )
         return cls(
-            torch.cat(coordinates), torch.as_tensor(trajectory.temperatures[kept], dtype=torch.float64),
-            trajectory[held], outside,
+            target.coordinates, torch.as_tensor(np.array(trajectory.positions[chosen])),
+            torch.as_tensor(trajectory.temperatures[chosen], dtype=torch.float64), rotor_groups(target),
+            trajectory[held], dict(outside),
         )  # fmt: skip
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`rows` frames at random: coordinates (rows, D) and temperatures (rows,)."""
-        index = torch.randint(len(self.coordinates), (rows,), generator=generator)
-        return self.coordinates[index], self.temperature[index]
+        """`rows` frames at random: coordinates (rows, D) float64 and temperatures (rows,)."""
+        index = torch.randint(len(self.positions), (rows,), generator=generator)
+        positions = turn_rotors(self.positions[index], self.rotors, generator)
+        return self.coordinates.encode(positions.to(torch.float64))[0], self.temperature[index]
 
 
 def draw_batch(

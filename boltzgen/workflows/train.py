@@ -153,8 +153,9 @@ def _targets_and_data(settings: TrainingSettings, device: str) -> tuple[list[Tar
 def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, data: list[TrainingData]) -> None:
     """The averaged weights and what is known of them."""
     seen = {float(t) for frames in data for t in frames.temperature.unique()}
-    if settings.reverse_kl.weight:
-        seen |= set(settings.reverse_kl.temperatures)
+    for loss in (settings.reverse_kl, settings.reweighted):
+        if loss.weight:
+            seen |= set(loss.temperatures)
     record = {
         "flow": settings.flow.model_dump(mode="json"),
         "n_features": N_FEATURES,

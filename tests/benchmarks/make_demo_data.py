@@ -30,6 +30,10 @@ from boltzgen.system.prepare import prepare
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "boltzgen" / "demo_data" / "alanine-dipeptide"
 STRIDE = 4
+COMMAND = (
+    "boltzgen simulate SYS -o REMD --temperatures 300,366,446,543,662,800 --time 10ns "
+    "--save-interval 0.5ps --seed 20261121"
+)
 TRAINING_SHARE = 0.8
 
 
@@ -45,12 +49,14 @@ def main(remd: Path) -> None:
         check.append(np.arange(cut, len(frames), STRIDE))
     parts = [whole.at(t)[rows] for t, rows in zip(whole.temperature_ladder, training, strict=True)]
     write(OUTPUT / "MD", join(parts, system), system, str(remd), "the first 8 ns")
-    write(OUTPUT / "CHECK", join([whole.at(300.0)[check[0]]], system), system, str(remd), "the last 2 ns at 300 K")
+    held_back = join([whole.at(300.0)[check[0]]], system)
+    write(OUTPUT / "CHECK", held_back, system, str(remd), "the last 2 ns at 300 K")
 
 
 def join(parts: list[Trajectory], system: MolecularSystem) -> Trajectory:
     """The parts, with the fingerprint of `system` and inefficiencies in frames of the new spacing."""
-    inefficiency = {key: max(1.0, g / STRIDE) for part in parts for key, g in part.statistical_inefficiency.items()}
+    measured = {key: g for part in parts for key, g in part.statistical_inefficiency.items()}
+    inefficiency = {key: max(1.0, g / STRIDE) for key, g in measured.items()}
     return Trajectory(
         *(np.concatenate([getattr(part, name) for part in parts])
           for name in ("positions", "energies", "temperatures", "replicas")),
@@ -60,12 +66,13 @@ def join(parts: list[Trajectory], system: MolecularSystem) -> Trajectory:
 
 def write(folder: Path, frames: Trajectory, system: MolecularSystem, source: str, what: str) -> None:
     """Check the stored energies against the demo's own system, then write."""
-    energies = translate(system).energy(torch.as_tensor(np.array(frames.positions), dtype=torch.float64)).numpy()
+    positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
+    energies = translate(system).energy(positions).numpy()
     worst = np.abs(energies - frames.energies).max()
     if worst > 0.01:
         raise SystemExit(f"{folder}: energies differ by {worst} kJ/mol; the run is of another system.")
-    command = "boltzgen simulate SYS -o REMD --temperatures 300,366,446,543,662,800 --time 10ns --seed 20261121"
-    write_trajectory(folder, frames, command=command, seed=20261121, provenance={"run": what, "stride_ps": 2.0})
+    provenance = {"run": what, "stride_ps": 2.0}
+    write_trajectory(folder, frames, command=COMMAND, seed=20261121, provenance=provenance)
     print(f"{folder}: {len(frames)} frames, energies agree to {worst:.1e} kJ/mol (from {source})")
 
 

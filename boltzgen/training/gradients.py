@@ -1,0 +1,93 @@
+"""Gradients of several losses side by side, one thread each.
+
+The operations of a flow are too small for a processor's cores to share one of them; whole losses (or halves
+of one) are not. Tasks are fixed by the settings and summed in their order, so a run repeats bit for bit with
+the same number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from boltzgen.training.objectives import Loss
+
+
+@dataclass(frozen=True)
+class Task:
+    """One share of the objective: ``weight * loss`` is differentiated; `name` is the loss it belongs to."""
+
+    name: str
+    weight: float
+    share: float
+    compute: Callable[[], Loss]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task; `gradients` is empty when no row was sound or the gradient was not finite."""
+
+    task: Task
+    value: float | None
+    norm: float
+    discarded: int
+    energy_evaluations: int
+    gradients: tuple[Tensor | None, ...]
+
+
+class GradientWorkers:
+    """A pool that differentiates tasks with respect to the parameters of one module.
+
+    Parameters
+    ----------
+    workers: threads; 1 computes in the calling thread, with torch's own parallelism.
+    clip: largest norm of the gradient of each task before its weight, so that the rare huge gradient of
+        one loss does not drown the others.
+    """
+
+    def __init__(self, module: nn.Module, workers: int, clip: float) -> None:
+        self.parameters = list(module.parameters())
+        self.workers, self.clip = workers, clip
+        self._pool = None
+        if workers > 1:
+            self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+
+    def __call__(self, tasks: list[Task]) -> list[Outcome]:
+        """Differentiate `tasks`; the sum of their gradients is left in ``.grad`` of the parameters."""
+        mapped = map if self._pool is None else self._pool.map
+        outcomes = list(mapped(self._differentiate, tasks))
+        for index, parameter in enumerate(self.parameters):
+            parts = [g for o in outcomes if o.gradients and (g := o.gradients[index]) is not None]
+            parameter.grad = torch.stack(parts).sum(dim=0) if parts else None
+        return outcomes
+
+    def _differentiate(self, task: Task) -> Outcome:
+        loss = task.compute()
+        if loss.value is None:
+            return Outcome(task, None, math.nan, loss.discarded, loss.energy_evaluations, ())
+        gradients = torch.autograd.grad(loss.value, self.parameters, allow_unused=True)
+        norm = float(nn.utils.get_total_norm([g for g in gradients if g is not None]))
+        found: tuple[Tensor | None, ...] = ()
+        if math.isfinite(norm):
+            factor = task.weight * task.share * min(1.0, self.clip / max(norm, 1e-12))
+            found = tuple(None if gradient is None else gradient * factor for gradient in gradients)
+        return Outcome(task, float(loss.value.detach()), norm, loss.discarded, loss.energy_evaluations, found)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts PyTorch keeps to one thread beside the workers; more would spin on their cores."""
+        before = torch.get_num_threads()
+        if self._pool is not None:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            if self._pool is not None:
+                self._pool.shutdown()
