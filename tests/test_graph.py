@@ -11,8 +11,9 @@ from rdkit import Chem
 
 from boltzgen.errors import InputError
 from boltzgen.system import MolecularSystem
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph import ISOMER_BARRIER, MolecularGraph
 from boltzgen.system.prepare import prepare
+from boltzgen.system.terms import torsion_profiles
 
 NAMES = ("cystine", "proline", "tryptophan", "drug", "sulfoxide", "steroid", "alkyne", "amine", "butadiene",
          "phosphate", "macrocycle")
@@ -85,6 +86,22 @@ def test_isomers_of_a_force_field():
     names = [name.atom for name in system.atom_names]
     pairs = sorted(tuple(sorted((names[bond.c], names[bond.p]))) for bond in graph.isomer_bonds)
     assert pairs == sorted([("C", "N")] * 3 + [("CZ", "NE"), ("CZ", "NH1"), ("CZ", "NH2"), ("CG", "ND2")])
+
+
+@pytest.mark.parametrize(("phase", "expected"), [(0.0, set()), (np.pi, {frozenset((1, 2))})])
+def test_a_high_barrier_alone_makes_no_isomers(phase, expected):
+    """ff14SB's disulfide turns over 42 kJ/mol, yet rests near 90 degrees; n = 2 with phase pi is planar."""
+    import openmm
+
+    system = from_smiles("CSSC")
+    bare = openmm.XmlSerializer.deserialize(system.system_xml)
+    torsions = next(f for f in bare.getForces() if isinstance(f, openmm.PeriodicTorsionForce))
+    for n, shift, k in ((4, 0.0, 1.585736), (3, 0.0, 2.853488), (2, phase, 18.74432), (1, 0.0, 1.75728)):
+        torsions.addTorsion(0, 1, 2, 3, n, shift, k)
+    stiff = replace(system, system_xml=openmm.XmlSerializer.serialize(bare))
+    graph = MolecularGraph.from_system(stiff)
+    assert np.ptp(torsion_profiles(stiff, [(1, 2)], graph.neighbours)) > ISOMER_BARRIER
+    assert {frozenset((bond.c, bond.p)) for bond in graph.isomer_bonds} == expected
 
 
 @pytest.mark.parametrize("form", ["custom", "ryckaert-bellemans"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.system.canonical import atom_invariants, canonical_order, refine
-from boltzgen.system.terms import TermCentres, torsion_barrier
+from boltzgen.system.terms import TermCentres, has_planar_minima, torsion_profiles
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PLANAR_ANGLE_SUM = np.deg2rad(350.0)
 #: A bend of more than this is near-linear, rad.
 LINEAR_ANGLE = np.deg2rad(165.0)
-#: A rigid rotation that costs more than this separates two isomers, kJ/mol.
+#: A rigid rotation that costs more than this separates two isomers (if both are planar), kJ/mol.
 ISOMER_BARRIER = 40.0
 #: Rings smaller than this cannot hold both isomers of a bond (trans-cyclooctene is the smallest).
 SMALLEST_RING_WITH_ISOMERS = 8
@@ -77,7 +77,7 @@ class MolecularGraph:
     stereocentres: tetrahedral atoms whose neighbours all differ; the other tetrahedral atoms only
         keep the labels of equivalent neighbours (hydrogens) apart.
     hands: triples of neighbours whose orientation is part of the domain.
-    isomer_bonds: bonds with two isomers (amides, C=C), by the rotational barrier of their torsions.
+    isomer_bonds: bonds with two isomers (amides, C=C), by the barrier and the planar minima of their torsions.
     linear: triples (a, c, p), a < p, around a near-linear centre c.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
     reference_positions: (N, 3) float64 nm.
@@ -269,12 +269,13 @@ def _isomer_bonds(
         ring = ring_bonds.get((int(i), int(j)))
         if can_be_end(i) and can_be_end(j) and (ring is None or ring >= SMALLEST_RING_WITH_ISOMERS):
             candidates.append((int(i), int(j)))
-    barriers = torsion_barrier(system, candidates, neighbours)
     found = []
-    for (c, p), barrier in zip(candidates, barriers, strict=True):
+    for (c, p), profile in zip(candidates, torsion_profiles(system, candidates, neighbours), strict=True):
+        barrier = float(np.ptp(profile))
         if barrier > ISOMER_BARRIER:
             a = next(n for n in _leading(neighbours, masses, rank, c) if n != p)
             g = next(n for n in _leading(neighbours, masses, rank, p) if n != c)
-            cis = np.cos(_dihedral(positions, a, c, p, g)) > 0
-            found.append(IsomerBond(a, c, p, g, 0.0 if cis else float(np.pi), float(barrier)))
+            torsion = _dihedral(positions, a, c, p, g)
+            if has_planar_minima(profile, torsion):
+                found.append(IsomerBond(a, c, p, g, 0.0 if np.cos(torsion) > 0 else float(np.pi), barrier))
     return tuple(found)

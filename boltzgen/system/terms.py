@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Angles at which a torsion profile is evaluated.
 PROFILE_POINTS = 72
 
+#: A minimum within this of 0 or pi is planar, rad.
+NEARLY_PLANAR = np.deg2rad(20.0)
+
 
 @dataclass(frozen=True)
 class TermCentres:
@@ -50,9 +53,9 @@ class TermCentres:
         return cls(bonds, angles)
 
 
-def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
-                    neighbours: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    """Height of the torsion terms' profile when each of `bonds` is turned rigidly.
+def torsion_profiles(system: MolecularSystem, bonds: list[tuple[int, int]],
+                     neighbours: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Profile of the torsion terms when each of `bonds` is turned rigidly.
 
     Parameters
     ----------
@@ -62,8 +65,8 @@ def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
 
     Returns
     -------
-    (len(bonds),) float, kJ/mol: maximum minus minimum over a full turn. Improper terms, which a
-    rotation about the bond leaves alone, are not counted.
+    (len(bonds), PROFILE_POINTS) float, kJ/mol, at turns of 0, 5, 10... degrees from the reference
+    positions. Improper terms, which a rotation about the bond leaves alone, are not counted.
     """
     delta = np.linspace(0, 2 * np.pi, PROFILE_POINTS, endpoint=False)
     profiles = {(min(bond), max(bond)): np.zeros(PROFILE_POINTS) for bond in bonds}
@@ -72,7 +75,21 @@ def torsion_barrier(system: MolecularSystem, bonds: list[tuple[int, int]],
         profile = profiles.get((min(j, k), max(j, k)))
         if profile is not None and i in neighbours[j] and m in neighbours[k] and len({i, j, k, m}) == 4:
             profile += energy(_dihedral(positions, i, j, k, m) + delta)
-    return np.array([np.ptp(profiles[(min(bond), max(bond))]) for bond in bonds])
+    found = [profiles[(min(bond), max(bond))] for bond in bonds]
+    return np.array(found).reshape(-1, PROFILE_POINTS)
+
+
+def has_planar_minima(profile: np.ndarray, torsion: float) -> bool:
+    """True when every deep minimum of a profile lies where the torsion is planar.
+
+    `profile` (PROFILE_POINTS,) is a row of `torsion_profiles`, `torsion` the torsion in rad at its first
+    point. Deep: in the lower half of the profile. A disulfide has a high barrier too, but its minima are
+    near 90 degrees.
+    """
+    angles = torsion + np.linspace(0, 2 * np.pi, PROFILE_POINTS, endpoint=False)
+    lowest = (profile <= np.roll(profile, 1)) & (profile <= np.roll(profile, -1))
+    deep = lowest & (profile < 0.5 * (profile.min() + profile.max()))
+    return bool(np.all(np.abs(np.sin(angles[deep])) < np.sin(NEARLY_PLANAR)))
 
 
 def _torsion_terms(system: MolecularSystem):
