@@ -77,7 +77,7 @@ class MolecularGraph:
     stereocentres: tetrahedral atoms whose neighbours all differ; the other tetrahedral atoms only
         keep the labels of equivalent neighbours (hydrogens) apart.
     hands: triples of neighbours whose orientation is part of the domain.
-    isomer_bonds: bonds with two isomers (amides, C=C), by the barrier and the planar minima of their torsions.
+    isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
     linear: triples (a, c, p), a < p, around a near-linear centre c.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
     reference_positions: (N, 3) float64 nm.
