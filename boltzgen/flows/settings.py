@@ -16,13 +16,13 @@ class FlowSettings(Settings):
     """Which flow; see docs/concepts.md."""
     layers: int = Field(default=8, ge=1)
     """Coupling layers."""
-    hidden: int = Field(default=128, ge=1)
+    hidden: int = Field(default=64, ge=1)
     """Width of each layer's network."""
     depth: int = Field(default=2, ge=1)
     """Hidden layers of each layer's network."""
     bins: int = Field(default=8, ge=2)
     """Bins of each rational-quadratic spline."""
-    embedding: int = Field(default=64, ge=4, multiple_of=4)
+    embedding: int = Field(default=32, ge=4, multiple_of=4)
     """Width of the embedding of each coordinate."""
     encoder_blocks: int = Field(default=2, ge=0)
     """Attention blocks that make the embeddings from the physics of the molecule."""

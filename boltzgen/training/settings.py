@@ -28,6 +28,9 @@ Schedule = Annotated[float | list[tuple[float, float]], AfterValidator(_rising)]
 
 Temperature = Annotated[float, Field(gt=0)]
 
+#: At least one temperature.
+Ladder = Annotated[list[Temperature], Field(min_length=1)]
+
 
 def schedule_value(schedule: float | list[tuple[float, float]], progress: float) -> float:
     """The value of a schedule at `progress` in [0, 1]; constant beyond its first and last point."""
@@ -50,7 +53,7 @@ class LikelihoodSettings(Settings):
     """Weight of this loss over the run."""
     batch_size: int = Field(default=256, ge=1)
     """Frames a step."""
-    temperatures: list[Temperature] | None = None
+    temperatures: Ladder | None = None
     """Temperatures (K) of the frames to use; all when not given."""
 
 
@@ -61,7 +64,7 @@ class ReverseKLSettings(Settings):
     """Weight of this loss over the run."""
     batch_size: int = Field(default=128, ge=1)
     """Samples a step."""
-    temperatures: list[Temperature] = [300.0]
+    temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each sample."""
     energy_cap: float = Field(default=100.0, gt=0)
     """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
@@ -74,7 +77,7 @@ class ReweightedSettings(Settings):
     """Weight of this loss over the run; it helps once the effective sample size is some percent."""
     batch_size: int = Field(default=256, ge=2)
     """Samples a step, all at one temperature."""
-    temperatures: list[Temperature] = [300.0]
+    temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each step."""
     largest_share: float = Field(default=0.05, gt=0, le=1)
     """Largest share of one sample in the sum of weights; in the loss alone."""
@@ -85,7 +88,7 @@ class OptimizerSettings(Settings):
 
     steps: int = Field(default=2000, ge=1)
     """Steps of the whole run."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate."""
     warmup: int = Field(default=50, ge=0)
     """Steps over which the rate rises from zero."""
@@ -119,7 +122,7 @@ class TrainingSettings(Settings):
     """Share of the frames of each temperature, the last ones, that training never sees."""
     isomers: Literal["reference", "free"] = "reference"
     """Keep amides and double bonds as in the reference structure, or open them."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights and draws."""
     workers: int = Field(default=2, ge=1)
     """Threads on a CPU, each with a whole loss or a share of one; part of what makes a run repeatable."""
