@@ -35,11 +35,19 @@ class Standardiser:
         self.log_volume = self.factor.diagonal().log().sum() + size * torch.log(self.scale[:, 0])
 
     def encode(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log_det (B,)."""
+        """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log_det (B,).
+
+        A row that is not finite or outside the support gets log_det NaN and zeros elsewhere: NaN in the
+        networks would spoil the gradients of all rows, even of those that are left out of a loss.
+        """
         linked, slope = link(coordinates[:, self.linear], self.lower, self.upper)
         whitened = (linked - self.centre) @ self.inverse_factor.T / self.scale
         circular = torch.remainder(coordinates[:, self.circular] + math.pi, 2 * math.pi) - math.pi
-        return whitened, circular, slope.sum(dim=1) - self.log_volume
+        log_det = slope.sum(dim=1) - self.log_volume
+        sound = torch.isfinite(whitened).all(dim=1) & torch.isfinite(circular).all(dim=1)
+        sound = sound & torch.isfinite(log_det)
+        whitened, circular = (torch.where(sound[:, None], x, 0.0) for x in (whitened, circular))
+        return whitened, circular, torch.where(sound, log_det, torch.nan)
 
     def decode(self, whitened: Tensor, circular: Tensor) -> tuple[Tensor, Tensor]:
         """whitened (B, L) and circular (B, C) -> coordinates (B, D), log_det (B,)."""
