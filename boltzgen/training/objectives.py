@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,8 @@ def reverse_kl(
     """
     embedding = flow.embed(Context.of(target.features, temperature))
     coordinates, density = flow.sample(embedding, generator=generator)
+    if coordinates.requires_grad:
+        coordinates.register_hook(_without_broken_rows)
     positions, log_det = target.coordinates.decode(coordinates)
     with torch.no_grad():
         lowest = target.reduced_energy(target.reference, temperature)
@@ -52,27 +55,47 @@ def reweighted_likelihood(
     The forward Kullback-Leibler divergence from the target, estimated by self-normalised importance
     sampling (as in Midgley et al., arXiv 2208.01893, and Schopmans & Friederich, arXiv 2501.19077): maximum
     likelihood on data that the energy, not a simulation, provides. No weight exceeds `largest_share` of the
-    sum; that biases the loss a little and bounds its variance. Only for draws at one temperature.
+    sum; that biases the loss a little and bounds its variance. Only for draws at one temperature, of one
+    molecule.
     """
     context = Context.of(target.features, temperature)
     with torch.no_grad():
         coordinates, density = flow.sample(flow.embed(context), generator=generator)
         positions, log_det = target.coordinates.decode(coordinates)
         log_w = log_det - density - target.reduced_energy(positions, temperature)
-        log_w = torch.where(torch.isfinite(log_w), log_w, -torch.inf)
         sound = torch.isfinite(log_w)
-        weights = torch.softmax(log_w, dim=0).clamp_max(largest_share)
-        weights = weights / weights.sum()
+        weights = truncated_weights(log_w[sound], largest_share)
     if not bool(sound.any()):
         return Loss(None, 0, len(log_w), len(log_w))
-    value = -(weights * flow.log_prob(coordinates, flow.embed(context)))[sound].sum()
+    value = -(weights * flow.log_prob(coordinates, flow.embed(context))[sound]).sum()
     return Loss(value, int(sound.sum()), int((~sound).sum()), len(log_w))
+
+
+def truncated_weights(log_w: Tensor, largest_share: float) -> Tensor:
+    """Weights (B,) that sum to one: ``exp(log_w)``, finite, cut at one ceiling.
+
+    The ceiling is the highest for which no weight exceeds `largest_share` of the sum; where there are too
+    few rows for that, all weights are equal.
+    """
+    if len(log_w) * largest_share <= 1:
+        return torch.full_like(log_w, 1 / max(len(log_w), 1))
+    ordered = log_w.sort(descending=True)[0]
+    cut = torch.arange(len(log_w), device=log_w.device) * largest_share
+    rest = torch.logcumsumexp(ordered.flip(0), dim=0).flip(0)
+    ceiling = rest + math.log(largest_share) - torch.log1p(-cut.clamp_max(1.0))
+    fits = (cut < 1) & (ordered <= ceiling)
+    return torch.softmax(torch.minimum(log_w, ceiling[fits.nonzero()[0]]), dim=0)
 
 
 def tame_energy(excess: Tensor, cap: float) -> Tensor:
     """`excess` up to `cap`, ``cap + log(1 + excess - cap)`` above: value and slope agree where they meet."""
     above = (excess - cap).clamp_min(0.0)
     return torch.where(excess < cap, excess, cap + torch.log1p(above))
+
+
+def _without_broken_rows(gradient: Tensor) -> Tensor:
+    """`gradient` (B, D) with zeros in the rows that are not finite, so that they spoil no other row's."""
+    return torch.where(torch.isfinite(gradient).all(dim=1, keepdim=True), gradient, 0.0)
 
 
 def _mean(values: Tensor, energy_evaluations: int = 0) -> Loss:
