@@ -12,7 +12,7 @@ from torch import Tensor
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.generator import Target
 
-#: Largest change of the energy (kJ/mol) of a distorted reference that still counts as none.
+#: Largest change of the energy (kT at 300 K) of a distorted reference that still counts as none.
 SAME_ENERGY = 1e-6
 
 

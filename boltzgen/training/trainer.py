@@ -143,9 +143,8 @@ class Trainer:
 
     def _generator(self, task: int) -> torch.Generator:
         """The random stream of one task of this step: a function of seed, step and task alone."""
-        return torch.Generator().manual_seed(
-            (self.settings.seed * 1_000_003 + self.counters.step) * 64 + task
-        )
+        stream = (self.settings.seed * 1_000_003 + self.counters.step) * 64 + task
+        return torch.Generator().manual_seed(stream % 2**63)
 
     def _likelihood(self, rows: int, generator: torch.Generator) -> Loss:
         batch, context = draw_batch(self.targets, self.data, rows, generator)
@@ -239,27 +238,32 @@ class Trainer:
             self.flow.load_state_dict(checkpoint.part("flow"))
             self.average.load_state_dict(checkpoint.part("average"))
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
-        except (RuntimeError, ValueError, KeyError) as error:
+            counters = Counters(**checkpoint.record["counters"])
+            evaluation = dict(checkpoint.record["last_evaluation"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"The checkpoint does not fit the configured flow ({str(error).splitlines()[0]}); "
                 "resume with the configuration that the run was started with."
             ) from error
-        self.counters = Counters(**checkpoint.record["counters"])
-        self.last_evaluation = checkpoint.record["last_evaluation"]
+        self.counters, self.last_evaluation = counters, evaluation
 
     def _check_losses(self) -> None:
+        """InputError when at some point of the run no loss has a weight above zero."""
         settings = self.settings
-        points = np.linspace(0, 1, 101)
-        uses_energy = any(
-            schedule_value(loss.weight, p) > 0
-            for loss in (settings.reverse_kl, settings.reweighted)
-            for p in points
-        )
-        uses_data = any(schedule_value(settings.likelihood.weight, p) > 0 for p in points) and bool(self.data)
-        if not uses_energy and not uses_data:
+        schedules = [settings.reverse_kl.weight, settings.reweighted.weight]
+        if self.data:
+            schedules.append(settings.likelihood.weight)
+        inner = np.linspace(0, 1, 101)[1:-1]
+        idle = [p for p in inner if not any(schedule_value(schedule, p) > 0 for schedule in schedules)]
+        if len(idle) == len(inner):
             raise InputError(
                 "Nothing to train on: there are no data, and reverse_kl.weight is 0. "
                 "Give data=MD or reverse_kl.weight=1."
+            )
+        if idle:
+            raise InputError(
+                f"From progress {idle[0]:.2f} to {idle[-1]:.2f} no loss that can be computed has a weight "
+                "above 0; change the schedules of the weights, or give data."
             )
 
 

@@ -57,7 +57,13 @@ class TrainingData:
             cut = len(rows) - round(holdout * len(rows))
             parts.append(rows[:cut])
             held.append(rows[cut:])
-        return cls._inside(target, trajectory, np.concatenate(parts), np.concatenate(held))
+        rows = np.concatenate(parts)
+        if not len(rows):
+            raise InputError(
+                f"A holdout of {holdout:g} leaves none of the {len(trajectory)} frames of {target.name} to "
+                "train on; lower it."
+            )
+        return cls._inside(target, trajectory, rows, np.concatenate(held))
 
     @classmethod
     def _inside(
