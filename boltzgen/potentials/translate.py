@@ -66,12 +66,14 @@ def translate_openmm(system: openmm.System) -> MolecularMechanics:
         if name not in READERS:
             raise UnsupportedError(
                 f"The system's {where} is not translated; translated are {', '.join(READERS)}. "
-                "Prepare the molecule with a force field that uses only these."
+                "Prepare the molecule with a force field that uses only these, for a peptide "
+                "`--forcefield amber99sbildn.xml --implicit amber99_obc.xml`."
             )
         if force.usesPeriodicBoundaryConditions():
             raise UnsupportedError(
                 f"The system's {where} uses a periodic box; boltzgen treats one molecule without a box. "
-                "Prepare it again without explicit water (`boltzgen prepare INPUT --implicit obc2`)."
+                "Prepare it again without explicit water "
+                "(`boltzgen prepare INPUT --implicit amber99_obc.xml`)."
             )
         for key, values in READERS[name](force, where).items():
             if key in ONCE and key in collected:
