@@ -33,7 +33,7 @@ def sample(
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
     data: Annotated[
         Path | None,
-        typer.Option(metavar="MD", help="Frames that training never saw, for the coverage check."),
+        typer.Option(metavar="CHECK", help="Frames that training never saw, for the coverage check."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
@@ -44,7 +44,7 @@ def sample(
 ) -> None:
     """Draw samples in one pass, each with its density, energy and weight.
 
-    Example: boltzgen sample RUN SYS -o OUT -n 20000 --data MD
+    Example: boltzgen sample RUN SYS -o OUT -n 20000 --data CHECK
 
     The verdict can be ok only if --data checks the coverage.
     """
@@ -77,5 +77,6 @@ def show_summary(output: Path, summary: dict) -> None:
     for reason, count in summary.get("rejected", {}).items():
         rows[f"rejected: {reason}"] = count
     console.key_values(f"samples: {output}", rows)
+    console.message(f"verdict: {summary.get('verdict')}")
     for reason in summary.get("reasons", []):
-        console.message(f"verdict {summary.get('verdict')}: {reason}")
+        console.message(f"- {reason}")

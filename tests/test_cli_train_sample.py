@@ -11,9 +11,13 @@ import signal
 import subprocess
 import sys
 
+import mdtraj
 import numpy as np
 import pytest
+from butane import write_butane
 
+from boltzgen.data.trajectory import read_trajectory
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen_cli.main import main
 
 CONFIG = """\
@@ -138,3 +142,55 @@ def test_a_stopped_draw_is_partial_and_readable(trained):
     assert done.returncode == 4, done.stderr
     assert json.loads((trained / "P" / "manifest.json").read_text())["status"] == "partial"
     assert len(np.load(trained / "P" / "samples.npz")["log_w"]) == 10
+
+
+@pytest.fixture(scope="module")
+def butane(tmp_path_factory):
+    """A folder with SYS, MD, CHECK and a model trained on MD."""
+    folder = tmp_path_factory.mktemp("butane")
+    write_butane(folder)
+    (folder / "train.yaml").write_text(
+        "system: SYS\ndata: MD\nflow: {layers: 2, hidden: 8, bins: 4}\noptimizer: {steps: 2}\n"
+        "evaluation: {samples: 20}\n"
+    )
+    simulate = ["simulate", "SYS", "--temperatures", "300", "--time", "4ps", "--equilibration", "0.2ps", "-o"]
+    for words in (
+        ["prepare", "system.xml", "--coordinates", "butane.pdb", "-o", "SYS"],
+        [*simulate, "MD"],
+        [*simulate, "CHECK", "--seed", "1"],
+        ["train", "train.yaml", "-o", "RUN"],
+    ):
+        done = Done(folder, *words)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_frames_of_the_training_certify_nothing(butane):
+    reasons = {}
+    for data in ("MD", "CHECK"):
+        done = Done(butane, "sample", "RUN", "SYS", "-o", f"OUT-{data}", "-n", "50", "--data", data)
+        assert done.returncode == 0, done.stderr
+        reasons[data] = json.loads((butane / f"OUT-{data}" / "summary.json").read_text())["reasons"]
+    assert any("frames of the training" in reason for reason in reasons["MD"])
+    assert not any("frames of the training" in reason for reason in reasons["CHECK"])
+
+
+def test_correlated_frames_made_elsewhere_do_not_count_as_independent(butane):
+    system = MolecularSystem.load(butane / "SYS")
+    frames = read_trajectory(butane / "CHECK", system)
+    slow = np.repeat(frames.positions, 20, axis=0)
+    mdtraj.Trajectory(slow, system.mdtraj_topology()).save_dcd(str(butane / "slow.dcd"))
+    done = Done(butane, "sample", "RUN", "SYS", "-o", "SLOW", "-n", "50", "--data", "slow.dcd")
+    assert done.returncode == 0, done.stderr
+    coverage = json.loads((butane / "SLOW" / "manifest.json").read_text())["coverage"]
+    assert coverage["n_target"] == len(slow) and coverage["n_independent"] < 0.2 * len(slow)
+
+
+def test_a_temperature_outside_the_training_is_said(butane):
+    done = Done(butane, "sample", "RUN", "SYS", "-o", "HOT", "-n", "50", "--temperature", "900")
+    assert done.returncode == 0 and "900 K lies outside" in done.stderr
+
+
+def test_bad_data_is_found_before_samples_are_drawn(butane):
+    done = Done(butane, "sample", "RUN", "SYS", "-o", "NONE", "-n", "50", "--data", "nowhere")
+    assert done.returncode == 2 and "nowhere" in done.stderr and "50/50" not in done.stderr

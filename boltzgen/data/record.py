@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +85,10 @@ class Trajectory:
         kept = {k: g for k, g in self.statistical_inefficiency.items() if k.endswith(suffix)}
         object.__setattr__(chosen, "statistical_inefficiency", kept)
         return chosen
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the positions: the same frames in the same order have the same."""
+        return hashlib.sha256(np.ascontiguousarray(self.positions).tobytes()).hexdigest()
 
     def decorrelated(self) -> Trajectory:
         """Frames g apart at each temperature, g the largest statistical inefficiency measured there.

@@ -109,7 +109,11 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
         "log_z_standard_error": found.log_z_standard_error,
         "energy_evaluations": evaluations,
         "verdict": found.verdict,
-        "reasons": [*found.reasons, *(f"{key} is null: {why}" for key, why in unknown.items())],
+        "reasons": [
+            *found.reasons,
+            *ensemble.provenance.get("notes", ()),
+            *(f"{key} is null: {why}" for key, why in unknown.items()),
+        ],
     }
 
 

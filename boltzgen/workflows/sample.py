@@ -13,11 +13,14 @@ import torch
 
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
-from boltzgen.data.trajectory import read_trajectory
+from boltzgen.data.statistics import slowest_inefficiencies
+from boltzgen.data.trajectory import Trajectory, read_trajectory
 from boltzgen.ensemble.coverage import check_coverage
+from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.files import make_folder
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -61,6 +64,8 @@ def sample(
     _check(number, kelvin, batch_size, dtype)
     flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
     generator = BoltzmannGenerator(flow, target.to(device))
+    frames = None if data is None else _frames(molecule, data, kelvin)
+    make_folder(Path(output))
     rows = None if batch_size == "auto" else int(batch_size)
     parts, drawn = [], 0
     for part in generator.draw(number, kelvin, generator=torch.Generator().manual_seed(seed), rows=rows):
@@ -70,8 +75,11 @@ def sample(
         if stop is not None and stop.requested:
             break
     ensemble = _with_provenance(Ensemble.concatenate(parts), model, system, number, seed, kelvin, trained)
-    if data is not None:
-        ensemble = replace(ensemble, coverage=_coverage(generator, ensemble, molecule, data, kelvin))
+    if frames is not None:
+        record = _coverage(generator, ensemble, frames, str(data), kelvin)
+        if frames.digest() in trained.record.get("data_sha256", ()):
+            record = _seen_in_training(record)
+        ensemble = replace(ensemble, coverage=record)
     ensemble.save(output, status="complete" if drawn == number else "partial")
     found = summary(ensemble)
     if drawn < number:
@@ -123,27 +131,38 @@ def _with_provenance(
     return replace(ensemble, provenance=provenance)
 
 
-def _coverage(
-    generator: BoltzmannGenerator,
-    ensemble: Ensemble,
-    molecule: MolecularSystem | None,
-    data: Any,
-    temperature: float,
-) -> dict[str, Any]:
-    """The coverage record from simulation frames at `temperature` inside the flow's domain."""
+def _frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
+    """The frames of `data` at `temperature`, with a statistical inefficiency."""
     if molecule is None:
         raise InputError(
             "--data is for molecules; a model system's coverage is known from its exact reference."
         )
     frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
+    if frames.statistical_inefficiency:
+        return frames
+    return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
+
+
+def _coverage(
+    generator: BoltzmannGenerator, ensemble: Ensemble, frames: Trajectory, source: str, temperature: float
+) -> dict[str, Any]:
+    """The coverage record from those of `frames` that lie inside the flow's domain."""
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     inside = generator.target.coordinates.inside(positions)
     if not bool(inside.any()):
-        raise InputError(f"{data}: no frame at {temperature:g} K lies in the flow's domain.")
+        raise InputError(f"{source}: no frame at {temperature:g} K lies in the flow's domain.")
     positions = positions[inside]
     u = generator.target.reduced_energy(positions, temperature)
     inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
     return check_coverage(
-        ensemble.log_w, generator.target_log_weights(positions, u, temperature), source=str(data),
+        ensemble.log_w, generator.target_log_weights(positions, u, temperature), source=source,
         statistical_inefficiency=inefficiency,
     )  # fmt: skip
+
+
+def _seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` with the finding that training saw these frames, so that they certify nothing."""
+    reason = "coverage checked on the frames of the training; give frames of another run with --data"
+    findings = [(record["verdict"], known) for known in record["reasons"]]
+    verdict, reasons = worst([*findings, ("caution", reason)])
+    return {**record, "verdict": verdict, "reasons": reasons}

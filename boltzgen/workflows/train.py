@@ -83,7 +83,7 @@ def train(
     check_device(device)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
-    targets, data = _targets_and_data(settings, device)
+    targets, data, digests = _targets_and_data(settings, device)
     trainer = Trainer(
         settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder
     )
@@ -93,7 +93,7 @@ def train(
     write_atomic(folder / "config.yaml", dump_yaml(settings))
     write_json(folder / "environment.json", _environment(device))
     trainer.run(stop=stop, progress=progress)
-    _save(folder, settings, trainer, data)
+    _save(folder, settings, trainer, data, digests)
     outside: dict[str, int] = {}
     for frames in data:
         for reason, count in frames.outside.items():
@@ -119,7 +119,10 @@ def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
     return None
 
 
-def _targets_and_data(settings: TrainingSettings, device: str) -> tuple[list[Target], list[TrainingData]]:
+def _targets_and_data(
+    settings: TrainingSettings, device: str
+) -> tuple[list[Target], list[TrainingData], list[str]]:
+    """Targets, their data, and the digest of the frames at each temperature."""
     sources = [settings.system] if isinstance(settings.system, str) else settings.system
     systems: dict[str, MolecularSystem] = {}
 
@@ -129,28 +132,31 @@ def _targets_and_data(settings: TrainingSettings, device: str) -> tuple[list[Tar
 
     targets = make_targets(sources, load, settings.isomers)
     if settings.data is None:
-        return [target.to(device) for target in targets], []
+        return [target.to(device) for target in targets], [], []
     paths = [settings.data] if isinstance(settings.data, str) else settings.data
     if len(paths) != len(targets):
         raise InputError(
             f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each."
         )
-    data = []
+    data, digests = [], []
     for source, target, path in zip(sources, targets, paths, strict=True):
         if not target.is_molecular:
             raise InputError(
                 f"data: {path} cannot belong to the model system {source}; train it on energies alone."
             )
         trajectory = read_trajectory(path, systems[source], temperature=settings.evaluation.temperature)
+        digests += [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
         data.append(
             TrainingData.from_trajectory(
                 target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures
             )
         )
-    return [target.to(device) for target in targets], data
+    return [target.to(device) for target in targets], data, digests
 
 
-def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, data: list[TrainingData]) -> None:
+def _save(
+    folder: Path, settings: TrainingSettings, trainer: Trainer, data: list[TrainingData], digests: list[str]
+) -> None:
     """The averaged weights and what is known of them."""
     seen = {float(t) for frames in data for t in frames.temperature.unique()}
     for loss in (settings.reverse_kl, settings.reweighted):
@@ -167,6 +173,7 @@ def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, data: list
         "energy_evaluations": trainer.counters.energy_evaluations,
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
+        "data_sha256": digests,
     }
     save_model(folder / "model", trainer.average, record)
 
