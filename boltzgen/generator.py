@@ -153,8 +153,10 @@ class BoltzmannGenerator:
         log_q = density - log_det
         u = target.reduced_energy(positions, temperature)
         reasons = np.array(target.coordinates.reasons)[target.coordinates.domain(positions).cpu().numpy()]
+        with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
+            stored = positions.cpu().numpy().astype(np.float32)
         return Ensemble.from_densities(
-            positions.cpu().numpy().astype(np.float32), log_q.cpu().numpy(), u.cpu().numpy(),
+            stored, log_q.cpu().numpy(), u.cpu().numpy(),
             temperature=temperature if target.is_molecular else None, measure=target.coordinates.measure,
             system_fingerprint=target.fingerprint, domain=target.domain, topology_pdb=target.topology_pdb,
             reason=reasons, provenance={"requested": rows, "energy_evaluations": rows},

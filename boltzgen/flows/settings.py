@@ -26,5 +26,5 @@ class FlowSettings(Settings):
     """Width of the embedding of each coordinate."""
     encoder_blocks: int = Field(default=2, ge=0)
     """Attention blocks that make the embeddings from the physics of the molecule."""
-    mask_seed: int = 0
+    mask_seed: int = Field(default=0, ge=0, lt=2**32)
     """Which coordinates each layer transforms; part of the model, not of the run."""

@@ -114,7 +114,7 @@ class EvaluationSettings(Settings):
 class TrainingSettings(Settings):
     """One training run."""
 
-    system: str | list[str]
+    system: str | Annotated[list[str], Field(min_length=1)]
     """Folder written by `prepare`, or `model:NAME`; a list trains one flow on several molecules."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
