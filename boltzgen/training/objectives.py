@@ -63,7 +63,7 @@ def reweighted_likelihood(
         coordinates, density = flow.sample(flow.embed(context), generator=generator)
         positions, log_det = target.coordinates.decode(coordinates)
         log_w = log_det - density - target.reduced_energy(positions, temperature)
-        sound = torch.isfinite(log_w)
+        sound = torch.isfinite(log_w) & target.coordinates.inside(positions)
         weights = truncated_weights(log_w[sound], largest_share)
     if not bool(sound.any()):
         return Loss(None, 0, len(log_w), len(log_w))
@@ -80,7 +80,7 @@ def truncated_weights(log_w: Tensor, largest_share: float) -> Tensor:
     if len(log_w) * largest_share <= 1:
         return torch.full_like(log_w, 1 / max(len(log_w), 1))
     ordered = log_w.sort(descending=True)[0]
-    cut = torch.arange(len(log_w), device=log_w.device) * largest_share
+    cut = torch.arange(len(log_w), dtype=log_w.dtype, device=log_w.device) * largest_share
     rest = torch.logcumsumexp(ordered.flip(0), dim=0).flip(0)
     ceiling = rest + math.log(largest_share) - torch.log1p(-cut.clamp_max(1.0))
     fits = (cut < 1) & (ordered <= ceiling)

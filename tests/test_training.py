@@ -1,0 +1,252 @@
+"""The losses: values in closed form, gradients by other means, and the workers that add them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from boltzgen.conditioning.context import Context
+from boltzgen.config.build import build_flow
+from boltzgen.coordinates.identity import IdentityCoordinates
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.training.gradients import GradientWorkers, Task
+from boltzgen.training.objectives import (
+    Loss,
+    negative_log_likelihood,
+    reverse_kl,
+    reweighted_likelihood,
+    tame_energy,
+    truncated_weights,
+)
+from boltzgen.training.settings import LikelihoodSettings, schedule_value
+
+TINY = FlowSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
+WELL = "harmonic-well-0.7-3"
+STIFFNESS, DIMENSION, WIDTH, TEMPERATURE = 0.7, 3, 2.0, 450.0
+
+
+def tiny_flow(spread: float, seed: int = 3):
+    """A float64 flow; spread 0 makes it exactly its base, a normal of width 2 sqrt(T / 300)."""
+    flow = build_flow(TINY, seed=seed).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in flow.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if "leave" in name:
+                parameter.copy_(spread * noise)
+    return flow
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("progress", "value"),
+    [(0.0, 2.0), (0.1, 2.0), (0.3, 4.0), (0.5, 6.0), (0.501, 2.995), (0.7, 2.0), (0.95, 1.0), (1.0, 1.0)],
+)
+def test_schedules_join_their_points_and_may_jump(progress, value):
+    points = [(0.1, 2.0), (0.5, 6.0), (0.5, 3.0), (0.9, 1.0)]
+    assert schedule_value(points, progress) == pytest.approx(value)
+    assert schedule_value(0.7, progress) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ([(0.5, 1.0), (0.2, 1.0)], "rising"),
+        ([(0.0, 1.0), (1.2, 2.0)], "rising"),
+        ([], "rising"),
+        ([(0.3, -1.0)], "negative"),
+        (-2.0, "negative"),
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(points, told):
+    with pytest.raises(ValueError, match=told):
+        LikelihoodSettings(weight=points)
+
+
+def test_likelihood_of_the_base_in_closed_form():
+    target = Target.from_model(WELL)
+    x = 1.5 + 2.5 * torch.randn(40, DIMENSION, generator=seeded(1), dtype=torch.float64)
+    loss = negative_log_likelihood(tiny_flow(0.0), x, Context.of(target.features, TEMPERATURE, 40))
+    variance = WIDTH**2 * TEMPERATURE / 300.0
+    expected = stats.norm(0, math.sqrt(variance)).logpdf(x.numpy()).sum(axis=1).mean()
+    assert loss.value.item() == pytest.approx(-expected, abs=1e-10)
+    assert (loss.rows, loss.discarded) == (40, 0)
+
+
+def test_a_bad_row_is_counted_and_spoils_no_gradient():
+    target, flow = Target.from_model(WELL), tiny_flow(0.2)
+    x = torch.randn(9, DIMENSION, generator=seeded(1), dtype=torch.float64)
+    bad = x.clone()
+    bad[4, 1], bad[7, 0] = math.nan, math.inf
+    good = [row for row in range(9) if row not in (4, 7)]
+    loss = negative_log_likelihood(flow, bad, Context.of(target.features, TEMPERATURE, 9))
+    alone = negative_log_likelihood(flow, x[good], Context.of(target.features, TEMPERATURE, 7))
+    assert (loss.rows, loss.discarded) == (7, 2)
+    for one, other in zip(gradients(loss, flow), gradients(alone, flow), strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def gradients(loss: Loss, flow) -> list[torch.Tensor]:
+    found = torch.autograd.grad(loss.value, list(flow.parameters()), allow_unused=True, retain_graph=True)
+    return [torch.zeros(1) if gradient is None else gradient for gradient in found]
+
+
+def test_reverse_kl_of_the_base_in_closed_form():
+    """E_q[log q + K x^2 / 2kT]: 100 000 draws have a standard error of 0.007; the test allows four."""
+    target, rows = Target.from_model(WELL), 100_000
+    temperature = torch.full((rows,), TEMPERATURE, dtype=torch.float64)
+    loss = reverse_kl(tiny_flow(0.0), target, temperature, energy_cap=1e4, generator=seeded(5))
+    variance = WIDTH**2 * TEMPERATURE / 300.0
+    reduced = STIFFNESS * 300.0 / TEMPERATURE
+    entropy = 0.5 * (1 + math.log(2 * math.pi * variance))
+    assert loss.value.item() == pytest.approx(DIMENSION * (0.5 * reduced * variance - entropy), abs=0.028)
+    assert (loss.rows, loss.energy_evaluations) == (rows, rows)
+
+
+def test_reverse_kl_gradient_against_finite_differences():
+    """With the same draws, across the cap (some rows above it) and at several temperatures."""
+    target, flow = Target.from_model("double-well"), tiny_flow(0.2)
+    ladder = torch.tensor([250.0, 300.0, 450.0], dtype=torch.float64).repeat(8)
+
+    def value() -> Loss:
+        return reverse_kl(flow, target, ladder, energy_cap=25.0, generator=seeded(2))
+
+    found = gradients(value(), flow)
+    direction = [torch.randn(p.shape, generator=seeded(8), dtype=torch.float64) for p in flow.parameters()]
+    slope = sum(float((g * d).sum()) for g, d in zip(found, direction, strict=True))
+    step, ends = 1e-6, []
+    for sign in (1, -2):
+        with torch.no_grad():
+            for parameter, d in zip(flow.parameters(), direction, strict=True):
+                parameter.add_(sign * step * d)
+        ends.append(value().value.item())
+    assert abs(slope) > 0.1
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
+
+
+def test_tamed_energy_agrees_in_value_and_slope_at_the_cap():
+    cap = 7.0
+    points = [-3.0, 6.0, cap - 1e-9, cap, cap + 1e-9, 27.0, 1e30, math.nan]
+    x = torch.tensor(points, dtype=torch.float64, requires_grad=True)
+    y = tame_energy(x, cap)
+    slope = torch.autograd.grad(y[:-1].sum(), x)[0]
+    expected = [-3.0, 6.0, cap, cap, cap, cap + math.log(21.0), cap + math.log(1e30)]
+    assert y.detach()[:-1].tolist() == pytest.approx(expected, abs=2e-9) and math.isnan(y.detach()[-1])
+    assert slope[:-1].tolist() == pytest.approx([1, 1, 1, 1, 1, 1 / 21, 0.0], abs=2e-9)
+
+
+def test_weights_use_the_raw_energy():
+    """Fresh samples of the double well lie up to hundreds of kT above the cap of the loss."""
+    target = Target.from_model("double-well")
+    ensemble = BoltzmannGenerator(tiny_flow(0.0), target).sample(2000, 300.0, seed=4)
+    x, y = ensemble.positions.astype(float).T
+    raw = x**4 - 6 * x**2 - x / 2 + y**2 / 2
+    assert raw.max() > 500.0
+    assert np.allclose(ensemble.u, raw, rtol=1e-5, atol=1e-4)
+    log_q = stats.norm(0, WIDTH).logpdf(x) + stats.norm(0, WIDTH).logpdf(y)
+    assert np.allclose(ensemble.log_w, -raw - log_q, rtol=1e-5, atol=1e-4)
+
+
+class RightHalf(IdentityCoordinates):
+    """Only x > 0 is in the domain."""
+
+    reasons = ("", "left half")
+
+    def domain(self, positions):
+        return (positions[:, 0] <= 0).long()
+
+
+def test_rejected_rows_count_in_the_partition_function():
+    """ln Z over half the plane is ln Z - ln 2; without the rejected rows in N it would be ln Z."""
+    target = replace(Target.from_model(WELL), coordinates=RightHalf(DIMENSION))
+    ensemble = BoltzmannGenerator(tiny_flow(0.0), target).sample(20_000, 300.0, seed=4)
+    assert ensemble.rejected()["left half"] == pytest.approx(10_000, abs=300)
+    exact = 0.5 * DIMENSION * math.log(2 * math.pi / STIFFNESS) - math.log(2)
+    assert ensemble.diagnostics().log_z == pytest.approx(exact, abs=0.06)
+
+
+@pytest.mark.parametrize("largest_share", [1.0, 0.08])
+def test_reweighted_gradient_is_self_normalised_importance_sampling(largest_share):
+    target, flow = Target.from_model(WELL), tiny_flow(0.1)
+    temperature = torch.full((24,), TEMPERATURE, dtype=torch.float64)
+    loss = reweighted_likelihood(flow, target, temperature, largest_share=largest_share, generator=seeded(6))
+    embedding = flow.embed(Context.of(target.features, temperature))
+    with torch.no_grad():
+        draws, density = flow.sample(embedding, generator=seeded(6))
+        w = torch.exp(-target.potential.energy(draws) * 300.0 / TEMPERATURE - density).numpy()
+    assert w.max() / w.sum() > 0.1
+    ceiling = w.max()
+    for _ in range(5000):  # the highest ceiling that keeps to the share is a fixed point from above
+        ceiling = min(ceiling, largest_share * np.minimum(w, ceiling).sum())
+    cut = np.minimum(w, ceiling)
+    expected = [torch.zeros_like(p) for p in flow.parameters()]
+    for row, share in zip(draws, cut / cut.sum(), strict=True):
+        single = flow.embed(Context.of(target.features, TEMPERATURE, 1))
+        score = gradients(Loss(flow.log_prob(row[None], single)[0], 1, 0), flow)
+        expected = [e - share * g for e, g in zip(expected, score, strict=True)]
+    for found, e in zip(gradients(loss, flow), expected, strict=True):
+        assert torch.allclose(found, e, rtol=1e-7, atol=1e-9)
+    assert loss.energy_evaluations == 24
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 1e4])
+def test_the_largest_share_is_honoured(spread):
+    log_w = spread * torch.randn(64, generator=seeded(3), dtype=torch.float64) - 500.0
+    weights = truncated_weights(log_w, 0.07)
+    assert float(weights.sum()) == pytest.approx(1.0, abs=1e-12)
+    assert float(weights.max()) <= 0.07 * (1 + 1e-9)
+    assert bool((weights[log_w.argsort()].diff() >= -1e-15).all())
+    below = weights < 0.07 * (1 - 1e-6)
+    ratio = (weights[below].log() - log_w[below])[weights[below] > 1e-300]
+    assert float(ratio.max() - ratio.min()) < 1e-6 * max(1.0, spread / 1e3)
+    few = truncated_weights(log_w[:9], 0.07)
+    assert few.tolist() == pytest.approx([1 / 9] * 9)
+
+
+def likelihood_task(flow, target: Target, name: str, weight: float, share: float, seed: int) -> Task:
+    x = 2.0 + torch.randn(6, 2, generator=seeded(seed), dtype=torch.float64)
+    return Task(
+        name, weight, share,
+        lambda: negative_log_likelihood(flow, x, Context.of(target.features, TEMPERATURE, 6)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_add_clipped_gradients(workers):
+    target, flow = Target.from_model("double-well"), tiny_flow(0.2)
+    tasks = [
+        likelihood_task(flow, target, "likelihood", 0.7, 0.25, 1),
+        likelihood_task(flow, target, "likelihood", 0.7, 0.75, 2),
+        likelihood_task(flow, target, "other", 3.0, 1.0, 3),
+    ]
+    total, norms = torch.zeros((), dtype=torch.float64), []
+    for task in tasks:
+        loss = task.compute()
+        norms.append(math.sqrt(sum(float((g**2).sum()) for g in gradients(loss, flow))))
+        total = total + loss.value * task.weight * task.share * min(1.0, 0.3 / norms[-1])
+    assert max(norms) > 0.3, "nothing was clipped"
+    expected = gradients(Loss(total, 1, 0), flow)
+
+    def broken() -> Loss:
+        zero = next(flow.parameters()).sum() * 0.0
+        return Loss(torch.sqrt(zero) + 2.0, 5, 1)  # value 2, gradient 0 * inf
+
+    failed = [Task("broken", 1.0, 1.0, broken), Task("empty", 1.0, 1.0, lambda: Loss(None, 0, 4))]
+    pool = GradientWorkers(flow, workers, clip=0.3)
+    with pool.alone():
+        outcomes = pool([tasks[0], failed[0], tasks[1], failed[1], tasks[2]])
+    for parameter, e in zip(flow.parameters(), expected, strict=True):
+        found = torch.zeros_like(e) if parameter.grad is None else parameter.grad
+        assert torch.allclose(found, e, rtol=1e-12, atol=1e-12)
+    assert [bool(outcome.gradients) for outcome in outcomes] == [True, False, True, False, True]
+    assert [outcome.norm for outcome in outcomes][::2] == pytest.approx(norms)
+    assert (outcomes[1].value, outcomes[3].value, outcomes[3].discarded) == (2.0, None, 4)
