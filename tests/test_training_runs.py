@@ -29,6 +29,7 @@ FLOW = {"layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1
 
 
 def settings(**parts) -> TrainingSettings:
+    """Departures from small settings of every test here."""
     return TrainingSettings.model_validate({"system": "any", "flow": FLOW, "seed": 5, **parts})
 
 
@@ -96,6 +97,23 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(small, tmp_path, 
     assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [2, 4, 6, 7]
     start = build_flow(chosen.flow, seed=chosen.seed).state_dict()
     assert any(not torch.equal(start[name], one.tensors[f"flow/{name}"]) for name in start)
+
+
+def test_every_step_and_every_seed_draws_anew(small, tmp_path):
+    """With a rate of next to nothing the losses differ by their draws alone."""
+    target, data = small
+    found = []
+    for seed in (2, 3, 2):
+        chosen = settings(
+            **BOTH, seed=seed, workers=1, optimizer={"steps": 3, "learning_rate": 1e-12},
+            evaluation={"every": 1, "samples": 10},
+        )  # fmt: skip
+        run = trainer(chosen, [target], [data], tmp_path / f"{len(found)}")
+        run.run()
+        lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+        found.append([json.loads(line)[name] for line in lines for name in ("likelihood", "reverse_kl")])
+    assert found[0] == found[2]
+    assert len({round(value, 9) for value in found[0] + found[1]}) == 12
 
 
 @pytest.fixture
