@@ -25,7 +25,7 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for the samples.")],
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="Samples to draw.")],
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
     batch_size: Annotated[
         str, typer.Option(metavar="auto|N", help="Samples at a time; auto: what fits in memory.")
     ] = "auto",

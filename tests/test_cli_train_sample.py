@@ -109,6 +109,12 @@ def test_a_run_is_not_overwritten(trained):
     assert done.returncode == 2 and "--resume auto" in done.stderr
 
 
+def test_a_run_goes_on_only_with_its_own_flow(trained):
+    """Other masks have weights of the same shapes; only the settings tell."""
+    done = Done(trained, "train", "train.yaml", "-o", "RUN", "--resume", "auto", "flow.mask_seed=3")
+    assert done.returncode == 2 and "flow.mask_seed" in done.stderr
+
+
 def test_samples_are_the_same_bytes_again(trained):
     for name in ("A", "B"):
         done = Done(trained, "sample", "RUN", "model:double-well", "-o", name, "-n", "300", "--seed", "5")

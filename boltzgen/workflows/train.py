@@ -88,6 +88,7 @@ def train(
         settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder
     )
     if start is not None:
+        _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
     make_folder(folder)
     write_atomic(folder / "config.yaml", dump_yaml(settings))
@@ -117,6 +118,19 @@ def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
             "or name another folder with -o."
         )
     return None
+
+
+def _check_same_flow(settings: TrainingSettings, checkpoint: Path) -> None:
+    """Refuse to resume with another flow; some departures (the masks) would fit and be silently wrong."""
+    written = checkpoint.parent.parent / "config.yaml"
+    if written.is_file():
+        before = load_settings(TrainingSettings, written).flow
+        if before != settings.flow:
+            names = [f"flow.{k}" for k, v in before.model_dump().items() if v != getattr(settings.flow, k)]
+            raise InputError(
+                f"{checkpoint} was trained with another flow ({', '.join(names)}); "
+                f"resume with the configuration in {written}."
+            )
 
 
 def _targets_and_data(
