@@ -33,11 +33,12 @@ MODEL_TEMPERATURE = 300.0
 #: Standard deviation of the base of a model system, in every dimension.
 MODEL_WIDTH = 2.0
 
-#: Rows whose flow and energy fit comfortably in memory at once; see `batch_rows`.
-LARGEST_BATCH = 4096
+#: Largest and smallest number of rows treated at once, and the working set (bytes) that they may need.
+#: Fixed, not read off the machine: the size of a batch decides which random numbers a sample gets.
+LARGEST_BATCH, SMALLEST_BATCH, WORKING_SET = 4096, 64, 2**30
 
-#: Bytes that one number of a row costs in the widest tensors of a coupling layer and a pair energy.
-BYTES_PER_ROW_SQUARE = 8 * 12
+#: Bytes a row: spline parameters and their temporaries for each coordinate, pair energies for each two atoms.
+BYTES_PER_COORDINATE, BYTES_PER_PAIR = 1024, 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +95,10 @@ class Target:
 
     def batch_rows(self) -> int:
         """Rows to treat at once so that the working set stays near one gigabyte."""
-        size = max(self.features.dimension * 160, 1)
+        size = BYTES_PER_COORDINATE * self.features.dimension
         if self.is_molecular:
-            size += int(self.reference.shape[1]) ** 2 * 4
-        return max(64, min(LARGEST_BATCH, int(2**30 / (BYTES_PER_ROW_SQUARE * size))))
+            size += BYTES_PER_PAIR * int(self.reference.shape[1]) ** 2
+        return max(SMALLEST_BATCH, min(LARGEST_BATCH, WORKING_SET // size))
 
 
 @dataclass(frozen=True, eq=False)
