@@ -112,10 +112,17 @@ class _LineProgress:
 
 
 class _LiveProgress:
-    """A Rich bar with the values beside it."""
+    """A Rich bar with the time left, and a table of the latest values below it."""
 
     def __init__(self, title: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.live import Live
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
@@ -123,17 +130,31 @@ class _LiveProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[shown]}", markup=False),
-            console=error_console(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
         )
-        self._task = self._bar.add_task(title, total=None, shown="")
-        self._bar.start()
+        self._task = self._bar.add_task(title, total=None)
+        self._values: dict[str, float | str] = {}
+        self._live = Live(console=error_console(), get_renderable=self._render, refresh_per_second=4)
+        self._live.start()
+
+    def _render(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        if not self._values:
+            return self._bar
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for name, value in self._values.items():
+            table.add_row(Text(name), Text(_shown(value)))
+        return Group(self._bar, table)
 
     def __call__(
         self, done: int, total: int | None, values: Mapping[str, float | str] | None = None, /
     ) -> None:
-        shown = "  ".join(f"{name} {_shown(value)}" for name, value in (values or {}).items())
-        self._bar.update(self._task, completed=done, total=total, shown=shown)
+        self._values.update(values or {})
+        self._bar.update(self._task, completed=done, total=total)
 
     def close(self) -> None:
-        self._bar.stop()
+        self._live.stop()
