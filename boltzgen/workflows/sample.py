@@ -25,6 +25,7 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.rotamers import rotamer_comparison
 
 
 def sample(
@@ -157,6 +158,7 @@ def _coverage(
     return check_coverage(
         ensemble.log_w, generator.target_log_weights(positions, u, temperature), source=source,
         statistical_inefficiency=inefficiency,
+        states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )  # fmt: skip
 
 

@@ -1,0 +1,51 @@
+"""Do reweighted samples and simulation frames agree on how each rotatable torsion is populated?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.free_energy.populations import populations
+from boltzgen.generator import Target
+from boltzgen.training.symmetry import rotor_groups
+
+
+def rotamer_comparison(
+    target: Target, ensemble: Ensemble, frames: Tensor, inefficiency: float
+) -> list[dict[str, Any]]:
+    """The share of each rotatable torsion between 0 and 180 degrees, reweighted and in `frames` (M, N, 3).
+
+    Torsions of methyl-like groups are left out: their thirds are equal by symmetry. M divided by
+    `inefficiency` counts as independent. The error of the frames' share is that of ``(k + 1) / (n + 2)``
+    (Laplace), so that a state which no frame shows still has one. Entries are those of
+    `boltzgen.ensemble.coverage.check_coverage`.
+    """
+    table = target.coordinates.table
+    turned = set(rotor_groups(target).flatten().tolist())
+    columns = [c for c in np.flatnonzero(table.circular) if int(table.atoms[c, 0]) not in turned]
+    drawn = _positive(target, torch.as_tensor(np.array(ensemble.positions), dtype=torch.float64))
+    seen = _positive(target, frames)
+    independent = max(len(frames) / inefficiency, 1.0)
+    compared = []
+    for column in columns:
+        atoms = "-".join(str(int(atom) + 1) for atom in table.atoms[column])
+        name = f"torsion {atoms} between 0 and 180 degrees"
+        found = populations(ensemble.log_w, {name: drawn[:, column]})[0]
+        share = float(seen[:, column].mean())
+        expected = (share * independent + 1) / (independent + 2)
+        error = float(np.sqrt(expected * (1 - expected) / independent))
+        compared.append({
+            "name": name, "target": share, "target_error": error,
+            "reweighted": found.population, "reweighted_error": found.standard_error or 0.0,
+        })  # fmt: skip
+    return compared
+
+
+def _positive(target: Target, positions: Tensor) -> np.ndarray:
+    """(B, D) bool, whether each coordinate is positive; False in rows that are not finite."""
+    values = [target.coordinates.encode(part)[0] for part in positions.split(target.batch_rows())]
+    return (torch.cat(values) > 0).numpy()
