@@ -1,6 +1,6 @@
 """Monotone rational-quadratic splines, on an interval and on the circle.
 
-nflows has the interval form, but it asserts on rounding and raises on inputs outside the interval, so that one
+nflows has the interval form, but asserts on rounding and raises on inputs outside the interval, so that one
 bad row ends a batch, it has no circle, and it brings tensorboard along. Here a bad row comes out as NaN, the
 circle ties its two boundary slopes, parameters may be float32 while values are float64, and only the bin
 that a value falls into is differentiated (1.2 to 1.4 times the speed). A test holds both forms to nflows.
