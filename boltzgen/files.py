@@ -80,14 +80,19 @@ def write_json(path: PathLike, obj: Any) -> None:
     write_atomic(path, text + "\n")
 
 
+def read_text(path: PathLike, *, missing: str, kind: str = "text") -> str:
+    """The UTF-8 text of `path`; InputError when there is none, saying `missing`, or when it is not `kind`."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {missing}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as {kind} ({error}).") from error
+
+
 def read_json(path: PathLike) -> Any:
     """The object in the JSON file `path`; InputError naming the file when it is missing or broken."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected a JSON file that boltzgen wrote.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}).") from error
+    text = read_text(path, missing="no such file; expected a JSON file that boltzgen wrote.")
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

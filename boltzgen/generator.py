@@ -6,7 +6,7 @@ Lebesgue measure); reduced energies ``u = U / kT``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -169,12 +169,9 @@ class BoltzmannGenerator:
         return (-u.to(density) - density).cpu().numpy()
 
 
-def make_targets(sources: list[str], load: Callable[[str], MolecularSystem], isomers: str) -> list[Target]:
-    """Targets of prepared systems (folders, read by `load`) and of model systems (``model:NAME``)."""
-    targets = []
-    for source in sources:
-        if source.startswith("model:"):
-            targets.append(Target.from_model(source.removeprefix("model:")))
-        else:
-            targets.append(Target.from_system(load(source), isomers=isomers))
-    return targets
+def read_target(source: str, *, isomers: str) -> tuple[MolecularSystem | None, Target]:
+    """The molecule (None for ``model:NAME``) and the target that `source`, a SYS folder or a model, names."""
+    if source.startswith("model:"):
+        return None, Target.from_model(source.removeprefix("model:"))
+    molecule = MolecularSystem.load(source)
+    return molecule, Target.from_system(molecule, isomers=isomers)

@@ -10,13 +10,13 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from boltzgen.errors import InputError
+from boltzgen.files import read_text
 from boltzgen.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -50,12 +50,7 @@ def dump_yaml(settings: Settings) -> str:
 
 def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
     """The mapping in the YAML file `path`; InputError when it is anything else."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such configuration file.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a YAML text file ({error}).") from error
+    text = read_text(path, missing="no such configuration file.", kind="a YAML text file")
     value = parse_yaml(text, source=str(path))
     if value is None:
         raise InputError(f"{path}: the configuration is empty; expected at least one 'key: value' line.")

@@ -16,16 +16,15 @@ import numpy as np
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.graph import MolecularGraph
 
-#: How an atom is placed. The first three atoms of the tree are ``first``, ``second`` and ``third``.
-STYLES = ("first", "second", "third", "torsion", "offset", "bend", "closure")
 #: Bend below which (from 0 or from pi) three atoms define no plane, rad.
 DEGENERATE = np.deg2rad(15.0)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One atom and its references; -1 where there is none.
+    """One atom, how it is placed (`style`) and its references; -1 where there is none.
 
+    ``first``, ``second``, ``third``: the first three atoms of the tree.
     ``torsion``: bond a-c, angle a-c-p, torsion a-c-p-g. ``offset``: the same, g a neighbour of c.
     ``bend``: a continues the line p-c; g sets its axes. ``closure``: c and p are both bonded to a.
     """

@@ -22,12 +22,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.files import read_text
 from boltzgen.free_energy.variables import Variable, declared_variable, ready_variable
 
 if TYPE_CHECKING:
@@ -92,12 +92,7 @@ def read_states(
     `topology` is None for a model system of `dimension` coordinates. Raises InputError naming the
     file and the entry for anything that is not as the head of this module shows.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected a states file (YAML or JSON).") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a text file ({type(error).__name__}).") from error
+    text = read_text(path, missing="no such file; expected a states file (YAML or JSON).", kind="a text file")
     try:
         return parse_states(_load(text, str(path).endswith(".json")), topology, dimension)
     except InputError as error:

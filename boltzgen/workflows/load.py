@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from boltzgen.config.build import load_model
-from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -20,8 +20,4 @@ def load_generator(
     trained = load_model(Path(model))
     if isinstance(system, MolecularSystem):
         return BoltzmannGenerator(trained.flow, Target.from_system(system, isomers=trained.isomers))
-    source = str(system)
-    if source.startswith("model:"):
-        return BoltzmannGenerator(trained.flow, Target.from_model(source.removeprefix("model:")))
-    molecule = MolecularSystem.load(source)
-    return BoltzmannGenerator(trained.flow, Target.from_system(molecule, isomers=trained.isomers))
+    return BoltzmannGenerator(trained.flow, read_target(str(system), isomers=trained.isomers)[1])

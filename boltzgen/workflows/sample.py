@@ -21,7 +21,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
 from boltzgen.files import make_folder
-from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.generator import BoltzmannGenerator, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
@@ -60,7 +60,7 @@ def sample(
     """
     check_device(device)
     trained = load_model(Path(model))
-    molecule, target = _load_target(str(system), trained)
+    molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
     _check(number, kelvin, batch_size, dtype)
     flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
@@ -88,13 +88,6 @@ def sample(
     if strict and found["verdict"] == "unreliable":
         raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
     return found
-
-
-def _load_target(source: str, trained: Model) -> tuple[MolecularSystem | None, Target]:
-    if source.startswith("model:"):
-        return None, Target.from_model(source.removeprefix("model:"))
-    molecule = MolecularSystem.load(source)
-    return molecule, Target.from_system(molecule, isomers=trained.isomers)
 
 
 def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -> None:

@@ -21,10 +21,9 @@ from boltzgen.config.shipped import find_config
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
-from boltzgen.generator import Target, make_targets
+from boltzgen.generator import Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
@@ -138,13 +137,8 @@ def _targets_and_data(
 ) -> tuple[list[Target], list[TrainingData], list[str]]:
     """Targets, their data, and the digest of the frames at each temperature."""
     sources = [settings.system] if isinstance(settings.system, str) else settings.system
-    systems: dict[str, MolecularSystem] = {}
-
-    def load(source: str) -> MolecularSystem:
-        systems[source] = MolecularSystem.load(source)
-        return systems[source]
-
-    targets = make_targets(sources, load, settings.isomers)
+    read = [read_target(source, isomers=settings.isomers) for source in sources]
+    targets = [target for _, target in read]
     if settings.data is None:
         return [target.to(device) for target in targets], [], []
     paths = [settings.data] if isinstance(settings.data, str) else settings.data
@@ -153,12 +147,12 @@ def _targets_and_data(
             f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each."
         )
     data, digests = [], []
-    for source, target, path in zip(sources, targets, paths, strict=True):
-        if not target.is_molecular:
+    for source, (molecule, target), path in zip(sources, read, paths, strict=True):
+        if molecule is None:
             raise InputError(
                 f"data: {path} cannot belong to the model system {source}; train it on energies alone."
             )
-        trajectory = read_trajectory(path, systems[source], temperature=settings.evaluation.temperature)
+        trajectory = read_trajectory(path, molecule, temperature=settings.evaluation.temperature)
         digests += [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
         data.append(
             TrainingData.from_trajectory(
