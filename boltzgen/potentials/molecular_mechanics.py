@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
-from boltzgen.potentials.fused import kernels
+from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
+from boltzgen.potentials.fused_pairs import PairKernel
 from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.potentials.terms import (
     GeneralizedBorn,
@@ -37,6 +38,20 @@ def _terms(parameters: ForceFieldParameters) -> list[Term]:
     return terms
 
 
+def _kernels(p: ForceFieldParameters) -> list[Kernel]:
+    """The kernels that `p` needs."""
+    chosen: list[Kernel] = []
+    if len(p.bond_atoms):
+        chosen.append(BondKernel(p))
+    if len(p.angle_atoms):
+        chosen.append(AngleKernel(p))
+    if len(p.torsion_atoms):
+        chosen.append(TorsionKernel(p))
+    if p.has_nonbonded or p.has_solvent:
+        chosen.append(PairKernel(p))
+    return chosen
+
+
 class MolecularMechanics(Potential):
     """A classical force field, batched, in kJ/mol.
 
@@ -50,7 +65,7 @@ class MolecularMechanics(Potential):
         super().__init__()
         self.force_field = parameters
         self.terms = nn.ModuleList(_terms(parameters))
-        self._kernels = kernels(parameters)
+        self._kernels = _kernels(parameters)
         self._bonded_kernels = [kernel for kernel in self._kernels if kernel.bonded]
 
     @property
