@@ -23,7 +23,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.of_system import description_of, potential_of
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -57,12 +57,12 @@ class Target:
     @classmethod
     def from_system(cls, system: MolecularSystem, *, isomers: str = "reference") -> Target:
         """The molecule `system`; InputError or UnsupportedError when it cannot be translated."""
-        potential = translate(system)
+        potential = potential_of(system)
         coordinates = InternalCoordinates(system, isomers=isomers)
         return cls(
             name=system.name, fingerprint=system.fingerprint, coordinates=coordinates, potential=potential,
-            features=molecule_features(system, coordinates, potential), domain=f"isomers: {isomers}",
-            topology_pdb=system.topology_pdb,
+            features=molecule_features(system, coordinates, description_of(system)),
+            domain=f"isomers: {isomers}", topology_pdb=system.topology_pdb,
             reference=torch.as_tensor(np.array(system.reference_positions))[None],
         )  # fmt: skip
 

@@ -130,7 +130,7 @@ def number_of_sentences(message: str) -> int:
         ([".", "-o", "SYS"], ["is not a file"]),
         (["-o", "SYS"], ["INPUT", "--sequence"]),
         ([ALANINE], ["-o SYS", "--check"]),
-        ([ALANINE, "--sequence", "AA", "-o", "SYS"], ["both"]),
+        ([ALANINE, "--sequence", "AA", "-o", "SYS"], ["INPUT file and --sequence given"]),
         ([ALANINE, "-o", "SYS", "--constraints", "hbonds"], ["--constraints hbonds", "--constraints none"]),
         ([ALANINE, "-o", "SYS", "--implicit", "obc7"], ["obc7", "gbn2"]),
         ([ALANINE, "-o", "SYS", "--forcefield", "amber77.xml"], ["amber77.xml", "amber99sbildn.xml"]),

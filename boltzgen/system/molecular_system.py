@@ -16,6 +16,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, write_atomic, write_json
+from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.openmm_xml import deserialize_system
 from boltzgen.system.pdb_text import AtomName, parse_names
 
@@ -42,6 +43,7 @@ class MolecularSystem:
     topology_pdb: a PDB of the reference positions, with every bond as CONECT.
         Its names are for people and selections only; nothing learned may depend on them.
     provenance: input, options, versions, and what `prepare` found. JSON types only.
+    energy_model: the engine that evaluates the System, and a hybrid's machine-learned region.
 
     The arrays are read-only. Two systems are the same molecule under the same energy function when
     their fingerprints agree.
@@ -55,6 +57,7 @@ class MolecularSystem:
     system_xml: str
     topology_pdb: str
     provenance: dict[str, Any] = field(default_factory=dict)
+    energy_model: EnergyModel = field(default_factory=EnergyModel)
 
     def __post_init__(self) -> None:
         shaped = {
@@ -92,6 +95,7 @@ class MolecularSystem:
         ):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
+        digest.update(self.energy_model.identity())
         return digest.hexdigest()
 
     @cached_property
@@ -151,6 +155,7 @@ class MolecularSystem:
                 "masses_dalton": self.masses.tolist(),
                 "bonds": self.bonds.tolist(),
                 "reference_positions_nm": self.reference_positions.tolist(),
+                "energy_model": self.energy_model.to_json(),
                 "provenance": self.provenance,
             },
         )
@@ -187,6 +192,7 @@ class MolecularSystem:
                 system_xml=texts["system.xml"],
                 topology_pdb=texts["topology.pdb"],
                 provenance=record["provenance"],
+                energy_model=EnergyModel.from_json(record.get("energy_model")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error

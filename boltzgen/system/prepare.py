@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen import __version__
-from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.system import checks
 from boltzgen.system.bonds_from_forces import bonds_from_forces
@@ -19,7 +19,6 @@ from boltzgen.system.forcefield import (
     DEFAULT_FORCEFIELD,
     IMPLICIT_MODELS,
     add_implicit,
-    check_implicit,
     create_system,
     explain_unmatched,
     load_forcefield,
@@ -27,6 +26,7 @@ from boltzgen.system.forcefield import (
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
 from boltzgen.system.openmm_xml import serialize_system
+from boltzgen.system.options import PrepareOptions
 from boltzgen.system.pdb_text import format_pdb, names_of
 from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, read_molecule
 from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
@@ -46,35 +46,13 @@ _NO_ENERGY = ("CMMotionRemover", "AndersenThermostat")
 _UNITED_MASS = 0.8
 
 
-def prepare(
-    source: str | Path | None = None,
-    *,
-    sequence: str | None = None,
-    capped: bool = False,
-    coordinates: str | Path | None = None,
-    include: str | Path | None = None,
-    forcefield: Sequence[str] = (),
-    implicit: str = "none",
-    constraints: str = "none",
-    add_hydrogens: bool = False,
-    ph: float = 7.0,
-    minimize: bool | None = None,
-    name: str | None = None,
-) -> MolecularSystem:
+def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem:
     """Read, parametrise and check one molecule.
 
     Parameters
     ----------
-    source: PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML. Or give `sequence`.
-    sequence: ``ACE-ALA-NME`` or one-letter ``GAVL``; `capped` adds ACE and NME.
-    coordinates: for prmtop (inpcrd), top (gro) and XML (PDB): the file of positions.
-    include: folder of ``#include`` files for a GROMACS topology.
-    forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; default `DEFAULT_FORCEFIELD`.
-    implicit: ``none``, hct, obc1, obc2, gbn, gbn2, or a file like ``amber99_obc.xml``.
-    constraints: only ``none``.
-    add_hydrogens: add those that are missing, protonated for `ph`.
-    minimize: relax the reference positions; None means for sequences only.
-    name: what people call the system; default from the file or the sequence.
+    source: PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML; None with `sequence` or `smiles`.
+    options: the fields of `PrepareOptions`.
 
     Returns
     -------
@@ -84,29 +62,26 @@ def prepare(
     ------
     InputError, UnsupportedError: one sentence naming file, residue, atom and remedy.
     """
-    _check_options(source, sequence, constraints, implicit, ph, add_hydrogens, capped)
-    if sequence is not None:
-        raw, system, notes = _from_sequence(parse_sequence(sequence, capped=capped), forcefield, implicit, ph)
-    else:
-        raw = read_molecule(Path(str(source)), _path(coordinates), _path(include))
-        raw, system, notes = _parametrise(raw, forcefield, implicit, add_hydrogens, ph)
+    asked = PrepareOptions(**options)
+    asked.check(source)
+    raw, system, notes = _read_and_parametrise(source, asked)
     bonds, bond_notes = _bonds(raw, system)
     labels = [checks.label_of(atom) for atom in raw.topology.atoms()]
     checks.check_system(system, labels, raw.path)
     checks.check_one_molecule(len(labels), bonds, labels, raw.path)
     notes += bond_notes + _remove_motion_removers(system)
-    relax = (sequence is not None) if minimize is None else minimize
+    relax = (asked.sequence is not None) if asked.minimize is None else asked.minimize
     positions = minimised(system, raw.positions, bonds) if relax else raw.positions
     energy, energy_notes = _check_energy(system, positions, str(raw.path))
     uses_forcefield = raw.kind in ("sequence", "pdb", "mmcif")
     provenance = {
-        "input": _input_record(raw, _path(coordinates)),
+        "input": _input_record(raw, _path(asked.coordinates)),
         "options": {
-            "forcefield": list(forcefield or DEFAULT_FORCEFIELD) if uses_forcefield else None,
-            "implicit": implicit,
-            "constraints": constraints,
-            "add_hydrogens": add_hydrogens,
-            "ph": ph,
+            "forcefield": list(asked.forcefield or DEFAULT_FORCEFIELD) if uses_forcefield else None,
+            "implicit": asked.implicit,
+            "constraints": asked.constraints,
+            "add_hydrogens": asked.add_hydrogens,
+            "ph": asked.ph,
             "minimize": relax,
         },
         "versions": {"boltzgen": __version__, "openmm": metadata.version("openmm"), "numpy": np.__version__},
@@ -114,9 +89,19 @@ def prepare(
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
     default_name = raw.path.name if raw.kind == "sequence" else raw.path.stem
-    if raw.kind == "xml" and coordinates is not None:
-        default_name = Path(coordinates).stem
-    return _assemble(name or default_name, raw.topology, system, positions, bonds, provenance)
+    if raw.kind == "xml" and asked.coordinates is not None:
+        default_name = Path(asked.coordinates).stem
+    return _assemble(asked.name or default_name, raw.topology, system, positions, bonds, provenance)
+
+
+def _read_and_parametrise(
+    source: str | Path | None, asked: PrepareOptions
+) -> tuple[RawMolecule, openmm.System, list[str]]:
+    if asked.sequence is not None:
+        sequence = parse_sequence(asked.sequence, capped=asked.capped)
+        return _from_sequence(sequence, asked.forcefield, asked.implicit, asked.ph)
+    raw = read_molecule(Path(str(source)), _path(asked.coordinates), _path(asked.include))
+    return _parametrise(raw, asked.forcefield, asked.implicit, asked.add_hydrogens, asked.ph)
 
 
 def _assemble(
@@ -150,32 +135,6 @@ def _from_sequence(
     topology, positions = build_peptide(sequence, field, ph=ph)
     system = create_system(field, topology, implicit, f"the sequence {sequence}")
     return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
-
-
-def _check_options(
-    source: object,
-    sequence: str | None,
-    constraints: str,
-    implicit: str,
-    ph: float,
-    hydrogens: bool,
-    capped: bool,
-) -> None:
-    if (source is None) == (sequence is None):
-        given = "neither" if source is None else "both"
-        raise InputError(
-            f"Give either an INPUT file or --sequence ({given} given), e.g. --sequence ACE-ALA-NME."
-        )
-    if constraints != "none":
-        raise UnsupportedError(
-            f"--constraints {constraints} is not supported: boltzgen samples every bond and angle, and the "
-            "density of a constrained molecule is another one. Use --constraints none."
-        )
-    check_implicit(implicit)
-    if not 0.0 <= ph <= 14.0:
-        raise InputError(f"--ph {ph} is outside 0 to 14; physiological is 7.4.")
-    if capped and sequence is None:
-        raise InputError("--capped goes with --sequence; a file already says how its ends are.")
 
 
 def _parametrise(

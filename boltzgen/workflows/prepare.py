@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,41 +60,19 @@ def prepare(
     source: str | Path | None = None,
     output: str | Path | None = None,
     *,
-    sequence: str | None = None,
-    capped: bool = False,
-    coordinates: str | Path | None = None,
-    include: str | Path | None = None,
-    forcefield: Sequence[str] = (),
-    implicit: str = "none",
-    constraints: str = "none",
-    add_hydrogens: bool = False,
-    ph: float = 7.0,
-    minimize: bool | None = None,
-    name: str | None = None,
     check: bool = False,
+    **options: Any,
 ) -> PrepareSummary:
     """Prepare one molecule and write the SYS folder `output`; with `check` only look, and write nothing.
 
-    The other parameters are those of `boltzgen.system.prepare.prepare`, whose errors pass through.
+    `options` are the fields of `boltzgen.system.options.PrepareOptions`; the errors of
+    `boltzgen.system.prepare.prepare` pass through.
     """
     if output is None and not check:
         raise InputError("No output folder: add -o SYS, or --check to look without writing.")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; -o needs the name of a folder.")
-    system = prepare_system(
-        source,
-        sequence=sequence,
-        capped=capped,
-        coordinates=coordinates,
-        include=include,
-        forcefield=forcefield,
-        implicit=implicit,
-        constraints=constraints,
-        add_hydrogens=add_hydrogens,
-        ph=ph,
-        minimize=minimize,
-        name=name,
-    )
+    system = prepare_system(source, **options)
     charge, notes = _formal_charge(system)
     translation, record = _translation(system)
     if "refused" in record:

@@ -1,0 +1,76 @@
+"""What can be asked of `prepare`: one frozen record, the same for the library, the workflow and the verb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.forcefield import check_implicit
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Options of `prepare`, with their defaults.
+
+    Attributes
+    ----------
+    sequence: peptide to build instead of an input file: ``ACE-ALA-NME`` or one-letter ``GAVL``;
+        `capped` adds ACE and NME.
+    smiles: small molecule to build instead of an input file.
+    coordinates: for prmtop (inpcrd), top (gro) and XML (PDB): the file of positions.
+    include: folder of ``#include`` files for a GROMACS topology.
+    forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; for small molecules ``mmff94`` or
+        ``mmff94s``. Empty: the default of the input.
+    implicit: ``none``, hct, obc1, obc2, gbn, gbn2, or a file like ``amber99_obc.xml``.
+    constraints: only ``none``.
+    add_hydrogens: add those that are missing, protonated for `ph`.
+    minimize: relax the reference positions; None means for built molecules only.
+    name: what people call the system; default from the input.
+    bridge: evaluate the energy through OpenMM contexts instead of its torch translation, on `platform`
+        (a name or ``auto``) in `workers` processes.
+    ml: machine-learned or quantum potential of a region; `ml_region`: MDTraj selection of its atoms;
+        `ml_options`: words for the backend.
+    """
+
+    sequence: str | None = None
+    smiles: str | None = None
+    capped: bool = False
+    coordinates: str | Path | None = None
+    include: str | Path | None = None
+    forcefield: tuple[str, ...] = ()
+    implicit: str = "none"
+    constraints: str = "none"
+    add_hydrogens: bool = False
+    ph: float = 7.0
+    minimize: bool | None = None
+    name: str | None = None
+    bridge: bool = False
+    platform: str = "auto"
+    workers: int = 1
+    ml: str | None = None
+    ml_region: str = "all"
+    ml_options: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "forcefield", tuple(self.forcefield))
+
+    def check(self, source: object) -> None:
+        """Raise InputError or UnsupportedError when these options and `source` do not go together."""
+        inputs = {"an INPUT file": source, "--sequence": self.sequence, "--smiles": self.smiles}
+        given = [name for name, value in inputs.items() if value is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"Give one of INPUT file, --sequence and --smiles ({' and '.join(given) or 'none'} given), "
+                "e.g. --sequence ACE-ALA-NME."
+            )
+        if self.constraints != "none":
+            raise UnsupportedError(
+                f"--constraints {self.constraints} is not supported: boltzgen samples every bond and angle, "
+                "and the density of a constrained molecule is another one. Use --constraints none."
+            )
+        check_implicit(self.implicit)
+        if not 0.0 <= self.ph <= 14.0:
+            raise InputError(f"--ph {self.ph} is outside 0 to 14; physiological is 7.4.")
+        if self.capped and self.sequence is None:
+            raise InputError("--capped goes with --sequence; a file already says how its ends are.")
