@@ -20,6 +20,7 @@ FLOORS = {
     "config": 7,
     "training": 6,
     "report": 6,
+    "interop": 6,
     "generator": 5,
     "free_energy": 5,
     "flows": 4,
@@ -41,6 +42,8 @@ FOUNDATIONS = {
         "boltzgen/system/",
         "boltzgen/dynamics/openmm_engine.py",
         "boltzgen/potentials/translate.py",
+        "boltzgen/potentials/openmm_bridge.py",
+        "boltzgen/interop/openmm_force.py",
     ),
     "nflows": (),
     "pdbfixer": ("boltzgen/system/",),
@@ -51,6 +54,7 @@ FOUNDATIONS = {
     "yaml": ("boltzgen/config/", "boltzgen/free_energy/states.py"),
     "pickle": (),
     "openmmtools": (),
+    "bgflow": ("boltzgen/interop/bgflow.py",),
 }
 
 
