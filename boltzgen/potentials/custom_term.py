@@ -1,0 +1,47 @@
+"""Terms without a hand-derived gradient: plain torch with the batch innermost, differentiated block by block."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from boltzgen.potentials.fused import Kernel
+from boltzgen.potentials.terms import Term
+
+
+class BlockTerm(Term):
+    """A term written for conformations innermost: x (N, 3, b) in nm -> (b,) kJ/mol.
+
+    A subclass keeps each conformation in its own column, so that a bad one stays alone.
+    """
+
+    #: Rows of the largest tensor: what the block size is chosen by.
+    rows: int = 1
+
+    def energy(self, positions: Tensor) -> Tensor:
+        return self.block_energy(positions.permute(1, 2, 0))
+
+    @abstractmethod
+    def block_energy(self, x: Tensor) -> Tensor:
+        """Energy (b,) in kJ/mol of the conformations x (N, 3, b) in nm, differentiable any number of times."""
+
+
+class AutogradKernel(Kernel):
+    """The kernel of a `BlockTerm`: value and gradient by autograd within one block."""
+
+    def __init__(self, term: BlockTerm) -> None:
+        super().__init__()
+        self.term, self.bonded, self.rows = term, term.bonded, term.rows
+
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+        if gradient is None:
+            energy += self.term.block_energy(x)
+            return
+        with torch.enable_grad():
+            inputs = x.detach().requires_grad_()
+            value = self.term.block_energy(inputs)
+            (slope,) = torch.autograd.grad(value.sum(), inputs)
+        energy += value.detach()
+        gradient += slope
