@@ -1,8 +1,10 @@
-"""Harmonic bond terms of a prepared molecule, read from its OpenMM System."""
+"""Bond terms of a prepared molecule as springs, read from its OpenMM System."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from boltzgen.system.custom_minima import custom_bond_minima
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
@@ -11,22 +13,29 @@ if TYPE_CHECKING:
 def harmonic_bonds(system: MolecularSystem) -> dict[tuple[int, int], tuple[float, float]]:
     """Equilibrium length (nm) and force constant (kJ/mol/nm2) of each sorted pair of atoms.
 
-    Several terms on one pair are added up: ``k = sum k_i``, ``r0 = sum k_i r_i / k``. Terms without
-    stiffness are left out.
+    A CustomBondForce counts on bonds of the molecule only (on other pairs it serves for 1-4 interactions
+    and restraints), by its minimum and second derivative there. Several terms on one pair are added up:
+    ``k = sum k_i``, ``r0 = sum k_i r_i / k``. Terms without stiffness are left out.
     """
     import openmm
     from openmm import unit
 
     totals: dict[tuple[int, int], tuple[float, float]] = {}
-    for force in system.openmm_system().getForces():
-        if not isinstance(force, openmm.HarmonicBondForce):
-            continue
-        for index in range(force.getNumBonds()):
-            i, j, length, constant = force.getBondParameters(index)
-            k = constant.value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
-            if k <= 0.0:
-                continue
-            pair = (min(i, j), max(i, j))
+
+    def add(pair: tuple[int, int], length: float, constant: float) -> None:
+        if constant > 0.0:
             weighted, total = totals.get(pair, (0.0, 0.0))
-            totals[pair] = (weighted + k * length.value_in_unit(unit.nanometer), total + k)
+            totals[pair] = (weighted + constant * length, total + constant)
+
+    bonded = {(int(i), int(j)) for i, j in system.bonds}
+    for force in system.openmm_system().getForces():
+        if isinstance(force, openmm.HarmonicBondForce):
+            for index in range(force.getNumBonds()):
+                i, j, length, constant = force.getBondParameters(index)
+                k = constant.value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
+                add((min(i, j), max(i, j)), length.value_in_unit(unit.nanometer), k)
+        elif isinstance(force, openmm.CustomBondForce):
+            for atoms, (place, stiffness) in custom_bond_minima(force).items():
+                if atoms in bonded:
+                    add((atoms[0], atoms[1]), place, stiffness)
     return {pair: (weighted / k, k) for pair, (weighted, k) in totals.items()}

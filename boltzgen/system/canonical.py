@@ -17,7 +17,7 @@ Neighbours = tuple[tuple[int, ...], ...]
 
 
 def atom_invariants(system: MolecularSystem) -> list[tuple]:
-    """What is known of each atom without its label: element, mass, charge, Lennard-Jones parameters."""
+    """What is known of each atom without its label: element, mass, charge, nonbonded parameters."""
     import openmm
     from openmm import unit
 
@@ -27,6 +27,9 @@ def atom_invariants(system: MolecularSystem) -> list[tuple]:
             for i, row in enumerate(rows):
                 found = force.getParticleParameters(i)
                 row += [round(value.value_in_unit_system(unit.md_unit_system), 9) for value in found]
+        elif isinstance(force, openmm.CustomNonbondedForce):
+            for i, row in enumerate(rows):
+                row += [round(float(value), 9) for value in force.getParticleParameters(i)]
     return [tuple(row) for row in rows]
 
 

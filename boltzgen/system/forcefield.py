@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.charges import partial_charges
 
 if TYPE_CHECKING:
     import openmm
@@ -113,17 +114,19 @@ def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> N
     import openmm
     from openmm.app.internal import customgbforces
 
+    charges = partial_charges(system)
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
-    if len(nonbonded) != 1:
+    if charges is None or len(nonbonded) > 1:
         raise UnsupportedError(
-            f"--implicit {model} needs exactly one NonbondedForce to take charges from; this system has "
-            f"{len(nonbonded)}."
+            f"--implicit {model} needs one NonbondedForce, or a CustomNonbondedForce with a parameter called "
+            f"charge, to take charges from; this system has {len(nonbonded)} NonbondedForces."
         )
-    nonbonded[0].setReactionFieldDielectric(1.0)
+    for found in nonbonded:
+        found.setReactionFieldDielectric(1.0)
     kind = getattr(customgbforces, IMPLICIT_MODELS[model])
     force = kind(SA="ACE")
-    for index, parameters in enumerate(kind.getStandardParameters(topology)):
-        force.addParticle([nonbonded[0].getParticleParameters(index)[0], *parameters])
+    for charge, parameters in zip(charges, kind.getStandardParameters(topology), strict=True):
+        force.addParticle([float(charge), *parameters])
     force.finalize()
     force.setNonbondedMethod(openmm.CustomGBForce.NoCutoff)
     system.addForce(force)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.system.bond_parameters import harmonic_bonds
+from boltzgen.system.custom_minima import custom_angle_minima
 
 if TYPE_CHECKING:
     import openmm
@@ -24,7 +25,7 @@ NEARLY_PLANAR = np.deg2rad(20.0)
 
 @dataclass(frozen=True)
 class TermCentres:
-    """Equilibrium values of the harmonic terms.
+    """Equilibrium values of the bond and angle terms.
 
     ``bonds`` maps a sorted atom pair to nm; ``angles`` maps (a, centre, p), a < p, to rad.
     """
@@ -40,7 +41,7 @@ class TermCentres:
 
     @classmethod
     def from_system(cls, system: MolecularSystem) -> TermCentres:
-        """Collect the centres of every HarmonicBondForce and HarmonicAngleForce of `system`."""
+        """Collect the centres of every harmonic and custom bond and angle force of `system`."""
         import openmm
 
         bonds = {pair: length for pair, (length, _) in harmonic_bonds(system).items()}
@@ -50,6 +51,9 @@ class TermCentres:
                 for k in range(force.getNumAngles()):
                     i, j, m, angle, _ = force.getAngleParameters(k)
                     angles[(min(i, m), j, max(i, m))] = _value(angle)
+            elif isinstance(force, openmm.CustomAngleForce):
+                found = custom_angle_minima(force)
+                angles |= {(i, j, m): angle for (i, j, m), (angle, _) in found.items()}
         return cls(bonds, angles)
 
 

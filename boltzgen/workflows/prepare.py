@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.charges import partial_charges
 from boltzgen.system.graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.pdb_text import AtomName
@@ -136,14 +137,10 @@ def force_terms(system: MolecularSystem) -> list[tuple[str, int]]:
 
 def _formal_charge(system: MolecularSystem) -> tuple[int | None, list[str]]:
     """The total charge, rounded, and a warning when it is no whole number."""
-    charges = [
-        sum(force.getParticleParameters(index)[0]._value for index in range(force.getNumParticles()))
-        for force in system.openmm_system().getForces()
-        if type(force).__name__ == "NonbondedForce"
-    ]
-    if not charges:
+    charges = partial_charges(system.openmm_system())
+    if charges is None:
         return None, []
-    total = float(sum(charges))
+    total = float(charges.sum())
     if abs(total - round(total)) > CHARGE_TOLERANCE:
         return round(total), [
             f"The charges add up to {total:+.3f} e, not to a whole number; check the parameters."
