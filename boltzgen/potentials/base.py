@@ -18,13 +18,19 @@ class Potential(nn.Module, ABC):
     * A row depends on that row alone: coincident atoms, NaN or huge coordinates give inf or NaN
       for their own row and never raise.
     * ``energy_unit`` is ``"kJ/mol"`` or ``"kT"``.
+    * ``invariant`` tells whether translations and rotations leave the energy as it is. Internal coordinates
+      know nothing else, so `train` and `sample` refuse a molecule whose potential is not.
     """
 
     energy_unit: str = "kJ/mol"
+    invariant: bool = True
 
     @abstractmethod
     def energy(self, positions: Tensor) -> Tensor:
         """Potential energy of each row of `positions`."""
+
+    def close(self) -> None:
+        """Give back what the potential holds beyond memory (worker processes); a later use takes it anew."""
 
     def forward(self, positions: Tensor) -> Tensor:
         return self.energy(positions)
