@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
+from boltzgen.files import sha256_file, write_atomic
 
 #: ``translated``: the System as batched torch; ``bridge``: OpenMM contexts in worker processes.
 ENGINES = ("translated", "bridge")
+
+#: The option of a backend that names a file, which SYS then holds a copy of, and the option with its hash.
+FILE_OPTION, FILE_HASH = "file", "file_sha256"
+
+
+@dataclass(frozen=True)
+class LinkAtom:
+    """A hydrogen that closes a bond cut by the region's edge, at ``r_in + scale (r_out - r_in)``.
+
+    Attributes
+    ----------
+    inside, outside: the bond's atom in the region, and the one that the hydrogen stands for.
+    scale: g, the constant fraction of the bond at which the hydrogen stands.
+    """
+
+    inside: int
+    outside: int
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -20,12 +40,55 @@ class MachineLearnedRegion:
     ----------
     backend: its name, as after ``--ml``.
     atoms: indices of the region's atoms, ascending.
-    options: what the backend was told, as words (``{"solvent": "water"}``).
+    options: what the backend was told, as words (``{"solvent": "water", "charge": "0"}``). ``file`` is a path
+        in memory, and on disk the name of a file beside ``system.json``.
+    links: hydrogens at cut bonds; the backend sees them after the atoms, in this order.
     """
 
     backend: str
     atoms: tuple[int, ...]
     options: dict[str, str] = field(default_factory=dict)
+    links: tuple[LinkAtom, ...] = ()
+
+    def with_file_hash(self) -> MachineLearnedRegion:
+        """The same with the hash of its file; InputError when there is no such file."""
+        if FILE_OPTION not in self.options:
+            return self
+        path = Path(self.options[FILE_OPTION])
+        if not path.is_file():
+            raise InputError(f"--ml-option file={path}: no such file; check the path.")
+        options = {**self.options, FILE_OPTION: str(path.resolve()), FILE_HASH: sha256_file(path)}
+        return replace(self, options=options)
+
+    def copy_file(self, folder: Path) -> None:
+        """Put a copy of the backend's file into `folder`."""
+        if FILE_OPTION not in self.options:
+            return
+        path, copy = Path(self.options[FILE_OPTION]), folder / self._file_name()
+        if path.resolve() != copy.resolve():
+            write_atomic(copy, path.read_bytes())
+
+    def _file_name(self) -> str:
+        """What the copy in SYS is called, whatever the name of the original."""
+        return f"ml-model{Path(self.options[FILE_OPTION]).suffix}"
+
+    def to_json(self) -> dict[str, Any]:
+        record = asdict(self)
+        if FILE_OPTION in self.options:
+            record["options"][FILE_OPTION] = self._file_name()
+        return record
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any], folder: Path | None) -> MachineLearnedRegion:
+        """The inverse of `to_json`; the file is sought in `folder`."""
+        options = {str(key): str(value) for key, value in record["options"].items()}
+        if FILE_OPTION in options and folder is not None:
+            options[FILE_OPTION] = str((folder / Path(options[FILE_OPTION]).name).resolve())
+        links = tuple(
+            LinkAtom(int(link["inside"]), int(link["outside"]), float(link["scale"]))
+            for link in record.get("links", ())
+        )
+        return cls(str(record["backend"]), tuple(int(atom) for atom in record["atoms"]), options, links)
 
 
 @dataclass(frozen=True)
@@ -52,19 +115,26 @@ class EnergyModel:
             raise InputError(f"{self.workers} worker processes were asked for; give at least one.")
 
     def identity(self) -> bytes:
-        """What of this changes the energy: nothing for molecular mechanics, the region for a hybrid."""
-        return b"" if self.region is None else json.dumps(asdict(self.region), sort_keys=True).encode()
+        """What of this changes the energy: nothing for molecular mechanics, the region for a hybrid.
+
+        A file counts by its hash, not by its name.
+        """
+        if self.region is None:
+            return b""
+        record = self.region.to_json()
+        if FILE_HASH in record["options"]:
+            del record["options"][FILE_OPTION]
+        return json.dumps(record, sort_keys=True).encode()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "region": None if self.region is None else self.region.to_json()}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any] | None) -> EnergyModel:
+    def from_json(cls, record: dict[str, Any] | None, folder: Path | None = None) -> EnergyModel:
         """The inverse of `to_json`, None being the default; KeyError, TypeError or ValueError for damage."""
         if record is None:
             return cls()
         region = record["region"]
         if region is not None:
-            atoms = tuple(int(atom) for atom in region["atoms"])
-            region = MachineLearnedRegion(str(region["backend"]), atoms, dict(region["options"]))
+            region = MachineLearnedRegion.from_json(region, folder)
         return cls(str(record["engine"]), str(record["platform"]), int(record["workers"]), region)

@@ -142,6 +142,8 @@ class MolecularSystem:
     def save(self, folder: str | Path) -> Path:
         """Write ``system.xml``, ``topology.pdb`` and, last, ``system.json`` into `folder`."""
         folder = Path(folder)
+        if self.energy_model.region is not None:
+            self.energy_model.region.copy_file(folder)
         write_atomic(folder / "system.xml", self.system_xml)
         write_atomic(folder / "topology.pdb", self.topology_pdb)
         write_json(
@@ -192,7 +194,7 @@ class MolecularSystem:
                 system_xml=texts["system.xml"],
                 topology_pdb=texts["topology.pdb"],
                 provenance=record["provenance"],
-                energy_model=EnergyModel.from_json(record.get("energy_model")),
+                energy_model=EnergyModel.from_json(record.get("energy_model"), folder),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error

@@ -28,6 +28,7 @@ from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
 from boltzgen.system.openmm_xml import serialize_system
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.pdb_text import format_pdb, names_of
+from boltzgen.system.prepare_region import with_region
 from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, read_molecule
 from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
@@ -91,7 +92,8 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     default_name = raw.path.name if raw.kind == "sequence" else raw.path.stem
     if raw.kind == "xml" and asked.coordinates is not None:
         default_name = Path(asked.coordinates).stem
-    return _assemble(asked.name or default_name, raw.topology, system, positions, bonds, provenance)
+    assembled = _assemble(asked.name or default_name, raw.topology, system, positions, bonds, provenance)
+    return with_region(assembled, asked)
 
 
 def _read_and_parametrise(

@@ -1,0 +1,82 @@
+"""Bond orders and formal charges of a molecule, perceived by RDKit from its bonds and its total charge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from boltzgen.system.molecular_system import MolecularSystem
+
+#: Valence assignments that the perception may try before it gives up.
+_MOST_TRIALS = 20000
+
+
+@dataclass(frozen=True)
+class BondOrders:
+    """One Lewis structure of a molecule.
+
+    Attributes
+    ----------
+    order: sorted atom pair of each bond -> 1, 2, 3, or 1.5 in an aromatic ring.
+    formal_charge: (N,) int, e.
+    """
+
+    order: dict[tuple[int, int], float]
+    formal_charge: np.ndarray
+
+    def is_zwitterion(self, atoms: Sequence[int]) -> bool:
+        """Whether some of `atoms` are positive and some negative, neighbours (a nitro group) not counted."""
+        charge = np.zeros(len(self.formal_charge))
+        charge[list(atoms)] = self.formal_charge[list(atoms)]
+        for first, second in self.order:
+            if charge[first] * charge[second] < 0:
+                charge[first] = charge[second] = 0.0
+        return bool((charge > 0).any() and (charge < 0).any())
+
+
+def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
+    """The Lewis structure of `system` with `charge` e in all; None where none is found.
+
+    The bonds are those of the system; only their orders are perceived (the procedure of Kim and Kim, Bull.
+    Korean Chem. Soc. 36, 1769 (2015), in RDKit).
+    """
+    from rdkit import Chem, RDLogger
+    from rdkit.Chem import rdDetermineBonds
+
+    if (system.atomic_numbers <= 0).any():
+        return None
+    molecule = Chem.RWMol()
+    for number in system.atomic_numbers:
+        atom = Chem.Atom(int(number))
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for first, second in system.bonds:
+        molecule.AddBond(int(first), int(second), Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(system.n_atoms)
+    for index, position in enumerate(system.reference_positions):
+        conformer.SetAtomPosition(index, [10.0 * float(value) for value in position])
+    molecule.AddConformer(conformer)
+    RDLogger.DisableLog("rdApp.*")  # failures are answered with None, not with lines on the terminal
+    try:
+        rdDetermineBonds.DetermineBondOrders(
+            molecule, charge=charge, embedChiral=False, maxIterations=_MOST_TRIALS
+        )
+        Chem.SanitizeMol(molecule)
+    except (ValueError, RuntimeError):  # no structure fits, or too many to try
+        return None
+    finally:
+        RDLogger.EnableLog("rdApp.error")
+    formal = np.array([atom.GetFormalCharge() for atom in molecule.GetAtoms()])
+    if formal.sum() != charge or any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+        return None
+    order = {
+        (min(pair), max(pair)): bond.GetBondTypeAsDouble()
+        for bond in molecule.GetBonds()
+        for pair in [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())]
+    }
+    return BondOrders(order, formal)
+

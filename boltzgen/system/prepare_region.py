@@ -1,0 +1,82 @@
+"""The part of `prepare` that gives a molecule its machine-learned region."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from boltzgen.errors import InputError
+from boltzgen.system.energy_model import MachineLearnedRegion
+from boltzgen.system.hybrid import without_internal_terms
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.options import PrepareOptions
+from boltzgen.system.region import is_zwitterion, link_atoms, link_warnings, region_charge, select_region
+
+#: The option that every backend has: the region's charge, e.
+CHARGE_OPTION = "charge"
+
+#: Backends of quantum chemistry that know a solvent of their own, by the option ``solvent``.
+SOLVENT_OPTION = "solvent"
+
+
+def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSystem:
+    """`system` as a hybrid with the region that `asked` names; unchanged when it names no potential.
+
+    Charge, link hydrogens and the hash of a file are decided here, once, and recorded.
+
+    Raises
+    ------
+    InputError, UnsupportedError: the region or an option cannot be used.
+    """
+    if asked.ml is None:
+        if asked.ml_region != "all" or asked.ml_options:
+            given = "--ml-option" if asked.ml_options else "--ml-region"
+            raise InputError(f"{given} goes with --ml NAME, for example --ml gfn2.")
+        return system
+    atoms = select_region(system, asked.ml_region)
+    _refuse_unknown_elements(system, atoms)
+    without_internal_terms(system.openmm_system(), atoms)  # refuses what cannot be divided
+    links = link_atoms(system, atoms)
+    options = dict(asked.ml_options)
+    if CHARGE_OPTION not in options:
+        options[CHARGE_OPTION] = str(region_charge(system, atoms))
+    region = MachineLearnedRegion(asked.ml, atoms, options, links).with_file_hash()
+    notes = [*link_warnings(system, links), *_solvent_warnings(system, region)]
+    provenance = {**system.provenance, "warnings": [*system.provenance.get("warnings", []), *notes]}
+    model = replace(system.energy_model, region=region, workers=asked.workers)
+    return replace(system, energy_model=model, provenance=provenance)
+
+
+def _refuse_unknown_elements(system: MolecularSystem, atoms: tuple[int, ...]) -> None:
+    for atom in atoms:
+        if system.atomic_numbers[atom] <= 0:
+            raise InputError(
+                f"{system.atom_names[atom]} of the machine-learned region has no known element (a united atom "
+                "or a bead); choose another --ml-region."
+            )
+
+
+def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> list[str]:
+    """Doubts about the region's surroundings; InputError when the solvent would count twice."""
+    implicit = any(
+        type(force).__name__ in ("GBSAOBCForce", "CustomGBForce")
+        for force in system.openmm_system().getForces()
+    )
+    own = region.options.get(SOLVENT_OPTION, "none") != "none"
+    if own and implicit:
+        raise InputError(
+            f"The solvent would count twice: once by --implicit and once by --ml-option {SOLVENT_OPTION}="
+            f"{region.options[SOLVENT_OPTION]}; leave out one of them."
+        )
+    if own and len(region.atoms) < system.n_atoms:
+        return [
+            f"--ml-option {SOLVENT_OPTION}={region.options[SOLVENT_OPTION]} surrounds the region alone, as if "
+            "the rest of the molecule were solvent; --implicit solvates the whole molecule."
+        ]
+    if not own and is_zwitterion(system, region.atoms):
+        return [
+            "The region is a zwitterion: without a solvent of its own, a potential whose bonds can break moves "
+            "a proton from the ammonium to the carboxylate group, also beside a force field's implicit solvent."
+            f" Use --ml gfn2 --ml-option {SOLVENT_OPTION}=water without --implicit, or capped ends."
+        ]
+    return []
+
