@@ -1,4 +1,4 @@
-"""Terms without a hand-derived gradient: plain torch with the batch innermost, differentiated block by block."""
+"""Terms without a hand-derived gradient: plain torch, batch innermost, autograd by blocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BlockTerm(Term):
 
     @abstractmethod
     def block_energy(self, x: Tensor) -> Tensor:
-        """Energy (b,) in kJ/mol of the conformations x (N, 3, b) in nm, differentiable any number of times."""
+        """Energy (b,) in kJ/mol of x (N, 3, b) in nm, differentiable any number of times."""
 
 
 class AutogradKernel(Kernel):
@@ -39,9 +39,10 @@ class AutogradKernel(Kernel):
         if gradient is None:
             energy += self.term.block_energy(x)
             return
-        with torch.enable_grad():
-            inputs = x.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = x.clone().requires_grad_()
             value = self.term.block_energy(inputs)
-            (slope,) = torch.autograd.grad(value.sum(), inputs)
+            if value.requires_grad:  # a constant does not
+                (slope,) = torch.autograd.grad(value.sum(), inputs)
+                gradient += slope
         energy += value.detach()
-        gradient += slope

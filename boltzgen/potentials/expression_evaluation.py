@@ -141,7 +141,8 @@ class BoundExpression:
         slots: list[Value] = [known[name] if isinstance(name, str) else name for name in self.inputs]
         for step in self.steps:
             slots.append(self._perform(step, [slots[n] for n in step.arguments], known))
-        like = next(iter(known.values()), torch.zeros((), dtype=torch.float64))
+        floating = (value for value in known.values() if value.is_floating_point())
+        like = next(floating, torch.zeros((), dtype=torch.float64))
         return _tensors(slots[self.result], like)[0]
 
     def _perform(self, step: _Step, arguments: Sequence[Value], known: Mapping[str, Tensor]) -> Tensor:

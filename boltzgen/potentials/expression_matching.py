@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from boltzgen.potentials.expression_evaluation import evaluate
 from boltzgen.potentials.expression_parser import (
+    FUNCTIONS,
     NEGATE,
     Call,
     Expression,
@@ -159,7 +160,7 @@ def _canonical_call(function: str, arguments: list[_Sum]) -> _Sum:
     values = [_constant(argument) for argument in arguments]
     if function == "^" and values[1] is not None:
         return _raised(arguments[0], values[1])
-    if all(value is not None for value in values):
+    if (function in FUNCTIONS or function == "^") and all(value is not None for value in values):
         numbers = tuple(Number(value) for value in values if value is not None)
         return _number(float(evaluate(Call(function, numbers), {})))
     return _Sum((_Product(1.0, ((_Function(function, tuple(arguments)), 1.0),)),))
@@ -173,7 +174,9 @@ def _constant(value: _Sum) -> float | None:
     return only.coefficient if plain else None
 
 
-def matches(expression: Expression | str, template_text: str) -> dict[str, float] | None:
+def matches(
+    expression: Expression | str, template_text: str, functions: Mapping[str, int] | None = None
+) -> dict[str, float] | None:
     """The numbers for which the template is the expression, or None.
 
     Parameters
@@ -182,10 +185,11 @@ def matches(expression: Expression | str, template_text: str) -> dict[str, float
     template_text: an expression in which names such as ``_A`` or ``_Cutoff`` (an underscore and a capital
         letter) stand for numbers. Each product has one unknown number at most; write ``_C*x/y``, not
         ``_A/_B*x/y``.
+    functions: tabulated functions in either of them, with their numbers of arguments, as for `parse`.
     """
     if isinstance(expression, str):
-        expression = parse(expression)
-    template = _canonical(parse(template_text), wildcards=True)
+        expression = parse(expression, functions)
+    template = _canonical(parse(template_text, functions), wildcards=True)
     return next(_sums(template, _canonical(expression, wildcards=False), {}), None)
 
 

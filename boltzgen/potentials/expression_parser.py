@@ -208,20 +208,29 @@ def free_variables(expression: Expression) -> frozenset[str]:
     return frozenset(node.name for node in in_order(expression) if isinstance(node, Variable))
 
 
-def substitute(expression: Expression, values: Mapping[str, Expression | float]) -> Expression:
-    """`expression` with variables replaced; what was shared stays shared."""
+def rewritten(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:
+    """`expression` with `change` applied to each node, arguments first; what was shared stays shared."""
     done: dict[int, Expression] = {}
     for node in in_order(expression):
-        if isinstance(node, Variable) and node.name in values:
-            value = values[node.name]
-            done[id(node)] = Number(float(value)) if isinstance(value, int | float) else value
-        elif isinstance(node, Call):
+        new = node
+        if isinstance(node, Call):
             arguments = tuple(done[id(argument)] for argument in node.arguments)
-            same = all(new is old for new, old in zip(arguments, node.arguments, strict=True))
-            done[id(node)] = node if same else Call(node.function, arguments)
-        else:
-            done[id(node)] = node
+            if any(now is not before for now, before in zip(arguments, node.arguments, strict=True)):
+                new = Call(node.function, arguments)
+        done[id(node)] = change(new)
     return done[id(expression)]
+
+
+def substitute(expression: Expression, values: Mapping[str, Expression | float]) -> Expression:
+    """`expression` with variables replaced by expressions or numbers."""
+
+    def change(node: Expression) -> Expression:
+        if not isinstance(node, Variable) or node.name not in values:
+            return node
+        value = values[node.name]
+        return Number(float(value)) if isinstance(value, int | float) else value
+
+    return rewritten(expression, change)
 
 
 def is_integer(value: float) -> bool:

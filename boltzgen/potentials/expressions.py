@@ -16,6 +16,7 @@ from boltzgen.potentials.expression_parser import (
     Variable,
     free_variables,
     parse,
+    rewritten,
     substitute,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "free_variables",
     "matches",
     "parse",
+    "rewritten",
     "substitute",
 ]
