@@ -44,7 +44,7 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     The bonds are those of the system; only their orders are perceived (the procedure of Kim and Kim, Bull.
     Korean Chem. Soc. 36, 1769 (2015), in RDKit).
     """
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 
     if (system.atomic_numbers <= 0).any():
@@ -60,7 +60,7 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     for index, position in enumerate(system.reference_positions):
         conformer.SetAtomPosition(index, [10.0 * float(value) for value in position])
     molecule.AddConformer(conformer)
-    RDLogger.DisableLog("rdApp.*")  # failures are answered with None, not with lines on the terminal
+    silence = rdBase.BlockLogs()  # failures are answered with None, not with lines on the terminal
     try:
         rdDetermineBonds.DetermineBondOrders(
             molecule, charge=charge, embedChiral=False, maxIterations=_MOST_TRIALS
@@ -69,7 +69,7 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     except (ValueError, RuntimeError):  # no structure fits, or too many to try
         return None
     finally:
-        RDLogger.EnableLog("rdApp.error")
+        del silence
     formal = np.array([atom.GetFormalCharge() for atom in molecule.GetAtoms()])
     if formal.sum() != charge or any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
         return None
@@ -79,4 +79,3 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
         for pair in [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())]
     }
     return BondOrders(order, formal)
-

@@ -60,6 +60,19 @@ class MachineLearnedRegion:
         options = {**self.options, FILE_OPTION: str(path.resolve()), FILE_HASH: sha256_file(path)}
         return replace(self, options=options)
 
+    def check_file(self) -> None:
+        """Raise InputError when the backend's file is missing or another one than when it was prepared."""
+        if FILE_OPTION not in self.options:
+            return
+        path = Path(self.options[FILE_OPTION])
+        if not path.is_file():
+            raise InputError(f"{path}, the model of the region, is missing; prepare the molecule again.")
+        if sha256_file(path) != self.options.get(FILE_HASH):
+            raise InputError(
+                f"{path}, the model of the machine-learned region, is not the one that was prepared (its "
+                "SHA-256 differs); prepare the molecule again with the file that you mean."
+            )
+
     def copy_file(self, folder: Path) -> None:
         """Put a copy of the backend's file into `folder`."""
         if FILE_OPTION not in self.options:

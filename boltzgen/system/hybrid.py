@@ -1,4 +1,4 @@
-"""Takes the force field's energy inside a region out of an OpenMM System, so that another potential may give it.
+"""Takes the energy inside a region out of an OpenMM System, so that another potential may give it.
 
 The hybrid energy is ``U = U_MM(all) - U_MM(internal to the region) + U_ML(region)`` (mechanical embedding:
 what the region and its surroundings feel of each other stays the force field's). Internal are the bonded
@@ -85,8 +85,9 @@ def _divided(
                 forces.remove(force)
         elif name not in PAIR_FORCES:
             raise UnsupportedError(
-                f"The system's force {index} ({name}) cannot be divided into what is inside a region and what "
-                "is not, so `--ml` cannot take its place; prepare the molecule with a force field without it."
+                f"The system's force {index} ({name}) cannot be divided into what is inside a region and "
+                "what is not, so `--ml` cannot take its place; prepare the molecule with a force field "
+                "without it."
             )
     return deserialize_system(ElementTree.tostring(root, encoding="unicode"), "the System without its region")
 

@@ -50,8 +50,8 @@ def _refuse_unknown_elements(system: MolecularSystem, atoms: tuple[int, ...]) ->
     for atom in atoms:
         if system.atomic_numbers[atom] <= 0:
             raise InputError(
-                f"{system.atom_names[atom]} of the machine-learned region has no known element (a united atom "
-                "or a bead); choose another --ml-region."
+                f"{system.atom_names[atom]} of the machine-learned region has no known element (a united "
+                "atom or a bead); choose another --ml-region."
             )
 
 
@@ -69,14 +69,13 @@ def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> 
         )
     if own and len(region.atoms) < system.n_atoms:
         return [
-            f"--ml-option {SOLVENT_OPTION}={region.options[SOLVENT_OPTION]} surrounds the region alone, as if "
-            "the rest of the molecule were solvent; --implicit solvates the whole molecule."
+            f"--ml-option {SOLVENT_OPTION}={region.options[SOLVENT_OPTION]} surrounds the region alone, as "
+            "if the rest of the molecule were solvent; --implicit solvates the whole molecule."
         ]
     if not own and is_zwitterion(system, region.atoms):
         return [
-            "The region is a zwitterion: without a solvent of its own, a potential whose bonds can break moves "
-            "a proton from the ammonium to the carboxylate group, also beside a force field's implicit solvent."
-            f" Use --ml gfn2 --ml-option {SOLVENT_OPTION}=water without --implicit, or capped ends."
+            "The region is a zwitterion: without a solvent of its own, a potential whose bonds can break "
+            "moves a proton from the ammonium to the carboxylate group, also beside a force field's implicit "
+            f"solvent. Use --ml gfn2 --ml-option {SOLVENT_OPTION}=water without --implicit, or capped ends."
         ]
     return []
-

@@ -109,8 +109,8 @@ def link_atoms(system: MolecularSystem, atoms: Sequence[int]) -> tuple[LinkAtom,
         reason = _why_not(system, graph, orders, inside, outside)
         if reason:
             raise UnsupportedError(
-                f"The edge of --ml-region cuts the bond {_bond(system, inside, outside)}, which {reason}; move "
-                "the edge to a single bond between two carbon atoms, best one of four neighbours each."
+                f"The edge of --ml-region cuts the bond {_bond(system, inside, outside)}, which {reason}; "
+                "move the edge to a single bond between two carbon atoms, best one of four neighbours each."
             )
     links = tuple(LinkAtom(inside, outside, _scale(system, inside, outside)) for inside, outside in cut)
     _check_distances(system, atoms, links)
@@ -190,4 +190,3 @@ def is_zwitterion(system: MolecularSystem, atoms: Sequence[int]) -> bool:
 def _bond(system: MolecularSystem, first: int, second: int) -> str:
     names = system.atom_names
     return f"{names[first]} - {names[second]}"
-

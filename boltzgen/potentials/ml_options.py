@@ -1,0 +1,66 @@
+"""Reading the words that a user gives to a backend with ``--ml-option``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from boltzgen.errors import InputError, UnsupportedError
+
+#: Symbols by atomic number, for messages and for the tables of backends.
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
+    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
+).split()
+
+
+def refuse_unknown(backend: str, options: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise InputError when an option is not one of `known`, naming the nearest."""
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known) or 'none'}."
+            raise InputError(f"The backend {backend} has no option {name!r}{hint}")
+
+
+def refuse_elements(backend: str, atomic_numbers: np.ndarray, known: Sequence[int]) -> None:
+    """Raise UnsupportedError, naming the first atom of the region whose element is not one of `known`."""
+    for index, number in enumerate(np.asarray(atomic_numbers).tolist()):
+        if number not in known:
+            names = ", ".join(SYMBOLS[k] for k in known if k < len(SYMBOLS))
+            raise UnsupportedError(
+                f"The backend {backend} knows the elements {names}; atom {index} of the region (counted from "
+                f"0) is {symbol(number)}. Leave it out of --ml-region, or use another --ml."
+            )
+
+
+def symbol(number: int) -> str:
+    """The element's symbol, or its number where no backend of ours would know it."""
+    return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"element {number}"
+
+
+def whole_number(backend: str, options: Mapping[str, str], name: str, default: int) -> int:
+    """The option `name` as an integer; InputError when it is none."""
+    word = options.get(name)
+    if word is None:
+        return default
+    try:
+        return int(word)
+    except ValueError:
+        raise InputError(f"--ml-option {name}={word} of {backend} is not a whole number.") from None
+
+
+def positive_number(backend: str, options: Mapping[str, str], name: str, default: float) -> float:
+    """The option `name` as a positive number; InputError when it is none."""
+    word = options.get(name)
+    if word is None:
+        return default
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value < float("inf"):
+        raise InputError(f"--ml-option {name}={word} of {backend} is not a positive number.")
+    return value
