@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,15 @@ from boltzgen.system.openmm_xml import serialize_system
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.pdb_text import format_pdb, names_of
 from boltzgen.system.prepare_region import with_region
-from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, read_molecule
+from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
 from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
+from boltzgen.system.small_molecule_system import (
+    DEFAULT_VARIANT,
+    SMALL_MOLECULES,
+    refuse_mmff,
+    small_molecule_system,
+)
 
 if TYPE_CHECKING:
     import openmm
@@ -52,7 +59,8 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
 
     Parameters
     ----------
-    source: PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML; None with `sequence` or `smiles`.
+    source: PDB, mmCIF, Amber prmtop, GROMACS top, OpenMM System XML, SDF or mol2; None with `sequence` or
+        `smiles`.
     options: the fields of `PrepareOptions`.
 
     Returns
@@ -71,39 +79,63 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     checks.check_system(system, labels, raw.path)
     checks.check_one_molecule(len(labels), bonds, labels, raw.path)
     notes += bond_notes + _remove_motion_removers(system)
-    relax = (asked.sequence is not None) if asked.minimize is None else asked.minimize
+    built = asked.sequence is not None or asked.smiles is not None
+    relax = built if asked.minimize is None else asked.minimize
     positions = minimised(system, raw.positions, bonds) if relax else raw.positions
     energy, energy_notes = _check_energy(system, positions, str(raw.path))
-    uses_forcefield = raw.kind in ("sequence", "pdb", "mmcif")
     provenance = {
         "input": _input_record(raw, _path(asked.coordinates)),
         "options": {
-            "forcefield": list(asked.forcefield or DEFAULT_FORCEFIELD) if uses_forcefield else None,
+            "forcefield": _forcefield_of(raw, asked),
             "implicit": asked.implicit,
             "constraints": asked.constraints,
             "add_hydrogens": asked.add_hydrogens,
             "ph": asked.ph,
             "minimize": relax,
         },
-        "versions": {"boltzgen": __version__, "openmm": metadata.version("openmm"), "numpy": np.__version__},
+        "versions": _versions(raw),
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
-    default_name = raw.path.name if raw.kind == "sequence" else raw.path.stem
-    if raw.kind == "xml" and asked.coordinates is not None:
-        default_name = Path(asked.coordinates).stem
-    assembled = _assemble(asked.name or default_name, raw.topology, system, positions, bonds, provenance)
-    return with_region(assembled, asked)
+    name = asked.name or _default_name(raw, asked)
+    assembled = _assemble(name, raw.topology, system, positions, bonds, provenance)
+    return with_region(replace(assembled, energy_model=asked.energy_model()), asked)
 
 
 def _read_and_parametrise(
     source: str | Path | None, asked: PrepareOptions
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
+    if asked.smiles is not None or (source is not None and kind_of(Path(source)) in SMALL_MOLECULES):
+        return small_molecule_system(None if source is None else Path(source), asked)
+    refuse_mmff(asked.forcefield)
     if asked.sequence is not None:
         sequence = parse_sequence(asked.sequence, capped=asked.capped)
         return _from_sequence(sequence, asked.forcefield, asked.implicit, asked.ph)
     raw = read_molecule(Path(str(source)), _path(asked.coordinates), _path(asked.include))
     return _parametrise(raw, asked.forcefield, asked.implicit, asked.add_hydrogens, asked.ph)
+
+
+def _default_name(raw: RawMolecule, asked: PrepareOptions) -> str:
+    if asked.smiles is not None:
+        words = asked.smiles.split(maxsplit=1)  # what follows a SMILES after a space is its name
+        return words[-1].strip()
+    if raw.kind == "xml" and asked.coordinates is not None:
+        return Path(asked.coordinates).stem
+    return raw.path.name if raw.kind == "sequence" else raw.path.stem
+
+
+def _forcefield_of(raw: RawMolecule, asked: PrepareOptions) -> list[str] | None:
+    """The names of the force field; None when the file brings its parameters."""
+    if raw.kind in SMALL_MOLECULES:
+        return list(asked.forcefield or DEFAULT_VARIANT)
+    if raw.kind in ("sequence", "pdb", "mmcif"):
+        return list(asked.forcefield or DEFAULT_FORCEFIELD)
+    return None
+
+
+def _versions(raw: RawMolecule) -> dict[str, str]:
+    packages = ("openmm", "numpy", "rdkit") if raw.kind in SMALL_MOLECULES else ("openmm", "numpy")
+    return {"boltzgen": __version__, **{package: metadata.version(package) for package in packages}}
 
 
 def _assemble(
@@ -280,7 +312,11 @@ def _path(value: str | Path | None) -> Path | None:
 def _input_record(raw: RawMolecule, coordinates: Path | None) -> dict[str, Any]:
     if raw.kind == "sequence":
         return {"kind": "sequence", "sequence": str(raw.path)}
+    if raw.kind == "smiles":
+        return {"kind": "smiles", "smiles": raw.smiles}
     record: dict[str, Any] = {"kind": raw.kind, "file": raw.path.name, "sha256": sha256_file(raw.path)}
+    if raw.smiles is not None:
+        record["smiles"] = raw.smiles
     if coordinates is not None:
         record |= {"coordinates": coordinates.name, "coordinates_sha256": sha256_file(coordinates)}
     return record

@@ -26,7 +26,10 @@ KINDS = {
     "amber": "Amber prmtop",
     "gromacs": "GROMACS top",
     "xml": "OpenMM System XML",
+    "sdf": "SDF",
+    "mol2": "Tripos mol2",
     "sequence": "sequence",
+    "smiles": "SMILES",
 }
 _SUFFIXES = {
     ".pdb": "pdb",
@@ -38,6 +41,10 @@ _SUFFIXES = {
     ".parm7": "amber",
     ".top": "gromacs",
     ".xml": "xml",
+    ".sdf": "sdf",
+    ".sd": "sdf",
+    ".mol": "sdf",
+    ".mol2": "mol2",
 }
 _COORDINATES = {
     ".gro": "GROMACS topology (.top)",
@@ -74,6 +81,7 @@ class RawMolecule:
     box: whether the files declare a periodic box.
     maker: for Amber and GROMACS, the OpenMM reader that creates the System.
     notes: what people should know.
+    smiles: of a small molecule, as it was understood, stereo included.
     """
 
     kind: str
@@ -85,6 +93,7 @@ class RawMolecule:
     maker: Any = None
     notes: tuple[str, ...] = field(default=())
     coordinates: Path | None = None
+    smiles: str | None = None
 
 
 def kind_of(path: Path) -> str:
@@ -96,11 +105,13 @@ def kind_of(path: Path) -> str:
     """
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; give a PDB, mmCIF, prmtop, top or System XML file, or --sequence."
+            f"{path}: no such file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, --sequence "
+            "or --smiles."
         )
     if not path.is_file():
         raise InputError(
-            f"{path} is not a file; give a PDB, mmCIF, prmtop, top or System XML file, or --sequence."
+            f"{path} is not a file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, --sequence "
+            "or --smiles."
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes); write or download it again.")

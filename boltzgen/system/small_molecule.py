@@ -1,0 +1,234 @@
+"""Small molecules: from SMILES, SDF or mol2 to a molecule with every hydrogen and three-dimensional places.
+
+Charges and tautomer are the input's. Stereo is that of the SMILES; what a SMILES leaves open is chosen once,
+with a note; a file with three-dimensional coordinates keeps its coordinates, and so its stereo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system import small_molecule_checks as checks
+from boltzgen.system.mmff import VARIANTS, mmff_properties
+from boltzgen.system.pdb_text import STANDARD_RESIDUES
+from boltzgen.system.rdkit_messages import rdkit_log
+
+if TYPE_CHECKING:
+    from openmm import app
+    from rdkit import Chem
+
+#: Of RDKit's embedding, so that the same input gives the same structure.
+SEED = 20231
+#: Attempts of the embedding, the second half from random coordinates.
+_ATTEMPTS = 20
+_MINIMISATION_STEPS = 2000
+
+DEFAULT_RESIDUE = "UNL"
+
+
+@dataclass(frozen=True)
+class SmallMolecule:
+    """One molecule as RDKit understands it.
+
+    molecule: with every hydrogen and one conformer (Angstrom).
+    title: what the input calls it, "" for nothing.
+    smiles: isomeric SMILES of what was understood, stereo from the coordinates.
+    notes: what people should know.
+    """
+
+    molecule: Chem.Mol
+    title: str
+    smiles: str
+    notes: tuple[str, ...]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(N, 3) nm."""
+        return np.array(self.molecule.GetConformer().GetPositions(), dtype=np.float64) * 0.1
+
+    def topology(self) -> app.Topology:
+        """OpenMM topology of one residue; atoms are called by element and number (C1, H1, ...)."""
+        from openmm import app
+
+        topology = app.Topology()
+        residue = topology.addResidue(self._residue_name(), topology.addChain("A"), "1")
+        atoms = [
+            topology.addAtom(name, app.Element.getByAtomicNumber(atom.GetAtomicNum()), residue)
+            for name, atom in zip(atom_names(self.molecule), self.molecule.GetAtoms(), strict=True)
+        ]
+        for bond in self.molecule.GetBonds():
+            topology.addBond(atoms[bond.GetBeginAtomIdx()], atoms[bond.GetEndAtomIdx()])
+        return topology
+
+    def _residue_name(self) -> str:
+        """The title where it can be a residue's name and is no amino acid's; otherwise `DEFAULT_RESIDUE`."""
+        name = self.title.upper()
+        fits = 0 < len(name) <= 3 and name.isalnum() and name.isascii()
+        return name if fits and name not in STANDARD_RESIDUES | {"HOH", "WAT", "SOL"} else DEFAULT_RESIDUE
+
+
+def atom_names(molecule: Chem.Mol) -> list[str]:
+    """Names of element symbol and running number within the element; mol2's own where they are unique."""
+    key = "_TriposAtomName"
+    own = [atom.GetProp(key).strip() if atom.HasProp(key) else "" for atom in molecule.GetAtoms()]
+    if len(set(own)) == len(own) and all(0 < len(name) <= 4 and name.isalnum() for name in own):
+        return own
+    counts: dict[str, int] = {}
+    names = []
+    for atom in molecule.GetAtoms():
+        symbol = atom.GetSymbol().upper()
+        counts[symbol] = counts.get(symbol, 0) + 1
+        names.append(f"{symbol}{counts[symbol]}")
+    return names
+
+
+def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> SmallMolecule:
+    """The molecule of a SMILES, embedded with a fixed seed and, with `relax`, minimised under MMFF94.
+
+    Raises
+    ------
+    InputError, UnsupportedError: the text is no SMILES, or no molecule that MMFF94 can describe.
+    """
+    from rdkit import Chem
+
+    where = f"the SMILES {smiles}"
+    with rdkit_log() as lines:
+        molecule = Chem.MolFromSmiles(smiles, sanitize=False)
+        reason = _smiles_reason(lines)
+        if molecule is None:
+            raise InputError(f"{where} cannot be read{reason}. Check brackets and ring numbers.")
+        checks.check_chemistry(molecule, where)
+        molecule = Chem.MolFromSmiles(smiles)
+        checks.check_molecule(molecule, where)
+        notes = drop_labels(molecule)
+        title = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
+        molecule = Chem.AddHs(molecule)
+        return built(molecule, title, where, variant=variant, relax=relax, notes=notes)
+
+
+def built(
+    molecule: Chem.Mol, title: str, where: str, *, variant: str, relax: bool, notes: list[str]
+) -> SmallMolecule:
+    """`molecule`, which has its hydrogens, with new coordinates that keep its stereo."""
+    from rdkit.Chem import rdForceFieldHelpers
+
+    properties = mmff_properties(molecule, variant)
+    checks.check_typed(molecule, properties, where)
+    open_elements = _open_stereo(molecule)
+    placed = _embedded(molecule, where)
+    if relax:
+        rdForceFieldHelpers.MMFFOptimizeMolecule(
+            placed, mmffVariant=VARIANTS[variant], maxIters=_MINIMISATION_STEPS
+        )
+    placed = with_stereo_of_coordinates(placed)
+    if not placed.HasSubstructMatch(molecule, useChirality=True):
+        raise BoltzgenError(
+            f"{where}: the three-dimensional structure that RDKit built has another stereo than was asked "
+            "for; give the molecule as an SDF with three-dimensional coordinates."
+        )
+    if open_elements:
+        notes.append(_chosen_stereo(placed, open_elements))
+    return SmallMolecule(placed, title, written_smiles(placed), tuple(notes))
+
+
+def as_read(molecule: Chem.Mol, title: str, where: str, *, variant: str, notes: list[str]) -> SmallMolecule:
+    """`molecule` with the coordinates of its file."""
+    checks.check_typed(molecule, mmff_properties(molecule, variant), where)
+    molecule = with_stereo_of_coordinates(molecule)
+    return SmallMolecule(molecule, title, written_smiles(molecule), tuple(notes))
+
+
+def written_smiles(molecule: Chem.Mol) -> str:
+    """Isomeric SMILES without explicit hydrogens."""
+    from rdkit import Chem
+
+    return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
+
+
+def with_stereo_of_coordinates(molecule: Chem.Mol) -> Chem.Mol:
+    """A copy of `molecule` whose stereo is that of its coordinates."""
+    from rdkit import Chem
+
+    copy = Chem.Mol(molecule)
+    Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
+    return copy
+
+
+def _smiles_reason(lines: list[str]) -> str:
+    """The part of RDKit's complaint that says where and why, in brackets."""
+    prefix = "SMILES Parse Error: "
+    found = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    kept = [text.split(" while parsing")[0].rstrip(":") for text in found if not text.startswith("Failed")]
+    return f" ({'; '.join(kept)})" if kept else ""
+
+
+def drop_labels(molecule: Chem.Mol) -> list[str]:
+    """Remove isotope labels and atom-map numbers, which no energy depends on, in place."""
+    labelled = [atom for atom in molecule.GetAtoms() if atom.GetIsotope()]
+    for atom in molecule.GetAtoms():
+        atom.SetIsotope(0)
+        atom.SetAtomMapNum(0)
+    if not labelled:
+        return []
+    return [
+        f"The isotope labels of {checks.labels_of(labelled)} are left out: every atom has the average mass "
+        "of its element, and free energies of conformations do not depend on masses."
+    ]
+
+
+def _embedded(molecule: Chem.Mol, where: str) -> Chem.Mol:
+    from rdkit import Chem
+    from rdkit.Chem import rdDistGeom
+
+    parameters: Any = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = SEED
+    parameters.maxIterations = _ATTEMPTS
+    placed = Chem.Mol(molecule)
+    for random_start in (False, True):
+        parameters.useRandomCoords = random_start
+        if rdDistGeom.EmbedMolecule(placed, parameters) == 0:
+            return placed
+    raise InputError(
+        f"{where}: RDKit finds no three-dimensional structure for it; check its stereo (impossible in a "
+        "small ring, say), or give an SDF with three-dimensional coordinates."
+    )
+
+
+def _open_stereo(molecule: Chem.Mol) -> list[tuple[str, int]]:
+    """Stereo elements that the input leaves open: ("atom" or "bond", index)."""
+    from rdkit import Chem
+
+    found = []
+    for element in Chem.FindPotentialStereo(molecule):
+        if element.specified != Chem.StereoSpecified.Specified:
+            kind = "bond" if "Bond" in str(element.type) else "atom"
+            found.append((kind, int(element.centeredOn)))
+    return found
+
+
+def _chosen_stereo(molecule: Chem.Mol, elements: list[tuple[str, int]]) -> str:
+    """Which isomer was chosen, for `molecule` with stereo assigned."""
+    from rdkit.Chem import rdCIPLabeler
+
+    rdCIPLabeler.AssignCIPLabels(molecule)
+    words = []
+    for kind, index in elements:
+        if kind == "atom":
+            owner = molecule.GetAtomWithIdx(index)
+            name = checks.label_of(owner)
+        else:
+            owner = molecule.GetBondWithIdx(index)
+            ends = (owner.GetBeginAtom(), owner.GetEndAtom())
+            name = "=".join(end.GetSymbol() for end in ends)
+            name += f" (atoms {ends[0].GetIdx() + 1} and {ends[1].GetIdx() + 1})"
+        label = owner.GetProp("_CIPCode") if owner.HasProp("_CIPCode") else ""
+        words.append(f"{name} {label}".strip())
+    shown = ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
+    return (
+        f"The input leaves stereo open; chosen, and kept in every sample: {shown}. To choose yourself, write "
+        f"the isomer: {written_smiles(molecule)}"
+    )

@@ -1,0 +1,138 @@
+"""What a small molecule may not be, and what to do about it.
+
+Every check raises an `InputError` or `UnsupportedError` of one or two sentences that names the atom, or
+returns without a word. `where` is how messages call the input; molecules are RDKit's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.rdkit_messages import printed_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rdkit import Chem
+    from rdkit.ForceField.rdForceField import MMFFMolProperties
+
+#: H C N O F Si P S Cl Br I: the elements that MMFF94 binds covalently.
+MMFF_ELEMENTS = frozenset({1, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53})
+
+_OTHER_FIELD = (
+    "bring the molecule with parameters of another force field, as prmtop, GROMACS top or OpenMM System XML"
+)
+_TABLE_ROW = re.compile(r"^[A-Z][a-z]?\s+#\s*(\d+)\s+(\d+)\s", re.MULTILINE)
+
+
+def label_of(atom: Chem.Atom) -> str:
+    """How messages call an atom: element and running number from 1, in the order of the input."""
+    return f"{atom.GetSymbol()} (atom {atom.GetIdx() + 1})"
+
+
+def labels_of(atoms: Iterable[Chem.Atom]) -> str:
+    """The labels of at most four of `atoms`."""
+    labels = [label_of(atom) for atom in atoms]
+    return ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+
+
+def check_chemistry(molecule: Chem.Mol, where: str) -> None:
+    """Refuse a molecule (not yet sanitized) whose valences or aromatic rings make no sense."""
+    from rdkit import Chem
+
+    for problem in Chem.DetectChemistryProblems(molecule):
+        kind = problem.GetType()
+        if kind == "AtomValenceException":
+            atom = molecule.GetAtomWithIdx(problem.GetAtomIdx())
+            neighbours = sum(bond.GetBondTypeAsDouble() for bond in atom.GetBonds())
+            raise InputError(
+                f"{where}: {label_of(atom)} with charge {atom.GetFormalCharge():+d} has bonds of total order "
+                f"{neighbours:g}, which is more than its valence allows; correct its bonds or its formal "
+                "charge."
+            )
+        if kind == "KekulizeException":
+            atoms = [molecule.GetAtomWithIdx(index) for index in problem.GetAtomIndices()]
+            raise InputError(
+                f"{where}: the aromatic ring of {labels_of(atoms)} has no arrangement of double bonds; a "
+                "hydrogen on nitrogen ([nH]) or a charge is missing."
+            )
+        raise InputError(f"{where}: {problem.Message()}. Correct the structure.")
+
+
+def check_molecule(molecule: Chem.Mol, where: str) -> None:
+    """Refuse what is not one neutral or charged closed-shell molecule of elements that MMFF94 has."""
+    from rdkit import Chem
+
+    if molecule.GetNumAtoms() == 0:
+        raise InputError(f"{where} holds no atoms; give a molecule, for example --smiles CCO.")
+    fragments = Chem.GetMolFrags(molecule, asMols=True, sanitizeFrags=False)
+    if len(fragments) > 1:
+        words = [Chem.MolToSmiles(Chem.RemoveHs(piece, sanitize=False)) for piece in fragments]
+        largest = max(range(len(words)), key=lambda index: fragments[index].GetNumHeavyAtoms())
+        raise UnsupportedError(
+            f"{where} holds {len(fragments)} molecules that no bond joins ({', '.join(words[:4])}); boltzgen "
+            f"samples one. Leave out counter-ions and solvent, for example --smiles '{words[largest]}'."
+        )
+    _check_elements(molecule, where)
+    if molecule.GetNumHeavyAtoms() == 1 and not any(
+        atom.GetTotalNumHs(includeNeighbors=True) for atom in molecule.GetAtoms()
+    ):
+        raise UnsupportedError(f"{where} is a single atom, which has no conformations to sample.")
+    radicals = [atom for atom in molecule.GetAtoms() if atom.GetNumRadicalElectrons() > 0]
+    if radicals:
+        raise UnsupportedError(
+            f"{where}: {labels_of(radicals)} has an unpaired electron, for which MMFF94 has no parameters; "
+            f"add the missing hydrogen or charge, or {_OTHER_FIELD}."
+        )
+
+
+def _check_elements(molecule: Chem.Mol, where: str) -> None:
+    for atom in molecule.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            raise InputError(
+                f"{where}: atom {atom.GetIdx() + 1} is a placeholder (* or R), not an element; write out the "
+                "whole molecule."
+            )
+        if atom.GetAtomicNum() not in MMFF_ELEMENTS:
+            raise UnsupportedError(
+                f"{where}: MMFF94 has no parameters for {_element_name(atom)} ({label_of(atom)}), only for "
+                f"H C N O F Si P S Cl Br I; {_OTHER_FIELD}."
+            )
+
+
+def _element_name(atom: Chem.Atom) -> str:
+    from openmm.app import Element
+
+    return str(Element.getByAtomicNumber(atom.GetAtomicNum()).name)
+
+
+def check_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
+    """Refuse atoms whose hydrogens are not among the atoms."""
+    lacking = [atom for atom in molecule.GetAtoms() if atom.GetTotalNumHs() > 0]
+    if lacking:
+        count = sum(atom.GetTotalNumHs() for atom in lacking)
+        raise InputError(
+            f"{where} lacks {count} hydrogen{'s'[: count > 1]}, first on {labels_of(lacking)}; {remedy}"
+        )
+
+
+def check_typed(molecule: Chem.Mol, properties: MMFFMolProperties | None, where: str) -> MMFFMolProperties:
+    """`properties`, or an UnsupportedError that names the atoms to which MMFF94 gives no type."""
+    if properties is not None:
+        return properties
+    atoms = [molecule.GetAtomWithIdx(index) for index in _untyped(molecule)]
+    named = ", ".join(f"{_element_name(atom)}, {label_of(atom)}" for atom in atoms[:2])
+    raise UnsupportedError(
+        f"{where}: MMFF94 has no atom type for {named or 'one of the atoms'} in this bonding; check bond "
+        f"orders and charges, or {_OTHER_FIELD}."
+    )
+
+
+def _untyped(molecule: Chem.Mol) -> list[int]:
+    """Atoms to which RDKit's typer gives type 0; only its printed table says which they are."""
+    from rdkit.Chem import rdForceFieldHelpers
+
+    table = printed_by(lambda: rdForceFieldHelpers.MMFFGetMoleculeProperties(molecule, mmffVerbosity=2))
+    return [int(number) - 1 for number, kind in _TABLE_ROW.findall(table) if int(kind) == 0]

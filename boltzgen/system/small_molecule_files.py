@@ -1,0 +1,149 @@
+"""SDF (MDL mol) and Tripos mol2 files in, a `SmallMolecule` out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boltzgen.errors import InputError
+from boltzgen.system import small_molecule_checks as checks
+from boltzgen.system.rdkit_messages import rdkit_log
+from boltzgen.system.small_molecule import SmallMolecule, as_read, built, drop_labels
+
+if TYPE_CHECKING:
+    from rdkit import Chem
+
+#: e; partial charges of a mol2 may add up to this much beside a whole number.
+_CHARGE_TOLERANCE = 0.5
+
+
+def read_small_molecule(
+    path: Path, text: str, *, add_hydrogens: bool, variant: str, relax: bool
+) -> SmallMolecule:
+    """The first molecule of `text`, the contents of `path`, by its suffix.
+
+    Raises
+    ------
+    InputError, UnsupportedError: truncated, without hydrogens, or no molecule that MMFF94 can describe.
+    """
+    reader = _read_mol2 if path.suffix.lower() == ".mol2" else _read_sdf
+    with rdkit_log() as lines:
+        return reader(path, text, lines, add_hydrogens=add_hydrogens, variant=variant, relax=relax)
+
+
+def _read_sdf(
+    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, variant: str, relax: bool
+) -> SmallMolecule:
+    from rdkit import Chem
+
+    where, notes = str(path), []
+    records = [record for record in text.split("$$$$") if record.strip()]
+    if not records:
+        raise InputError(f"{where} holds no molecule; is it an SDF file?")
+    if len(records) > 1:
+        notes.append(f"{path.name} holds {len(records)} molecules; the first is used.")
+    block = records[0]
+    molecule = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    if molecule is None:
+        raise InputError(
+            f"{where} does not read as an SDF file ({_last(lines)}); it may be truncated or damaged. Write "
+            "it again."
+        )
+    checks.check_chemistry(molecule, where)
+    molecule = Chem.MolFromMolBlock(block, removeHs=False)
+    checks.check_molecule(molecule, where)
+    notes += drop_labels(molecule)
+    title = block.splitlines()[0].strip() if block.splitlines() else ""
+    if not molecule.GetConformer().Is3D():
+        notes.append(
+            f"{path.name} holds a drawing in two dimensions; missing hydrogens and all coordinates were "
+            "built."
+        )
+        drawn = Chem.AddHs(molecule)
+        drawn.RemoveAllConformers()
+        return built(drawn, title, where, variant=variant, relax=relax, notes=notes)
+    _check_coordinates(molecule, where)
+    if add_hydrogens:
+        molecule = Chem.AddHs(molecule, addCoords=True)
+    checks.check_hydrogens(molecule, where, "add them with --add-hydrogens (charges stay as the file says).")
+    return as_read(molecule, title, where, variant=variant, notes=notes)
+
+
+def _read_mol2(
+    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, variant: str, relax: bool
+) -> SmallMolecule:
+    from rdkit import Chem
+
+    where, notes = str(path), []
+    remedy = f"`obabel {shlex.quote(str(path))} -O {path.stem}.sdf`"
+    count = text.count("@<TRIPOS>MOLECULE")
+    if count == 0:
+        raise InputError(f"{where} holds no @<TRIPOS>MOLECULE record; is it a mol2 file?")
+    if count > 1:
+        notes.append(f"{path.name} holds {count} molecules; the first is used.")
+    if add_hydrogens:
+        raise InputError(
+            f"--add-hydrogens does not go with {where}: a mol2 states no formal charges, they follow from "
+            f"its hydrogens. Convert it ({remedy} -h) and check the charges, then prepare the SDF."
+        )
+    molecule = Chem.MolFromMol2Block(text, sanitize=False, removeHs=False)
+    if molecule is None or molecule.GetNumAtoms() == 0:
+        raise InputError(
+            f"{where} does not read as a mol2 file ({_last(lines)}); RDKit reads Tripos atom types as Corina "
+            f"writes them. It may be truncated, or convert it: {remedy}."
+        )
+    stated = _stated_charge(molecule, text)
+    checks.check_chemistry(molecule, where)
+    Chem.SanitizeMol(molecule)
+    _check_mol2_hydrogens(molecule, where, remedy)
+    checks.check_molecule(molecule, where)
+    _check_coordinates(molecule, where)
+    charge = Chem.GetFormalCharge(molecule)
+    if stated is not None and abs(stated - charge) > _CHARGE_TOLERANCE:
+        raise InputError(
+            f"{where}: its partial charges add up to {stated:+.2f} e, its atom types and bonds to "
+            f"{charge:+d} e; a mol2 states no formal charges. Convert it ({remedy}) and check the charges."
+        )
+    title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
+    title = "" if set(title) <= {"*"} else title
+    return as_read(molecule, title, where, variant=variant, notes=notes)
+
+
+def _check_mol2_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
+    """Refuse open valences: RDKit takes the atoms of a mol2 as complete, and would call them radicals."""
+    from rdkit import Chem
+
+    filled = Chem.RWMol(molecule)
+    for atom in filled.GetAtoms():
+        atom.SetNoImplicit(False)
+        atom.SetNumRadicalElectrons(0)
+    filled.UpdatePropertyCache(strict=False)
+    checks.check_hydrogens(
+        filled, where, f"add them where the protonation is known, for example {remedy} -h, and prepare that."
+    )
+
+
+def _stated_charge(molecule: Chem.Mol, text: str) -> float | None:
+    """The sum of the file's partial charges; None when it states none."""
+    head = text.split("@<TRIPOS>ATOM", 1)[0]
+    key = "_TriposPartialCharge"
+    if "NO_CHARGES" in head or not all(atom.HasProp(key) for atom in molecule.GetAtoms()):
+        return None
+    charges = [float(atom.GetProp(key)) for atom in molecule.GetAtoms()]
+    return sum(charges) if any(charges) else None
+
+
+def _check_coordinates(molecule: Chem.Mol, where: str) -> None:
+    """Refuse coordinates that are all the same or not finite; overlaps are found later, as in every input."""
+    if molecule.GetNumConformers() == 0:
+        raise InputError(f"{where} holds no coordinates; give --smiles, or a file with coordinates.")
+    positions = np.asarray(molecule.GetConformer().GetPositions())
+    if not np.isfinite(positions).all() or (len(positions) > 1 and np.ptp(positions, axis=0).max() < 1e-3):
+        raise InputError(f"{where} holds no usable coordinates (all zero, or not finite); give --smiles.")
+
+
+def _last(lines: list[str]) -> str:
+    return lines[-1].rstrip(".")[:200] if lines else "no reason given"
