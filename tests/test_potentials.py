@@ -167,8 +167,7 @@ def test_the_overlap_test_meets_every_branch():
     noise = np.random.default_rng(0).normal(size=(60, 9, 3))
     x = torch.tensor(noise * np.linspace(0.02, 0.5, 60)[:, None, None])
     p = translate_openmm(random_system(0)).force_field
-    own = torch.tensor(p.born_radius - 0.009)
-    scaled = own * torch.tensor(p.born_scale)
+    own, scaled = torch.tensor(p.solvent.offset_radius), torch.tensor(p.solvent.scaled_radius)
     r = torch.cdist(x, x) + 10 * torch.eye(9)
     assert (scaled[None, None] - r > own[:, None]).any()
     assert (r + scaled < own[:, None]).any()
@@ -321,9 +320,9 @@ def test_the_record_of_parameters(alanine_dipeptide):
     p = translate(alanine_dipeptide).force_field
     assert (len(p.bond_atoms), len(p.angle_atoms), p.n_atoms) == (21, 36, 22)
     assert p.charge.sum() == pytest.approx(0, abs=1e-6)
-    np.testing.assert_array_equal(p.charge, p.solvent_charge)
+    np.testing.assert_array_equal(p.charge, p.solvent.charge)
     assert not p.charge.flags.writeable
-    assert {p.solute_dielectric, p.solvent_dielectric} == {1.0, 78.3}
+    assert p.solvent.pair_prefactor == pytest.approx(-138.935457644 * (1 - 1 / 78.3), rel=1e-9)
     pairs = p.pairs()
     assert len(pairs.atoms) == 231
     # 21 bonds and 36 angles are excluded; 1-4 pairs have their own, weaker parameters

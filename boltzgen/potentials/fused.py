@@ -11,6 +11,7 @@ What is computed here is defined in `terms`; the tests hold the two together to 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -148,50 +149,75 @@ class AngleKernel(Kernel):
             scatter(gradient, c["incidence"], out)
 
 
-class TorsionKernel(Kernel):
-    """Periodic torsions: T terms on Q different quadruples, whose three edges are 3 Q rows."""
+@dataclass(frozen=True)
+class Dihedrals:
+    """The torsion angles of Q quadruples, whose three edges are 3 Q rows, and what their gradient needs."""
 
-    bonded = True
+    angle: Tensor
+    edges: Tensor
+    normals: Tensor
+    axis_squared: Tensor
+    axis_length: Tensor
 
-    def __init__(self, p: ForceFieldParameters) -> None:
-        quads, term_quad = np.unique(p.torsion_atoms, axis=0, return_inverse=True)
-        start, to = np.concatenate([quads[:, n] for n in (0, 1, 2)]), np.concatenate(quads[:, 1:].T)
-        slope = incidence(len(quads), term_quad.reshape(-1)) * -(p.torsion_barrier * p.torsion_periodicity)
-        super().__init__(
-            start=start,
-            to=to,
-            term_quad=term_quad.reshape(-1),
-            periodicity=column(p.torsion_periodicity),
-            phase=column(p.torsion_phase),
-            barrier=p.torsion_barrier,
-            slope=slope,
-            incidence=incidence(p.n_atoms, to, start),
-        )
-        self.offset = float(p.torsion_barrier.sum())
-        self.count = len(quads)
-        self.rows = 3 * self.count
+    @staticmethod
+    def arrays(n_atoms: int, quadruples: np.ndarray) -> dict[str, np.ndarray]:
+        """The constants that `of` and `add_gradient` read; `quadruples` is (Q, 4)."""
+        start = np.concatenate([quadruples[:, n] for n in (0, 1, 2)])
+        to = np.concatenate(quadruples[:, 1:].T)
+        return {"start": start, "to": to, "incidence": incidence(n_atoms, to, start)}
 
-    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
-        c = self.constants.like(x)
-        n = self.count
+    @classmethod
+    def of(cls, c: dict[str, Tensor], cyclic: Tensor) -> Dihedrals:
         edges = differences(cyclic, c["to"], c["start"])
+        n = len(edges) // 3
         axis = edges[n : 2 * n]
         normals = cross(edges[: 2 * n], edges[n:])
         axis_squared = dot(axis, axis)
         axis_length = axis_squared.sqrt()
         sine = dot(edges[:n], normals[n:]).mul_(axis_length)
         angle = torch.atan2(sine, dot(normals[:n], normals[n:]))
-        phases = angle.index_select(0, c["term_quad"]).mul_(c["periodicity"]).sub_(c["phase"])
+        return cls(angle, edges, normals, axis_squared, axis_length)
+
+    def add_gradient(self, c: dict[str, Tensor], slope: Tensor, gradient: Tensor) -> None:
+        """Add dE/dx to `gradient`, where `slope` (Q, b) is dE/d angle; spends both and this object."""
+        # d phi / d edge with the normals m, n: |axis| m / m^2 for the first edge, |axis| n / n^2 for
+        # the last, minus their mixture by the outer edges' shares along it for the axis
+        edges, normals, n = self.edges, self.normals, len(self.angle)
+        axis = edges[n : 2 * n]
+        slope = slope.mul_(self.axis_length)
+        weights = slope.repeat(2, 1).div_(dot(normals, normals).clamp_min_(SMALLEST_AREA**2))
+        normals *= weights[:, None]
+        outer = torch.cat([edges[:n, :3], edges[2 * n :, :3]])
+        share = dot(outer, axis.repeat(2, 1, 1)).div_(self.axis_squared.repeat(2, 1))
+        middle = normals * share[:, None]
+        middle = middle[:n].add_(middle[n:]).neg_()
+        scatter(gradient, c["incidence"], torch.cat([normals[:n], middle, normals[n:]]))
+
+
+class TorsionKernel(Kernel):
+    """Periodic torsions: T terms on Q different quadruples."""
+
+    bonded = True
+
+    def __init__(self, p: ForceFieldParameters) -> None:
+        quads, term_quad = np.unique(p.torsion_atoms, axis=0, return_inverse=True)
+        slope = incidence(len(quads), term_quad.reshape(-1)) * -(p.torsion_barrier * p.torsion_periodicity)
+        super().__init__(
+            term_quad=term_quad.reshape(-1),
+            periodicity=column(p.torsion_periodicity),
+            phase=column(p.torsion_phase),
+            barrier=p.torsion_barrier,
+            slope=slope,
+            **Dihedrals.arrays(p.n_atoms, quads),
+        )
+        self.offset = float(p.torsion_barrier.sum())
+        self.rows = 3 * len(quads)
+
+    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
+        c = self.constants.like(x)
+        dihedrals = Dihedrals.of(c, cyclic)
+        phases = dihedrals.angle.index_select(0, c["term_quad"]).mul_(c["periodicity"]).sub_(c["phase"])
         energy += c["barrier"] @ phases.cos()
         energy += self.offset
         if gradient is not None:
-            # d phi / d edge with the normals m, n: |axis| m / m^2 for the first edge, |axis| n / n^2 for
-            # the last, minus their mixture by the outer edges' shares along it for the axis
-            slope = (c["slope"] @ phases.sin_()).mul_(axis_length)
-            weights = slope.repeat(2, 1).div_(dot(normals, normals).clamp_min_(SMALLEST_AREA**2))
-            normals *= weights[:, None]
-            outer = torch.cat([edges[:n, :3], edges[2 * n :, :3]])
-            share = dot(outer, axis.repeat(2, 1, 1)).div_(axis_squared.repeat(2, 1))
-            middle = normals * share[:, None]
-            middle = middle[:n].add_(middle[n:]).neg_()
-            scatter(gradient, c["incidence"], torch.cat([normals[:n], middle, normals[n:]]))
+            dihedrals.add_gradient(c, c["slope"] @ phases.sin_(), gradient)

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
+from boltzgen.potentials.custom_gb import CustomBorn
+from boltzgen.potentials.custom_term import AutogradKernel
 from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
 from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
 from boltzgen.potentials.fused_pairs import PairKernel
+from boltzgen.potentials.generalized_born import GeneralizedBorn
 from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.potentials.terms import (
-    GeneralizedBorn,
     HarmonicAngle,
     HarmonicBond,
     Nonbonded,
@@ -31,10 +34,12 @@ def _terms(parameters: ForceFieldParameters) -> list[Term]:
         terms.append(HarmonicAngle(parameters))
     if len(parameters.torsion_atoms):
         terms.append(PeriodicTorsion(parameters))
+    terms.extend(CorrectionMapTerm(maps) for maps in parameters.cmap)
     if parameters.has_nonbonded:
         terms.append(Nonbonded(parameters))
-    if parameters.has_solvent:
-        terms.append(GeneralizedBorn(parameters))
+    if parameters.solvent is not None:
+        terms.append(GeneralizedBorn(parameters.solvent))
+    terms.extend(CustomBorn(custom) for custom in parameters.custom_gb)
     return terms
 
 
@@ -47,8 +52,10 @@ def _kernels(p: ForceFieldParameters) -> list[Kernel]:
         chosen.append(AngleKernel(p))
     if len(p.torsion_atoms):
         chosen.append(TorsionKernel(p))
-    if p.has_nonbonded or p.has_solvent:
+    chosen.extend(CorrectionMapKernel(p.n_atoms, maps) for maps in p.cmap)
+    if p.has_nonbonded or p.solvent is not None:
         chosen.append(PairKernel(p))
+    chosen.extend(AutogradKernel(CustomBorn(custom)) for custom in p.custom_gb)
     return chosen
 
 
@@ -99,9 +106,13 @@ class MolecularMechanics(Potential):
         return sum((term(positions) for term in self._term_list()), _zeros(positions))
 
     def energy_by_term(self, positions: Tensor) -> dict[str, Tensor]:
-        """Energy of each term, each (batch,) in kJ/mol, by name: bond, angle, torsion, nonbonded, solvent."""
+        """Energy (batch,) in kJ/mol by name: bond, angle, torsion, cmap, nonbonded, solvent, ..."""
         self._check(positions)
-        return {term.name: term(positions) for term in self._term_list()}
+        energies: dict[str, Tensor] = {}
+        for term in self._term_list():
+            energy = term(positions)
+            energies[term.name] = energies[term.name] + energy if term.name in energies else energy
+        return energies
 
     def _term_list(self) -> list[Term]:
         return cast("list[Term]", list(self.terms))

@@ -6,6 +6,12 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from boltzgen.potentials.solvent_parameters import (
+    CustomBornParameters,
+    GeneralizedBornParameters,
+    freeze,
+)
+
 
 def _indices(columns: int) -> np.ndarray:
     return np.zeros((0, columns), dtype=np.int64)
@@ -30,14 +36,14 @@ class ForceFieldParameters:
         angle_stiffness: (A,) kJ/mol/rad2, energy ``k/2 (theta - theta0)^2``.
     torsion_atoms: (T, 4), proper and improper; torsion_periodicity: (T,) int; torsion_phase: (T,) rad;
         torsion_barrier: (T,) kJ/mol, energy ``k (1 + cos(n phi - phase))``.
+    cmap: correction maps of pairs of torsions, one record a force.
     has_nonbonded: whether charges and Lennard-Jones parameters come from a non-bonded force.
     charge: (N,) e; sigma: (N,) nm; epsilon: (N,) kJ/mol. Combination: arithmetic sigma, geometric epsilon.
     exception_atoms: (X, 2) pairs that use their own parameters (zeros: excluded);
         exception_charge_product: (X,) e2; exception_sigma: (X,) nm; exception_epsilon: (X,) kJ/mol.
-    has_solvent: whether there is a generalized-Born term (Onufriev, Bashford, Case, model II).
-    solvent_charge: (N,) e, the charges of that term; born_radius: (N,) nm, intrinsic; born_scale: (N,).
-    solute_dielectric, solvent_dielectric: relative permittivities.
-    surface_area_energy: kJ/mol/nm2, of the non-polar term.
+    cutoff: what happens to the non-bonded force at a distance; None: all pairs, as they are.
+    solvent: the generalized-Born term in one of the known models, or None.
+    custom_gb: generalized-Born terms of any other form, as the expressions of a CustomGBForce.
     """
 
     n_atoms: int
@@ -59,24 +65,16 @@ class ForceFieldParameters:
     exception_charge_product: np.ndarray = field(default_factory=_floats)
     exception_sigma: np.ndarray = field(default_factory=_floats)
     exception_epsilon: np.ndarray = field(default_factory=_floats)
-    has_solvent: bool = False
-    solvent_charge: np.ndarray = field(default_factory=_floats)
-    born_radius: np.ndarray = field(default_factory=_floats)
-    born_scale: np.ndarray = field(default_factory=_floats)
-    solute_dielectric: float = 1.0
-    solvent_dielectric: float = 1.0
-    surface_area_energy: float = 0.0
+    cmap: tuple[CorrectionMaps, ...] = ()
+    cutoff: NonbondedCutoff | None = None
+    solvent: GeneralizedBornParameters | None = None
+    custom_gb: tuple[CustomBornParameters, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("charge", "sigma", "epsilon", "solvent_charge", "born_radius", "born_scale"):
+        for name in ("charge", "sigma", "epsilon"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(self.n_atoms))
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, np.ndarray):
-                frozen = np.array(value)
-                frozen.flags.writeable = False
-                object.__setattr__(self, entry.name, frozen)
+        freeze(self)
 
     def pairs(self) -> PairTable:
         """Every pair of atoms once, with the charge product, sigma and epsilon that it really uses."""
@@ -84,27 +82,67 @@ class ForceFieldParameters:
         charge_product = self.charge[first] * self.charge[second]
         sigma = 0.5 * (self.sigma[first] + self.sigma[second])
         epsilon = np.sqrt(self.epsilon[first] * self.epsilon[second])
+        ordinary = np.ones(len(first), dtype=bool)
         if len(self.exception_atoms):
             low, high = np.sort(self.exception_atoms, axis=1).T
             row = low * (2 * self.n_atoms - low - 1) // 2 + high - low - 1
             charge_product[row] = self.exception_charge_product
             sigma[row] = self.exception_sigma
             epsilon[row] = self.exception_epsilon
-        return PairTable(np.stack([first, second], axis=1), charge_product, sigma, epsilon)
+            ordinary[row] = False
+        return PairTable(np.stack([first, second], axis=1), charge_product, sigma, epsilon, ordinary)
+
+
+@dataclass(frozen=True)
+class NonbondedCutoff:
+    """OpenMM's CutoffNonPeriodic: ordinary pairs end at `distance`; exceptions have no cutoff.
+
+    Lennard-Jones is multiplied by a switching function from `switching_distance` (nm; None: none) to
+    `distance` (nm). Coulomb has the reaction field of a medium of relative permittivity `dielectric`:
+    ``C q1 q2 (1/r + k r^2 - c)``, k = (eps - 1)/((2 eps + 1) rc^3), c = 3 eps/((2 eps + 1) rc).
+    Source: Tironi et al., J. Chem. Phys. 102, 5451 (1995), as in the OpenMM user guide.
+    """
+
+    distance: float
+    switching_distance: float | None
+    dielectric: float
+
+    @property
+    def reaction_field(self) -> tuple[float, float]:
+        """k in 1/nm3 and c in 1/nm."""
+        scale = 1 / (2 * self.dielectric + 1)
+        return (self.dielectric - 1) * scale / self.distance**3, 3 * self.dielectric * scale / self.distance
+
+
+@dataclass(frozen=True)
+class CorrectionMaps:
+    """Energies of pairs of torsions by tables: atoms (C, 8), two quadruples a row; index (C,) into `maps`.
+
+    ``maps[m][i, j]`` (kJ/mol) is the energy where the first torsion is 2 pi i/size, the second 2 pi j/size.
+    """
+
+    atoms: np.ndarray
+    index: np.ndarray
+    maps: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        freeze(self)
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Non-bonded parameters by pair: atoms (P, 2), i < j; charge_product e2; sigma nm; epsilon kJ/mol."""
+    """Non-bonded parameters by pair: atoms (P, 2), i < j; charge_product e2; sigma nm; epsilon kJ/mol.
+
+    `ordinary` (P,) is False for exceptions, to which no cutoff applies.
+    """
 
     atoms: np.ndarray
     charge_product: np.ndarray
     sigma: np.ndarray
     epsilon: np.ndarray
+    ordinary: np.ndarray
 
     def interacting(self) -> PairTable:
         """The pairs whose charge product or epsilon is not zero."""
         keep = (self.charge_product != 0) | (self.epsilon != 0)
-        return PairTable(
-            self.atoms[keep], self.charge_product[keep], self.sigma[keep], self.epsilon[keep]
-        )
+        return PairTable(*(getattr(self, entry.name)[keep] for entry in fields(self)))

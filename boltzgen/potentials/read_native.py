@@ -11,6 +11,14 @@ from typing import Any
 import numpy as np
 
 from boltzgen.errors import UnsupportedError
+from boltzgen.potentials.parameters import CorrectionMaps, NonbondedCutoff
+from boltzgen.potentials.solvent_parameters import GeneralizedBornParameters
+from boltzgen.potentials.terms import COULOMB_CONSTANT
+
+#: The constants of GBSAOBCForce: model II, lengths in nm.
+OBC_SERIES = (1.0, 0.8, 4.85)
+OBC_OFFSET = 0.009
+PROBE_RADIUS = 0.14
 
 
 def plain_number(value: Any) -> Any:
@@ -56,18 +64,63 @@ def _read_torsions(force: Any, where: str) -> dict[str, list[Any]]:
     return _columns(rows, 4, ("torsion_atoms", "torsion_periodicity", "torsion_phase", "torsion_barrier"))
 
 
-def _refuse_cutoff(force: Any, where: str) -> None:
-    names = ("CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME", "LJPME")
-    if force.getNonbondedMethod() != type(force).NoCutoff:
-        named = next(n for n in names if getattr(type(force), n, None) == force.getNonbondedMethod())
-        raise UnsupportedError(
-            f"The system's {where} uses {named}; only NoCutoff is translated. Prepare the molecule again "
-            "without a cutoff."
-        )
+def _read_ryckaert_bellemans(force: Any, where: str) -> dict[str, list[Any]]:
+    """``sum C_n cos^n(phi - pi)`` as periodic torsions: the same function, by powers of cosine as multiples.
+
+    A constant is a torsion of periodicity 0 and barrier k, whose energy is 2 k.
+    """
+    torsions = ("torsion_atoms", "torsion_periodicity", "torsion_phase", "torsion_barrier")
+    columns: dict[str, list[Any]] = {name: [] for name in torsions}
+    for row in _rows(force.getNumTorsions(), force.getTorsionParameters, where, "torsion"):
+        series = COSINE_POWERS @ (np.array(row[4:]) * [1, -1, 1, -1, 1, -1])
+        series[0] = 0.5 * (series[0] - series[1:].sum())
+        for periodicity in np.flatnonzero(series).tolist():
+            values = (row[:4], periodicity, 0.0, float(series[periodicity]))
+            for name, value in zip(torsions, values, strict=True):
+                columns[name].append(value)
+    return columns
+
+
+#: Column n: the cosine series of cos^n(x), row k its coefficient of cos(k x).
+COSINE_POWERS = np.array(
+    [
+        [1, 0, 1 / 2, 0, 3 / 8, 0],
+        [0, 1, 0, 3 / 4, 0, 5 / 8],
+        [0, 0, 1 / 2, 0, 1 / 2, 0],
+        [0, 0, 0, 1 / 4, 0, 5 / 16],
+        [0, 0, 0, 0, 1 / 8, 0],
+        [0, 0, 0, 0, 0, 1 / 16],
+    ]
+)
+
+
+def _read_correction_maps(force: Any, where: str) -> dict[str, list[Any]]:
+    rows = list(_rows(force.getNumTorsions(), force.getTorsionParameters, where, "torsion"))
+    maps = []
+    for index in range(force.getNumMaps()):
+        size, energy = force.getMapParameters(index)
+        values = numbers(plain_number(energy), f"{where}, map {index},")
+        maps.append(np.array(values, dtype=np.float64).reshape(size, size, order="F"))
+    table = np.array(rows, dtype=np.int64).reshape(-1, 9)
+    return {"cmap": [CorrectionMaps(table[:, 1:], table[:, 0], tuple(maps))]}
+
+
+def cutoff_of(force: Any, where: str) -> float | None:
+    """The cutoff (nm) of a force without a periodic box; None when it has none."""
+    method = force.getNonbondedMethod()
+    if method == type(force).NoCutoff:
+        return None
+    if method == type(force).CutoffNonPeriodic:
+        return float(numbers([force.getCutoffDistance()], where)[0])
+    names = ("CutoffPeriodic", "Ewald", "PME", "LJPME")
+    named = next((n for n in names if getattr(type(force), n, None) == method), str(method))
+    raise UnsupportedError(
+        f"The system's {where} uses {named}; translated are NoCutoff and CutoffNonPeriodic. Prepare the "
+        "molecule again without a periodic box."
+    )
 
 
 def _read_nonbonded(force: Any, where: str) -> dict[str, list[Any]]:
-    _refuse_cutoff(force, where)
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         raise UnsupportedError(
             f"The system's {where} has parameter offsets (an alchemical system), which are not translated; "
@@ -78,34 +131,64 @@ def _read_nonbonded(force: Any, where: str) -> dict[str, list[Any]]:
     del columns["_"]
     exceptions = _rows(force.getNumExceptions(), force.getExceptionParameters, where, "exception")
     names = ("exception_atoms", "exception_charge_product", "exception_sigma", "exception_epsilon")
-    return {"has_nonbonded": [True], **columns, **_columns(exceptions, 2, names)}
+    columns |= _columns(exceptions, 2, names)
+    if (distance := cutoff_of(force, where)) is not None:
+        start = force.getSwitchingDistance() if force.getUseSwitchingFunction() else None
+        dielectric = numbers([force.getReactionFieldDielectric()], where)[0]
+        start = None if start is None else float(numbers([start], where)[0])
+        columns["cutoff"] = [NonbondedCutoff(distance, start, float(dielectric))]
+    return {"has_nonbonded": [True], **columns}
 
 
 def _read_solvent(force: Any, where: str) -> dict[str, list[Any]]:
-    _refuse_cutoff(force, where)
-    particles = _rows(force.getNumParticles(), force.getParticleParameters, where, "particle")
-    columns = _columns(particles, 0, ("_", "solvent_charge", "born_radius", "born_scale"))
-    del columns["_"]
+    """OpenMM's own OBC model II (Onufriev, Bashford and Case), with the surface term of ACE."""
+    particles = list(_rows(force.getNumParticles(), force.getParticleParameters, where, "particle"))
+    charge, radius, scale = np.array(particles, dtype=np.float64).reshape(-1, 3).T
     medium = (force.getSoluteDielectric(), force.getSolventDielectric(), force.getSurfaceAreaEnergy())
-    names = ("solute_dielectric", "solvent_dielectric", "surface_area_energy")
-    scalars = dict(zip(names, ([value] for value in numbers(medium, where)), strict=True))
-    return {"has_solvent": [True], **columns, **scalars}
+    solute, solvent, surface = numbers(medium, where)
+    prefactor = -COULOMB_CONSTANT * (1 / solute - 1 / solvent) if solute and solvent else 0.0
+    offset_radius = radius - OBC_OFFSET
+    cutoff = cutoff_of(force, where)
+    alpha, beta, gamma = (np.full(len(charge), value) for value in OBC_SERIES)
+    record = GeneralizedBornParameters(
+        charge=charge,
+        radius=radius,
+        offset_radius=offset_radius,
+        scaled_radius=scale * offset_radius,
+        scale=scale,
+        self_prefactor=0.5 * prefactor,
+        pair_prefactor=prefactor,
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
+        tension=4 * np.pi * surface,
+        probe=PROBE_RADIUS,
+        swallowed=True,
+        cutoff=cutoff,
+        shift=0.0 if cutoff is None else 1 / cutoff,
+    )
+    return {"solvent": [record]}
 
 
 READERS: dict[str, Callable[[Any, str], dict[str, list[Any]]]] = {
     "HarmonicBondForce": _read_bonds,
     "HarmonicAngleForce": _read_angles,
     "PeriodicTorsionForce": _read_torsions,
+    "RBTorsionForce": _read_ryckaert_bellemans,
+    "CMAPTorsionForce": _read_correction_maps,
     "NonbondedForce": _read_nonbonded,
     "GBSAOBCForce": _read_solvent,
 }
-SCALARS = ("has_nonbonded", "has_solvent", "solute_dielectric", "solvent_dielectric", "surface_area_energy")
-ONCE = ("has_nonbonded", "has_solvent")
+#: What a system has once at most.
+ONCE = ("has_nonbonded", "solvent")
 
 
-def as_array(key: str, values: list[Any]) -> np.ndarray:
-    if key in ("has_nonbonded", "has_solvent"):
-        return np.array(values, dtype=bool)
+def as_field(key: str, values: list[Any]) -> Any:
+    """What `ForceFieldParameters` holds under `key`, from the values of all forces."""
+    if key in ("has_nonbonded", "solvent", "cutoff"):
+        return values[0]
+    if key in ("cmap", "custom_gb"):
+        return tuple(values)
     if key.endswith("_atoms"):
         width = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2}[key]
         return np.array(values, dtype=np.int64).reshape(-1, width)

@@ -18,10 +18,15 @@ from boltzgen.errors import BoltzgenError, UnsupportedError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.parameters import ForceFieldParameters
-from boltzgen.potentials.read_native import ONCE, READERS, SCALARS, as_array
+from boltzgen.potentials.read_gb import read_custom_gb
+from boltzgen.potentials.read_native import ONCE, as_field
+from boltzgen.potentials.read_native import READERS as NATIVE_READERS
 
 if TYPE_CHECKING:
     from boltzgen.system import MolecularSystem
+
+#: What reads a force, by its class.
+READERS = {**NATIVE_READERS, "CustomGBForce": read_custom_gb}
 
 #: Forces that change velocities or nothing, never the energy.
 WITHOUT_ENERGY = ("CMMotionRemover", "AndersenThermostat")
@@ -80,9 +85,8 @@ def translate_openmm(system: openmm.System) -> MolecularMechanics:
                     f"The system's {where} is the second of its class; one is translated. {REMEDY}"
                 )
             collected.setdefault(key, []).extend(values)
-    arrays = {key: as_array(key, values) for key, values in collected.items()}
-    scalars: dict[str, Any] = {key: arrays.pop(key)[0].item() for key in SCALARS if key in arrays}
-    return MolecularMechanics(ForceFieldParameters(**{"n_atoms": n_atoms, **arrays, **scalars}))
+    known: dict[str, Any] = {key: as_field(key, values) for key, values in collected.items()}
+    return MolecularMechanics(ForceFieldParameters(n_atoms=n_atoms, **known))
 
 
 def _read(force: openmm.Force, where: str) -> dict[str, Any]:
@@ -99,8 +103,9 @@ def refuse_boxes_and_constraints(system: openmm.System) -> None:
         if not _has_no_effect(force) and force.usesPeriodicBoundaryConditions():
             where = f"force {index} ({type(force).__name__})"
             raise UnsupportedError(
-                f"The system's {where} uses a periodic box; boltzgen treats one molecule without a box. Prepare "
-                "it again without explicit water (`boltzgen prepare INPUT --implicit amber99_obc.xml`)."
+                f"The system's {where} uses a periodic box; boltzgen treats one molecule without a box. "
+                "Prepare it again without explicit water (`boltzgen prepare INPUT --implicit "
+                "amber99_obc.xml`)."
             )
     if system.getNumConstraints():
         i, j, _ = system.getConstraintParameters(0)
