@@ -15,6 +15,9 @@ KJ_PER_KCAL = 4.184
 #: nm in one Angstrom.
 NM_PER_ANGSTROM = 0.1
 
+#: nm in one bohr; kJ/mol in one hartree and in one electronvolt (CODATA 2018).
+BOHR, HARTREE, ELECTRONVOLT = 0.0529177210903, 2625.4996394799, 96.48533212331
+
 
 def thermal_energy(temperature: float) -> float:
     """``kT`` in kJ/mol at `temperature` in K."""

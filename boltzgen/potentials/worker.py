@@ -35,7 +35,11 @@ from boltzgen.errors import BoltzgenError, InputError
 Evaluator = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 #: Modules whose ``make_evaluator(spec) -> Evaluator`` belongs to a kind of spec. They do well without torch.
-EVALUATORS = {"openmm": "boltzgen.potentials.openmm_bridge", "tblite": "boltzgen.potentials.xtb"}
+EVALUATORS = {
+    "openmm": "boltzgen.potentials.openmm_bridge",
+    "tblite": "boltzgen.potentials.xtb",
+    "ase": "boltzgen.potentials.ase_backend",
+}
 
 #: Seconds between two looks at whether the parent lives.
 _WATCH_INTERVAL = 1.0

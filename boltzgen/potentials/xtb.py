@@ -24,6 +24,7 @@ from boltzgen.potentials.ml_options import (
     refuse_unknown,
     whole_number,
 )
+from boltzgen.units import BOHR, HARTREE
 
 if TYPE_CHECKING:
     from boltzgen.potentials.external import ExternalPotential
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 METHODS = {"gfn2": "GFN2-xTB", "gfn1": "GFN1-xTB"}
 
 OPTIONS = ("solvent", "uhf", "accuracy")
-
-#: CODATA 2018: nm in one bohr; kJ/mol in one hartree.
-BOHR, HARTREE = 0.0529177210903, 2625.4996394799
 
 #: Unpaired electrons of the free atoms, by column of the periodic table (main groups).
 _UNPAIRED = {
