@@ -37,13 +37,21 @@ def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSyst
     without_internal_terms(system.openmm_system(), atoms)  # refuses what cannot be divided
     links = link_atoms(system, atoms)
     options = dict(asked.ml_options)
+    workers = _workers(options.pop("workers", str(asked.workers)))
     if CHARGE_OPTION not in options:
         options[CHARGE_OPTION] = str(region_charge(system, atoms))
     region = MachineLearnedRegion(asked.ml, atoms, options, links).with_file_hash()
     notes = [*link_warnings(system, links), *_solvent_warnings(system, region)]
     provenance = {**system.provenance, "warnings": [*system.provenance.get("warnings", []), *notes]}
-    model = replace(system.energy_model, region=region, workers=asked.workers)
+    model = replace(system.energy_model, region=region, workers=workers)
     return replace(system, energy_model=model, provenance=provenance)
+
+
+def _workers(word: str) -> int:
+    """Number of processes, an option of every backend that changes no energy."""
+    if not word.isdigit() or int(word) < 1:
+        raise InputError(f"--ml-option workers={word}: give a number of processes above 0.")
+    return int(word)
 
 
 def _refuse_unknown_elements(system: MolecularSystem, atoms: tuple[int, ...]) -> None:

@@ -22,7 +22,7 @@ from boltzgen.dynamics.openmm_engine import (
 from boltzgen.dynamics.replica_exchange import RunState, initial_state, run_blocks
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
-from boltzgen.errors import BoltzgenError, InputError, StoppedError
+from boltzgen.errors import BoltzgenError, InputError, StoppedError, UnsupportedError
 from boltzgen.files import read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -266,6 +266,12 @@ def _check_molecule(system: MolecularSystem) -> None:
     if system.n_atoms < 2:
         raise InputError(f"The system {system.name!r} has {system.n_atoms} atoms; at least two are needed.")
     refuse_constraints(system.openmm_system())
+    if system.energy_model.region is not None:
+        raise UnsupportedError(
+            f"The energy of {system.name!r} is a hybrid with {system.energy_model.region.backend}, which OpenMM "
+            "alone cannot simulate. Prepare the molecule without --ml too, simulate and train on that, then "
+            "give this one to `boltzgen sample RUN SYS`, which weights the samples by the hybrid energy."
+        )
 
 
 def _check_resume(
