@@ -23,7 +23,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
-from boltzgen.potentials.of_system import description_of, potential_of
+from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -56,8 +56,9 @@ class Target:
 
     @classmethod
     def from_system(cls, system: MolecularSystem, *, isomers: str = "reference") -> Target:
-        """The molecule `system`; InputError or UnsupportedError when it cannot be translated."""
+        """The molecule `system`; InputError or UnsupportedError when its energy cannot be used."""
         potential = potential_of(system)
+        require_invariance(potential, system.name)
         coordinates = InternalCoordinates(system, isomers=isomers)
         return cls(
             name=system.name, fingerprint=system.fingerprint, coordinates=coordinates, potential=potential,
@@ -87,6 +88,10 @@ class Target:
             self, features=self.features.to(device), potential=self.potential.to(device),
             reference=self.reference.to(device),
         )  # fmt: skip
+
+    def close(self) -> None:
+        """End the worker processes of the potential, if it has any; the next energy starts them again."""
+        self.potential.close()
 
     def reduced_energy(self, positions: Tensor, temperature: Tensor | float) -> Tensor:
         """``U / kT`` (B,) of `positions` at `temperature` in K, a number or (B,)."""

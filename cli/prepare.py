@@ -53,6 +53,13 @@ def prepare(
         typer.Option("--minimize/--no-minimize", help="Relax the positions; default: for sequences only."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the system; default from the input.")] = None,
+    bridge: Annotated[
+        bool, typer.Option("--bridge", help="Let OpenMM evaluate what has no torch translation (slower).")
+    ] = False,
+    bridge_platform: Annotated[
+        str, typer.Option(metavar="NAME", help="OpenMM platform of the bridge; auto: the fastest here.")
+    ] = "auto",
+    bridge_workers: Annotated[int, typer.Option(metavar="N", help="Processes of the bridge.")] = 1,
     check: Annotated[bool, typer.Option("--check", help="Check and describe only; write nothing.")] = False,
 ) -> None:
     """Read, parametrise and check one molecule, and write it as SYS.
@@ -64,6 +71,8 @@ def prepare(
     boltzgen prepare --sequence ACE-ALA-NME -o SYS --forcefield amber99sbildn.xml --implicit amber99_obc.xml
 
     boltzgen prepare molecule.prmtop --coordinates molecule.inpcrd -o SYS
+
+    boltzgen prepare system.xml --coordinates molecule.pdb -o SYS --bridge --bridge-workers 2
     """
     from boltzgen.workflows.prepare import prepare as work
 
@@ -81,6 +90,9 @@ def prepare(
         ph=ph,
         minimize=minimize,
         name=name,
+        bridge=bridge,
+        platform=bridge_platform,
+        workers=bridge_workers,
         check=check,
     )
     _show(summary)
@@ -100,7 +112,7 @@ def _show(summary: PrepareSummary) -> None:
         "bonds with fixed isomer": _listed(summary.isomer_bonds),
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
         "energy (kJ/mol)": f"{summary.energy:.2f}",
-        "torch translation": summary.translation,
+        "energy evaluation": summary.translation,
         "fingerprint": system.fingerprint[:16],
         "written to": summary.folder or "nothing (--check)",
     }

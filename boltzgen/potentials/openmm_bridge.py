@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.openmm_xml import deserialize_system
 from boltzgen.system.platforms import platform_names
 
 if TYPE_CHECKING:
     from boltzgen.potentials.external import ExternalPotential
+    from boltzgen.potentials.molecular_mechanics import MolecularMechanics
     from boltzgen.system.molecular_system import MolecularSystem
 
 #: Seconds of measurement for each platform that ``auto`` tries.
@@ -36,9 +38,16 @@ def bridge(system: MolecularSystem, platform: str = "auto", workers: int = 1) ->
     """The energy of `system` by OpenMM itself, on `platform` in `workers` processes.
 
     Nothing starts before the first energy; `pool.start` of the result finds out whether it can.
+
+    Raises
+    ------
+    UnsupportedError: a periodic box, constraints or virtual sites.
     """
     from boltzgen.potentials.external import ExternalPotential  # torch; a worker does without
+    from boltzgen.potentials.translate import refuse_boxes_and_constraints
     from boltzgen.potentials.worker_pool import WorkerPool
+
+    refuse_boxes_and_constraints(system.openmm_system())
 
     spec = {
         "kind": "openmm",
@@ -47,7 +56,40 @@ def bridge(system: MolecularSystem, platform: str = "auto", workers: int = 1) ->
         "platform": platform,
         "reference": system.reference_positions.tolist(),
     }
-    return ExternalPotential(WorkerPool(spec, system.n_atoms, workers))
+    potential = ExternalPotential(WorkerPool(spec, system.n_atoms, workers))
+    potential.invariant = _is_invariant(system)
+    return potential
+
+
+def _is_invariant(system: MolecularSystem) -> bool:
+    """Whether the energy of the reference positions is that of turned and of shifted ones."""
+    from boltzgen.potentials.translate import reference_energies
+
+    x = system.reference_positions
+    turned = (x - x.mean(axis=0)) @ np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]).T / 3 + x.mean(axis=0)
+    shifted = x + np.array([10.0, -7.0, 5.0])  # nm, out of any flat-bottomed well
+    energies, forces = reference_energies(system.openmm_system(), np.stack([x, turned, shifted]))
+    scale = max(1.0, np.abs(forces[0]).max())
+    return bool(np.allclose(energies, energies[0], rtol=1e-6, atol=1e-6 * scale))
+
+
+def translatable_part(system: MolecularSystem) -> MolecularMechanics:
+    """The translation of `system` without the forces that cannot be translated; not its energy.
+
+    Forces are tried in their order, each with those that were taken before it.
+    """
+    from boltzgen.potentials.translate import translate_openmm
+
+    part = openmm.System()
+    for mass in system.masses:
+        part.addParticle(mass)
+    for force in system.openmm_system().getForces():
+        part.addForce(copy.deepcopy(force))
+        try:
+            translate_openmm(part)
+        except UnsupportedError:
+            part.removeForce(part.getNumForces() - 1)
+    return translate_openmm(part)
 
 
 def make_evaluator(spec: dict[str, Any]) -> OpenMMEvaluator:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzgen.errors import BoltzgenError
+from boltzgen.errors import BoltzgenError, InputError
 
 if TYPE_CHECKING:
     import openmm
@@ -29,9 +29,11 @@ def context_for(system: openmm.System) -> openmm.Context:
 
     integrator = openmm.VerletIntegrator(0.001 * unit.picoseconds)
     slow = any(isinstance(force, openmm.CustomGBForce) for force in system.getForces())
-    if slow:
-        return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
-    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    name, properties = ("CPU", {"Threads": "1"}) if slow else ("Reference", {})
+    try:
+        return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(name), properties)
+    except openmm.OpenMMException as error:
+        raise InputError(f"OpenMM cannot evaluate the System: {error}. Mend that force.") from error
 
 
 def energy_and_minimum(

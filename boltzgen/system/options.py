@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.forcefield import check_implicit
 
 
@@ -55,6 +56,12 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "forcefield", tuple(self.forcefield))
 
+    def energy_model(self) -> EnergyModel:
+        """The engine that was asked for; a region is the business of `prepare_region`."""
+        if not self.bridge:
+            return EnergyModel()
+        return EnergyModel("bridge", self.platform, self.workers)
+
     def check(self, source: object) -> None:
         """Raise InputError or UnsupportedError when these options and `source` do not go together."""
         inputs = {"an INPUT file": source, "--sequence": self.sequence, "--smiles": self.smiles}
@@ -70,6 +77,14 @@ class PrepareOptions:
                 "and the density of a constrained molecule is another one. Use --constraints none."
             )
         check_implicit(self.implicit)
+        if self.platform != "auto" and not self.bridge:
+            raise InputError(
+                f"--bridge-platform {self.platform} goes with --bridge, which lets OpenMM compute the energy."
+            )
+        if self.workers < 1 or (self.workers > 1 and not self.bridge and self.ml is None):
+            raise InputError(
+                f"--bridge-workers {self.workers}: give a number of processes above 0, and --bridge with it."
+            )
         if not 0.0 <= self.ph <= 14.0:
             raise InputError(f"--ph {self.ph} is outside 0 to 14; physiological is 7.4.")
         if self.capped and self.sequence is None:

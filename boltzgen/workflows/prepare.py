@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,14 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.pdb_text import AtomName
 from boltzgen.system.prepare import prepare as prepare_system
 
+if TYPE_CHECKING:
+    from boltzgen.potentials.base import Potential
+
 #: e; a total charge further than this from a whole number deserves a warning.
 CHARGE_TOLERANCE = 0.01
+
+#: Agreement with Reference that a bridge's other platforms must reach; they calculate in single precision.
+SINGLE_PRECISION_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class PrepareSummary:
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
-    translation: relative energy difference from OpenMM Reference, or why there is no translation.
+    translation: what evaluates the energy, and its relative difference from OpenMM Reference.
     """
 
     system: MolecularSystem
@@ -75,10 +81,10 @@ def prepare(
         raise InputError(f"{output} is a file; -o needs the name of a folder.")
     system = prepare_system(source, **options)
     charge, notes = _formal_charge(system)
-    translation, record = _translation(system)
+    system, translation, record = _checked_energy(system)
     if "refused" in record:
         notes.append(
-            f"`boltzgen simulate` takes this system, train and sample do not yet: {record['refused']}"
+            f"`boltzgen simulate` takes this system, train and sample do not: {record['refused']}"
         )
     provenance = {
         **system.provenance,
@@ -148,18 +154,38 @@ def _formal_charge(system: MolecularSystem) -> tuple[int | None, list[str]]:
     return round(total), []
 
 
-def _translation(system: MolecularSystem) -> tuple[str, dict[str, Any]]:
-    """How the torch translation compares with OpenMM Reference: a sentence and a record."""
+def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict[str, Any]]:
+    """The system with its bridge's platform settled, and how its energy compares with OpenMM Reference."""
     from boltzgen.errors import UnsupportedError
-    from boltzgen.potentials.translate import check_against_reference, translate
+    from boltzgen.potentials.of_system import potential_of, require_invariance
 
     try:
-        potential = translate(system)
+        potential = potential_of(system)
+        require_invariance(potential, system.name)
     except UnsupportedError as error:
-        return "refused", {"refused": str(error)}
+        if system.energy_model.engine == "bridge":
+            raise
+        return system, "refused", {"refused": str(error)}
     try:
-        record = check_against_reference(system, potential)
+        return _compared(system, potential)
     except BoltzgenError as error:
-        return "disagrees with OpenMM Reference", {"refused": str(error)}
+        if isinstance(error, InputError):  # a platform or a package is missing: the user can mend that
+            raise
+        return system, "disagrees with OpenMM Reference", {"refused": str(error)}
+    finally:
+        potential.close()
+
+
+def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularSystem, str, dict[str, Any]]:
+    from boltzgen.potentials.external import ExternalPotential
+    from boltzgen.potentials.translate import REFERENCE_TOLERANCE, check_against_reference
+
+    what, tolerance, engine = "", REFERENCE_TOLERANCE, {}
+    if isinstance(potential, ExternalPotential):
+        platform = potential.pool.start()["platform"]  # what runs later is what was checked here
+        system = replace(system, energy_model=replace(system.energy_model, platform=platform))
+        what, engine = f"OpenMM bridge ({platform}) ", {"bridge": system.energy_model.to_json()}
+        tolerance = REFERENCE_TOLERANCE if platform == "Reference" else SINGLE_PRECISION_TOLERANCE
+    record = {**check_against_reference(system, potential, tolerance=tolerance), **engine}
     worst = max(record["max_relative_energy_difference"], record["max_relative_force_difference"])
-    return f"agrees with OpenMM Reference to {worst:.0e} (relative)", record
+    return system, f"{what}agrees with OpenMM Reference to {worst:.0e} (relative)", record

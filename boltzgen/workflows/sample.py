@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -67,27 +69,40 @@ def sample(
     generator = BoltzmannGenerator(flow, target.to(device))
     frames = None if data is None else _frames(molecule, data, kelvin)
     make_folder(Path(output))
-    rows = None if batch_size == "auto" else int(batch_size)
+    with closing(target):  # the worker processes of its potential, if there are any
+        draws = generator.draw(
+            number, kelvin, generator=torch.Generator().manual_seed(seed),
+            rows=None if batch_size == "auto" else int(batch_size),
+        )  # fmt: skip
+        drawn = _until_stopped(draws, number, stop, progress)
+        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained)
+        if frames is not None:
+            record = _coverage(generator, ensemble, frames, str(data), kelvin)
+            if frames.digest() in trained.record.get("data_sha256", ()):
+                record = _seen_in_training(record)
+            ensemble = replace(ensemble, coverage=record)
+    complete = len(ensemble) == number
+    ensemble.save(output, status="complete" if complete else "partial")
+    found = summary(ensemble)
+    if not complete:
+        raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
+    if strict and found["verdict"] == "unreliable":
+        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
+    return found
+
+
+def _until_stopped(
+    draws: Iterator[Ensemble], number: int, stop: StopRequest | None, progress: Progress
+) -> Ensemble:
+    """All of `draws`, or those before `stop` asked to end."""
     parts, drawn = [], 0
-    for part in generator.draw(number, kelvin, generator=torch.Generator().manual_seed(seed), rows=rows):
+    for part in draws:
         parts.append(part)
         drawn += len(part)
         progress(drawn, number, None)
         if stop is not None and stop.requested:
             break
-    ensemble = _with_provenance(Ensemble.concatenate(parts), model, system, number, seed, kelvin, trained)
-    if frames is not None:
-        record = _coverage(generator, ensemble, frames, str(data), kelvin)
-        if frames.digest() in trained.record.get("data_sha256", ()):
-            record = _seen_in_training(record)
-        ensemble = replace(ensemble, coverage=record)
-    ensemble.save(output, status="complete" if drawn == number else "partial")
-    found = summary(ensemble)
-    if drawn < number:
-        raise PartialError(f"Stopped after {drawn} of {number} samples; they are saved in {output}.")
-    if strict and found["verdict"] == "unreliable":
-        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
-    return found
+    return Ensemble.concatenate(parts)
 
 
 def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -> None:

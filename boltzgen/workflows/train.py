@@ -92,7 +92,11 @@ def train(
     make_folder(folder)
     write_atomic(folder / "config.yaml", dump_yaml(settings))
     write_json(folder / "environment.json", _environment(device))
-    trainer.run(stop=stop, progress=progress)
+    try:
+        trainer.run(stop=stop, progress=progress)
+    finally:
+        for target in targets:
+            target.close()
     _save(folder, settings, trainer, data, digests)
     outside: dict[str, int] = {}
     for frames in data:
