@@ -36,26 +36,18 @@ _UNIT = MILLIDYNE_ANGSTROM * KCAL
 _BOND = "0.5*k*(r-r0)^2*(1 - 20*(r-r0) + (7/12)*400*(r-r0)^2)"
 _ANGLE = "0.5*k*(theta-theta0)^2*(1 - 0.4*(theta-theta0))"
 _LINEAR_ANGLE = "k*(1 + cos(theta))"
-_STRETCH_BEND = (
-    "(k12*(distance(p1,p2)-r12) + k23*(distance(p2,p3)-r23))*(angle(p1,p2,p3)-theta0)"
-)  # fmt: skip
+_STRETCH_BEND = "(k12*(distance(p1,p2)-r12) + k23*(distance(p2,p3)-r23))*(angle(p1,p2,p3)-theta0)"
 
-#: Wilson's angles between each bond of atom 1 and the plane of the other two bonds; the triple product of the
-#: three bond vectors is the same for all.
+#: Wilson's angles between each bond of atom 1 and the plane of the other two bonds. Their sines are the
+#: triple product of the three unit bond vectors over the sine of the angle between those two.
 _OUT_OF_PLANE = """
-0.5*k*(asin(max(-1, min(1, volume/(area23*length4))))^2
-     + asin(max(-1, min(1, volume/(area34*length2))))^2
-     + asin(max(-1, min(1, volume/(area42*length3))))^2);
-volume = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) + az*(bx*cy - by*cx);
-area23 = sqrt((ay*bz - az*by)^2 + (az*bx - ax*bz)^2 + (ax*by - ay*bx)^2);
-area34 = sqrt((by*cz - bz*cy)^2 + (bz*cx - bx*cz)^2 + (bx*cy - by*cx)^2);
-area42 = sqrt((cy*az - cz*ay)^2 + (cz*ax - cx*az)^2 + (cx*ay - cy*ax)^2);
-length2 = sqrt(ax^2 + ay^2 + az^2);
-length3 = sqrt(bx^2 + by^2 + bz^2);
-length4 = sqrt(cx^2 + cy^2 + cz^2);
-ax = x2-x1; ay = y2-y1; az = z2-z1;
-bx = x3-x1; by = y3-y1; bz = z3-z1;
-cx = x4-x1; cy = y4-y1; cz = z4-z1
+0.5*k*(asin(max(-1, min(1, volume/sine23)))^2
+     + asin(max(-1, min(1, volume/sine34)))^2
+     + asin(max(-1, min(1, volume/sine42)))^2);
+volume = sine23*sine34*sin(dihedral(p2,p1,p3,p4));
+sine23 = sin(angle(p2,p1,p3));
+sine34 = sin(angle(p3,p1,p4));
+sine42 = sin(angle(p4,p1,p2))
 """
 
 #: ``sigma`` is the separation of lowest energy over 2^(1/6), as in a Lennard-Jones potential.
@@ -134,9 +126,7 @@ def stretch_bend_force(
     return force
 
 
-def out_of_plane_force(
-    rows: Sequence[tuple[int, int, int, int, float]],
-) -> openmm.CustomCompoundBondForce:
+def out_of_plane_force(rows: Sequence[tuple[int, int, int, int, float]]) -> openmm.CustomCompoundBondForce:
     """Out-of-plane bends. Rows: the centre and its three neighbours; force constant in mdyn Angstrom/rad2."""
     import openmm
 
@@ -183,9 +173,7 @@ def nonbonded_force(
     return force
 
 
-def correction_14_force(
-    charge: np.ndarray, pairs: Sequence[tuple[int, int]]
-) -> openmm.CustomBondForce:
+def correction_14_force(charge: np.ndarray, pairs: Sequence[tuple[int, int]]) -> openmm.CustomBondForce:
     """What is taken off the electrostatics of `pairs`, which are three bonds apart. `charge` (N,) e."""
     import openmm
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: MMFF type of a hydrogen on carbon or silicon; all other hydrogens donate hydrogen bonds.
 _HYDROGEN_ON_CARBON = 5
 
+#: RDKit adds bond increments up in the order of the bonds; rounding makes the sum the same for any order.
+_CHARGE_DECIMALS = 12
+
 #: Relative error that the rebuilt pair parameters may have.
 _TOLERANCE = 1e-6
 
@@ -73,7 +76,8 @@ def nonbonded_atoms(molecule: Chem.Mol, properties: MMFFMolProperties) -> Nonbon
     mixing = _mixing(pairs[..., 0], pairs[..., 1])
     _check(pairs, separation, depth, mixing, donor, acceptor)
     row = np.array([kinds.index(kind) for kind in types])
-    charge = np.array([properties.GetMMFFPartialCharge(index) for index in range(len(numbers))])
+    summed = np.array([properties.GetMMFFPartialCharge(index) for index in range(len(numbers))])
+    charge = np.round(summed, _CHARGE_DECIMALS) + 0.0
     return NonbondedAtoms(charge, separation[row], depth[row], mixing[row], donor[row], acceptor[row])
 
 
