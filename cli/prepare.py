@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def prepare(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="INPUT", help="PDB, mmCIF, Amber prmtop, GROMACS top or OpenMM System XML."),
+        typer.Argument(
+            metavar="INPUT", help="PDB, mmCIF, Amber prmtop, GROMACS top, OpenMM System XML, SDF or mol2."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="SYS", help="Folder to write.")
@@ -24,6 +26,10 @@ def prepare(
     sequence: Annotated[
         str | None,
         typer.Option(help="Peptide to build instead of INPUT: ACE-ALA-NME, or one-letter GAVL (zwitterion)."),
+    ] = None,
+    smiles: Annotated[
+        str | None,
+        typer.Option(metavar="SMILES", help="Small molecule to build instead of INPUT, in quotes: 'CCO'."),
     ] = None,
     capped: Annotated[bool, typer.Option("--capped", help="Close a --sequence with ACE and NME.")] = False,
     coordinates: Annotated[
@@ -34,7 +40,11 @@ def prepare(
     ] = None,
     forcefield: Annotated[
         list[str] | None,
-        typer.Option(metavar="XML", help="OpenMM force-field file, repeatable; default amber14-all.xml."),
+        typer.Option(
+            metavar="NAME",
+            help="OpenMM force-field file, repeatable; default amber14-all.xml. SMILES, SDF and mol2: mmff94 "
+            "(default) or mmff94s.",
+        ),
     ] = None,
     implicit: Annotated[
         str,
@@ -45,12 +55,12 @@ def prepare(
     ] = "none",
     constraints: Annotated[str, typer.Option(help="Only none: every bond is sampled.")] = "none",
     add_hydrogens: Annotated[
-        bool, typer.Option("--add-hydrogens", help="Add missing hydrogens, protonated for --ph.")
+        bool, typer.Option("--add-hydrogens", help="Add missing hydrogens; in peptides as --ph says.")
     ] = False,
     ph: Annotated[float, typer.Option("--ph", help="pH for --add-hydrogens and --sequence.")] = 7.0,
     minimize: Annotated[
         bool | None,
-        typer.Option("--minimize/--no-minimize", help="Relax the positions; default: for sequences only."),
+        typer.Option("--minimize/--no-minimize", help="Relax the positions; default: built molecules only."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the system; default from the input.")] = None,
     bridge: Annotated[
@@ -70,6 +80,8 @@ def prepare(
 
     boltzgen prepare --sequence ACE-ALA-NME -o SYS --forcefield amber99sbildn.xml --implicit amber99_obc.xml
 
+    boltzgen prepare --smiles "CC(=O)Oc1ccccc1C(=O)O" -o SYS
+
     boltzgen prepare molecule.prmtop --coordinates molecule.inpcrd -o SYS
 
     boltzgen prepare system.xml --coordinates molecule.pdb -o SYS --bridge --bridge-workers 2
@@ -80,6 +92,7 @@ def prepare(
         source,
         output,
         sequence=sequence,
+        smiles=smiles,
         capped=capped,
         coordinates=coordinates,
         include=include,
