@@ -8,7 +8,9 @@ adds OpenMM's native GBSAOBCForce (fifty times faster on one core) and goes with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -33,7 +35,7 @@ IMPLICIT_MODELS = {
 }
 
 #: Residues that force fields keep under the names of their protonation states.
-_FORMS = {"HIS": ("HIE", "HID", "HIP"), "CYS": ("CYS", "CYX")}
+_FORMS = {"HIS": ("HIE", "HID", "HIP", "HSE", "HSD", "HSP"), "CYS": ("CYS", "CYX")}
 
 
 def load_forcefield(names: Sequence[str], implicit: str = "none") -> app.ForceField:
@@ -44,18 +46,30 @@ def load_forcefield(names: Sequence[str], implicit: str = "none") -> app.ForceFi
     InputError: a file is missing or no force field.
     UnsupportedError: a file of the user's own holds a script, which would run.
     """
-    from openmm import app
-
     files = [*names, *([implicit] if implicit.endswith(".xml") else [])]
     for name in files:
         _check_file(name, set())
     try:
-        return app.ForceField(*files)
+        return _of_own_files(*files) if not any(map(_is_a_file, files)) else _loaded(*files)
     except Exception as error:  # OpenMM raises bare Exception for unreadable files
         raise InputError(
             f"The force field {' + '.join(files)} does not load ({' '.join(str(error).split())[:200]}); "
             "check that the files belong together."
         ) from error
+
+
+def _loaded(*files: str) -> app.ForceField:
+    from openmm import app
+
+    return app.ForceField(*files)
+
+
+#: OpenMM's own files never change while we run, and CHARMM36 takes eight seconds to read.
+_of_own_files = lru_cache(maxsize=2)(_loaded)
+
+
+def _is_a_file(name: str) -> bool:
+    return Path(name).is_file()
 
 
 def _check_file(name: str, seen: set[str]) -> None:
@@ -138,12 +152,21 @@ def create_system(
     """Parametrise `topology`: no cutoff, no constraints. `label` names the input in messages."""
     from openmm import app
 
-    explain_unmatched(forcefield, topology, label)
+    shaped = _caps_in_their_neighbours(topology) if ends_are_patches(forcefield) else topology
+    options = {
+        "nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False, "removeCMMotion": False
+    }
     try:
-        system = forcefield.createSystem(
-            topology, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=False
-        )
+        try:
+            with _only_patches_of(forcefield, shaped):
+                system = forcefield.createSystem(shaped, **options)
+        except ValueError:
+            if not ends_are_patches(forcefield):
+                raise
+            system = forcefield.createSystem(shaped, **options)
     except (ValueError, KeyError) as error:
+        if not ends_are_patches(forcefield) or "No template found" in str(error):
+            explain_unmatched(forcefield, shaped, label)
         raise InputError(
             f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} Choose force-field "
             "and solvent files that belong together."
@@ -151,6 +174,50 @@ def create_system(
     if implicit in IMPLICIT_MODELS:
         add_implicit(system, topology, implicit)
     return system
+
+
+def ends_are_patches(forcefield: app.ForceField) -> bool:
+    """Whether the ends of a chain are patches of its first and last residue, as in CHARMM force fields."""
+    return any(name.startswith(("NTER", "CTER", "ACE")) for name in forcefield._patches)
+
+
+@contextmanager
+def _only_patches_of(forcefield: app.ForceField, topology: app.Topology) -> Iterator[None]:
+    """Let `forcefield` patch only templates that bear the names of residues in `topology`.
+
+    OpenMM builds every combination of patches of every template, lipids and sugars too, before it looks at
+    the molecule; that takes a minute for CHARMM36.
+    """
+    names = {form for residue in topology.residues() for form in _FORMS.get(residue.name, (residue.name,))}
+    everything = forcefield._templatePatches
+    forcefield._templatePatches = {name: value for name, value in everything.items() if name in names}
+    try:
+        yield
+    finally:
+        forcefield._templatePatches = everything
+
+
+def _caps_in_their_neighbours(topology: app.Topology) -> app.Topology:
+    """The same atoms and bonds, with those of ACE and NME counted to the amino acid they are bound to.
+
+    CHARMM has no residues ACE and NME: there they are patches (ACE, CT3) of the amino acid.
+    """
+    from openmm import app
+
+    shaped, copies = app.Topology(), {}
+    for chain in topology.chains():
+        copied, residues = shaped.addChain(chain.id), list(chain.residues())
+        target = None
+        for index, residue in enumerate(residues):
+            after_cap = index > 0 and residues[index - 1].name == "ACE"
+            if target is None or not (after_cap or residue.name == "NME"):
+                leads = residue.name == "ACE" and index + 1 < len(residues)
+                target = shaped.addResidue(residues[index + leads].name, copied, residue.id)
+            for atom in residue.atoms():
+                copies[atom] = shaped.addAtom(atom.name, atom.element, target)
+    for first, second in topology.bonds():
+        shaped.addBond(copies[first], copies[second])
+    return shaped
 
 
 def explain_unmatched(forcefield: app.ForceField, topology: app.Topology, label: str) -> None:

@@ -132,12 +132,17 @@ def add_hydrogens(
     from openmm import unit
     from openmm.app import Modeller
 
+    from boltzgen.system.forcefield import ends_are_patches
+
     modeller = Modeller(topology, unit.Quantity(positions, unit.nanometer))
     state = random.getstate()
     random.seed(20231)
     try:
         modeller.addHydrogens(
-            forcefield, pH=ph, variants=variants, platform=openmm.Platform.getPlatformByName("Reference")
+            None if ends_are_patches(forcefield) else forcefield,  # Modeller knows no caps that are patches
+            pH=ph,
+            variants=variants,
+            platform=openmm.Platform.getPlatformByName("Reference"),
         )
     finally:
         random.setstate(state)
