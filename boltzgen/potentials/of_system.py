@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from boltzgen.errors import UnsupportedError
+from dataclasses import replace
+
+import numpy as np
+
+from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.hybrid import HybridPotential
+from boltzgen.potentials.ml_backends import make_backend
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.openmm_bridge import bridge, translatable_part
 from boltzgen.potentials.translate import translate
+from boltzgen.system.energy_model import MachineLearnedRegion
+from boltzgen.system.hybrid import without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.openmm_xml import serialize_system
 
 
 def potential_of(system: MolecularSystem) -> Potential:
@@ -20,10 +29,34 @@ def potential_of(system: MolecularSystem) -> Potential:
     """
     model = system.energy_model
     if model.region is not None:
-        raise UnsupportedError("Hybrids are not connected yet.")
+        return _hybrid(system, model.region)
     if model.engine == "bridge":
         return bridge(system, model.platform, model.workers)
     return translate(system)
+
+
+def without_region(system: MolecularSystem) -> MolecularSystem:
+    """`system` with the force field's energy inside its machine-learned region left out, and no region."""
+    region = system.energy_model.region
+    assert region is not None
+    rest = without_internal_terms(system.openmm_system(), region.atoms)
+    model = replace(system.energy_model, region=None)
+    return replace(system, system_xml=serialize_system(rest), energy_model=model)
+
+
+def _hybrid(system: MolecularSystem, region: MachineLearnedRegion) -> HybridPotential:
+    """The force field outside `region` and between it and the rest, its backend inside."""
+    members = [*region.atoms, *(atom for link in region.links for atom in (link.inside, link.outside))]
+    if not region.atoms or min(members) < 0 or max(members) >= system.n_atoms:
+        raise InputError(
+            f"The machine-learned region of {system.name!r} names atoms outside 0..{system.n_atoms - 1}; "
+            "prepare it again."
+        )
+    region.check_file()
+    numbers = np.array([*system.atomic_numbers[list(region.atoms)], *(1 for _ in region.links)])
+    rest = potential_of(without_region(system))
+    learned = make_backend(region.backend, numbers, region.options, workers=system.energy_model.workers)
+    return HybridPotential(rest, learned, region.atoms, region.links, system.reference_positions)
 
 
 def description_of(system: MolecularSystem) -> MolecularMechanics:

@@ -69,8 +69,8 @@ def _division(system: MolecularSystem) -> dict[str, float]:
     worst = float((np.abs(total - rest - inner) / np.maximum(1.0, np.abs(rest) + np.abs(inner))).max())
     if not worst <= DIVISION_TOLERANCE:
         raise BoltzgenError(
-            f"The force field of {system.name!r} does not add up from its parts inside and outside the region "
-            f"(relative difference {worst:.1e}), so the hybrid would be wrong. Please report this system."
+            f"The force field of {system.name!r} does not add up from its parts inside and outside the "
+            f"region (relative difference {worst:.1e}), so the hybrid would be wrong. Please report this system."
         )
     return {"max_relative_division_difference": worst}
 
