@@ -11,8 +11,9 @@ from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
 from boltzgen.potentials.custom_gb import CustomBorn
-from boltzgen.potentials.custom_term import AutogradKernel
+from boltzgen.potentials.custom_term import AutogradKernel, BlockTerm
 from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
+from boltzgen.potentials.expression_term import ExpressionTerm
 from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
 from boltzgen.potentials.fused_pairs import PairKernel
 from boltzgen.potentials.generalized_born import GeneralizedBorn
@@ -40,11 +41,12 @@ def _terms(parameters: ForceFieldParameters) -> list[Term]:
     if parameters.solvent is not None:
         terms.append(GeneralizedBorn(parameters.solvent))
     terms.extend(CustomBorn(custom) for custom in parameters.custom_gb)
+    terms.extend(ExpressionTerm(force) for force in parameters.custom)
     return terms
 
 
-def _kernels(p: ForceFieldParameters) -> list[Kernel]:
-    """The kernels that `p` needs."""
+def _kernels(p: ForceFieldParameters, terms: list[Term]) -> list[Kernel]:
+    """The kernels that `p` needs; of `terms`, those without a kernel of their own are run by autograd."""
     chosen: list[Kernel] = []
     if len(p.bond_atoms):
         chosen.append(BondKernel(p))
@@ -55,7 +57,7 @@ def _kernels(p: ForceFieldParameters) -> list[Kernel]:
     chosen.extend(CorrectionMapKernel(p.n_atoms, maps) for maps in p.cmap)
     if p.has_nonbonded or p.solvent is not None:
         chosen.append(PairKernel(p))
-    chosen.extend(AutogradKernel(CustomBorn(custom)) for custom in p.custom_gb)
+    chosen.extend(AutogradKernel(term) for term in terms if isinstance(term, BlockTerm))
     return chosen
 
 
@@ -71,8 +73,10 @@ class MolecularMechanics(Potential):
     def __init__(self, parameters: ForceFieldParameters) -> None:
         super().__init__()
         self.force_field = parameters
-        self.terms = nn.ModuleList(_terms(parameters))
-        self._kernels = _kernels(parameters)
+        terms = _terms(parameters)
+        self.terms = nn.ModuleList(terms)
+        self.invariant = all(term.invariant for term in terms)
+        self._kernels = _kernels(parameters, terms)
         self._bonded_kernels = [kernel for kernel in self._kernels if kernel.bonded]
 
     @property

@@ -86,10 +86,10 @@ def translatable_part(system: MolecularSystem) -> MolecularMechanics:
     for force in system.openmm_system().getForces():
         part.addForce(copy.deepcopy(force))
         try:
-            translate_openmm(part)
+            translate_openmm(part, system.bonds)
         except UnsupportedError:
             part.removeForce(part.getNumForces() - 1)
-    return translate_openmm(part)
+    return translate_openmm(part, system.bonds)
 
 
 def make_evaluator(spec: dict[str, Any]) -> OpenMMEvaluator:

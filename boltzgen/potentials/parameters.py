@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from boltzgen.potentials.custom_forces import CustomForce
 from boltzgen.potentials.solvent_parameters import (
     CustomBornParameters,
     GeneralizedBornParameters,
@@ -44,6 +45,8 @@ class ForceFieldParameters:
     cutoff: what happens to the non-bonded force at a distance; None: all pairs, as they are.
     solvent: the generalized-Born term in one of the known models, or None.
     custom_gb: generalized-Born terms of any other form, as the expressions of a CustomGBForce.
+    custom: terms by algebraic expressions. Without a non-bonded force, their parameters named charge (q),
+        sigma and epsilon stand in `charge`, `sigma` and `epsilon`, as a description of the atoms.
     """
 
     n_atoms: int
@@ -69,6 +72,7 @@ class ForceFieldParameters:
     cutoff: NonbondedCutoff | None = None
     solvent: GeneralizedBornParameters | None = None
     custom_gb: tuple[CustomBornParameters, ...] = ()
+    custom: tuple[CustomForce, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("charge", "sigma", "epsilon"):
@@ -82,6 +86,8 @@ class ForceFieldParameters:
         charge_product = self.charge[first] * self.charge[second]
         sigma = 0.5 * (self.sigma[first] + self.sigma[second])
         epsilon = np.sqrt(self.epsilon[first] * self.epsilon[second])
+        if not self.has_nonbonded:
+            charge_product, epsilon = np.zeros_like(charge_product), np.zeros_like(epsilon)
         ordinary = np.ones(len(first), dtype=bool)
         if len(self.exception_atoms):
             low, high = np.sort(self.exception_atoms, axis=1).T

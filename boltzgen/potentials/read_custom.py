@@ -17,8 +17,12 @@ import torch
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.potentials.custom_forces import CustomForce
 from boltzgen.potentials.expressions import evaluate, parse
-from boltzgen.potentials.read_native import numbers, plain_number
+from boltzgen.potentials.read_native import cutoff_of, numbers
 from boltzgen.potentials.tabulated import TabulatedFunction
+from boltzgen.system.charges import CHARGE_NAMES
+
+#: (force, its name in messages, context) -> fields of `ForceFieldParameters`, ``custom`` above all.
+Reader = Callable[[Any, str, "ReadingContext"], dict[str, list[Any]]]
 
 #: Bonds within which the atoms of a term must lie to count as bonded; two for pairs (Urey-Bradley).
 BONDS_OF_PAIR, BONDS_OF_TERM = 2, 3
@@ -99,16 +103,16 @@ def _per_term(force: Any, count: int, names: str, get: Callable[[int], Any], whe
     return np.array(atoms, dtype=np.int64).reshape(count, -1), dict(zip(own, table.T, strict=True))
 
 
-def _reader(terms: str, names: str) -> Callable[[Any, str, ReadingContext], list[CustomForce]]:
+def _reader(terms: str, names: str) -> Reader:
     """The reader of a force whose terms have atoms of their own: ``getNumBonds``, ``getBondParameters``."""
 
-    def read(force: Any, where: str, context: ReadingContext) -> list[CustomForce]:
+    def read(force: Any, where: str, context: ReadingContext) -> dict[str, list[Any]]:
         count = getattr(force, f"getNum{terms}s")()
         get = getattr(force, f"get{terms}Parameters")
         atoms, parameters = _per_term(force, count, names, get, where)
         if type(force).__name__ == "CustomCentroidBondForce":
             atoms = _single_atoms(force, where)[atoms]
-        return _record(force, where, context, atoms, parameters)
+        return {"custom": _records(force, where, context, atoms, parameters)}
 
     return read
 
@@ -125,7 +129,7 @@ def _single_atoms(force: Any, where: str) -> np.ndarray:
     return np.array([group[0] for group in groups], dtype=np.int64)
 
 
-def _record(
+def _records(
     force: Any, where: str, context: ReadingContext, atoms: np.ndarray, parameters: dict[str, np.ndarray]
 ) -> list[CustomForce]:
     """One record of the bonded terms and one of the others, where there are any."""
@@ -156,13 +160,11 @@ def _internal(kind: str, atoms: np.ndarray, context: ReadingContext) -> np.ndarr
     return context.within(atoms, BONDS_OF_PAIR if atoms.shape[1] == 2 else BONDS_OF_TERM)
 
 
-def _read_pairs(force: Any, where: str, context: ReadingContext) -> list[CustomForce]:
-    """A CustomNonbondedForce: one term for each interacting pair, its cutoff and switching function."""
-    methods = {type(force).NoCutoff: False, type(force).CutoffNonPeriodic: True}
-    if force.getNonbondedMethod() not in methods:
-        raise UnsupportedError(
-            f"The system's {where} has a periodic cutoff; boltzgen treats one molecule without a box."
-        )
+def _read_pairs(force: Any, where: str, context: ReadingContext) -> dict[str, list[Any]]:
+    """A CustomNonbondedForce: one term for each interacting pair, its cutoff and switching function.
+
+    Its long-range correction, which OpenMM applies in periodic boxes alone, is passed over.
+    """
     per_particle = [force.getPerParticleParameterName(n) for n in range(force.getNumPerParticleParameters())]
     count = force.getNumParticles()
     if count != context.n_atoms:
@@ -176,19 +178,38 @@ def _read_pairs(force: Any, where: str, context: ReadingContext) -> list[CustomF
     parameters = _as_arrays(constants)
     for name, values in own.items():
         parameters[f"{name}1"], parameters[f"{name}2"] = values[atoms[:, 0]], values[atoms[:, 1]]
-    cutoff = plain_number(force.getCutoffDistance()) if methods[force.getNonbondedMethod()] else None
+    cutoff = cutoff_of(force, where)
     switched = cutoff is not None and force.getUseSwitchingFunction()
-    switch = plain_number(force.getSwitchingDistance()) if switched else None
-    if switch is not None and not 0 <= switch < cutoff:
+    switch = float(numbers([force.getSwitchingDistance()], where)[0]) if switched else None
+    if switch is not None and cutoff is not None and not 0 <= switch < cutoff:
         raise InputError(
             f"The system's {where} switches from {switch:g} nm; that must be below its cutoff, {cutoff:g} nm."
         )
-    if not len(atoms):
-        return []
-    kind, text = type(force).__name__, force.getEnergyFunction()
-    return [
-        CustomForce(kind, where, text, atoms, parameters, tables, cutoff=cutoff, switching_distance=switch)
-    ]
+    record = CustomForce(
+        kind=type(force).__name__,
+        where=where,
+        expression=force.getEnergyFunction(),
+        atoms=atoms,
+        parameters=parameters,
+        functions=tables,
+        cutoff=cutoff,
+        switching_distance=switch,
+    )
+    return {"custom": [record] if len(atoms) else [], "described": [own]}
+
+
+def atoms_described(descriptions: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What the parameters of pair forces say of the atoms: charges (the sum over forces), sigma, epsilon."""
+    named = {"charge": CHARGE_NAMES, "sigma": ("sigma",), "epsilon": ("epsilon",)}
+    found = {
+        field: [own[name] for own in descriptions for name in names if name in own]
+        for field, names in named.items()
+    }
+    return {
+        field: np.sum(values, axis=0) if field == "charge" else values[0]
+        for field, values in found.items()
+        if values
+    }
 
 
 def _computed_values(
@@ -231,7 +252,7 @@ def _pairs(force: Any, n_atoms: int) -> Iterator[tuple[int, int]]:
                     yield first, second
 
 
-READERS: dict[str, Callable[[Any, str, ReadingContext], list[CustomForce]]] = {
+READERS: dict[str, Reader] = {
     "CustomBondForce": _reader("Bond", "PerBondParameter"),
     "CustomAngleForce": _reader("Angle", "PerAngleParameter"),
     "CustomTorsionForce": _reader("Torsion", "PerTorsionParameter"),

@@ -187,7 +187,7 @@ def as_field(key: str, values: list[Any]) -> Any:
     """What `ForceFieldParameters` holds under `key`, from the values of all forces."""
     if key in ("has_nonbonded", "solvent", "cutoff"):
         return values[0]
-    if key in ("cmap", "custom_gb"):
+    if key in ("cmap", "custom_gb", "custom"):
         return tuple(values)
     if key.endswith("_atoms"):
         width = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2}[key]

@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from boltzgen.errors import InputError
-from boltzgen.potentials.terms import Constants
+from boltzgen.potentials.constants import Constants
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,32 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from boltzgen.potentials.constants import Constants
 from boltzgen.potentials.parameters import ForceFieldParameters
 
 #: Coulomb constant 1/(4 pi epsilon0) in kJ nm/mol/e2, as every OpenMM force holds it (CODATA 2018).
 COULOMB_CONSTANT = 138.93545764438198
-
-
-class Constants:
-    """Named float64 and integer arrays, handed out as tensors of any dtype on any device.
-
-    The master copy stays in float64, so a potential that was once used in float32 loses nothing.
-    """
-
-    def __init__(self, **arrays: np.ndarray) -> None:
-        self._master = {name: torch.as_tensor(np.array(array)) for name, array in arrays.items()}
-        self._copies: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
-
-    def like(self, positions: Tensor) -> dict[str, Tensor]:
-        """The arrays on the device of `positions`, floating ones in its dtype."""
-        key = (positions.dtype, positions.device)
-        if key not in self._copies:
-            with torch.inference_mode(False):  # a first call in inference mode must not mark them for ever
-                self._copies[key] = {
-                    name: value.to(key[1], key[0] if value.is_floating_point() else value.dtype)
-                    for name, value in self._master.items()
-                }
-        return self._copies[key]
 
 
 class Term(nn.Module, ABC):
@@ -47,6 +26,8 @@ class Term(nn.Module, ABC):
     name: str
     #: True for bonds, angles and torsions.
     bonded: bool = False
+    #: False when the energy changes as the molecule moves or turns as a whole.
+    invariant: bool = True
 
     def __init__(self, **arrays: np.ndarray) -> None:
         super().__init__()

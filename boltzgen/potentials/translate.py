@@ -1,7 +1,7 @@
 """From an OpenMM System to a torch potential.
 
-Each force class that can be translated has one reader (`read_native`); every other force is refused by
-name, unless it has no effect on the energy.
+Each force class that can be translated has one reader (`read_native`, `read_custom`, `read_gb`); every
+other force is refused by name, unless it has no effect on the energy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from boltzgen.errors import BoltzgenError, UnsupportedError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.parameters import ForceFieldParameters
+from boltzgen.potentials.read_custom import READERS as CUSTOM_READERS
+from boltzgen.potentials.read_custom import ReadingContext, atoms_described
 from boltzgen.potentials.read_gb import read_custom_gb
 from boltzgen.potentials.read_native import ONCE, as_field
 from boltzgen.potentials.read_native import READERS as NATIVE_READERS
@@ -25,7 +27,7 @@ from boltzgen.potentials.read_native import READERS as NATIVE_READERS
 if TYPE_CHECKING:
     from boltzgen.system import MolecularSystem
 
-#: What reads a force, by its class.
+#: What reads a force, by its class; custom forces of expressions have `CUSTOM_READERS`.
 READERS = {**NATIVE_READERS, "CustomGBForce": read_custom_gb}
 
 #: Forces that change velocities or nothing, never the energy.
@@ -54,11 +56,13 @@ REFERENCE_TOLERANCE = 1e-6
 
 def translate(system: MolecularSystem) -> MolecularMechanics:
     """The potential of a prepared molecule. Raises UnsupportedError, naming what cannot be translated."""
-    return translate_openmm(system.openmm_system())
+    return translate_openmm(system.openmm_system(), system.bonds)
 
 
-def translate_openmm(system: openmm.System) -> MolecularMechanics:
+def translate_openmm(system: openmm.System, bonds: np.ndarray | None = None) -> MolecularMechanics:
     """The potential of an OpenMM System: energies in kJ/mol of positions in nm.
+
+    `bonds` (M, 2) tell which terms of custom forces count as bonded; without them, angles and torsions do.
 
     Raises
     ------
@@ -66,33 +70,40 @@ def translate_openmm(system: openmm.System) -> MolecularMechanics:
         Naming a force (class and index), cutoff, constraint or virtual site that is not translated.
     """
     refuse_boxes_and_constraints(system)
-    n_atoms = system.getNumParticles()
+    context = ReadingContext(system.getNumParticles(), bonds)
     collected: dict[str, list[Any]] = {}
     for index, force in enumerate(system.getForces()):
         name = type(force).__name__
         if _has_no_effect(force):
             continue
         where = f"force {index} ({name})"
-        if name not in READERS:
+        if name not in READERS and name not in CUSTOM_READERS:
             raise UnsupportedError(
-                f"The system's {where} is not translated; translated are {', '.join(READERS)}. "
+                f"The system's {where} is not translated; translated are "
+                f"{', '.join([*READERS, *CUSTOM_READERS])}. "
                 "Prepare the molecule with a force field that uses only these, for a peptide "
                 f"`--forcefield amber99sbildn.xml --implicit amber99_obc.xml`. {REMEDY}"
             )
-        for key, values in _read(force, where).items():
+        for key, values in _read(force, where, context).items():
             if key in ONCE and key in collected:
                 raise UnsupportedError(
                     f"The system's {where} is the second of its class; one is translated. {REMEDY}"
                 )
             collected.setdefault(key, []).extend(values)
+    descriptions = collected.pop("described", [])
     known: dict[str, Any] = {key: as_field(key, values) for key, values in collected.items()}
-    return MolecularMechanics(ForceFieldParameters(n_atoms=n_atoms, **known))
+    if "has_nonbonded" not in known:
+        known |= atoms_described(descriptions)
+    return MolecularMechanics(ForceFieldParameters(n_atoms=context.n_atoms, **known))
 
 
-def _read(force: openmm.Force, where: str) -> dict[str, Any]:
+def _read(force: openmm.Force, where: str, context: ReadingContext) -> dict[str, Any]:
     """What the reader of `force` finds; its refusals end with the remedy."""
+    name = type(force).__name__
     try:
-        return READERS[type(force).__name__](force, where)
+        if name in CUSTOM_READERS:
+            return CUSTOM_READERS[name](force, where, context)
+        return READERS[name](force, where)
     except UnsupportedError as error:
         raise UnsupportedError(f"{error} {REMEDY}") from error
 
