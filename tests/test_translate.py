@@ -47,9 +47,11 @@ def _bond(*parameters) -> openmm.HarmonicBondForce:
     return force
 
 
-def _custom() -> openmm.CustomBondForce:
-    force = openmm.CustomBondForce("r")
-    force.addBond(0, 1)
+def _centroids() -> openmm.CustomCentroidBondForce:
+    force = openmm.CustomCentroidBondForce(2, "distance(g1,g2)")
+    force.addGroup([0, 1])
+    force.addGroup([2])
+    force.addBond([0, 1])
     return force
 
 
@@ -77,7 +79,8 @@ def _born_with_cutoff() -> openmm.GBSAOBCForce:
 @pytest.mark.parametrize(
     ("forces", "words"),
     [
-        ([openmm.CMMotionRemover(), _custom()], ["force 1", "CustomBondForce"]),
+        ([openmm.CMMotionRemover(), _centroids()], ["force 1", "CustomCentroidBondForce", "2 atoms"]),
+        ([openmm.CustomManyParticleForce(3, "r")], ["force 0", "CustomManyParticleForce"]),
         ([openmm.MonteCarloBarostat(1.0, 300.0)], ["force 0", "MonteCarloBarostat"]),
         ([_nonbonded(openmm.NonbondedForce.CutoffNonPeriodic)], ["NonbondedForce", "CutoffNonPeriodic"]),
         ([_nonbonded(openmm.NonbondedForce.PME)], ["NonbondedForce", "periodic box"]),
