@@ -16,7 +16,7 @@ from boltzgen.potentials.fused import BLOCK_ELEMENTS_CPU, BLOCK_ELEMENTS_DEVICE,
 
 def block_size(kernels: Sequence[Kernel], device: torch.device) -> int:
     """Conformations of one block: a multiple of 16, so that each one meets the same vector instructions."""
-    rows = max((kernel.rows for kernel in kernels), default=1)
+    rows = max((kernel.rows for kernel in kernels), default=1) or 1  # a hybrid may leave no pair to compute
     if device.type == "cpu":
         return max(32, min(1024, BLOCK_ELEMENTS_CPU // rows // 16 * 16))
     return max(64, BLOCK_ELEMENTS_DEVICE // rows)
