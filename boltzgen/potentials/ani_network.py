@@ -136,7 +136,8 @@ class AniNetwork(Potential):
 
     def block_energy(self, x: Tensor) -> Tensor:
         """Energy (b,) in kJ/mol of `x` (N, 3, b) in nm."""
-        return self.network_energy(self.functions.values(x)) + self.repulsion.energy(x)
+        finite = 0 * x.sum((0, 1))  # an atom at infinity: NaN, whatever the rest of the block is like
+        return self.network_energy(self.functions.values(x)) + self.repulsion.energy(x) + finite
 
     def network_energy(self, functions: Tensor) -> Tensor:
         """Energy (b,) of symmetry functions (N, length, b): the networks' part, kJ/mol."""
@@ -274,13 +275,13 @@ def xtb_ala2_small(
         raise InputError(f"{SHIPPED} takes no options; {', '.join(sorted(options))} was given.")
     if charge:
         raise UnsupportedError(
-            f"{SHIPPED} was trained on a neutral molecule; the charge is {charge}. Use xtb instead."
+            f"{SHIPPED} was trained on a neutral molecule; the charge is {charge}. Use gfn2 instead."
         )
     network = AniNetwork(load_shipped(), np.asarray(atomic_numbers))
     if not network.fits_training:
         warnings.warn(
             f"{SHIPPED} was trained on {network.trained_on['molecule']} alone; on other atoms its "
-            "energies mean little. Use it for tests, or xtb for results."
+            "energies mean little. Use it for tests, and gfn2 for results."
         )
     return network
 

@@ -70,6 +70,7 @@ class SymmetryFunctions:
         self.settings, self.n_atoms = settings, len(species)
         elements, n = len(settings.elements), len(species)
         first, second = np.triu_indices(n, k=1)
+        self._neighbours = _neighbours(n, species, elements)
         self._constants = Constants(
             first=first, second=second,
             radial_slot_first=first * elements + species[second],
@@ -78,7 +79,6 @@ class SymmetryFunctions:
             angular_shells=np.array(settings.angular_shells)[:, None],
             cosine=COSINE_DAMPING * np.cos(settings.angular_sections)[:, None],
             sine=np.sin(settings.angular_sections)[:, None],
-            **_neighbours(n), **_triples(species, elements),
         )  # fmt: skip
 
     def values(self, x: Tensor) -> Tensor:
@@ -95,11 +95,12 @@ class SymmetryFunctions:
             return torch.cat([radial, x.new_zeros(self.n_atoms, length, x.shape[2])], dim=1)
         unit = step / distance[:, None]
         damping = _cutoff(distance, self.settings.angular_cutoff)
-        angular = [self._angular(atom, unit, distance, damping, c) for atom in range(self.n_atoms)]
+        near = (distance < self.settings.angular_cutoff).any(1).cpu().numpy()
+        angular = [self._angular(atom.within(near), unit, distance, damping, c) for atom in self._neighbours]
         return torch.cat([radial, torch.stack(angular)], dim=1)
 
     def _radial(self, distance: Tensor, c: dict[str, Tensor]) -> Tensor:
-        """(N, elements * shells, b): ``1/4 exp(-eta (r - shell)^2) cutoff(r)``, summed within each element."""
+        """(N, elements * shells, b): ``1/4 exp(-eta (r - shell)^2) cutoff(r)``, summed for each element."""
         s = self.settings
         damping = 0.25 * _cutoff(distance, s.radial_cutoff)
         shells = torch.exp(-s.radial_eta * (distance[:, None] - c["radial_shells"]) ** 2) * damping[:, None]
@@ -109,15 +110,16 @@ class SymmetryFunctions:
         return total.reshape(self.n_atoms, s.radial_length, -1)
 
     def _angular(
-        self, atom: int, unit: Tensor, distance: Tensor, damping: Tensor, c: dict[str, Tensor]
+        self, atom: _Neighbours, unit: Tensor, distance: Tensor, damping: Tensor, c: dict[str, Tensor]
     ) -> Tensor:
         """(pairs of elements * shells * sections, b) of one atom, summed over its pairs of neighbours.
 
         ``2 ((1 + cos(theta - section)) / 2)^zeta exp(-eta ((r1 + r2) / 2 - shell)^2) cutoff(r1) cutoff(r2)``.
         """
         s = self.settings
-        pair, one, two = c["neighbour_pair"][atom], c["neighbour_one"][atom], c["neighbour_two"][atom]
-        away = unit.index_select(0, pair) * c["neighbour_sign"][atom][:, None, None].to(unit)
+        pair, one, two, kind = (torch.as_tensor(index, device=unit.device) for index in atom.indices)
+        sign = torch.as_tensor(atom.sign, device=unit.device).to(unit)
+        away = unit.index_select(0, pair) * sign[:, None, None]
         near, weight = distance.index_select(0, pair), damping.index_select(0, pair)
         cosine = (away.index_select(0, one) * away.index_select(0, two)).sum(1)
         sine = (1 - (COSINE_DAMPING * cosine) ** 2).sqrt()
@@ -128,7 +130,7 @@ class SymmetryFunctions:
         shell = torch.exp(-s.angular_eta * (mean[:, None] - c["angular_shells"]) ** 2) * both[:, None]
         parts = (shell[:, :, None] * section[:, None]).flatten(1, 2)
         n_pairs = (s.length - s.radial_length) // parts.shape[1]
-        total = parts.new_zeros(n_pairs, *parts.shape[1:]).index_add(0, c["element_pair"][atom], parts)
+        total = parts.new_zeros(n_pairs, *parts.shape[1:]).index_add(0, kind, parts)
         return total.flatten(0, 1)
 
 
@@ -145,28 +147,47 @@ def _whole_power(value: Tensor, exponent: int) -> Tensor:
     return half * half * value if exponent % 2 else half * half
 
 
-def _neighbours(n: int) -> dict[str, np.ndarray]:
-    """The other atoms of each atom: the pair (N, N - 1) that holds both, and the sign of its step."""
+@dataclass(frozen=True)
+class _Neighbours:
+    """The other atoms of one atom, and the pairs of them.
+
+    Attributes
+    ----------
+    pair: (m,) the pair of atoms that holds each neighbour; sign: (m,) 1 or -1, the direction of its step.
+    one, two: (t,) two neighbours; kind: (t,) index of their pair of elements.
+    """
+
+    pair: np.ndarray
+    sign: np.ndarray
+    one: np.ndarray
+    two: np.ndarray
+    kind: np.ndarray
+
+    @property
+    def indices(self) -> tuple[np.ndarray, ...]:
+        return self.pair, self.one, self.two, self.kind
+
+    def within(self, near: np.ndarray) -> _Neighbours:
+        """Without the neighbours whose pair is False in `near`: what no conformation of a block reaches."""
+        kept = near[self.pair]
+        place = np.cumsum(kept) - 1
+        rows = kept[self.one] & kept[self.two]
+        one, two = place[self.one[rows]], place[self.two[rows]]
+        return _Neighbours(self.pair[kept], self.sign[kept], one, two, self.kind[rows])
+
+
+def _neighbours(n: int, species: np.ndarray, elements: int) -> list[_Neighbours]:
     number = np.zeros((n, n), dtype=int)
-    first, second = np.triu_indices(n, k=1)
-    number[first, second] = number[second, first] = np.arange(len(first))
-    others = np.array([np.delete(np.arange(n), atom) for atom in range(n)], dtype=int).reshape(n, -1)
-    sign = np.where(others > np.arange(n)[:, None], 1.0, -1.0)
-    return {"neighbour_pair": np.take_along_axis(number, others, axis=1), "neighbour_sign": sign}
-
-
-def _triples(species: np.ndarray, elements: int) -> dict[str, np.ndarray]:
-    """Pairs of neighbours of each atom, (N, T): which two, and the index of their pair of elements."""
-    n = len(species)
-    one, two = np.triu_indices(max(n - 1, 0), k=1)
-    index = np.zeros((elements, elements), dtype=int)
-    index[np.triu_indices(elements)] = np.arange(elements * (elements + 1) // 2)
-    index = np.maximum(index, index.T)
-    kinds = [np.delete(species, atom) for atom in range(n)]
-    element_pair = np.array([index[kind[one], kind[two]] for kind in kinds], dtype=int).reshape(n, len(one))
-    shape = (n, len(one))
-    return {
-        "neighbour_one": np.broadcast_to(one, shape),
-        "neighbour_two": np.broadcast_to(two, shape),
-        "element_pair": element_pair,
-    }
+    number[np.triu_indices(n, k=1)] = np.arange(n * (n - 1) // 2)
+    number = np.maximum(number, number.T)
+    kinds = np.zeros((elements, elements), dtype=int)
+    kinds[np.triu_indices(elements)] = np.arange(elements * (elements + 1) // 2)
+    kinds = np.maximum(kinds, kinds.T)
+    one, two = np.triu_indices(n - 1, k=1)
+    out = []
+    for atom in range(n):
+        others = np.delete(np.arange(n), atom)
+        kind = kinds[species[others[one]], species[others[two]]]
+        sign = np.where(others > atom, 1.0, -1.0)
+        out.append(_Neighbours(number[atom, others], sign, one, two, kind))
+    return out

@@ -21,6 +21,7 @@ from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
+from boltzgen.units import GAS_CONSTANT
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "boltzgen" / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
@@ -136,6 +137,40 @@ def initial_pools() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     free = flow_base(800, 800, seed=3, isomers="free")
     pools["base-free"] = free, np.zeros(len(free))
     return pools
+
+
+def langevin(
+    potential: torch.nn.Module, start: np.ndarray, kelvin: float, *, steps: int, every: int, seed: int
+) -> np.ndarray:
+    """Frames (n, 22, 3) nm of Langevin dynamics from each of `start`: 1 fs, 10/ps, BAOAB, float32.
+
+    Every `every` steps all walkers are kept; those that are not finite or further than 10 nm away are not.
+    """
+    step, friction, kt = 0.001, 10.0, GAS_CONSTANT * kelvin
+    generator = torch.Generator().manual_seed(seed)
+    mass = torch.as_tensor(np.array(molecule().masses), dtype=torch.float32)[None, :, None]
+    x = torch.as_tensor(start, dtype=torch.float32)
+    keep = float(np.exp(-friction * step))
+
+    def noise() -> torch.Tensor:
+        return torch.randn(x.shape, generator=generator) * (kt / mass).sqrt()
+
+    def acceleration() -> torch.Tensor:
+        place = x.detach().requires_grad_()
+        return -torch.autograd.grad(potential.energy(place).sum(), place)[0] / mass
+
+    v, a, kept = noise(), acceleration(), []
+    for count in range(1, steps + 1):
+        v = v + 0.5 * step * a
+        x = x + 0.5 * step * v
+        v = keep * v + (1 - keep**2) ** 0.5 * noise()
+        x = x + 0.5 * step * v
+        a = acceleration()
+        v = v + 0.5 * step * a
+        if count % every == 0:
+            kept.append(x)
+    frames = torch.cat(kept).double().numpy()
+    return frames[np.isfinite(frames).all((1, 2)) & (np.abs(frames) < 10).all((1, 2))]
 
 
 def with_potential(potential: torch.nn.Module) -> Target:
