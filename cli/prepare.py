@@ -70,6 +70,21 @@ def prepare(
         str, typer.Option(metavar="NAME", help="OpenMM platform of the bridge; auto: the fastest here.")
     ] = "auto",
     bridge_workers: Annotated[int, typer.Option(metavar="N", help="Processes of the bridge.")] = 1,
+    ml: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Machine-learned or quantum potential of a region: xtb-ala2-small, gfn2, gfn1, ani2x, "
+            "ani1x, ani1ccx, torchscript, ase, or one that a package brings.",
+        ),
+    ] = None,
+    ml_region: Annotated[
+        str, typer.Option(metavar="SELECTION", help="Its atoms (MDTraj), such as 'resid 1'; default all.")
+    ] = "all",
+    ml_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A word for it, repeatable: solvent=water, charge=-1."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check and describe only; write nothing.")] = False,
 ) -> None:
     """Read, parametrise and check one molecule, and write it as SYS.
@@ -85,8 +100,11 @@ def prepare(
     boltzgen prepare molecule.prmtop --coordinates molecule.inpcrd -o SYS
 
     boltzgen prepare system.xml --coordinates molecule.pdb -o SYS --bridge --bridge-workers 2
+
+    boltzgen prepare --sequence ACE-ALA-NME -o SYS --implicit obc1 --ml gfn2 --ml-option workers=2
     """
     from boltzgen.workflows.prepare import prepare as work
+    from boltzgen.workflows.prepare_hybrid import option_words
 
     summary = work(
         source,
@@ -106,6 +124,9 @@ def prepare(
         bridge=bridge,
         platform=bridge_platform,
         workers=bridge_workers,
+        ml=ml,
+        ml_region=ml_region,
+        ml_options=option_words(ml_option or ()),
         check=check,
     )
     _show(summary)
@@ -126,12 +147,24 @@ def _show(summary: PrepareSummary) -> None:
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
         "energy (kJ/mol)": f"{summary.energy:.2f}",
         "energy evaluation": summary.translation,
+        **_hybrid_rows(summary),
         "fingerprint": system.fingerprint[:16],
         "written to": summary.folder or "nothing (--check)",
     }
     console.key_values(system.name, rows)
     for warning in summary.warnings:
         console.message(f"warning: {warning}")
+
+
+def _hybrid_rows(summary: PrepareSummary) -> dict[str, str]:
+    if summary.hybrid is None:
+        return {}
+    return {
+        "hybrid: region": summary.hybrid.region,
+        "hybrid: potential": summary.hybrid.potential,
+        "hybrid: link hydrogens": summary.hybrid.links,
+        "hybrid: check": summary.hybrid.check,
+    }
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.system.charges import partial_charges
 from boltzgen.system.graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.pdb_text import AtomName
 from boltzgen.system.prepare import prepare as prepare_system
+from boltzgen.workflows.prepare_hybrid import HybridSummary, check_hybrid, hybrid_summary
 
 if TYPE_CHECKING:
     from boltzgen.potentials.base import Potential
@@ -43,6 +44,8 @@ class PrepareSummary:
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
     translation: what evaluates the energy, and its relative difference from OpenMM Reference.
+    hybrid: the machine-learned region and its checks, None without one. `translation` is then about what is
+        left of the force field, and `energy` is the hybrid's.
     """
 
     system: MolecularSystem
@@ -57,6 +60,7 @@ class PrepareSummary:
     force_terms: tuple[tuple[str, int], ...]
     energy: float
     translation: str
+    hybrid: HybridSummary | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -81,14 +85,15 @@ def prepare(
         raise InputError(f"{output} is a file; -o needs the name of a folder.")
     system = prepare_system(source, **options)
     charge, notes = _formal_charge(system)
-    system, translation, record = _checked_energy(system)
+    system, translation, record, more = _checked(system)
     if "refused" in record:
         notes.append(
             f"`boltzgen simulate` takes this system, train and sample do not: {record['refused']}"
         )
     provenance = {
         **system.provenance,
-        "warnings": [*system.provenance["warnings"], *notes],
+        **more,
+        "warnings": [*system.provenance["warnings"], *more.get("warnings", ()), *notes],
         "translation_check": record,
     }
     system = replace(system, provenance=provenance)
@@ -101,6 +106,7 @@ def _summary(
 ) -> PrepareSummary:
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
+    energy = system.provenance.get("hybrid_check", system.provenance)
     fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
     rotatable = [
         (int(first), int(second))
@@ -121,8 +127,9 @@ def _summary(
         torsions=tuple(_bond_name(names[first], names[second]) for first, second in rotatable),
         isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
         force_terms=tuple(force_terms(system)),
-        energy=float(system.provenance["reference_energy_kj_mol"]),
+        energy=float(energy["reference_energy_kj_mol"]),
         translation=translation,
+        hybrid=hybrid_summary(system),
     )
 
 
@@ -154,9 +161,23 @@ def _formal_charge(system: MolecularSystem) -> tuple[int | None, list[str]]:
     return round(total), []
 
 
+def _checked(system: MolecularSystem) -> tuple[MolecularSystem, str, dict[str, Any], dict[str, Any]]:
+    """As `_checked_energy`; for a hybrid of what is left of the force field, and what its own checks add."""
+    from boltzgen.potentials.of_system import without_region
+
+    region = system.energy_model.region
+    if region is None:
+        return *_checked_energy(system), {}
+    rest, translation, record = _checked_energy(without_region(system))
+    if "refused" in record:
+        raise UnsupportedError(f"A hybrid needs the rest of its force field: {record['refused']}")
+    system = replace(system, energy_model=replace(rest.energy_model, region=region))
+    check, notes = check_hybrid(system)
+    return system, translation, record, {"hybrid_check": check, "warnings": notes}
+
+
 def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict[str, Any]]:
     """The system with its bridge's platform settled, and how its energy compares with OpenMM Reference."""
-    from boltzgen.errors import UnsupportedError
     from boltzgen.potentials.of_system import potential_of, require_invariance
 
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from boltzgen.errors import BoltzgenError
-from boltzgen.system.energy_model import MachineLearnedRegion
+from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.system.hybrid import only_internal_terms, without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
 
@@ -28,6 +28,19 @@ class HybridSummary:
     potential: str
     links: str
     check: str
+
+
+def option_words(words: Sequence[str]) -> dict[str, str]:
+    """Options from words such as ``solvent=water``; InputError for a word without =, or one given twice."""
+    options: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise InputError(f"--ml-option {word} is not of the form key=value, such as solvent=water.")
+        if key in options:
+            raise InputError(f"--ml-option {key} is given twice; give it once.")
+        options[key] = value
+    return options
 
 
 def check_hybrid(system: MolecularSystem) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -70,15 +83,19 @@ def _division(system: MolecularSystem) -> dict[str, float]:
     if not worst <= DIVISION_TOLERANCE:
         raise BoltzgenError(
             f"The force field of {system.name!r} does not add up from its parts inside and outside the "
-            f"region (relative difference {worst:.1e}), so the hybrid would be wrong. Please report this system."
+            f"region (relative difference {worst:.1e}), so the hybrid would be wrong. Please "
+            "report this system."
         )
     return {"max_relative_division_difference": worst}
 
 
-def hybrid_summary(system: MolecularSystem, region: MachineLearnedRegion) -> HybridSummary:
-    """The words for a hybrid whose checks are in the provenance of `system`."""
+def hybrid_summary(system: MolecularSystem) -> HybridSummary | None:
+    """The words for a hybrid whose checks are in the provenance of `system`; None when it is none."""
+    region = system.energy_model.region
+    if region is None:
+        return None
     names = system.atom_names
-    record = system.provenance.get("hybrid_check", {})
+    worst = system.provenance["hybrid_check"]["max_relative_force_difference"]
     atoms = "all atoms" if len(region.atoms) == system.n_atoms else f"{len(region.atoms)} atoms"
     options = ", ".join(f"{key}={word}" for key, word in region.options.items() if key != "file_sha256")
     cuts = [f"{names[link.inside]} - {names[link.outside]}" for link in region.links]
@@ -86,7 +103,5 @@ def hybrid_summary(system: MolecularSystem, region: MachineLearnedRegion) -> Hyb
         region=f"{atoms}: {names[region.atoms[0]]} to {names[region.atoms[-1]]}",
         potential=f"{region.backend} ({options})",
         links=f"{len(cuts)}{': ' if cuts else ''}{', '.join(cuts)}",
-        check=f"forces agree with differences to {record['max_relative_force_difference']:.0e} (relative)"
-        if record
-        else "not done",
+        check=f"forces agree with differences of the energy to {worst:.0e} (relative)",
     )
