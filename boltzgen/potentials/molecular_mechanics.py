@@ -12,8 +12,7 @@ from boltzgen.potentials.base import Potential
 from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
 from boltzgen.potentials.custom_gb import CustomBorn
 from boltzgen.potentials.custom_term import AutogradKernel, BlockTerm
-from boltzgen.potentials.compiled import BlockCompiler
-from boltzgen.potentials.evaluate import Blocks, FusedEnergy
+from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
 from boltzgen.potentials.expression_term import ExpressionTerm
 from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
 from boltzgen.potentials.fused_pairs import PairKernel
@@ -79,9 +78,8 @@ class MolecularMechanics(Potential):
         terms = _terms(parameters)
         self.terms = nn.ModuleList(terms)
         self.invariant = all(term.invariant for term in terms)
-        kernels = _kernels(parameters, terms)
-        self._blocks = Blocks(kernels)
-        self._bonded_blocks = Blocks([kernel for kernel in kernels if kernel.bonded])
+        self._kernels = _kernels(parameters, terms)
+        self._bonded_kernels = [kernel for kernel in self._kernels if kernel.bonded]
 
     @property
     def n_atoms(self) -> int:
@@ -94,17 +92,17 @@ class MolecularMechanics(Potential):
         gradient of zero. For second derivatives use `energy_plain`.
         """
         self._check(positions)
-        return FusedEnergy.apply(positions, self._blocks)
+        return FusedEnergy.apply(positions, self._kernels)
 
     def bonded_energy(self, positions: Tensor) -> Tensor:
         """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
         self._check(positions)
-        return FusedEnergy.apply(positions, self._bonded_blocks)
+        return FusedEnergy.apply(positions, self._bonded_kernels)
 
     def energy_and_gradient(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (batch,) kJ/mol and dE/dx (batch, N, 3) kJ/mol/nm, outside autograd."""
         self._check(positions)
-        energy, gradient = self._blocks.energy_and_gradient(positions, want_gradient=True)
+        energy, gradient = energy_and_gradient(self._kernels, positions, want_gradient=True)
         assert gradient is not None
         return energy, gradient
 
