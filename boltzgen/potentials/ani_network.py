@@ -26,7 +26,7 @@ from torch.nn import functional
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.files import read_json, sha256_file
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.evaluate import FusedEnergy
+from boltzgen.potentials.evaluate import Blocks, FusedEnergy
 from boltzgen.potentials.fused import Kernel
 from boltzgen.potentials.symmetry_functions import SymmetryFunctions, SymmetryFunctionSettings
 from boltzgen.potentials.terms import Constants
@@ -107,7 +107,7 @@ class AniNetwork(Potential):
             for symbol in self._elements
         }
         self._constants = Constants(**model.weights, **atoms)
-        self._kernels = [NetworkKernel(self)]
+        self._blocks = Blocks([NetworkKernel(self)])
 
     @property
     def fits_training(self) -> bool:
@@ -127,7 +127,7 @@ class AniNetwork(Potential):
         zero. For second derivatives use `energy_plain`.
         """
         self._check(positions)
-        return FusedEnergy.apply(positions, self._kernels)
+        return FusedEnergy.apply(positions, self._blocks)
 
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The same by plain autograd in one piece, differentiable any number of times."""

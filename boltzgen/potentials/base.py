@@ -29,6 +29,16 @@ class Potential(nn.Module, ABC):
     def energy(self, positions: Tensor) -> Tensor:
         """Potential energy of each row of `positions`."""
 
+    def use_compiler(self, enabled: bool = True) -> None:
+        """Compile the energy on its first use, for each dtype, device and batch with or without gradients.
+
+        Values stay the same to rounding. What cannot be compiled runs as before, after one warning. Unless a
+        subclass says otherwise this is handed to the potentials inside.
+        """
+        for part in self.children():
+            if isinstance(part, Potential):
+                part.use_compiler(enabled)
+
     def close(self) -> None:
         """Give back what the potential holds beyond memory (worker processes); a later use takes it anew."""
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
+from boltzgen.potentials.compiled import BlockCompiler
 from boltzgen.potentials.custom_gb import CustomBorn
 from boltzgen.potentials.custom_term import AutogradKernel, BlockTerm
-from boltzgen.potentials.evaluate import FusedEnergy, energy_and_gradient
+from boltzgen.potentials.evaluate import Blocks, FusedEnergy
 from boltzgen.potentials.expression_term import ExpressionTerm
 from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
 from boltzgen.potentials.fused_pairs import PairKernel
@@ -78,8 +79,9 @@ class MolecularMechanics(Potential):
         terms = _terms(parameters)
         self.terms = nn.ModuleList(terms)
         self.invariant = all(term.invariant for term in terms)
-        self._kernels = _kernels(parameters, terms)
-        self._bonded_kernels = [kernel for kernel in self._kernels if kernel.bonded]
+        kernels = _kernels(parameters, terms)
+        self._blocks = Blocks(kernels)
+        self._bonded_blocks = Blocks([kernel for kernel in kernels if kernel.bonded])
 
     @property
     def n_atoms(self) -> int:
@@ -92,19 +94,22 @@ class MolecularMechanics(Potential):
         gradient of zero. For second derivatives use `energy_plain`.
         """
         self._check(positions)
-        return FusedEnergy.apply(positions, self._kernels)
+        return FusedEnergy.apply(positions, self._blocks)
 
     def bonded_energy(self, positions: Tensor) -> Tensor:
         """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
         self._check(positions)
-        return FusedEnergy.apply(positions, self._bonded_kernels)
+        return FusedEnergy.apply(positions, self._bonded_blocks)
 
     def energy_and_gradient(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (batch,) kJ/mol and dE/dx (batch, N, 3) kJ/mol/nm, outside autograd."""
         self._check(positions)
-        energy, gradient = energy_and_gradient(self._kernels, positions, want_gradient=True)
+        energy, gradient = self._blocks.energy_and_gradient(positions, want_gradient=True)
         assert gradient is not None
         return energy, gradient
+
+    def use_compiler(self, enabled: bool = True) -> None:
+        self._blocks.compiler = BlockCompiler() if enabled else None
 
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The definition of record: the sum of the terms by plain autograd, differentiable twice."""
