@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.potentials.fused import column, incidence
+from boltzgen.potentials.pair_sums import PairSums
 from boltzgen.potentials.solvent_parameters import GeneralizedBornParameters
 
 
@@ -17,8 +18,9 @@ class BornModel:
     descreened by the second, then the second by the first. Equations in `GeneralizedBornParameters`.
     """
 
-    def __init__(self, p: GeneralizedBornParameters, first: np.ndarray, second: np.ndarray) -> None:
-        self.p, self.count = p, len(first)
+    def __init__(self, p: GeneralizedBornParameters, sums: PairSums) -> None:
+        self.p, self.sums, self.count = p, sums, sums.count
+        first, second = sums.arrays["first"], sums.arrays["second"]
         descreened, other = np.concatenate([first, second]), np.concatenate([second, first])
         self.negative = bool((p.scaled_radius < 0).any())
         self.arrays = _descreening_arrays(p, descreened, other) | _energy_arrays(p, first, second)
@@ -63,7 +65,7 @@ class BornModel:
         by_product = product.add_(squared, alpha=0.25).mul_(damped)
         cubed.sub_(damped, alpha=0.25).mul_(r)
         slope -= cubed
-        by_radius = (c["both_ends"] @ by_product).mul_(-0.5)  # dE/dln B
+        by_radius = self.sums.at_both(c, by_product).mul_(-0.5)  # dE/dln B
         by_radius.addcmul_(inverse_radii, c["self_energy"], value=-1).addcmul_(sixth, c["surface"], value=-1)
         by_radius.mul_(inverse_radii).mul_(radii_slope).mul_(c["psi_by_slope"])
         descreening *= by_radius.index_select(0, c["descreened"]).view_as(descreening)
@@ -95,7 +97,7 @@ class BornModel:
             slopes.view(2 * self.count, -1).index_add_(0, c["swallowable"], bound, alpha=-8)
         if inside is not None:
             integral, slopes = integral.mul_(inside), slopes.mul_(inside)
-        psi = c["psi"] @ integral.view(2 * self.count, -1)
+        psi = self.sums.at_each(c, integral).mul_(c["half_offset"])
         if self.p.swallowed:
             # where the other sphere holds this atom's: 1/own - 1/(scaled - r), elsewhere exactly 0
             own = c["swallowable_own"]
@@ -133,28 +135,26 @@ def _descreening_arrays(
     p: GeneralizedBornParameters, descreened: np.ndarray, other: np.ndarray
 ) -> dict[str, np.ndarray]:
     own, scaled = p.offset_radius[descreened], p.scaled_radius[other]
-    psi = 0.5 * p.offset_radius[:, None] * incidence(len(p.charge), descreened)
     swallowable = np.flatnonzero(scaled > own)
+    swallowed = incidence(len(p.charge), descreened[swallowable])
     return {
         "descreened": descreened,
         "scaled": scaled.reshape(2, -1, 1),
         "own": own.reshape(2, -1, 1),
         "half_scaled_squared": (scaled**2 / 2).reshape(2, -1, 1),
-        "psi": psi,
+        "half_offset": column(0.5 * p.offset_radius),
         "swallowable": swallowable,
         "swallowable_own": column(own[swallowable]),
-        "swallowed_psi": -2 * psi[:, swallowable],
+        "swallowed_psi": -p.offset_radius[:, None] * swallowed,
     }
 
 
 def _energy_arrays(
     p: GeneralizedBornParameters, first: np.ndarray, second: np.ndarray
 ) -> dict[str, np.ndarray]:
-    n_atoms = len(p.charge)
     polar = p.pair_prefactor * p.charge[first] * p.charge[second]
     alone = p.self_prefactor * p.charge**2
     return {
-        "both_ends": incidence(n_atoms, first) + incidence(n_atoms, second),
         "psi_by_slope": column(-0.125 * p.offset_radius),
         "inverse_offset": column(1 / p.offset_radius),
         "inverse_radius": column(1 / p.radius),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from boltzgen.potentials.fused import Kernel, column, dot, incidence, scatter
+from boltzgen.potentials.fused import Kernel, column, dot
 from boltzgen.potentials.fused_born import BornModel
+from boltzgen.potentials.pair_sums import PairSums
 from boltzgen.potentials.parameters import ForceFieldParameters, NonbondedCutoff, PairTable
 from boltzgen.potentials.terms import COULOMB_CONSTANT
 
@@ -20,17 +21,18 @@ class PairKernel(Kernel):
         first, second = pairs.atoms.T
         self.count = len(first)
         self.rows = self.count * (2 if p.solvent else 1)
-        self.born = BornModel(p.solvent, first, second) if p.solvent else None
+        self.sums = PairSums(p.n_atoms, first, second)
+        self.born = BornModel(p.solvent, self.sums) if p.solvent else None
         arrays = _nonbonded_arrays(pairs)
         if p.cutoff is not None:
             arrays |= _cutoff_arrays(pairs, p.cutoff)
         if self.born is not None:
             arrays |= self.born.arrays
-        super().__init__(first=first, second=second, incidence=incidence(p.n_atoms, first, second), **arrays)
+        super().__init__(**self.sums.arrays, **arrays)
 
     def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         c = self.constants.like(x)
-        d = (c["incidence"].T @ x.view(len(x), -1)).view(self.count, 3, -1)
+        d = self.sums.differences(c, x)
         squared = dot(d, d)
         inverse = squared.rsqrt()
         inverse_squared = inverse * inverse
@@ -52,7 +54,7 @@ class PairKernel(Kernel):
             self.born.evaluate(c, squared, inverse, inverse_squared, energy, slope)
         if gradient is not None and slope is not None:
             d *= slope.mul_(inverse)[:, None]
-            scatter(gradient, c["incidence"], d)
+            self.sums.add_differences(c, gradient, d)
 
     def _until_cutoff(
         self,

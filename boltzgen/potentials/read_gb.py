@@ -51,13 +51,14 @@ KINDS = (SINGLE, UNEXCLUDED_PAIRS, ALL_PAIRS)
 
 def read_custom_gb(force: Any, where: str) -> dict[str, list[Any]]:
     """A recognised model as ``solvent``, anything else as ``custom_gb``."""
-    record = _record(force, where)
+    record = custom_gb_record(force, where)
     _refuse_place(record, where)
     known = recognised(record)
     return {"custom_gb": [record]} if known is None else {"solvent": [known]}
 
 
-def _record(force: Any, where: str) -> CustomBornParameters:
+def custom_gb_record(force: Any, where: str) -> CustomBornParameters:
+    """The force as it is written."""
     kinds = {getattr(type(force), kind): kind for kind in KINDS}
     names = [force.getPerParticleParameterName(n) for n in range(force.getNumPerParticleParameters())]
     rows = [
