@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from boltzgen.units import ELECTRONVOLT, NM_PER_ANGSTROM
 
 if TYPE_CHECKING:
     from boltzgen.potentials.external import ExternalPotential
+
+#: Keywords by which calculators are told what to run.
+_COMMANDS = frozenset({"command", "profile", "binary", "executable"})
 
 
 def ase(
@@ -62,7 +65,7 @@ def make_evaluator(spec: dict[str, Any]) -> Callable[[np.ndarray], tuple[float, 
     """From positions (n, 3) in nm to energy in kJ/mol and gradient (n, 3) in kJ/mol/nm; a worker's."""
     from ase import Atoms
 
-    calculator = _class(spec["calculator"])
+    calculator = _class(spec["calculator"], spec["keywords"])
     try:
         made = calculator(**spec["keywords"])
     except Exception as error:  # constructors raise exceptions of any class
@@ -82,8 +85,8 @@ def make_evaluator(spec: dict[str, Any]) -> Callable[[np.ndarray], tuple[float, 
     return evaluate
 
 
-def _class(word: str) -> Any:
-    """The calculator class that ``module:Class`` names."""
+def _class(word: str, keywords: Iterable[str]) -> Any:
+    """The calculator class that ``module:Class`` names, unless it or one of `keywords` starts a program."""
     from ase.calculators.calculator import BaseCalculator, FileIOCalculator
     from ase.calculators.genericfileio import GenericFileIOCalculator
 
@@ -97,7 +100,7 @@ def _class(word: str) -> Any:
         ) from error
     if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
         raise InputError(f"--ml-option calculator={word} is not a class of ASE calculators.")
-    if issubclass(found, FileIOCalculator | GenericFileIOCalculator):
+    if issubclass(found, FileIOCalculator | GenericFileIOCalculator) or _COMMANDS & set(keywords):
         raise UnsupportedError(
             f"--ml-option calculator={word} starts a program for each conformation, which a file in SYS must "
             "not be able to do; use a calculator that computes in Python or a library."

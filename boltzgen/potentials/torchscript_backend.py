@@ -56,7 +56,8 @@ class TorchScript(Potential):
         super().__init__()
         self.path, self.precision = path, precision
         self.module = _load(path).to(precision)
-        self.module.requires_grad_(False)
+        for parameter in self.module.parameters():
+            parameter.requires_grad_(False)
         self.register_buffer("atomic_numbers", torch.as_tensor(np.array(atomic_numbers, dtype=np.int64)))
 
     @property

@@ -1,0 +1,469 @@
+"""The backends of machine-learned regions: how they are found, and whether their forces are slopes."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tomllib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT, assert_refused
+
+from boltzgen.errors import BoltzgenError, InputError, MissingExtraError, UnsupportedError
+from boltzgen.potentials import ase_backend, ml_backends, xtb
+from boltzgen.potentials.base import Potential
+from boltzgen.potentials.ml_backends import GROUP, OWN, backends, factory_of, make_backend
+from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.prepare import prepare
+from boltzgen.units import BOHR, ELECTRONVOLT, HARTREE
+
+needs_tblite = pytest.mark.skipif(importlib.util.find_spec("tblite") is None, reason="tblite is missing")
+needs_ase = pytest.mark.skipif(importlib.util.find_spec("ase") is None, reason="ASE is missing")
+needs_torchani = pytest.mark.skipif(
+    importlib.util.find_spec("torchani") is None, reason="torchani is missing"
+)
+
+#: Ethanol, nm: C C O H H H H H H.
+ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
+ETHANOL_POSITIONS = 0.1 * np.array([
+    [-0.888, 0.165, -0.027], [0.466, -0.512, -0.031], [1.436, 0.420, 0.451], [-0.841, 1.069, -0.644],
+    [-1.156, 0.460, 0.993], [-1.662, -0.498, -0.424], [0.445, -1.403, 0.605], [0.740, -0.814, -1.048],
+    [1.460, 1.113, -0.227],
+])  # fmt: skip
+
+
+def ethanol(count: int = 1, scale: float = 0.003) -> torch.Tensor:
+    noise = np.random.default_rng(5).normal(scale=scale, size=(count, 9, 3))
+    return torch.tensor(ETHANOL_POSITIONS + noise)
+
+
+def assert_slopes(potential: Potential, x: torch.Tensor, tolerance: float, step: float = 1e-4) -> None:
+    """Gradients along random directions agree with central differences, relative to the largest."""
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(potential.energy(x).sum(), x)
+    generator = np.random.default_rng(2)
+    for _ in range(3):
+        direction = torch.tensor(generator.normal(size=tuple(x.shape[1:])))
+        direction /= direction.norm()
+        with torch.no_grad():
+            high, low = (potential.energy(x + sign * step * direction) for sign in (1, -1))
+        slope = (high - low) / (2 * step)
+        expected = (gradient * direction).sum((1, 2))
+        assert float(gradient.flatten(1).norm(dim=1).min()) > 10.0
+        torch.testing.assert_close(slope, expected, rtol=0.0, atol=tolerance * float(gradient.abs().max()))
+
+
+# How they are found -----------------------------------------------------------------------------
+
+
+def test_our_backends_are_registered_as_a_stranger_would_register_one():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert setup["project"]["entry-points"][GROUP] == OWN
+    for name in OWN:
+        assert callable(factory_of(name))
+
+
+STRANGER = """
+from boltzgen.potentials.base import Potential
+
+class Springs(Potential):
+    def __init__(self, n, charge, stiffness):
+        super().__init__()
+        self.n, self.charge, self.stiffness = n, charge, stiffness
+
+    def energy(self, positions):
+        return 0.5 * self.stiffness * (positions[:, 1:] - positions[:, :-1]).pow(2).sum((1, 2))
+
+def springs(atomic_numbers, *, charge, options):
+    return Springs(len(atomic_numbers), charge, float(options.get("stiffness", 10.0)))
+
+def nothing(atomic_numbers, *, charge, options):
+    return None
+"""
+
+
+def install(folder, name: str, points: str) -> None:
+    """A distribution `name` in `folder`, which is on sys.path, with entry points of our group."""
+    record = folder / f"{name}-1.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(f"[{GROUP}]\n{points}\n")
+
+
+def test_another_package_brings_a_backend(tmp_path, monkeypatch):
+    (tmp_path / "stranger_potential.py").write_text(STRANGER)
+    points = "springs = stranger_potential:springs\nnothing = stranger_potential:nothing"
+    install(tmp_path, "stranger", points + "\nbroken = stranger_potential:absent")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert backends()["springs"] == "stranger_potential:springs"
+    system = prepare(
+        sequence="ACE-ALA-NME", ml="springs", ml_region="sidechain and resid 1", ml_options={"stiffness": "4"}
+    )
+    potential = potential_of(system)
+    assert potential.region.n == 5  # the methyl group and the link
+    assert potential.region.charge == 0
+    x = torch.tensor(system.reference_positions)[None]
+    seen = potential.region_positions(x)
+    expected = 2.0 * (seen[:, 1:] - seen[:, :-1]).pow(2).sum((1, 2))
+    torch.testing.assert_close(potential.energy(x), potential.rest.energy(x) + expected)
+    with pytest.raises(BoltzgenError, match="returned NoneType, not a boltzgen Potential"):
+        make_backend("nothing", ETHANOL, {})
+    with pytest.raises(BoltzgenError, match=r"stranger_potential:absent cannot be imported"):
+        make_backend("broken", ETHANOL, {})
+
+
+def test_two_packages_of_one_name_are_refused(tmp_path, monkeypatch):
+    install(tmp_path, "stranger", "gfn2 = stranger_potential:springs")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="several packages"):
+        factory_of("gfn2")
+
+
+def test_names_and_options_are_corrected():
+    with pytest.raises(InputError, match="did you mean gfn2"):
+        make_backend("gnf2", ETHANOL, {})
+    with pytest.raises(InputError, match="there are ani1ccx"):
+        make_backend("quantum-monte-carlo", ETHANOL, {})
+    with pytest.raises(InputError, match=r"no option 'solvnt'; did you mean solvent"):
+        make_backend("gfn2", ETHANOL, {"solvnt": "water"})
+    with pytest.raises(InputError, match="charge=plus of gfn2 is not a whole number"):
+        make_backend("gfn2", ETHANOL, {"charge": "plus"})
+
+
+# xTB ---------------------------------------------------------------------------------------------
+
+
+@needs_tblite
+@pytest.mark.parametrize(
+    ("name", "options", "total"),
+    [("gfn2", {}, -11.390752), ("gfn2", {"solvent": "water"}, -11.39), ("gfn1", {}, None)],
+)
+def test_xtb_energies_and_forces(name, options, total):
+    potential = make_backend(name, ETHANOL, {"charge": "0", "accuracy": "0.1", **options})
+    try:
+        assert_slopes(potential, ethanol(2), 1e-4)
+        if total is not None:
+            atoms = sum(xtb._free_atom("GFN2-xTB", int(number)) for number in ETHANOL)
+            energy = float(potential.energy(ethanol(1, 0.0))) / HARTREE + atoms
+            assert energy == pytest.approx(total, abs=0.1)
+    finally:
+        potential.close()
+
+
+@needs_tblite
+def test_xtb_agrees_with_tblite_in_its_own_units():
+    from tblite.interface import Calculator
+
+    calculator = Calculator("GFN2-xTB", ETHANOL, ETHANOL_POSITIONS / BOHR)
+    calculator.set("verbosity", 0)
+    other = Calculator("GFN2-xTB", ETHANOL, (ETHANOL_POSITIONS * 1.02) / BOHR)
+    other.set("verbosity", 0)
+    expected = other.singlepoint().get("energy") - calculator.singlepoint().get("energy")
+    potential = make_backend("gfn2", ETHANOL, {})
+    x = torch.tensor(np.stack([ETHANOL_POSITIONS, 1.02 * ETHANOL_POSITIONS]))
+    energy = potential.energy(x)
+    single = potential.energy(x.float())
+    potential.close()
+    assert float(energy[1] - energy[0]) == pytest.approx(expected * HARTREE, rel=1e-7)
+    assert expected * HARTREE > 5.0
+    torch.testing.assert_close(single.double(), energy, rtol=0.0, atol=2e-3)  # no self energies to round
+
+
+@needs_tblite
+def test_xtb_knows_neither_order_nor_orientation():
+    order = np.random.default_rng(0).permutation(9)
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    one, other = make_backend("gfn2", ETHANOL, {}), make_backend("gfn2", ETHANOL[order], {})
+    x = ethanol(1)
+    expected = one.energy(x)
+    torch.testing.assert_close(
+        other.energy(x[:, order] @ torch.tensor(rotation) + 0.4), expected, rtol=0, atol=1e-3
+    )
+    one.close()
+    other.close()
+
+
+@needs_tblite
+def test_what_xtb_cannot_converge_is_one_bad_row():
+    potential = make_backend("gfn2", ETHANOL, {})
+    x = ethanol(3)
+    x[1] = x[1, :1] + 1e-7 * torch.arange(27.0).reshape(9, 3)
+    x.requires_grad_()
+    energy = potential.energy(x)
+    energy.nan_to_num().sum().backward()
+    potential.close()
+    assert torch.isfinite(energy).tolist() == [True, False, True]
+    assert (x.grad[1] == 0).all() and (x.grad[[0, 2]].abs().amax((1, 2)) > 1).all()
+
+
+@needs_tblite
+def test_charges_electrons_elements_and_solvents_are_checked():
+    neutral, anion = (make_backend("gfn2", ETHANOL[:-1], {"charge": word, "uhf": uhf})
+                      for word, uhf in (("0", "1"), ("-1", "0")))  # fmt: skip
+    x = ethanol(1)[:, :-1]
+    affinity = float(neutral.energy(x) - anion.energy(x))
+    neutral.close()
+    anion.close()
+    assert 50.0 < affinity < 1000.0  # ethoxy binds an electron; GFN2 exaggerates how much
+    with pytest.raises(InputError, match=r"26 electrons .* cannot have 1 unpaired"):
+        make_backend("gfn2", ETHANOL, {"uhf": "1"})
+    with pytest.raises(UnsupportedError, match=r"atom 1 of the region .* is Fe"):
+        make_backend("gfn2", np.array([6, 26]), {})
+    with pytest.raises(InputError, match="solvent=wine is not a solvent"):
+        make_backend("gfn2", ETHANOL, {"solvent": "wine"}).energy(ethanol(1))
+    with pytest.raises(InputError, match="accuracy=-1"):
+        make_backend("gfn2", ETHANOL, {"accuracy": "-1"})
+
+
+def test_without_tblite_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"boltzgen-sampler\[qm\]"):
+        make_backend("gfn2", ETHANOL, {})
+    with pytest.raises(MissingExtraError, match=r"boltzgen-sampler\[qm\]"):
+        make_backend("ase", ETHANOL, {"calculator": "ase.calculators.emt:EMT"})
+
+
+@needs_tblite
+def test_a_hybrid_of_xtb_and_a_force_field():
+    """A methyl group of a peptide by GFN2, closed by a hydrogen: forces by differences, also on its bond."""
+    from boltzgen.workflows.prepare_hybrid import check_hybrid
+
+    system = prepare(
+        sequence="ACE-ALA-NME", forcefield=("amber99sbildn.xml",), implicit="amber99_obc.xml", ml="gfn2",
+        ml_region="name CB HB1 HB2 HB3",
+    )  # fmt: skip
+    assert len(system.energy_model.region.links) == 1
+    record, notes = check_hybrid(system)
+    assert record["max_relative_force_difference"] < 1e-4
+    assert record["max_relative_division_difference"] < 1e-12
+    assert notes == ()
+
+
+# ASE ---------------------------------------------------------------------------------------------
+
+
+@needs_ase
+def test_ase_calculators():
+    from ase import Atoms
+    from ase.calculators.emt import EMT
+    from ase.calculators.lj import LennardJones
+
+    for word, calculator, options in (
+        ("ase.calculators.emt:EMT", EMT(), {}),
+        ("ase.calculators.lj:LennardJones", LennardJones(sigma=1.2, rc=8.0), {"sigma": "1.2", "rc": "8.0"}),
+    ):
+        potential = make_backend("ase", ETHANOL, {"calculator": word, "charge": "0", **options})
+        x = ethanol(2)
+        energies = potential.energy(x)
+        for row, energy in zip(x, energies, strict=True):
+            atoms = Atoms(numbers=ETHANOL, positions=10.0 * row.numpy(), calculator=calculator)
+            assert float(energy) == pytest.approx(atoms.get_potential_energy() * 96.48533212, rel=1e-8)
+        assert_slopes(potential, x, 1e-4, step=1e-5)
+        potential.close()
+
+
+@needs_ase
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "calculator=module:Class"),
+        ({"calculator": "ase.calculators.emt"}, "cannot be found"),
+        ({"calculator": "ase.calculators.nowhere:EMT"}, "cannot be found"),
+        ({"calculator": "subprocess:Popen", "args": '["touch", "/tmp/no"]'}, "not a class of ASE"),
+        ({"calculator": "os:system"}, "not a class of ASE"),
+        ({"calculator": "ase.calculators.vasp:Vasp", "command": "touch /tmp/no"}, "starts a program"),
+        ({"calculator": "ase.calculators.mopac:MOPAC"}, "starts a program"),
+        ({"calculator": "ase.calculators.orca:ORCA"}, "starts a program"),
+        ({"calculator": "ase.calculators.lj:LennardJones", "rc": '"wide"'}, "cannot be made"),
+    ],
+)
+def test_ase_calculators_that_are_refused(options, expected):
+    with pytest.raises(InputError, match=expected):
+        make_backend("ase", ETHANOL, options)
+
+
+@needs_ase
+def test_words_become_keywords():
+    made = [ase_backend._json(word) for word in ("1.5", "true", '["a"]', "water", "null")]
+    assert made == [1.5, True, ["a"], "water", None]
+    assert ELECTRONVOLT / HARTREE == pytest.approx(1 / 27.211386245988, rel=1e-10)
+
+
+# TorchScript -------------------------------------------------------------------------------------
+
+
+class Module(torch.nn.Module):
+    """Morse-like pairs weighted by atomic numbers, in kJ/mol of nm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = torch.nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        n = positions.shape[1]
+        pair = torch.triu_indices(n, n, 1, device=positions.device)
+        r = (positions[:, pair[0]] - positions[:, pair[1]]).pow(2).sum(-1).sqrt()
+        weight = (atomic_numbers[pair[0]] * atomic_numbers[pair[1]]).to(positions.dtype).sqrt()
+        return (self.depth * weight * (1 - torch.exp(-20.0 * (r - 0.15))) ** 2).sum(1)
+
+
+class Scalar(Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return positions.sum()
+
+
+class SinglePrecision(Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        flat = positions.flatten(1)
+        return (flat @ torch.ones([flat.shape[1], 1], dtype=torch.float32)).squeeze(1)
+
+
+def saved(module: torch.nn.Module, path) -> str:
+    torch.jit.script(module).save(str(path))
+    return str(path)
+
+
+def test_torchscript_files(tmp_path):
+    path, module = saved(Module(), tmp_path / "model.pt"), Module().double()
+    for precision, tolerance in (("double", 1e-12), ("single", 1e-5)):
+        potential = make_backend("torchscript", ETHANOL, {"file": path, "precision": precision})
+        x = ethanol(3)
+        energy = potential.energy(x)
+        assert energy.dtype == torch.float64
+        expected = module(torch.tensor(ETHANOL), x)
+        torch.testing.assert_close(energy.detach(), expected.detach(), rtol=tolerance, atol=tolerance)
+    potential = make_backend("torchscript", ETHANOL, {"file": path})
+    assert_slopes(potential, ethanol(2), 1e-5, step=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: (p.write_bytes(b"PK\x03\x04 cut"), p)[1], "truncated"),
+        (lambda p: (p.write_text("not a model"), p)[1], "truncated or of another kind"),
+        (lambda p: p, "truncated"),
+    ],
+)
+def test_damaged_torchscript_files(tmp_path, make, expected):
+    with pytest.raises(InputError, match=expected):
+        make_backend("torchscript", ETHANOL, {"file": str(make(tmp_path / "bad.pt"))})
+
+
+def test_torchscript_modules_with_another_signature(tmp_path):
+    scalar = make_backend("torchscript", ETHANOL, {"file": saved(Scalar(), tmp_path / "scalar.pt")})
+    with pytest.raises(BoltzgenError, match=r"gave \(\) for 2 conformations"):
+        scalar.energy(ethanol(2))
+    options = {"file": saved(SinglePrecision(), tmp_path / "single.pt")}
+    with pytest.raises(BoltzgenError, match="precision=single"):
+        make_backend("torchscript", ETHANOL, options).energy(ethanol(2))
+    single = make_backend("torchscript", ETHANOL, {**options, "precision": "single"})
+    assert single.energy(ethanol(2)).shape == (2,)
+    with pytest.raises(UnsupportedError, match="charge"):
+        make_backend("torchscript", ETHANOL, {**options, "charge": "1"})
+    with pytest.raises(InputError, match=r"file=model\.pt"):
+        make_backend("torchscript", ETHANOL, {})
+
+
+def test_a_torchscript_file_travels_with_the_system(tmp_path):
+    path = saved(Module(), tmp_path / "model.pt")
+    asked = {"sequence": "ACE-ALA-NME", "ml": "torchscript"}
+    system = prepare(**asked, ml_options={"file": path})
+    folder = system.save(tmp_path / "SYS")
+    (tmp_path / "model.pt").unlink()
+    (tmp_path / "SYS").rename(tmp_path / "moved")
+    folder = tmp_path / "moved"
+    loaded = MolecularSystem.load(folder)
+    assert loaded.fingerprint == system.fingerprint
+    x = torch.tensor(loaded.reference_positions)[None]
+    assert torch.isfinite(potential_of(loaded).energy(x)).all()
+    assert str(tmp_path) not in (folder / "system.json").read_text()
+    again = MolecularSystem.load(loaded.save(tmp_path / "copy"))
+    assert again.fingerprint == system.fingerprint
+
+    other = Module()
+    other.depth.data.fill_(4.0)
+    second = prepare(**asked, ml_options={"file": saved(other, tmp_path / "other.pt")})
+    assert second.fingerprint != system.fingerprint
+    with open(folder / "ml-model.pt", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match="not the one that was prepared"):
+        potential_of(loaded)
+    (folder / "ml-model.pt").unlink()
+    with pytest.raises(InputError, match="is missing"):
+        potential_of(loaded)
+    with pytest.raises(InputError, match="no such file"):
+        prepare(**asked, ml_options={"file": str(tmp_path / "absent.pt")})
+
+
+def test_prepare_says_that_a_file_is_damaged_and_leaves_nothing(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"PK\x03\x04")
+    words = ["--ml", "torchscript", "--ml-option", f"file={tmp_path / 'bad.pt'}"]
+    assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words], "truncated")
+    assert not (tmp_path / "SYS").exists()
+
+
+# TorchANI ----------------------------------------------------------------------------------------
+
+
+def test_ani_says_what_it_cannot_do(monkeypatch):
+    with pytest.raises(UnsupportedError, match=r"ani1x knows the elements H, C, N, O; atom 2 .* is S"):
+        make_backend("ani1x", np.array([6, 1, 16]), {})
+    with pytest.raises(UnsupportedError, match="neutral"):
+        make_backend("ani2x", ETHANOL, {"charge": "1"})
+    with pytest.raises(InputError, match="members are 0 to 7"):
+        make_backend("ani2x", ETHANOL, {"member": "8"})
+    monkeypatch.setitem(sys.modules, "torchani", None)
+    with pytest.raises(MissingExtraError, match=r"boltzgen-sampler\[ml\]"):
+        make_backend("ani2x", ETHANOL, {})
+
+
+def test_ani_weights_that_cannot_be_fetched(monkeypatch):
+    import types
+
+    def unreachable(**_):
+        raise OSError("no route to host")
+
+    module = types.ModuleType("torchani")
+    module.models = types.SimpleNamespace(ANI2x=unreachable)
+    monkeypatch.setitem(sys.modules, "torchani", module)
+    with pytest.raises(BoltzgenError, match=r"weights of ANI2x cannot be fetched \(no route to host\)"):
+        make_backend("ani2x", ETHANOL, {})
+
+
+@needs_torchani
+def test_a_small_torchani_model():
+    from torchani.arch import simple_ani
+
+    from boltzgen.potentials.torchani_backend import TorchAni
+
+    torch.manual_seed(3)
+    make = {"symbols": ("H", "C", "N", "O"), "lot": "wb97x-631gd", "ensemble_size": 2, "repulsion": True}
+    model = simple_ani(**make).double()
+    numbers = torch.tensor(ETHANOL)[None]
+    x = ethanol(3)
+    whole = model((numbers.expand(3, -1), 10.0 * x)).energies * HARTREE
+    constant = model.energy_shifter(model.species_converter(numbers)) * HARTREE
+    potential = TorchAni(model, ETHANOL)
+    torch.testing.assert_close(potential.energy(x), (whole - constant).detach(), rtol=0, atol=1e-6)
+    assert_slopes(potential, x, 1e-4, step=1e-5)
+    single = TorchAni(model.float(), ETHANOL)
+    torch.testing.assert_close(single.energy(x), potential.energy(x), rtol=1e-5, atol=1e-2)
+    with pytest.raises(UnsupportedError, match="is Cl"):
+        TorchAni(model, np.array([17]))
+
+
+# A hybrid's workers ------------------------------------------------------------------------------
+
+
+@needs_tblite
+def test_workers_reach_the_backends_that_have_them():
+    system = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"workers": "2"})
+    potential = potential_of(system)
+    assert potential.region.pool.workers == 2
+    assert ml_backends.COMMON_OPTIONS[0] == "charge"
+    plain = replace(system.energy_model, workers=1)
+    assert potential_of(replace(system, energy_model=plain)).region.pool.workers == 1
