@@ -82,3 +82,21 @@ def distorted(molecule: Chem.Mol) -> list[np.ndarray]:
     positions = np.asarray(molecule.GetConformer().GetPositions())
     rng = np.random.default_rng(len(positions))
     return [positions + amplitude * rng.normal(size=positions.shape) for amplitude in (0.0, 0.05, 0.2)]
+
+
+def tripos(molecule: Chem.Mol, types: list[str]) -> str:
+    """A mol2 text of `molecule` without charges; `types` of its heavy atoms, which come first."""
+    places = molecule.GetConformer().GetPositions()
+    lines = ["@<TRIPOS>MOLECULE", "*****", f"{molecule.GetNumAtoms()} {molecule.GetNumBonds()} 1 0 0", "SMALL",
+             "NO_CHARGES", "", "@<TRIPOS>ATOM"]  # fmt: skip
+    for atom, place in zip(molecule.GetAtoms(), places, strict=True):
+        number = atom.GetIdx() + 1
+        kind = types[number - 1] if number <= len(types) else "H"
+        where = " ".join(f"{value:.4f}" for value in place)
+        lines.append(f"{number} {atom.GetSymbol()}{number} {where} {kind} 1 LIG 0.0")
+    lines.append("@<TRIPOS>BOND")
+    for bond in molecule.GetBonds():
+        order = "ar" if bond.GetIsAromatic() else str(int(bond.GetBondTypeAsDouble()))
+        ends = f"{bond.GetBeginAtomIdx() + 1} {bond.GetEndAtomIdx() + 1}"
+        lines.append(f"{bond.GetIdx() + 1} {ends} {order}")
+    return "\n".join([*lines, ""])
