@@ -47,7 +47,7 @@ def _indicator(condition: Tensor, like: Tensor) -> Tensor:
     return condition.to(like.dtype)
 
 
-#: What each operation does; of two equal arguments min and max take the first, as in C++.
+#: What each operation does; where one argument is NaN, min and max give the second, as OpenMM.
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -78,8 +78,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "square": torch.square,
     "cube": lambda a: a * a * a,
     "recip": torch.reciprocal,
-    "min": _of_tensors(lambda a, b: torch.where(b < a, b, a)),
-    "max": _of_tensors(lambda a, b: torch.where(a < b, b, a)),
+    "min": _of_tensors(lambda a, b: torch.where(a < b, a, b)),
+    "max": _of_tensors(lambda a, b: torch.where(a > b, a, b)),
     "abs": torch.abs,
     "floor": torch.floor,
     "ceil": torch.ceil,
@@ -260,7 +260,8 @@ class _Folder:
             operation = self.functions[node.function] if custom else OPERATIONS[node.function]
             return operation(*arguments)
         left = tuple(self.as_expression(argument) for argument in arguments)
-        return Call(node.function, left) if custom else simplified(node.function, left)
+        result = Call(node.function, left) if custom else simplified(node.function, left)
+        return torch.tensor(result.value, dtype=torch.float64) if isinstance(result, Number) else result
 
     def as_expression(self, value: Expression | Tensor) -> Expression:
         """A number where all values are equal, else the name of a constant."""
@@ -278,26 +279,46 @@ class _Folder:
 
 
 def simplified(function: str, arguments: tuple[Expression, ...]) -> Expression:
-    """The call without what changes nothing: adding 0, multiplying by 1 or 0, powers as products."""
-    values = [argument.value if isinstance(argument, Number) else None for argument in arguments]
+    """The call in its simplest form; equal arguments must be the same object.
+
+    OpenMM makes the same changes, also where they turn what is not a number into one (``0*log(x)``, ``x/x``,
+    ``sqrt(x)^2``), so that both give the same energies.
+    """
     first, last = arguments[0], arguments[-1]
-    if function in ("+", "-") and values[-1] == 0:
+    values = [argument.value if isinstance(argument, Number) else None for argument in arguments]
+    if function in ("+", "-", "*", "/"):
+        return _simple_arithmetic(function, first, last, values)
+    if function == "^" and values[0] in (0.0, 1.0):
         return first
-    if function == "+" and values[0] == 0:
-        return last
-    if function == "*" and 0 in values:
-        return Number(0.0)
-    if function in ("*", "/") and values[-1] == 1:
-        return first
-    if function == "*" and values[0] == 1:
-        return last
-    if function == "/" and values[0] == 1:
-        return Call("recip", (last,))
     if function == "^" and values[1] is not None:
         return _power(first, values[1])
+    if function == "square" and isinstance(first, Call) and first.function == "sqrt":
+        return first.arguments[0]
     if function == "select" and values[0] is not None:
         return arguments[1] if values[0] != 0 else arguments[2]
     return Call(function, arguments)
+
+
+def _simple_arithmetic(
+    function: str, first: Expression, last: Expression, values: Sequence[float | None]
+) -> Expression:
+    if first is last and function in ("-", "/"):
+        return Number(0.0 if function == "-" else 1.0)
+    if (values[0] == 0 and function in ("*", "/")) or (values[1] == 0 and function == "*"):
+        return Number(0.0)
+    if (values[1] == 0 and function in ("+", "-")) or (values[1] == 1 and function in ("*", "/")):
+        return first
+    if (values[0] == 0 and function == "+") or (values[0] == 1 and function == "*"):
+        return last
+    if values[0] == 1 and function == "/":
+        return Call("recip", (last,))
+    if function == "*" and first is last:
+        return simplified("square", (first,))
+    if function == "*":  # a product with 1/x is a quotient
+        for one, other in ((first, last), (last, first)):
+            if isinstance(other, Call) and other.function == "recip":
+                return _simple_arithmetic("/", one, other.arguments[0], (None, None))
+    return Call(function, (first, last))
 
 
 def _power(base: Expression, exponent: float) -> Expression:
@@ -313,7 +334,7 @@ def _power(base: Expression, exponent: float) -> Expression:
         return base
     if exponent % 2:
         return Call("*", (base, _power(base, exponent - 1)))
-    return Call("square", (_power(base, exponent // 2),))
+    return simplified("square", (_power(base, exponent // 2),))
 
 
 def evaluate(
