@@ -87,8 +87,8 @@ def distorted(molecule: Chem.Mol) -> list[np.ndarray]:
 def tripos(molecule: Chem.Mol, types: list[str]) -> str:
     """A mol2 text of `molecule` without charges; `types` of its heavy atoms, which come first."""
     places = molecule.GetConformer().GetPositions()
-    lines = ["@<TRIPOS>MOLECULE", "*****", f"{molecule.GetNumAtoms()} {molecule.GetNumBonds()} 1 0 0", "SMALL",
-             "NO_CHARGES", "", "@<TRIPOS>ATOM"]  # fmt: skip
+    counts = f"{molecule.GetNumAtoms()} {molecule.GetNumBonds()} 1 0 0"
+    lines = ["@<TRIPOS>MOLECULE", "*****", counts, "SMALL", "NO_CHARGES", "", "@<TRIPOS>ATOM"]
     for atom, place in zip(molecule.GetAtoms(), places, strict=True):
         number = atom.GetIdx() + 1
         kind = types[number - 1] if number <= len(types) else "H"
