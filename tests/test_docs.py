@@ -62,12 +62,13 @@ def snippets(text: str) -> list[Snippet]:
 
 @pytest.fixture
 def shell(tmp_path):
-    """An environment in which ``boltzgen`` is this Python's, and no bar is drawn."""
+    """An environment in which ``boltzgen`` and ``python`` are this Python's, and no bar is drawn."""
     scripts = tmp_path / "bin"
     scripts.mkdir()
-    script = scripts / "boltzgen"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m boltzgen_cli "$@"\n')
-    script.chmod(0o755)
+    for name, words in (("boltzgen", "-m boltzgen_cli "), ("python", "")):
+        script = scripts / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n')
+        script.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
     return work, {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
