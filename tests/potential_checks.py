@@ -9,7 +9,8 @@ import openmm
 import torch
 
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.translate import reference_energies, translate_openmm
+from boltzgen.potentials.openmm_reference import reference_energies
+from boltzgen.potentials.translate import translate_openmm
 
 
 def system_of(n_atoms: int, *forces: openmm.Force) -> openmm.System:

@@ -28,7 +28,7 @@ from boltzgen.generator import Target
 from boltzgen.potentials.external import ExternalPotential
 from boltzgen.potentials.of_system import description_of, potential_of
 from boltzgen.potentials.openmm_bridge import bridge
-from boltzgen.potentials.translate import reference_energies
+from boltzgen.potentials.openmm_reference import reference_energies
 from boltzgen.potentials.worker_pool import WorkerPool
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.molecular_system import MolecularSystem

@@ -42,6 +42,7 @@ FOUNDATIONS = {
         "boltzgen/system/",
         "boltzgen/dynamics/openmm_engine.py",
         "boltzgen/potentials/translate.py",
+        "boltzgen/potentials/openmm_reference.py",
         "boltzgen/potentials/openmm_bridge.py",
         "boltzgen/interop/openmm_force.py",
     ),

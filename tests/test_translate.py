@@ -4,21 +4,59 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import openmm
 import pytest
 import torch
 
 from boltzgen.errors import BoltzgenError, UnsupportedError
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.translate import check_against_reference, translate, translate_openmm
+from boltzgen.potentials.openmm_reference import check_against_reference, perturbed
+from boltzgen.potentials.translate import translate, translate_openmm
 
 
 def test_check_against_reference(alanine_dipeptide):
     potential = translate(alanine_dipeptide)
     result = check_against_reference(alanine_dipeptide, potential)
-    assert result["conformations"] == 11
+    assert result["conformations"] == 16
     assert 0 < result["max_relative_energy_difference"] < 1e-10
-    wrong = replace(potential.force_field, charge=potential.force_field.charge * 1.0001)
+    assert result["max_relative_force_difference"] < 1e-10
+    by_force = result["max_relative_energy_difference_by_force"]
+    assert set(by_force) == {
+        "HarmonicBondForce", "HarmonicAngleForce", "PeriodicTorsionForce", "NonbondedForce", "GBSAOBCForce"
+    }
+    assert max(by_force.values()) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("field", "force"),
+    [
+        ("charge", "NonbondedForce"),
+        ("bond_length", "HarmonicBondForce"),
+        ("angle_stiffness", "HarmonicAngleForce"),
+        ("torsion_phase", "PeriodicTorsionForce"),
+        ("torsion_periodicity", "PeriodicTorsionForce"),
+    ],
+)
+def test_check_against_reference_names_the_force_that_differs(alanine_dipeptide, field, force):
+    parameters = translate(alanine_dipeptide).force_field
+    value = getattr(parameters, field)
+    wrong = value + 1 if field == "torsion_periodicity" else value * 1.0001
+    if field == "torsion_phase":
+        wrong = value + 0.001
+    with pytest.raises(BoltzgenError, match=f"differs from OpenMM Reference.*most in {force}"):
+        check_against_reference(alanine_dipeptide, MolecularMechanics(replace(parameters, **{field: wrong})))
+
+
+def test_check_against_reference_meets_nan_and_other_conformations(alanine_dipeptide):
+    """Bonds are turned beyond what noise reaches, and an energy that is not a number agrees with nothing."""
+    x = perturbed(alanine_dipeptide, 10, 1)
+    assert np.abs(x[1:11] - x[0]).max() < 0.06
+    assert (np.abs(x[11:] - x[0]).max(axis=(1, 2)) > 0.1).sum() >= 4
+    lengths = [np.linalg.norm(x[:, i] - x[:, j], axis=1) for i, j in alanine_dipeptide.bonds]
+    assert np.abs(np.array(lengths) - np.array(lengths)[:, :1]).max() < 0.08
+    parameters = translate(alanine_dipeptide).force_field
+    wrong = replace(parameters, charge=parameters.charge * np.nan)
     with pytest.raises(BoltzgenError, match="differs from OpenMM Reference"):
         check_against_reference(alanine_dipeptide, MolecularMechanics(wrong))
 

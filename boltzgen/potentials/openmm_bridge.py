@@ -63,7 +63,7 @@ def bridge(system: MolecularSystem, platform: str = "auto", workers: int = 1) ->
 
 def _is_invariant(system: MolecularSystem) -> bool:
     """Whether the energy of the reference positions is that of turned and of shifted ones."""
-    from boltzgen.potentials.translate import reference_energies
+    from boltzgen.potentials.openmm_reference import reference_energies
 
     x = system.reference_positions
     turned = (x - x.mean(axis=0)) @ np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]).T / 3 + x.mean(axis=0)

@@ -6,16 +6,12 @@ other force is refused by name, unless it has no effect on the energy.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openmm
-import torch
-from openmm import unit
 
-from boltzgen.errors import BoltzgenError, UnsupportedError
-from boltzgen.potentials.base import Potential
+from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.parameters import ForceFieldParameters
 from boltzgen.potentials.read_custom import READERS as CUSTOM_READERS
@@ -49,9 +45,6 @@ COUNTS = {
 
 #: How every refusal of a force ends.
 REMEDY = "Or add `--bridge` to `boltzgen prepare`: OpenMM then evaluates the energy, more slowly."
-
-#: Agreement with OpenMM Reference that `check_against_reference` demands (relative, float64).
-REFERENCE_TOLERANCE = 1e-6
 
 
 def translate(system: MolecularSystem) -> MolecularMechanics:
@@ -134,81 +127,3 @@ def refuse_boxes_and_constraints(system: openmm.System) -> None:
 def _has_no_effect(force: openmm.Force) -> bool:
     name = type(force).__name__
     return name in WITHOUT_ENERGY or (name in COUNTS and getattr(force, COUNTS[name])() == 0)
-
-
-def reference_energies(system: openmm.System, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """OpenMM Reference's energies (batch,) kJ/mol and forces (batch, N, 3) kJ/mol/nm of `positions` in nm."""
-    integrator = openmm.VerletIntegrator(0.001)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
-    energies, forces = [], []
-    for frame in positions:
-        context.setPositions(frame)
-        state = context.getState(getEnergy=True, getForces=True)
-        energies.append(state.getPotentialEnergy().value_in_unit_system(unit.md_unit_system))
-        forces.append(state.getForces(asNumpy=True).value_in_unit_system(unit.md_unit_system))
-    return np.array(energies), np.array(forces)
-
-
-def energies_by_force(system: openmm.System, positions: np.ndarray) -> dict[int, np.ndarray]:
-    """OpenMM Reference's energies (batch,) kJ/mol of each force alone, by its index."""
-    alone = openmm.System()
-    for index in range(system.getNumParticles()):
-        alone.addParticle(system.getParticleMass(index))
-    found = {}
-    for index, force in enumerate(system.getForces()):
-        alone.addForce(copy.deepcopy(force))
-        found[index] = reference_energies(alone, positions)[0]
-        alone.removeForce(0)
-    return found
-
-
-def check_against_reference(
-    system: MolecularSystem,
-    potential: Potential,
-    *,
-    n_perturbed: int = 10,
-    seed: int = 1,
-    tolerance: float = REFERENCE_TOLERANCE,
-) -> dict[str, Any]:
-    """Compare `potential` with OpenMM Reference on the reference positions and perturbed ones, in float64.
-
-    The relative energy difference is ``|dE| / max(1 kJ/mol, sum of |terms|)`` (of ``|forces|``, where the
-    potential has no terms), that of the forces ``max |dF| / max(1 kJ/mol/nm, max |F|)`` a conformation. The
-    result is JSON-able.
-
-    Raises
-    ------
-    BoltzgenError
-        When either exceeds `tolerance`: the translation is wrong and must not be used.
-    """
-    reference = np.asarray(system.reference_positions, dtype=np.float64)
-    noise = np.random.default_rng(seed).normal(scale=0.01, size=(n_perturbed, *reference.shape))
-    noise *= np.linspace(0.1, 1.0, n_perturbed)[:, None, None]
-    positions = np.concatenate([reference[None], reference + noise])
-    expected_energy, expected_force = reference_energies(system.openmm_system(), positions)
-    x = torch.tensor(positions, requires_grad=True)
-    energy = potential.energy(x)
-    (gradient,) = torch.autograd.grad(energy.sum(), x)
-    if isinstance(potential, MolecularMechanics):
-        terms = [term.numpy() for term in potential.energy_by_term(x.detach()).values()]
-    else:
-        terms = list(energies_by_force(system.openmm_system(), positions).values())
-    scale = np.abs(np.array(terms)).sum(axis=0) if terms else np.ones(len(positions))
-    energy_difference = np.abs(energy.detach().numpy() - expected_energy) / np.maximum(1, scale)
-    force_difference = np.abs(gradient.numpy() + expected_force).max(axis=(1, 2))
-    force_difference /= np.maximum(1, np.abs(expected_force).max(axis=(1, 2)))
-    result = {
-        "platform": "Reference",
-        "openmm": openmm.version.version,
-        "conformations": len(positions),
-        "max_relative_energy_difference": float(energy_difference.max()),
-        "max_relative_force_difference": float(force_difference.max()),
-        "tolerance": tolerance,
-    }
-    worst = max(result["max_relative_energy_difference"], result["max_relative_force_difference"])
-    if not worst <= tolerance:
-        raise BoltzgenError(
-            f"The potential of {system.name!r} differs from OpenMM Reference by {worst:.1e} (relative; "
-            f"allowed {tolerance:.0e}), so it cannot be trusted. Please report this system."
-        )
-    return result

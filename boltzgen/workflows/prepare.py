@@ -199,7 +199,7 @@ def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict
 
 def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularSystem, str, dict[str, Any]]:
     from boltzgen.potentials.external import ExternalPotential
-    from boltzgen.potentials.translate import REFERENCE_TOLERANCE, check_against_reference
+    from boltzgen.potentials.openmm_reference import REFERENCE_TOLERANCE, check_against_reference
 
     what, tolerance, engine = "", REFERENCE_TOLERANCE, {}
     if isinstance(potential, ExternalPotential):

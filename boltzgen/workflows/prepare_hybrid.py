@@ -70,7 +70,7 @@ def check_hybrid(system: MolecularSystem) -> tuple[dict[str, Any], tuple[str, ..
 
 def _division(system: MolecularSystem) -> dict[str, float]:
     """How well ``U_MM = U_MM(without the region's internal terms) + U_MM(these alone)`` holds, relative."""
-    from boltzgen.potentials.translate import reference_energies
+    from boltzgen.potentials.openmm_reference import reference_energies
 
     region = system.energy_model.region
     assert region is not None
