@@ -42,7 +42,8 @@ class AutogradKernel(Kernel):
         with torch.inference_mode(False), torch.enable_grad():
             inputs = x.clone().requires_grad_()
             value = self.term.block_energy(inputs)
-            if value.requires_grad:  # a constant does not
-                (slope,) = torch.autograd.grad(value.sum(), inputs)
-                gradient += slope
+            # a constant requires no gradient
+            slope = torch.autograd.grad(value.sum(), inputs)[0] if value.requires_grad else None
         energy += value.detach()
+        if slope is not None:
+            gradient += slope

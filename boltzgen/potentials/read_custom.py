@@ -201,10 +201,10 @@ def _read_pairs(force: Any, where: str, context: ReadingContext) -> dict[str, li
 def atoms_described(descriptions: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What the parameters of pair forces say of the atoms: charges (the sum over forces), sigma, epsilon."""
     named = {"charge": CHARGE_NAMES, "sigma": ("sigma",), "epsilon": ("epsilon",)}
-    found = {
-        field: [own[name] for own in descriptions for name in names if name in own]
-        for field, names in named.items()
-    }
+    found = {}
+    for field, names in named.items():
+        chosen = [[own[name] for name in names if name in own][:1] for own in descriptions]
+        found[field] = [values for one in chosen for values in one]
     return {
         field: np.sum(values, axis=0) if field == "charge" else values[0]
         for field, values in found.items()
