@@ -174,10 +174,11 @@ def check_forces(potential: HybridPotential, reference: np.ndarray, *, seed: int
     x = torch.tensor(reference + scale * generator.normal(size=(len(PERTURBATIONS), *reference.shape)))
     x.requires_grad_()
     energy = potential.energy(x)
-    if not bool(torch.isfinite(energy[0])):
+    if not bool(torch.isfinite(energy).all()):
+        where = "the reference structure" if not bool(torch.isfinite(energy[0])) else "a structure near it"
         raise BoltzgenError(
-            "The hybrid's energy of the reference structure is not finite; the machine-learned potential "
-            "cannot evaluate this molecule."
+            f"The hybrid's energy of {where} is not finite; its machine-learned or quantum potential cannot "
+            "evaluate this molecule. Check charge and structure."
         )
     (gradient,) = torch.autograd.grad(energy.sum(), x)
     directions = torch.tensor(generator.normal(size=(DIRECTIONS, *reference.shape)))
