@@ -108,21 +108,13 @@ def _periodic() -> openmm.HarmonicBondForce:
     return force
 
 
-def _born_with_cutoff() -> openmm.GBSAOBCForce:
-    force = openmm.GBSAOBCForce()
-    force.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)
-    return force
-
-
 @pytest.mark.parametrize(
     ("forces", "words"),
     [
         ([openmm.CMMotionRemover(), _centroids()], ["force 1", "CustomCentroidBondForce", "2 atoms"]),
         ([openmm.CustomManyParticleForce(3, "r")], ["force 0", "CustomManyParticleForce"]),
         ([openmm.MonteCarloBarostat(1.0, 300.0)], ["force 0", "MonteCarloBarostat"]),
-        ([_nonbonded(openmm.NonbondedForce.CutoffNonPeriodic)], ["NonbondedForce", "CutoffNonPeriodic"]),
         ([_nonbonded(openmm.NonbondedForce.PME)], ["NonbondedForce", "periodic box"]),
-        ([_born_with_cutoff()], ["GBSAOBCForce", "CutoffNonPeriodic"]),
         ([_with_offsets()], ["NonbondedForce", "offsets"]),
         ([_periodic()], ["HarmonicBondForce", "periodic"]),
         ([_bond(0.1, float("nan"))], ["HarmonicBondForce", "bond 0", "not a finite number"]),
