@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from xtb_ala2_card import card
 from xtb_ala2_data import (
     ROOT,
     Pool,
@@ -41,7 +42,7 @@ from xtb_ala2_fit import fit, gather, standardise
 from xtb_ala2_model import CELU_ALPHA, FOLDER, SETTINGS, random_weights, save_network, trained_on
 
 from boltzgen.config.build import build_flow
-from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.files import atomic_path, read_json, write_atomic, write_json
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.potentials.ani_network import SHIPPED, AniNetwork, NetworkModel, load_network
 from boltzgen.potentials.base import Potential
@@ -141,7 +142,7 @@ def explore(folder: Path, seed: int) -> None:
 
 
 def hold_out(folder: Path, seed: int) -> None:
-    for name, positions in dynamics(network_of(folder), 120, seed).items():
+    for name, positions in dynamics(network_of(folder), 60, seed).items():
         kelvin = float(name.split("-")[1])
         label(positions, np.full(len(positions), kelvin)).save(folder / "held-out" / f"{kelvin:.0f}K.npz")
 
@@ -168,8 +169,8 @@ def flow_samples(folder: Path, network: AniNetwork, number: int, seed: int) -> t
         system="network", seed=seed, workers=1,
         likelihood=LikelihoodSettings(weight=0.0),
         reverse_kl=ReverseKLSettings(weight=1.0, batch_size=64, temperatures=[1000.0]),
-        reweighted=ReweightedSettings(weight=[(0, 0), (0.3, 1)], batch_size=256, temperatures=[1000.0]),
-        optimizer=OptimizerSettings(steps=300, learning_rate=2e-3),
+        reweighted=ReweightedSettings(weight=[(0, 0), (0.3, 1)], batch_size=128, temperatures=[1000.0]),
+        optimizer=OptimizerSettings(steps=200, learning_rate=2e-3),
         evaluation=EvaluationSettings(every=100, samples=1000, temperature=1000.0),
     )  # fmt: skip
     target = with_potential(SinglePrecision(network))
@@ -232,6 +233,7 @@ def ship(folder: Path) -> None:
     samples = read_json(folder / "hunt.json")
     record = {"training_labels": labels, "held_out": held_out, "flow_samples": samples}
     write_json(FOLDER / "metrics.json", {"schema": "boltzgen.ani_network.metrics/1", **record})
+    write_atomic(FOLDER / "CARD.md", card(record, network.model))
     some = Pool.join(golden)
     arrays = {name: getattr(some, name) for name in ("positions", "energies", "gradients", "kelvin")}
     energy = energy_and_gradient(network, some.positions)[0] - network.self_energy
