@@ -28,7 +28,7 @@ from boltzgen.generator import Target
 from boltzgen.potentials.external import ExternalPotential
 from boltzgen.potentials.of_system import description_of, potential_of
 from boltzgen.potentials.openmm_bridge import bridge
-from boltzgen.potentials.openmm_reference import reference_energies
+from boltzgen.potentials.openmm_reference import check_against_reference, perturbed, reference_energies
 from boltzgen.potentials.worker_pool import WorkerPool
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.molecular_system import MolecularSystem
@@ -347,6 +347,16 @@ def test_prepare_train_and_sample_behind_the_bridge(files, molecule, tmp_path, m
     valid = stored["valid"]
     assert valid.sum() > 5
     np.testing.assert_allclose(stored["u"][valid], energies[valid] / kt, rtol=1e-3, atol=1e-2)
+
+
+def test_conformations_beyond_a_card_s_range_can_be_left_out(molecule, one):
+    potential = ExternalPotential(one)
+    force = reference_energies(molecule.openmm_system(), perturbed(molecule, 10, 1))[1]
+    largest = np.sort(np.abs(force).max(axis=(1, 2)))
+    found = check_against_reference(molecule, potential, largest_force=largest[6])
+    assert found["conformations"] == 7 < len(largest)
+    with pytest.raises(InputError, match="overlap"):
+        check_against_reference(molecule, potential, largest_force=0.5 * largest[0])
 
 
 def test_prepare_checks_the_options_of_the_bridge(files):

@@ -25,7 +25,7 @@ from boltzgen.interop.bgflow import BgflowFlow, bgflow_energy, bgflow_flow, bgfl
 from boltzgen.interop.openmm_force import openmm_force, openmm_system
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.of_system import potential_of
-from boltzgen.potentials.translate import reference_energies
+from boltzgen.potentials.openmm_reference import reference_energies
 from boltzgen.units import GAS_CONSTANT
 
 #: CODATA 2018: kJ/mol in one eV.

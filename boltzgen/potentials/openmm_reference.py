@@ -12,7 +12,7 @@ import openmm
 import torch
 from openmm import unit
 
-from boltzgen.errors import BoltzgenError
+from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 
@@ -142,11 +142,13 @@ def check_against_reference(
     n_perturbed: int = 10,
     seed: int = 1,
     tolerance: float = REFERENCE_TOLERANCE,
+    largest_force: float = np.inf,
 ) -> dict[str, Any]:
     """Compare `potential` with OpenMM Reference on the reference positions and perturbed ones, in float64.
 
     The relative energy difference is ``|dE| / max(1 kJ/mol, sum of the |energies| of the System's forces)``,
     that of the forces ``max |dF| / max(THERMAL_FORCE, max |F|)`` a conformation. The result is JSON-able.
+    Conformations on which a force exceeds `largest_force` in kJ/mol/nm are left out.
 
     Raises
     ------
@@ -156,6 +158,11 @@ def check_against_reference(
     """
     positions = perturbed(system, n_perturbed, seed)
     expected = reference_of(system.openmm_system(), positions)
+    if np.isfinite(largest_force):
+        positions = positions[np.abs(expected.force).max(axis=(1, 2)) <= largest_force]
+        if not len(positions):
+            raise InputError(f"The atoms of {system.name!r} overlap; prepare it again with --minimize.")
+        expected = reference_of(system.openmm_system(), positions)
     x = torch.tensor(positions, requires_grad=True)
     energy = potential.energy(x)
     (gradient,) = torch.autograd.grad(energy.sum(), x)

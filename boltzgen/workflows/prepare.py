@@ -26,6 +26,9 @@ CHARGE_TOLERANCE = 0.01
 #: Agreement with Reference that a bridge's other platforms must reach; they calculate in single precision.
 SINGLE_PRECISION_TOLERANCE = 1e-4
 
+#: kJ/mol/nm; graphics cards hold forces in fixed point, which overflows when atoms lie on top of each other.
+LARGEST_FORCE_OF_A_CARD = 1e8
+
 
 @dataclass(frozen=True)
 class PrepareSummary:
@@ -201,12 +204,14 @@ def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularS
     from boltzgen.potentials.external import ExternalPotential
     from boltzgen.potentials.openmm_reference import REFERENCE_TOLERANCE, check_against_reference
 
-    what, tolerance, engine = "", REFERENCE_TOLERANCE, {}
+    what, tolerance, largest, engine = "", REFERENCE_TOLERANCE, np.inf, {}
     if isinstance(potential, ExternalPotential):
         platform = potential.pool.start()["platform"]  # what runs later is what was checked here
         system = replace(system, energy_model=replace(system.energy_model, platform=platform))
         what, engine = f"OpenMM bridge ({platform}) ", {"bridge": system.energy_model.to_json()}
         tolerance = REFERENCE_TOLERANCE if platform == "Reference" else SINGLE_PRECISION_TOLERANCE
-    record = {**check_against_reference(system, potential, tolerance=tolerance), **engine}
+        largest = np.inf if platform in ("Reference", "CPU") else LARGEST_FORCE_OF_A_CARD
+    check = check_against_reference(system, potential, tolerance=tolerance, largest_force=largest)
+    record = {**check, **engine}
     worst = max(record["max_relative_energy_difference"], record["max_relative_force_difference"])
     return system, f"{what}agrees with OpenMM Reference to {worst:.0e} (relative)", record
