@@ -123,8 +123,7 @@ def _single_atoms(force: Any, where: str) -> np.ndarray:
     if large := [n for n, group in enumerate(groups) if len(group) != 1]:
         raise UnsupportedError(
             f"The system's {where} has a group of {len(groups[large[0]])} atoms (group {large[0]}); "
-            "centroids are translated for groups of one atom. Prepare the molecule with `--bridge`, so "
-            "that OpenMM computes its energy."
+            "centroids are translated for groups of one atom."
         )
     return np.array([group[0] for group in groups], dtype=np.int64)
 
