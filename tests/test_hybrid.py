@@ -322,6 +322,13 @@ def test_a_hybrid_is_another_molecule_and_survives_the_disk(tmp_path):
     assert other.fingerprint != system.fingerprint
 
 
+def test_a_charge_beside_the_force_field_is_warned_of():
+    system = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"charge": "1"})
+    assert any("charge=1 is not the charge" in warning for warning in system.provenance["warnings"])
+    system = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"charge": "0"})
+    assert system.provenance["warnings"] == []
+
+
 def test_workers_are_no_part_of_the_energy():
     one = prepare(sequence="ACE-ALA-NME", ml="gfn2")
     two = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"workers": "2"})

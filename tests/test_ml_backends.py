@@ -10,14 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, assert_refused
+from helpers import ROOT
+from ml_cases import ETHANOL, ETHANOL_POSITIONS, assert_slopes, ethanol
 
 from boltzgen.errors import BoltzgenError, InputError, MissingExtraError, UnsupportedError
 from boltzgen.potentials import ase_backend, ml_backends, xtb
-from boltzgen.potentials.base import Potential
 from boltzgen.potentials.ml_backends import GROUP, OWN, backends, factory_of, make_backend
 from boltzgen.potentials.of_system import potential_of
-from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.units import BOHR, ELECTRONVOLT, HARTREE
 
@@ -26,36 +25,6 @@ needs_ase = pytest.mark.skipif(importlib.util.find_spec("ase") is None, reason="
 needs_torchani = pytest.mark.skipif(
     importlib.util.find_spec("torchani") is None, reason="torchani is missing"
 )
-
-#: Ethanol, nm: C C O H H H H H H.
-ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
-ETHANOL_POSITIONS = 0.1 * np.array([
-    [-0.888, 0.165, -0.027], [0.466, -0.512, -0.031], [1.436, 0.420, 0.451], [-0.841, 1.069, -0.644],
-    [-1.156, 0.460, 0.993], [-1.662, -0.498, -0.424], [0.445, -1.403, 0.605], [0.740, -0.814, -1.048],
-    [1.460, 1.113, -0.227],
-])  # fmt: skip
-
-
-def ethanol(count: int = 1, scale: float = 0.003) -> torch.Tensor:
-    noise = np.random.default_rng(5).normal(scale=scale, size=(count, 9, 3))
-    return torch.tensor(ETHANOL_POSITIONS + noise)
-
-
-def assert_slopes(potential: Potential, x: torch.Tensor, tolerance: float, step: float = 1e-4) -> None:
-    """Gradients along random directions agree with central differences, relative to the largest."""
-    x = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(potential.energy(x).sum(), x)
-    generator = np.random.default_rng(2)
-    for _ in range(3):
-        direction = torch.tensor(generator.normal(size=tuple(x.shape[1:])))
-        direction /= direction.norm()
-        with torch.no_grad():
-            high, low = (potential.energy(x + sign * step * direction) for sign in (1, -1))
-        slope = (high - low) / (2 * step)
-        expected = (gradient * direction).sum((1, 2))
-        assert float(gradient.flatten(1).norm(dim=1).min()) > 10.0
-        torch.testing.assert_close(slope, expected, rtol=0.0, atol=tolerance * float(gradient.abs().max()))
-
 
 # How they are found -----------------------------------------------------------------------------
 
@@ -68,7 +37,6 @@ def test_our_backends_are_registered_as_a_stranger_would_register_one():
 
 
 STRANGER = """
-from boltzgen.potentials.base import Potential
 
 class Springs(Potential):
     def __init__(self, n, charge, stiffness):
@@ -228,14 +196,23 @@ def test_without_tblite_the_extra_is_named(monkeypatch):
 
 
 @needs_tblite
-def test_a_hybrid_of_xtb_and_a_force_field():
-    """A methyl group of a peptide by GFN2, closed by a hydrogen: forces by differences, also on its bond."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {
+            "sequence": "ACE-ALA-NME",
+            "forcefield": ("amber99sbildn.xml",),
+            "implicit": "amber99_obc.xml",
+            "ml_region": "name CB HB1 HB2 HB3",
+        },
+        {"smiles": "CCCCO", "ml_region": "index 0 5 6 7"},
+    ],
+)
+def test_a_hybrid_of_xtb_and_a_force_field(options):
+    """A methyl group by GFN2, closed by a hydrogen: forces by differences, also on its bond."""
     from boltzgen.workflows.prepare_hybrid import check_hybrid
 
-    system = prepare(
-        sequence="ACE-ALA-NME", forcefield=("amber99sbildn.xml",), implicit="amber99_obc.xml", ml="gfn2",
-        ml_region="name CB HB1 HB2 HB3",
-    )  # fmt: skip
+    system = prepare(ml="gfn2", **options)
     assert len(system.energy_model.region.links) == 1
     record, notes = check_hybrid(system)
     assert record["max_relative_force_difference"] < 1e-4
@@ -291,119 +268,6 @@ def test_words_become_keywords():
     made = [ase_backend._json(word) for word in ("1.5", "true", '["a"]', "water", "null")]
     assert made == [1.5, True, ["a"], "water", None]
     assert ELECTRONVOLT / HARTREE == pytest.approx(1 / 27.211386245988, rel=1e-10)
-
-
-# TorchScript -------------------------------------------------------------------------------------
-
-
-class Module(torch.nn.Module):
-    """Morse-like pairs weighted by atomic numbers, in kJ/mol of nm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depth = torch.nn.Parameter(torch.tensor(3.0))
-
-    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        n = positions.shape[1]
-        pair = torch.triu_indices(n, n, 1, device=positions.device)
-        r = (positions[:, pair[0]] - positions[:, pair[1]]).pow(2).sum(-1).sqrt()
-        weight = (atomic_numbers[pair[0]] * atomic_numbers[pair[1]]).to(positions.dtype).sqrt()
-        return (self.depth * weight * (1 - torch.exp(-20.0 * (r - 0.15))) ** 2).sum(1)
-
-
-class Scalar(Module):
-    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        return positions.sum()
-
-
-class SinglePrecision(Module):
-    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        flat = positions.flatten(1)
-        return (flat @ torch.ones([flat.shape[1], 1], dtype=torch.float32)).squeeze(1)
-
-
-def saved(module: torch.nn.Module, path) -> str:
-    torch.jit.script(module).save(str(path))
-    return str(path)
-
-
-def test_torchscript_files(tmp_path):
-    path, module = saved(Module(), tmp_path / "model.pt"), Module().double()
-    for precision, tolerance in (("double", 1e-12), ("single", 1e-5)):
-        potential = make_backend("torchscript", ETHANOL, {"file": path, "precision": precision})
-        x = ethanol(3)
-        energy = potential.energy(x)
-        assert energy.dtype == torch.float64
-        expected = module(torch.tensor(ETHANOL), x)
-        torch.testing.assert_close(energy.detach(), expected.detach(), rtol=tolerance, atol=tolerance)
-    potential = make_backend("torchscript", ETHANOL, {"file": path})
-    assert_slopes(potential, ethanol(2), 1e-5, step=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda p: (p.write_bytes(b"PK\x03\x04 cut"), p)[1], "truncated"),
-        (lambda p: (p.write_text("not a model"), p)[1], "truncated or of another kind"),
-        (lambda p: p, "truncated"),
-    ],
-)
-def test_damaged_torchscript_files(tmp_path, make, expected):
-    with pytest.raises(InputError, match=expected):
-        make_backend("torchscript", ETHANOL, {"file": str(make(tmp_path / "bad.pt"))})
-
-
-def test_torchscript_modules_with_another_signature(tmp_path):
-    scalar = make_backend("torchscript", ETHANOL, {"file": saved(Scalar(), tmp_path / "scalar.pt")})
-    with pytest.raises(BoltzgenError, match=r"gave \(\) for 2 conformations"):
-        scalar.energy(ethanol(2))
-    options = {"file": saved(SinglePrecision(), tmp_path / "single.pt")}
-    with pytest.raises(BoltzgenError, match="precision=single"):
-        make_backend("torchscript", ETHANOL, options).energy(ethanol(2))
-    single = make_backend("torchscript", ETHANOL, {**options, "precision": "single"})
-    assert single.energy(ethanol(2)).shape == (2,)
-    with pytest.raises(UnsupportedError, match="charge"):
-        make_backend("torchscript", ETHANOL, {**options, "charge": "1"})
-    with pytest.raises(InputError, match=r"file=model\.pt"):
-        make_backend("torchscript", ETHANOL, {})
-
-
-def test_a_torchscript_file_travels_with_the_system(tmp_path):
-    path = saved(Module(), tmp_path / "model.pt")
-    asked = {"sequence": "ACE-ALA-NME", "ml": "torchscript"}
-    system = prepare(**asked, ml_options={"file": path})
-    folder = system.save(tmp_path / "SYS")
-    (tmp_path / "model.pt").unlink()
-    (tmp_path / "SYS").rename(tmp_path / "moved")
-    folder = tmp_path / "moved"
-    loaded = MolecularSystem.load(folder)
-    assert loaded.fingerprint == system.fingerprint
-    x = torch.tensor(loaded.reference_positions)[None]
-    assert torch.isfinite(potential_of(loaded).energy(x)).all()
-    assert str(tmp_path) not in (folder / "system.json").read_text()
-    again = MolecularSystem.load(loaded.save(tmp_path / "copy"))
-    assert again.fingerprint == system.fingerprint
-
-    other = Module()
-    other.depth.data.fill_(4.0)
-    second = prepare(**asked, ml_options={"file": saved(other, tmp_path / "other.pt")})
-    assert second.fingerprint != system.fingerprint
-    with open(folder / "ml-model.pt", "ab") as file:
-        file.write(b"more")
-    with pytest.raises(InputError, match="not the one that was prepared"):
-        potential_of(loaded)
-    (folder / "ml-model.pt").unlink()
-    with pytest.raises(InputError, match="is missing"):
-        potential_of(loaded)
-    with pytest.raises(InputError, match="no such file"):
-        prepare(**asked, ml_options={"file": str(tmp_path / "absent.pt")})
-
-
-def test_prepare_says_that_a_file_is_damaged_and_leaves_nothing(tmp_path):
-    (tmp_path / "bad.pt").write_bytes(b"PK\x03\x04")
-    words = ["--ml", "torchscript", "--ml-option", f"file={tmp_path / 'bad.pt'}"]
-    assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words], "truncated")
-    assert not (tmp_path / "SYS").exists()
 
 
 # TorchANI ----------------------------------------------------------------------------------------

@@ -38,10 +38,11 @@ def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSyst
     links = link_atoms(system, atoms)
     options = dict(asked.ml_options)
     workers = _workers(options.pop("workers", str(asked.workers)))
+    notes = _charge_warnings(system, atoms, options.get(CHARGE_OPTION))
     if CHARGE_OPTION not in options:
         options[CHARGE_OPTION] = str(region_charge(system, atoms))
     region = MachineLearnedRegion(asked.ml, atoms, options, links).with_file_hash()
-    notes = [*link_warnings(system, links), *_solvent_warnings(system, region)]
+    notes += [*link_warnings(system, links), *_solvent_warnings(system, region)]
     provenance = {**system.provenance, "warnings": [*system.provenance.get("warnings", []), *notes]}
     model = replace(system.energy_model, region=region, workers=workers)
     return replace(system, energy_model=model, provenance=provenance)
@@ -61,6 +62,19 @@ def _refuse_unknown_elements(system: MolecularSystem, atoms: tuple[int, ...]) ->
                 f"{system.atom_names[atom]} of the machine-learned region has no known element (a united "
                 "atom or a bead); choose another --ml-region."
             )
+
+
+def _charge_warnings(system: MolecularSystem, atoms: tuple[int, ...], given: str | None) -> list[str]:
+    """A doubt about a charge that was given and is another one than the force field's."""
+    if given is None:
+        return []
+    try:
+        own = region_charge(system, atoms)
+    except InputError:
+        return []  # that it cannot be told is why it is given
+    if given.strip() in (str(own), f"{own:+d}"):
+        return []
+    return [f"--ml-option charge={given} is not the charge of the region in the force field, {own:+d}."]
 
 
 def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> list[str]:

@@ -1,0 +1,124 @@
+"""The backend ``torchscript``: models in files, which travel with the system."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import assert_refused
+from ml_cases import ETHANOL, assert_slopes, ethanol
+
+from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.potentials.ml_backends import make_backend
+from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.prepare import prepare
+
+
+class Module(torch.nn.Module):
+    """Morse-like pairs weighted by atomic numbers, in kJ/mol of nm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = torch.nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        n = positions.shape[1]
+        pair = torch.triu_indices(n, n, 1, device=positions.device)
+        r = (positions[:, pair[0]] - positions[:, pair[1]]).pow(2).sum(-1).sqrt()
+        weight = (atomic_numbers[pair[0]] * atomic_numbers[pair[1]]).to(positions.dtype).sqrt()
+        return (self.depth * weight * (1 - torch.exp(-20.0 * (r - 0.15))) ** 2).sum(1)
+
+
+class Scalar(Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return positions.sum()
+
+
+class SinglePrecision(Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        flat = positions.flatten(1)
+        return (flat @ torch.ones([flat.shape[1], 1], dtype=torch.float32)).squeeze(1)
+
+
+def saved(module: torch.nn.Module, path) -> str:
+    torch.jit.script(module).save(str(path))
+    return str(path)
+
+
+def test_torchscript_files(tmp_path):
+    path, module = saved(Module(), tmp_path / "model.pt"), Module().double()
+    for precision, tolerance in (("double", 1e-12), ("single", 1e-5)):
+        potential = make_backend("torchscript", ETHANOL, {"file": path, "precision": precision})
+        x = ethanol(3)
+        energy = potential.energy(x)
+        assert energy.dtype == torch.float64
+        expected = module(torch.tensor(ETHANOL), x)
+        torch.testing.assert_close(energy.detach(), expected.detach(), rtol=tolerance, atol=tolerance)
+    potential = make_backend("torchscript", ETHANOL, {"file": path})
+    assert_slopes(potential, ethanol(2), 1e-5, step=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: (p.write_bytes(b"PK\x03\x04 cut"), p)[1], "truncated"),
+        (lambda p: (p.write_text("not a model"), p)[1], "truncated or of another kind"),
+        (lambda p: p, "truncated"),
+    ],
+)
+def test_damaged_torchscript_files(tmp_path, make, expected):
+    with pytest.raises(InputError, match=expected):
+        make_backend("torchscript", ETHANOL, {"file": str(make(tmp_path / "bad.pt"))})
+
+
+def test_torchscript_modules_with_another_signature(tmp_path):
+    scalar = make_backend("torchscript", ETHANOL, {"file": saved(Scalar(), tmp_path / "scalar.pt")})
+    with pytest.raises(BoltzgenError, match=r"gave \(\) for 2 conformations"):
+        scalar.energy(ethanol(2))
+    options = {"file": saved(SinglePrecision(), tmp_path / "single.pt")}
+    with pytest.raises(BoltzgenError, match="precision=single"):
+        make_backend("torchscript", ETHANOL, options).energy(ethanol(2))
+    single = make_backend("torchscript", ETHANOL, {**options, "precision": "single"})
+    assert single.energy(ethanol(2)).shape == (2,)
+    with pytest.raises(UnsupportedError, match="charge"):
+        make_backend("torchscript", ETHANOL, {**options, "charge": "1"})
+    with pytest.raises(InputError, match=r"file=model\.pt"):
+        make_backend("torchscript", ETHANOL, {})
+
+
+def test_a_torchscript_file_travels_with_the_system(tmp_path):
+    path = saved(Module(), tmp_path / "model.pt")
+    asked = {"sequence": "ACE-ALA-NME", "ml": "torchscript"}
+    system = prepare(**asked, ml_options={"file": path})
+    folder = system.save(tmp_path / "SYS")
+    (tmp_path / "model.pt").unlink()
+    (tmp_path / "SYS").rename(tmp_path / "moved")
+    folder = tmp_path / "moved"
+    loaded = MolecularSystem.load(folder)
+    assert loaded.fingerprint == system.fingerprint
+    x = torch.tensor(loaded.reference_positions)[None]
+    assert torch.isfinite(potential_of(loaded).energy(x)).all()
+    assert str(tmp_path) not in (folder / "system.json").read_text()
+    again = MolecularSystem.load(loaded.save(tmp_path / "copy"))
+    assert again.fingerprint == system.fingerprint
+
+    other = Module()
+    other.depth.data.fill_(4.0)
+    second = prepare(**asked, ml_options={"file": saved(other, tmp_path / "other.pt")})
+    assert second.fingerprint != system.fingerprint
+    with open(folder / "ml-model.pt", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match="not the one that was prepared"):
+        potential_of(loaded)
+    (folder / "ml-model.pt").unlink()
+    with pytest.raises(InputError, match="is missing"):
+        potential_of(loaded)
+    with pytest.raises(InputError, match="no such file"):
+        prepare(**asked, ml_options={"file": str(tmp_path / "absent.pt")})
+
+
+def test_prepare_says_that_a_file_is_damaged_and_leaves_nothing(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"PK\x03\x04")
+    words = ["--ml", "torchscript", "--ml-option", f"file={tmp_path / 'bad.pt'}"]
+    assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words], "truncated")
+    assert not (tmp_path / "SYS").exists()
