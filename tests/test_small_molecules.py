@@ -397,7 +397,14 @@ def test_the_translation_agrees_with_reference(tmp_path, options):
     assert record["max_relative_force_difference"] < 1e-9
 
 
-def test_the_torch_energy_is_rdkits(tmp_path):
+def test_the_bridge_takes_it_too(tmp_path):
+    """A minimised molecule in single precision: what is left of its forces must not fail the comparison."""
+    summary = work(None, tmp_path / "SYS", smiles="CCO", bridge=True)
+    assert summary.warnings == ()
+    assert "bridge" in summary.translation and "agrees" in summary.translation
+
+
+def test_the_torch_energy_is_rdkits():
     """Around both engines at once: RDKit against the torch translation, values and gradients."""
     smiles = "CC(=O)Nc1ccc(O)cc1"
     system = prepare(smiles=smiles)

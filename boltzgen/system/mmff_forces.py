@@ -165,7 +165,8 @@ def nonbonded_force(
     force.setNonbondedMethod(openmm.CustomNonbondedForce.NoCutoff)
     for name in NONBONDED_PARAMETERS:
         force.addPerParticleParameter(name)
-    sigma, epsilon = atoms.separation * ANGSTROM / 2.0 ** (1 / 6), atoms.depth * KCAL
+    sigma = np.round(atoms.separation * ANGSTROM / 2.0 ** (1 / 6), 12)
+    epsilon = np.round(atoms.depth * KCAL, 12)
     for row in np.stack([atoms.charge, sigma, epsilon, atoms.mixing, atoms.donor, atoms.acceptor], axis=1):
         force.addParticle([float(value) for value in row])
     for i, j in exclusions:

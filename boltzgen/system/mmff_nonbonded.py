@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 #: MMFF type of a hydrogen on carbon or silicon; all other hydrogens donate hydrogen bonds.
 _HYDROGEN_ON_CARBON = 5
 
-#: RDKit adds bond increments up in the order of the bonds; rounding makes the sum the same for any order.
+#: Rounding makes the last digits, and with them a system's fingerprint, the same for any order of the bonds
+#: (in which RDKit adds charges up) and any mathematical library. `_mixing` magnifies rounding errors to
+#: 1e-8; well depths depend so weakly on the mixing places that six decimals are plenty.
 _CHARGE_DECIMALS = 12
+_PAIR_DECIMALS = 12
+_MIXING_DECIMALS = 6
 
 #: Relative error that the rebuilt pair parameters may have.
 _TOLERANCE = 1e-6
@@ -68,7 +72,7 @@ def nonbonded_atoms(molecule: Chem.Mol, properties: MMFFMolProperties) -> Nonbon
     kinds = sorted(set(types))
     example = [types.index(kind) for kind in kinds]
     pairs = np.array([[properties.GetMMFFVdWParams(*sorted((i, j))) for j in example] for i in example])
-    separation, depth = np.diagonal(pairs[..., 0]), np.diagonal(pairs[..., 1])
+    separation, depth = (np.round(np.diagonal(pairs[..., k]), _PAIR_DECIMALS) for k in (0, 1))
     donor = np.array([float(numbers[i] == 1 and kind != _HYDROGEN_ON_CARBON)
                       for i, kind in zip(example, kinds, strict=True)])  # fmt: skip
     scaled = ~np.isclose(pairs[..., 0], pairs[..., 2], rtol=1e-9)
@@ -86,7 +90,8 @@ def _mixing(separation: np.ndarray, depth: np.ndarray) -> np.ndarray:
     own = np.diagonal(depth) * np.diagonal(separation) ** 6
     ratio = depth * separation**6 / np.sqrt(own[:, None] * own[None, :])
     end = int(np.argmin(ratio.min(axis=1)))
-    return np.array([math.acosh(max(1.0, 1.0 / value)) for value in ratio[end]])
+    places = [math.acosh(max(1.0, 1.0 / value)) for value in ratio[end]]
+    return np.round(np.array(places), _MIXING_DECIMALS)
 
 
 def _check(pairs, separation, depth, mixing, donor, acceptor) -> None:  # type: ignore[no-untyped-def]
