@@ -10,6 +10,7 @@ from potential_checks import assert_agrees, spread, system_of, value_and_gradien
 
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.cmap import cell_coefficients
+from boltzgen.potentials.pair_sums import PairSums
 from boltzgen.potentials.translate import translate_openmm
 
 
@@ -196,3 +197,22 @@ def test_single_precision_of_a_force_field_with_correction_maps():
     energy32, gradient32 = value_and_gradient(potential.energy, torch.tensor(x).float())
     assert np.abs(energy - energy32).max() < 0.025
     assert np.abs(gradient - gradient32).max() < 1e-4 * np.abs(gradient).max()
+
+
+@pytest.mark.parametrize("method", ["differences", "add_differences", "at_both", "at_each"])
+def test_sums_over_pairs_by_matrices_are_those_by_indices(method, monkeypatch):
+    """Matrices are what runs on accelerators."""
+    sums = PairSums(7, *np.triu_indices(7, 1))
+    c = {name: torch.tensor(array) for name, array in sums.arrays.items()}
+    shape = {"differences": (7, 3, 5), "at_both": (21, 5), "at_each": (2, 21, 5)}.get(method, (21, 3, 5))
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    results = []
+    for by_index in (True, False):
+        monkeypatch.setattr(sums, "_by_index", lambda like, answer=by_index: answer)
+        out = torch.ones(7, 3, 5, dtype=torch.float64)
+        if method == "add_differences":
+            sums.add_differences(c, out, values)
+        else:
+            out = getattr(sums, method)(c, values)
+        results.append(out)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
