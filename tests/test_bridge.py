@@ -93,13 +93,24 @@ def processes(pool: WorkerPool) -> list[int]:
     return [worker.process.pid for worker in pool._crew.workers]
 
 
-def alive(process: int) -> bool:
-    """Whether it runs; a zombie that nobody has waited for does not."""
+def status_of(process: int | str) -> list[str]:
+    """State and parent of a process, and what follows them in /proc; empty when there is none."""
     try:
         with open(f"/proc/{process}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+            return file.read().rsplit(")", 1)[1].split()
     except OSError:
-        return False
+        return []
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; a zombie that nobody has waited for does not."""
+    return status_of(process)[:1] not in ([], ["Z"])
+
+
+def children() -> set[int]:
+    """Running processes that this one started."""
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {n for n in numbers if alive(n) and status_of(n)[1:2] == [str(os.getpid())]}
 
 
 def wait_until(condition, seconds=10.0):
@@ -116,7 +127,7 @@ def test_energies_and_gradients_are_openmm_s(one, positions, expected):
 
 
 def test_two_workers_give_the_rows_of_one_in_their_order(one, two, positions):
-    assert len(set(processes(two))) == 2
+    assert len(set(processes(two))) == 2 and set(processes(two)) <= children()
     for rows in (60, 1, 7):
         for left, right in zip(one.evaluate(positions[:rows]), two.evaluate(positions[:rows]), strict=True):
             assert np.array_equal(left, right)
@@ -227,6 +238,22 @@ def test_closing_amid_an_evaluation_ends_it(molecule, positions):
     closer.join()
 
 
+def test_an_interrupt_leaves_the_conversations_whole(two, positions, expected):
+    before, many = processes(two), np.tile(positions, (3000, 1, 1))
+
+    def interrupt_when_busy():
+        wait_until(two._crew.idle.empty)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt_when_busy)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        two.evaluate(many)
+    thread.join()
+    assert np.array_equal(two.evaluate(positions)[0], expected[0])
+    assert processes(two) == before
+
+
 def test_a_forked_child_gets_workers_of_its_own(two, positions, expected):
     before = processes(two)
     child = os.fork()
@@ -328,6 +355,7 @@ def test_prepare_train_and_sample_behind_the_bridge(files, molecule, tmp_path, m
     xml, pdb = files
     words = ["prepare", str(xml), "--coordinates", str(pdb), "-o", "SYS", "--bridge", "--bridge-workers", "2"]
     monkeypatch.chdir(tmp_path)
+    before = children()
     assert main([*words, "--bridge-platform", "Reference"]) == 0
     assert "OpenMM bridge (Reference)" in capsys.readouterr().out
     record = json.loads((tmp_path / "SYS" / "system.json").read_text())
@@ -338,6 +366,7 @@ def test_prepare_train_and_sample_behind_the_bridge(files, molecule, tmp_path, m
     (tmp_path / "train.yaml").write_text(CONFIG)
     assert main(["train", "train.yaml", "-o", "RUN"]) == 0
     assert main(["sample", "RUN/model", "SYS", "-n", "30", "-o", "OUT"]) == 0
+    assert children() == before
     stored = np.load(tmp_path / "OUT" / "samples.npz")
     import mdtraj
 
