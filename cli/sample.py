@@ -38,6 +38,10 @@ def sample(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
     ] = False,
+    compile_energies: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
     ] = None,
@@ -65,6 +69,7 @@ def sample(
             device=device,
             data=data,
             strict=strict,
+            compile_energies=compile_energies,
             stop=stop,
             progress=progress,
         )

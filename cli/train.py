@@ -31,6 +31,10 @@ def train(
         str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the configuration's.")] = None,
+    compile_energies: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+    ] = None,
 ) -> None:
     """Train a Boltzmann generator on data, on the energy, or on both.
 
@@ -50,6 +54,7 @@ def train(
             resume=resume,
             device=device,
             seed=seed,
+            compile_energies=compile_energies,
             stop=stop,
             progress=progress,
         )

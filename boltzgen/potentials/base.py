@@ -29,6 +29,13 @@ class Potential(nn.Module, ABC):
     def energy(self, positions: Tensor) -> Tensor:
         """Potential energy of each row of `positions`."""
 
+    @property
+    def compilable_rows(self) -> int:
+        """Rows of the widest tensor that compiling would speed up: the pairs of a molecule; 0 for nothing."""
+        return max(
+            (part.compilable_rows for part in self.children() if isinstance(part, Potential)), default=0
+        )
+
     def use_compiler(self, enabled: bool = True) -> None:
         """Compile the energy on its first use, for each dtype, device and batch with or without gradients.
 

@@ -22,7 +22,7 @@ from torch import Tensor
 #: x (N, 3, b) in nm -> energy (b,) in kJ/mol and, if it was asked for, the gradient (N, 3, b) in kJ/mol/nm.
 BlockFunction = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
-#: Evaluations times rows of the widest kernel from which compiling pays for itself. On one core it saves about
+#: Evaluations times rows of the widest kernel from which compiling pays for itself. On one core it saves some
 #: 10 ns for each (5 us for alanine dipeptide's 462 rows) and takes 20 to 30 s the first time.
 PAYS_FROM = 2e9
 
@@ -33,6 +33,11 @@ LARGEST_DIFFERENCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 def compiler_path() -> str | None:
     """The C++ compiler that the inductor would use (``CXX``, or g++), if it is on this machine."""
     return shutil.which(os.environ.get("CXX") or "g++")
+
+
+def can_compile(device: torch.device | str) -> bool:
+    """Whether a compiler for `device` is here; on a GPU torch brings its own."""
+    return torch.device(device).type != "cpu" or compiler_path() is not None
 
 
 def cache_folder() -> Path:
@@ -97,12 +102,13 @@ class BlockCompiler:
 
 
 def _compile(plain: BlockFunction, x: Tensor) -> BlockFunction | None:
-    if x.device.type == "cpu" and compiler_path() is None:
+    if not can_compile(x.device):
         _warn("there is no C++ compiler here (g++, or CXX); install g++ to be about twice as fast")
         return None
     try:
         expected = plain(x)
-        with _cache_on_disk(), torch.inference_mode(False), torch.no_grad():
+        with _cache_on_disk(), torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about parts of torch that the inductor itself uses
             compiled = _by_inductor(plain, x.clone())
             found = compiled(x.clone())
         difference = _difference(expected, found)

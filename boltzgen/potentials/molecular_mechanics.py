@@ -108,6 +108,10 @@ class MolecularMechanics(Potential):
         assert gradient is not None
         return energy, gradient
 
+    @property
+    def compilable_rows(self) -> int:
+        return self._blocks.rows
+
     def use_compiler(self, enabled: bool = True) -> None:
         self._blocks.compiler = BlockCompiler() if enabled else None
 

@@ -59,6 +59,7 @@ def examine(version: Callable[[str], str] = metadata.version) -> Report:
         _examine_foundation(report, name, version)
     if "missing" not in report.facts["torch"]:
         _examine_torch(report)
+        _examine_compiler(report)
     if "missing" not in report.facts["openmm"]:
         _examine_openmm(report)
     return report
@@ -111,6 +112,14 @@ def _examine_torch(report: Report) -> None:
         report.facts["CUDA"] = torch.cuda.get_device_name(0)
     else:
         report.facts["CUDA"] = "none"
+
+
+def _examine_compiler(report: Report) -> None:
+    from boltzgen.potentials.compiled import cache_folder, compiler_path
+
+    path = compiler_path()
+    report.facts["C++ compiler"] = path or "none (energies run uncompiled, at about half the speed)"
+    report.facts["compiled energies"] = str(cache_folder())
 
 
 def _examine_openmm(report: Report) -> None:

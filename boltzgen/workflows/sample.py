@@ -27,6 +27,7 @@ from boltzgen.generator import BoltzmannGenerator, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.compilation import decide_compilation
 from boltzgen.workflows.rotamers import rotamer_comparison
 
 
@@ -43,6 +44,7 @@ def sample(
     device: str = "cpu",
     data: str | PathLike[str] | None = None,
     strict: bool = False,
+    compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def sample(
     temperature: K; the model's own when not given.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
+    compile_energies: None compiles the energy when `number` is large enough to gain by it.
 
     Raises
     ------
@@ -69,13 +72,14 @@ def sample(
     generator = BoltzmannGenerator(flow, target.to(device))
     frames = None if data is None else _frames(molecule, data, kelvin)
     make_folder(Path(output))
+    compilation = decide_compilation([generator.target], number, compile_energies, device)
     with closing(target):  # the worker processes of its potential, if there are any
         draws = generator.draw(
             number, kelvin, generator=torch.Generator().manual_seed(seed),
             rows=None if batch_size == "auto" else int(batch_size),
         )  # fmt: skip
         drawn = _until_stopped(draws, number, stop, progress)
-        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained)
+        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained, compilation)
         if frames is not None:
             record = _coverage(generator, ensemble, frames, str(data), kelvin)
             if frames.digest() in trained.record.get("data_sha256", ()):
@@ -117,7 +121,8 @@ def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -
 
 
 def _with_provenance(
-    ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model
+    ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model,
+    compilation: dict[str, Any],
 ) -> Ensemble:
     fingerprints = {entry["fingerprint"] for entry in trained.record["systems"]}
     notes = []
@@ -133,6 +138,7 @@ def _with_provenance(
         "command": sys.argv,
         "seed": seed,
         "requested": number,
+        "compilation": compilation,
         "model": str(model),
         "system": str(system),
         "notes": notes,

@@ -28,6 +28,7 @@ from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import TrainingData
+from boltzgen.workflows.compilation import decide_compilation, evaluations_of
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def train(
     resume: str = "never",
     device: str = "cpu",
     seed: int | None = None,
+    compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
 ) -> TrainingResult:
@@ -72,6 +74,7 @@ def train(
     config: a YAML file or the name of a shipped configuration. overrides: ``key=value``.
     resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
     device: ``"cpu"`` or ``"cuda"``.
+    compile_energies: None compiles the energy when the run is long enough to gain by it.
 
     Raises
     ------
@@ -91,7 +94,8 @@ def train(
         trainer.restore(load_checkpoint(start))
     make_folder(folder)
     write_atomic(folder / "config.yaml", dump_yaml(settings))
-    write_json(folder / "environment.json", _environment(device))
+    compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, device)
+    write_json(folder / "environment.json", {**_environment(device), "compilation": compilation})
     try:
         trainer.run(stop=stop, progress=progress)
     finally:

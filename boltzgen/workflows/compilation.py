@@ -1,0 +1,42 @@
+"""Whether the energy of a run is compiled: decided before it starts, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from boltzgen.generator import Target
+from boltzgen.potentials.compiled import PAYS_FROM, can_compile
+from boltzgen.training.settings import TrainingSettings, schedule_value
+
+
+def decide_compilation(
+    targets: Sequence[Target], evaluations: float, asked: bool | None, device: str
+) -> dict[str, Any]:
+    """Switch the compilation of energies on or off; returns the decision, to be recorded.
+
+    `asked` None: on when `evaluations` of the energy will pay for it (see `PAYS_FROM`).
+    `evaluations` counts those of all targets together.
+    """
+    rows = max(target.potential.compilable_rows for target in targets)
+    pays = evaluations * rows / len(targets) > PAYS_FROM
+    wanted = rows > 0 and (pays if asked is None else asked)
+    for target in targets:
+        target.potential.use_compiler(wanted)
+    return {
+        "asked": {None: "auto", True: "yes", False: "no"}[asked],
+        "used": wanted and can_compile(device),
+        "expected_energy_evaluations": round(evaluations),
+    }
+
+
+def evaluations_of(settings: TrainingSettings) -> float:
+    """Energies that a whole training run will ask for, those of the evaluations on the way included."""
+    middles = (np.arange(100) + 0.5) / 100
+    a_step = 0.0
+    for loss in (settings.reverse_kl, settings.reweighted):
+        active = np.mean([schedule_value(loss.weight, place) > 0 for place in middles])
+        a_step += float(active) * loss.batch_size
+    return settings.optimizer.steps * (a_step + settings.evaluation.samples / settings.evaluation.every)
