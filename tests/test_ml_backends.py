@@ -37,6 +37,7 @@ def test_our_backends_are_registered_as_a_stranger_would_register_one():
 
 
 STRANGER = """
+from boltzgen.potentials.base import Potential
 
 class Springs(Potential):
     def __init__(self, n, charge, stiffness):
