@@ -270,7 +270,7 @@ def _check_molecule(system: MolecularSystem) -> None:
         raise UnsupportedError(
             f"The energy of {system.name!r} is a hybrid with {system.energy_model.region.backend}, which "
             "OpenMM alone cannot simulate. Prepare the molecule without --ml too, simulate and train on that "
-            "one, then give this to `boltzgen sample RUN SYS`, which weights the samples by the hybrid energy."
+            "one, then give this to `boltzgen sample RUN SYS`, which weights samples by the hybrid energy."
         )
 
 
