@@ -199,6 +199,8 @@ def test_screening_by_salt_goes_the_generic_way(cutoff):
     force = amber_model("obc2", 1, SA="ACE", kappa=0.7, cutoff=cutoff)
     potential = assert_agrees(system_of(N_ATOMS, force), positions("obc2", 1), energy_tolerance=1e-9)
     assert not recognised(potential)
+    same = translate_openmm(system_of(N_ATOMS, amber_model("obc2", 1, SA="ACE"))).force_field.descreening()
+    np.testing.assert_array_equal(potential.force_field.descreening(), same)  # for a flow's features
 
 
 def test_a_shift_without_a_cutoff_is_kept():

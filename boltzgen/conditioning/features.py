@@ -90,14 +90,14 @@ def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) ->
     elements = np.array([[float(z == e) for e in ELEMENTS] for z in numbers])
     other = 1.0 - elements.sum(axis=1, keepdims=True)
     degree = np.bincount(np.asarray(system.bonds).ravel(), minlength=system.n_atoms)
-    solvent, none = force_field.solvent, np.zeros(system.n_atoms)
+    born_radius, born_scale = force_field.descreening()
     scaled = [
         np.log(np.maximum(system.masses, 0.1) / 10.0),
         force_field.charge,
         force_field.sigma / 0.3,
         np.sqrt(np.abs(force_field.epsilon)),
-        none if solvent is None else solvent.radius / 0.15,
-        none if solvent is None else solvent.scale,
+        born_radius / 0.15,
+        born_scale,
         degree / 4.0,
         numbers / 10.0,
     ]

@@ -8,6 +8,7 @@ import numpy as np
 
 from boltzgen.potentials.custom_forces import CustomForce
 from boltzgen.potentials.solvent_parameters import (
+    DIELECTRIC_OFFSET,
     CustomBornParameters,
     GeneralizedBornParameters,
     freeze,
@@ -79,6 +80,19 @@ class ForceFieldParameters:
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(self.n_atoms))
         freeze(self)
+
+    def descreening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Intrinsic Born radii (N,) in nm and scales (N,) of the solvent; zeros where it has none.
+
+        A CustomGBForce of an unknown form gives them if it names its parameters as OpenMM's own do.
+        """
+        if self.solvent is not None:
+            return self.solvent.radius, self.solvent.scale
+        for custom in self.custom_gb:
+            if {"or", "sr"} <= set(custom.parameters):
+                offset_radius, scaled = custom.parameters["or"], custom.parameters["sr"]
+                return offset_radius + DIELECTRIC_OFFSET, scaled / offset_radius
+        return np.zeros(self.n_atoms), np.zeros(self.n_atoms)
 
     def pairs(self) -> PairTable:
         """Every pair of atoms once, with the charge product, sigma and epsilon that it really uses."""

@@ -17,6 +17,7 @@ from boltzgen.potentials.read_custom import globals_of, tables_of
 from boltzgen.potentials.read_native import cutoff_of, numbers
 from boltzgen.potentials.solvent_parameters import (
     ALL_PAIRS,
+    DIELECTRIC_OFFSET,
     SINGLE,
     UNEXCLUDED_PAIRS,
     CustomBornParameters,
@@ -124,15 +125,11 @@ def recognised(record: CustomBornParameters) -> GeneralizedBornParameters | None
         "cutoff": record.cutoff,
         "neck": None if neck is None else _neck(record, neck),
     }
-    offset = radii.pop("offset", energy.get("offset", OFFSET))
+    offset = radii.pop("offset", energy.get("offset", DIELECTRIC_OFFSET))
     if energy.pop("offset", offset) != offset or (energy.get("shift") and record.cutoff is None):
         return None
     energy["probe"] = energy.pop("reach", offset) - offset
     return GeneralizedBornParameters(**fields, radius=p["or"] + offset, **radii, **energy)
-
-
-#: Amber's offset of radii in nm, where a force (HCT without a surface term) does not say it.
-OFFSET = 0.009
 
 
 def _tree(record: CustomBornParameters, text: str) -> Expression:

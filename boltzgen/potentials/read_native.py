@@ -12,12 +12,11 @@ import numpy as np
 
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.parameters import CorrectionMaps, NonbondedCutoff
-from boltzgen.potentials.solvent_parameters import GeneralizedBornParameters
+from boltzgen.potentials.solvent_parameters import DIELECTRIC_OFFSET, GeneralizedBornParameters
 from boltzgen.potentials.terms import COULOMB_CONSTANT
 
 #: The constants of GBSAOBCForce: model II, lengths in nm.
 OBC_SERIES = (1.0, 0.8, 4.85)
-OBC_OFFSET = 0.009
 PROBE_RADIUS = 0.14
 
 
@@ -147,7 +146,7 @@ def _read_solvent(force: Any, where: str) -> dict[str, list[Any]]:
     medium = (force.getSoluteDielectric(), force.getSolventDielectric(), force.getSurfaceAreaEnergy())
     solute, solvent, surface = numbers(medium, where)
     prefactor = -COULOMB_CONSTANT * (1 / solute - 1 / solvent) if solute and solvent else 0.0
-    offset_radius = radius - OBC_OFFSET
+    offset_radius = radius - DIELECTRIC_OFFSET
     cutoff = cutoff_of(force, where)
     alpha, beta, gamma = (np.full(len(charge), value) for value in OBC_SERIES)
     record = GeneralizedBornParameters(

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from boltzgen.potentials.tabulated import TabulatedFunction
 
 
+#: What Amber's models, but GBn2, subtract from intrinsic radii, in nm.
+DIELECTRIC_OFFSET = 0.009
+
+
 def freeze(record: Any) -> None:
     """Make the arrays of a frozen dataclass read-only copies."""
     for entry in fields(record):
