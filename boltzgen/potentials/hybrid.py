@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.potentials.ani_network import AniNetwork
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.evaluate import NoSecondDerivative, full_precision
 from boltzgen.potentials.external import ExternalPotential
+from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.terms import Constants
 from boltzgen.system.energy_model import LinkAtom
 
 #: Rows shown to a network at once: its intermediate values need up to a megabyte a row.
 NETWORK_ROWS = 256
 
-#: Rows given to worker processes at once; they share them among themselves.
-WORKER_ROWS = 4096
+#: Potentials that divide a batch themselves, by the cache, the memory or the processes that they have, and
+#: the rows that they are given at once.
+DIVIDING, DIVIDED_ROWS = (AniNetwork, ExternalPotential, MolecularMechanics), 4096
 
 #: nm; a conformation wider than this is not shown to the region's potential, which may fail on it.
 LARGEST_EXTENT = 1e3
@@ -87,7 +90,7 @@ class HybridPotential(Potential):
         """Energies (batch,) kJ/mol and, if wanted, gradients (batch, N, 3) kJ/mol/nm, outside autograd."""
         energy = positions.new_empty(len(positions))
         gradient = torch.empty_like(positions) if want_gradient else None
-        rows = WORKER_ROWS if isinstance(self.region, ExternalPotential) else NETWORK_ROWS
+        rows = DIVIDED_ROWS if isinstance(self.region, DIVIDING) else NETWORK_ROWS
         for start in range(0, len(positions), rows):
             block = slice(start, start + rows)
             energy[block], slope = self._block(positions[block].detach(), want_gradient)
