@@ -117,6 +117,44 @@ def test_energies_agree_with_the_cpu(molecule, rates, dtype):
         potential.to("cpu", torch.float64)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_compiled_energies_agree(molecule, rates, dtype):
+    import warnings
+
+    from boltzgen.potentials.translate import translate
+
+    potential = translate(molecule[0])
+    x = distorted(molecule[0], BATCH).to(DEVICE, dtype)
+    energy, slopes = potential.energy_and_gradient(x)
+    potential.use_compiler()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a compiler that fails says so in a warning
+        found, found_slopes = potential.energy_and_gradient(x)
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-4
+    torch.testing.assert_close(found, energy, rtol=tolerance, atol=100 * tolerance)
+    torch.testing.assert_close(found_slopes, slopes, rtol=100 * tolerance, atol=1e4 * tolerance)
+    name = str(dtype).removeprefix("torch.")
+    rates[f"energies and forces, compiled, {name}"] = rate(lambda: gradient(potential, x), BATCH)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="on a CPU blocks follow the cache, not the memory")
+def test_a_batch_is_split_by_measured_memory(molecule, monkeypatch):
+    from boltzgen.potentials import memory
+    from boltzgen.potentials.translate import translate
+
+    potential = translate(molecule[0])
+    x = distorted(molecule[0], 5000).to(DEVICE)
+    expected = potential.energy(x)
+    measured = next(iter(potential._blocks._memory.bytes_per_row.values()))
+    assert 1e3 < measured < 1e7
+    monkeypatch.setattr(memory, "available_bytes", lambda device: int(2 * 700 * measured))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    got = potential.energy(x)
+    assert torch.cuda.max_memory_allocated() - before < 3 * 700 * measured
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-8)
+
+
 def gradient(potential, positions: torch.Tensor) -> torch.Tensor:
     x = positions.detach().requires_grad_()
     return torch.autograd.grad(potential.energy(x).sum(), x)[0]
