@@ -254,7 +254,7 @@ def test_blocks_dtypes_and_modes_do_not_change_the_energy(peptide, monkeypatch):
     hybrid = hybrid_with_link(peptide)
     x = conformations(peptide, 7)
     whole = hybrid.energy(x)
-    monkeypatch.setattr("boltzgen.potentials.hybrid.NETWORK_ROWS", 3)
+    monkeypatch.setattr(hybrid._memory, "largest", 3)
     torch.testing.assert_close(hybrid.energy(x), whole, rtol=1e-12, atol=1e-9)
     single = x.float().requires_grad_()
     energy = hybrid.energy(single)

@@ -10,20 +10,14 @@ import torch
 from torch import Tensor
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.potentials.ani_network import AniNetwork
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.evaluate import NoSecondDerivative, full_precision
-from boltzgen.potentials.external import ExternalPotential
-from boltzgen.potentials.molecular_mechanics import MolecularMechanics
+from boltzgen.potentials.memory import MemoryBlocks
 from boltzgen.potentials.terms import Constants
 from boltzgen.system.energy_model import LinkAtom
 
-#: Rows shown to a network at once: its intermediate values need up to a megabyte a row.
-NETWORK_ROWS = 256
-
-#: Potentials that divide a batch themselves, by the cache, the memory or the processes that they have, and
-#: the rows that they are given at once.
-DIVIDING, DIVIDED_ROWS = (AniNetwork, ExternalPotential, MolecularMechanics), 4096
+#: Largest number of rows treated at once; fewer where the memory that they are seen to take asks for it.
+LARGEST_ROWS = 4096
 
 #: nm; a conformation wider than this is not shown to the region's potential, which may fail on it.
 LARGEST_EXTENT = 1e3
@@ -55,6 +49,7 @@ class HybridPotential(Potential):
         self.rest, self.region = rest, region
         self.invariant = rest.invariant and region.invariant
         self.n_atoms = len(reference)
+        self._memory = MemoryBlocks(LARGEST_ROWS)
         self._constants = Constants(
             atoms=np.array(atoms, dtype=np.int64),
             inside=np.array([link.inside for link in links], dtype=np.int64),
@@ -90,12 +85,14 @@ class HybridPotential(Potential):
         """Energies (batch,) kJ/mol and, if wanted, gradients (batch, N, 3) kJ/mol/nm, outside autograd."""
         energy = positions.new_empty(len(positions))
         gradient = torch.empty_like(positions) if want_gradient else None
-        rows = DIVIDED_ROWS if isinstance(self.region, DIVIDING) else NETWORK_ROWS
-        for start in range(0, len(positions), rows):
-            block = slice(start, start + rows)
+
+        def work(block: slice) -> None:
             energy[block], slope = self._block(positions[block].detach(), want_gradient)
             if gradient is not None and slope is not None:
                 gradient[block] = slope
+
+        key = (positions.device, positions.dtype, want_gradient)
+        self._memory.run(work, len(positions), positions.device, key)
         return energy, gradient
 
     def close(self) -> None:
