@@ -7,6 +7,7 @@ adds OpenMM's native GBSAOBCForce (fifty times faster on one core) and goes with
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -161,11 +162,13 @@ def create_system(
             with _only_patches_of(forcefield, shaped):
                 system = forcefield.createSystem(shaped, **options)
         except ValueError:
-            if not ends_are_patches(forcefield):
+            if not ends_are_patches(forcefield) or _all_have_templates(forcefield, shaped):
                 raise
-            system = forcefield.createSystem(shaped, **options)
+            system = forcefield.createSystem(shaped, **options)  # a residue goes by a name of its own
     except (ValueError, KeyError) as error:
-        if not ends_are_patches(forcefield) or "No template found" in str(error):
+        if ends_are_patches(forcefield):
+            _explain_patched(shaped, str(error), label)
+        else:
             explain_unmatched(forcefield, shaped, label)
         raise InputError(
             f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} Choose force-field "
@@ -197,6 +200,11 @@ def _only_patches_of(forcefield: app.ForceField, topology: app.Topology) -> Iter
         forcefield._templatePatches = everything
 
 
+def _all_have_templates(forcefield: app.ForceField, topology: app.Topology) -> bool:
+    names = {residue.name for residue in topology.residues()}
+    return all(any(form in forcefield._templates for form in _FORMS.get(name, (name,))) for name in names)
+
+
 def _caps_in_their_neighbours(topology: app.Topology) -> app.Topology:
     """The same atoms and bonds, with those of ACE and NME counted to the amino acid they are bound to.
 
@@ -224,6 +232,19 @@ def explain_unmatched(forcefield: app.ForceField, topology: app.Topology, label:
     """Raise an InputError about the first residue without a template: what is wrong, and a remedy."""
     for residue in forcefield.getUnmatchedResidues(topology):
         raise InputError(f"{label}: {_explanation(forcefield, residue)}")
+
+
+def _explain_patched(topology: app.Topology, complaint: str, label: str) -> None:
+    """Raise an InputError about the residue of OpenMM's `complaint`, which has tried every patch."""
+    found = re.match(r"No template found for residue (\d+) ", complaint)
+    if found is None:
+        return
+    residue = list(topology.residues())[int(found[1])]
+    raise InputError(
+        f"{label}: residue {residue.name} {residue.id} ({len(list(residue.atoms()))} atoms, caps included) "
+        "fits no residue of the force field, with none of its patches. Check its hydrogens (--add-hydrogens --ph "
+        "7.0) and the ends of the chain, or choose a force field that has it."
+    )
 
 
 def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> str:

@@ -1,0 +1,145 @@
+"""Every force field with every implicit solvent that OpenMM gives it, against OpenMM Reference.
+
+Here each force field meets three molecules, and a few conformations; `benchmarks/force_fields.py` runs all
+molecules with all solvents (docs/force_fields.md).
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from force_field_cases import (
+    FILES,
+    FORCE_FIELDS,
+    MODELS,
+    agreement,
+    conformations,
+    solvents,
+    system_of,
+    system_of_file,
+)
+from openmm import app
+
+from boltzgen.errors import InputError
+from boltzgen.potentials.openmm_reference import check_against_reference
+from boltzgen.potentials.translate import translate
+from boltzgen.system.forcefield import load_forcefield
+from boltzgen.system.prepare import prepare
+
+#: Each force field meets these in turn, one a solvent: small, with all kinds of side chains, with a bridge.
+ROTATION = ("alanine dipeptide", "PGFKD, capped", "CGGC, bridged")
+
+PAIRS = [
+    (force_field, implicit, ROTATION[(first + second) % 3])
+    for first, force_field in enumerate(FORCE_FIELDS)
+    for second, implicit in enumerate(solvents(force_field))
+]
+
+
+def assert_agrees(system, thermal: int = 4, distorted: int = 7) -> None:
+    frames = conformations(system, thermal, distorted, steps=60)
+    found = agreement(system, frames)
+    assert found.conformations == thermal + distorted
+    assert found.energy <= 1e-9  # the bar is 1e-6; what is reached is rounding, 1e-14
+    assert found.force <= 1e-9
+    assert found.single <= 0.01
+
+
+@pytest.mark.parametrize(("force_field", "implicit", "molecule"), PAIRS)
+def test_force_field_agrees_with_openmm_reference(force_field, implicit, molecule):
+    system = system_of(force_field, implicit, molecule)
+    forces = [type(force).__name__ for force in system.openmm_system().getForces()]
+    assert ("CMAPTorsionForce" in forces) == (force_field in ("ff19SB", "CHARMM36 (2024)"))
+    assert ("GBSAOBCForce" in forces) == implicit.endswith(".xml")
+    assert ("CustomGBForce" in forces) == (implicit in MODELS[1:])
+    assert_agrees(system)
+
+
+def test_the_largest_molecule():
+    """Chignolin, 138 atoms, with the newest force field, a correction map and the solvent of most terms."""
+    assert_agrees(system_of("ff19SB", "gbn2", "chignolin"), 2, 5)
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(("molecule", "implicit"), zip(ROTATION, ("none", "gbn2", "obc2"), strict=True))
+def test_files_with_parameters_agree_with_openmm_reference(kind, molecule, implicit, tmp_path):
+    system = system_of_file(kind, implicit, molecule, tmp_path)
+    forces = [type(force).__name__ for force in system.openmm_system().getForces()]
+    assert ("RBTorsionForce" in forces) == (kind == "GROMACS, Fourier torsions")
+    assert ("CustomNonbondedForce" in forces) == (kind == "GROMACS, geometric rule")
+    assert ("CustomGBForce" in forces or "GBSAOBCForce" in forces) == (implicit != "none")
+    assert_agrees(system)
+
+
+def test_fourier_torsions_are_the_same_energy(tmp_path):
+    """The Ryckaert-Bellemans polynomials state the same torsions: the test above is about these."""
+    x = torch.tensor(system_of("ff14SB", "none", "PGFKD, capped").reference_positions)[None]
+    cosines, polynomials = (
+        translate(system_of_file(kind, "none", "PGFKD, capped", tmp_path)).energy(x).item()
+        for kind in ("GROMACS", "GROMACS, Fourier torsions")
+    )
+    assert polynomials == pytest.approx(cosines, abs=1e-6)
+
+
+@pytest.mark.parametrize("force_field", FORCE_FIELDS)
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_implicit_models_are_those_of_openmms_files(force_field, model):
+    """The force that `--implicit MODEL` adds is that of OpenMM's implicit/MODEL.xml, to the last digit."""
+    molecule = ROTATION[0]
+    system = system_of(force_field, model, molecule)
+    plain = system_of(force_field, "none", molecule)
+    theirs = openmm.XmlSerializer.deserialize(plain.system_xml)
+    topology = app.PDBFile(io.StringIO(plain.topology_pdb)).topology
+    words = {"sys": theirs, "topology": topology, "nonbondedMethod": app.NoCutoff, "args": {}}
+    for script in app.ForceField(f"implicit/{model}.xml")._scripts:
+        exec(script, words)
+    (expected,) = (f for f in theirs.getForces() if isinstance(f, openmm.CustomGBForce))
+    (got,) = (f for f in system.openmm_system().getForces() if isinstance(f, openmm.CustomGBForce))
+    assert openmm.XmlSerializer.serialize(got) == openmm.XmlSerializer.serialize(expected)
+
+
+def test_coulomb_constants_are_read_per_force():
+    """OpenMM's forces state the constant of Coulomb's law with different digits; each keeps its own."""
+    system = system_of("ff99SB-ILDN", "obc2", "alanine dipeptide")
+    native = system_of("ff99SB-ILDN", "amber99_obc.xml", "alanine dipeptide")
+    for one in (system, native):
+        record = check_against_reference(one, translate(one))
+        assert max(record["max_relative_energy_difference_by_force"].values()) < 1e-12
+
+
+# --- CHARMM36's patches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sequence", ["ACE-PRO-NME", "GHD", "PA"])
+def test_ends_of_charmm36_are_patches(sequence):
+    """Caps and charged ends alike: whole charges, a map for each inner residue, the atoms of the sequence."""
+    system = prepare(sequence=sequence, forcefield=(FORCE_FIELDS["CHARMM36 (2024)"],))
+    amber = prepare(sequence=sequence, forcefield=(FORCE_FIELDS["ff14SB"],))
+    assert system.atomic_numbers.tolist() == amber.atomic_numbers.tolist()
+    assert [str(name) for name in system.atom_names] == [str(name) for name in amber.atom_names]
+    forces = {type(force).__name__: force for force in system.openmm_system().getForces()}
+    charges = [forces["NonbondedForce"].getParticleParameters(i)[0]._value for i in range(system.n_atoms)]
+    assert sum(charges) == pytest.approx({"GHD": -1.0}.get(sequence, 0.0), abs=1e-9)
+    assert forces["CMAPTorsionForce"].getNumTorsions() == (0 if sequence == "PA" else 1)
+
+
+def test_charmm36_alanine_dipeptide_is_its_own_residue():
+    """ACE and NME as patches of alanine, against CHARMM's residue ALAD, which is the whole molecule."""
+    patched = prepare(sequence="ACE-ALA-NME", forcefield=(FORCE_FIELDS["CHARMM36 (2024)"],))
+    force = next(f for f in patched.openmm_system().getForces() if type(f).__name__ == "NonbondedForce")
+    charges = [force.getParticleParameters(i)[0]._value for i in range(22)]
+    template = load_forcefield([FORCE_FIELDS["CHARMM36 (2024)"]])._templates["ALAD"]
+    own = [atom.parameters["charge"] for atom in template.atoms]
+    assert sorted(np.round(charges, 6)) == sorted(np.round(own, 6))
+
+
+def test_what_charmm36_lacks_is_named(tmp_path):
+    text = system_of("CHARMM36 (2024)", "none", "alanine dipeptide").topology_pdb
+    path = tmp_path / "damaged.pdb"
+    path.write_text("".join(line for line in text.splitlines(True) if " HB1 " not in line))
+    with pytest.raises(InputError, match=r"residue ALA 1 \(21 atoms.*hydrogens"):
+        prepare(path, forcefield=(FORCE_FIELDS["CHARMM36 (2024)"],))
