@@ -1,4 +1,8 @@
-"""`Estimate`: one free-energy difference with everything needed to judge it."""
+"""`Estimate`: one number of any estimator, with everything needed to judge it.
+
+Most are free-energy differences in kT. Others (a partition function, an observable, a heat capacity)
+say in `quantity` what they are and in `unit` what they are counted in, and have no states A and B.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from boltzgen.units import energy_in_units
+from boltzgen.errors import InputError
+from boltzgen.units import GAS_CONSTANT, KJ_PER_KCAL, energy_in_units
 
 SCHEMA = "boltzgen.free_energy/1"
 CONVENTION = "dG(A->B) = G_B - G_A"
 
-_UNITS = ("kT", "kJ/mol", "kcal/mol")
+#: Units that a value is given in, by the unit that it is computed in; any other unit stands alone.
+UNITS = {"kT": ("kT", "kJ/mol", "kcal/mol"), "k": ("k", "kJ/mol/K", "kcal/mol/K")}
+
+#: What an `Estimate` is when it does not say otherwise.
+DIFFERENCE = "free energy difference"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """``dG(A->B) = G_B - G_A`` in kT.
+    """One number with its error and its verdict; by default ``dG(A->B) = G_B - G_A`` in kT.
 
     Attributes
     ----------
-    name: for people, e.g. ``left -> right``. A, B: the two states. estimator: how it was made.
-    value, standard_error: kT; None where not known. interval95: (low, high) in kT, an end None
-        where the bootstrap has no bound.
+    name: for people, e.g. ``left -> right``. A, B: the two states, None where there are none.
+    estimator: how it was made. quantity: what it is. unit: of every number below; ``kT`` and ``k``
+        (an entropy, a heat capacity) are also written in kJ/mol and kcal/mol (per K), ``1`` is a
+        number without unit.
+    value, standard_error: None where not known. interval95: (low, high), an end None where the
+        bootstrap has no bound.
     n: samples drawn. n_effective: effective samples in the poorer of the two states.
-    k_hat: Pareto k-hat of the weights. overlap: between two ensembles, None with one.
+    k_hat: Pareto k-hat of the weights. overlap: between ensembles, None with one.
     verdict: ``ok``, ``caution`` or ``unreliable``; reasons: why, worst first.
     unknown: why each number that is None is not known.
     standard_error_asymptotic, standard_error_bootstrap: the two that `standard_error` was chosen from.
+    further: what only some estimators know (JSON-serialisable), e.g. ``hysteresis``.
     """
 
     name: str
-    A: str
-    B: str
+    A: str | None
+    B: str | None
     estimator: str
     value: float | None
     standard_error: float | None
@@ -47,21 +60,32 @@ class Estimate:
     unknown: Mapping[str, str] = field(default_factory=dict)
     standard_error_asymptotic: float | None = None
     standard_error_bootstrap: float | None = None
+    quantity: str = DIFFERENCE
+    unit: str = "kT"
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self, temperature: float | None) -> dict[str, Any]:
         """The entry of ``estimates`` in free_energy.json; `temperature` in K, None for model systems."""
+
+        def units(number: float | None) -> dict[str, float | None]:
+            return in_units(number, temperature, self.unit)
+
         unknown = dict(self.unknown)
-        if temperature is None:
-            unknown["kJ/mol"] = unknown["kcal/mol"] = "a model system has no temperature in K"
-        low, high = (in_units(end, temperature) for end in self.interval95)
-        return {
+        if temperature is None and self.unit in UNITS:
+            unknown.update(dict.fromkeys(UNITS[self.unit][1:], "a model system has no temperature in K"))
+        low, high = (units(end) for end in self.interval95)
+        entry = {
             "name": self.name,
             "A": self.A,
             "B": self.B,
             "estimator": self.estimator,
-            "value": in_units(self.value, temperature),
-            "standard_error": in_units(self.standard_error, temperature),
-            "interval95": {unit: [low[unit], high[unit]] for unit in _UNITS},
+            "quantity": self.quantity,
+            "unit": self.unit,
+            "value": units(self.value),
+            "standard_error": units(self.standard_error),
+            "interval95": {unit: [low[unit], high[unit]] for unit in low},
+            "standard_error_asymptotic": units(self.standard_error_asymptotic),
+            "standard_error_bootstrap": units(self.standard_error_bootstrap),
             "n": self.n,
             "n_effective": self.n_effective,
             "k_hat": self.k_hat,
@@ -69,15 +93,28 @@ class Estimate:
             "verdict": self.verdict,
             "reasons": [*self.reasons, *(f"{key} is null: {why}" for key, why in unknown.items())],
         }
+        if set(entry) & set(self.further):
+            raise InputError(
+                f"{self.name}: {sorted(set(entry) & set(self.further))} are keys of every estimate."
+            )
+        return {**entry, **self.further}
 
 
-def in_units(value_kt: float | None, temperature: float | None) -> dict[str, float | None]:
-    """`value_kt` in kT, kJ/mol and kcal/mol; None where not known or not finite."""
-    if value_kt is None or not math.isfinite(value_kt):
-        return dict.fromkeys(_UNITS)
+def in_units(value: float | None, temperature: float | None, unit: str = "kT") -> dict[str, float | None]:
+    """`value`, given in `unit`, in every unit that results carry; None where not known or not finite.
+
+    ``kT`` -> kT, kJ/mol, kcal/mol; ``k`` -> k, kJ/mol/K, kcal/mol/K; any other unit -> itself.
+    """
+    units = UNITS.get(unit, (unit,))
+    if value is None or not math.isfinite(value):
+        return dict.fromkeys(units)
+    if unit not in UNITS:
+        return {unit: value}
     if temperature is None:
-        return {"kT": value_kt, "kJ/mol": None, "kcal/mol": None}
-    return dict(energy_in_units(value_kt, temperature))
+        return {unit: value, units[1]: None, units[2]: None}
+    if unit == "kT":
+        return dict(energy_in_units(value, temperature))
+    return {unit: value, units[1]: value * GAS_CONSTANT, units[2]: value * GAS_CONSTANT / KJ_PER_KCAL}
 
 
 def document(

@@ -25,20 +25,12 @@ from boltzgen.ensemble.diagnostics import check_log_weights, findings, normalise
 from boltzgen.errors import InputError
 from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import Estimate
-
-#: Blocks that a bootstrap draws from; up to this many samples each is its own block.
-MAX_BLOCKS = 20_000
-
-#: A block of a correlated series spans at least this many statistical inefficiencies.
-BLOCK_INEFFICIENCIES = 5.0
-
-#: The two errors disagree when the larger exceeds the smaller by this factor.
-ERRORS_DISAGREE = 1.25
-
-#: Share of bootstrap replicates without a finite difference above which there is no bootstrap error.
-MAX_LOST_REPLICATES = 0.01
-
-_REPLICATES_AT_ONCE = 50
+from boltzgen.free_energy.uncertainty import (
+    bootstrap_sums,
+    check_statistics,
+    chosen_error,
+    replicate_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -97,14 +89,9 @@ def state_free_energies(
     for shapes that disagree and for NaN log-weights.
     """
     w_n, h_sn = _weights_and_indicators(log_w, masks)
-    if w_n.size < 2:
-        raise InputError("one sample has no statistics; draw at least two (a few thousand to be useful).")
-    if n_bootstrap < 2:
-        raise InputError(f"the bootstrap needs at least 2 replicates, not {n_bootstrap}.")
-    if not inefficiency >= 1:
-        raise InputError(f"the statistical inefficiency must be at least 1, not {inefficiency}.")
+    check_statistics(w_n.size, inefficiency, n_bootstrap)
     names = list(masks)
-    replicates_rs = _bootstrap_sums(w_n * h_sn, n_bootstrap, inefficiency, rng)
+    replicates_rs = bootstrap_sums(w_n * h_sn, n_bootstrap, inefficiency, rng)
     effective = {name: _n_effective(w_n * h_n, inefficiency) for name, h_n in zip(names, h_sn, strict=True)}
     k_hat = pareto_k(log_w)
     estimates = []
@@ -167,15 +154,7 @@ class _Pair:
     def bootstrap(self) -> tuple[float | None, tuple[float | None, float | None]]:
         """Standard error and 95 % percentile interval; None where a bound is infinite."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            values_r = np.log(self.sums_a) - np.log(self.sums_b)
-        values_r = values_r[~np.isnan(values_r)]  # replicates that hold neither state say nothing
-        finite = values_r[np.isfinite(values_r)]
-        lost = 1 - finite.size / self.sums_a.size
-        error = float(finite.std(ddof=1)) if finite.size > 1 and lost <= MAX_LOST_REPLICATES else None
-        if values_r.size == 0:
-            return error, (None, None)
-        low, high = np.quantile(values_r, (0.025, 0.975), method="inverted_cdf")
-        return error, (float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None)
+            return replicate_errors(np.log(self.sums_a) - np.log(self.sums_b))
 
 
 def _estimate(
@@ -195,7 +174,7 @@ def _estimate(
     if pair.visited:
         value, asymptotic = pair.value(), pair.asymptotic_error()
         bootstrap, interval = pair.bootstrap()
-        error = asymptotic if bootstrap is None else _chosen_error(asymptotic, bootstrap, found)
+        error = chosen_error(asymptotic, bootstrap, found)
         if bootstrap is None:
             found.append(
                 ("unreliable", f"{a} or {b} is missing from many bootstrap replicates: too few samples")
@@ -211,20 +190,6 @@ def _estimate(
         overlap=None, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
         standard_error_asymptotic=asymptotic, standard_error_bootstrap=bootstrap,
     )  # fmt: skip
-
-
-def _chosen_error(asymptotic: float, bootstrap: float, found: list[tuple[str, str]]) -> float:
-    """The asymptotic error where both agree; otherwise the larger, and a finding that names both."""
-    low, high = sorted((asymptotic, bootstrap))
-    if high <= ERRORS_DISAGREE * low or high == 0:
-        return asymptotic
-    found.append(
-        (
-            "caution",
-            f"the two error estimates disagree: {asymptotic:.3g} kT asymptotic, {bootstrap:.3g} kT bootstrap",
-        )
-    )
-    return high
 
 
 def _weights_and_indicators(
@@ -245,21 +210,3 @@ def _n_effective(w_n: np.ndarray, g: float) -> float:
     """Kish's effective number of samples of the weights `w_n`, over the statistical inefficiency."""
     total = float(np.sum(w_n))
     return total**2 / float(np.sum(w_n**2)) / g if total > 0 else 0.0
-
-
-def _bootstrap_sums(x_sn: np.ndarray, n_bootstrap: int, g: float, rng: np.random.Generator) -> np.ndarray:
-    """Sums over resampled columns of `x_sn` (states, N): (n_bootstrap, states).
-
-    Columns are grouped into consecutive blocks and each block is drawn a Poisson(1) number of
-    times, which for ratios of sums equals drawing as many blocks as there are (their number cancels).
-    """
-    n = x_sn.shape[1]
-    length = max(-(-n // MAX_BLOCKS), 1)
-    if g > 1:
-        length = max(length, int(np.ceil(BLOCK_INEFFICIENCIES * g)))
-    blocks_sb = np.add.reduceat(x_sn, np.arange(0, n, length), axis=1)
-    sums = [
-        rng.poisson(1.0, (min(_REPLICATES_AT_ONCE, n_bootstrap - start), blocks_sb.shape[1])) @ blocks_sb.T
-        for start in range(0, n_bootstrap, _REPLICATES_AT_ONCE)
-    ]
-    return np.concatenate(sums)
