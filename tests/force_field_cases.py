@@ -60,14 +60,14 @@ def solvents(force_field: str) -> tuple[str, ...]:
 
 @cache
 def system_of(force_field: str, implicit: str, molecule: str) -> MolecularSystem:
-    """One prepared molecule; its reference positions are relaxed in vacuum for bridged cystines."""
-    options = {"forcefield": (FORCE_FIELDS[force_field],), "implicit": implicit}
+    """One prepared molecule, as built: not relaxed in its force field."""
+    options = {"forcefield": (FORCE_FIELDS[force_field],), "implicit": implicit, "minimize": False}
     if molecule != DISULFIDE:
         return prepare(sequence=PEPTIDES[molecule], **options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bridged.pdb"
         path.write_text(_bridged_pdb())
-        return prepare(path, minimize=True, name=molecule, **options)
+        return prepare(path, name=molecule, **options)
 
 
 @cache
@@ -179,7 +179,7 @@ def conformations(system: MolecularSystem, thermal: int, distorted: int, steps: 
             vacuum.removeForce(index)
     context = _context(vacuum)
     context.setPositions(system.reference_positions)
-    openmm.LocalEnergyMinimizer.minimize(context, 10.0, 100)
+    openmm.LocalEnergyMinimizer.minimize(context, 10.0, 300)
     frames = []
     for temperature, count in ((300.0, (thermal + 1) // 2), (600.0, thermal // 2)):
         context.getIntegrator().setTemperature(temperature)

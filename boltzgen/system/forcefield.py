@@ -242,8 +242,8 @@ def _explain_patched(topology: app.Topology, complaint: str, label: str) -> None
     residue = list(topology.residues())[int(found[1])]
     raise InputError(
         f"{label}: residue {residue.name} {residue.id} ({len(list(residue.atoms()))} atoms, caps included) "
-        "fits no residue of the force field, with none of its patches. Check its hydrogens (--add-hydrogens --ph "
-        "7.0) and the ends of the chain, or choose a force field that has it."
+        "fits no residue of the force field, with none of its patches. Check its hydrogens (--add-hydrogens "
+        "--ph 7.0) and the ends of the chain, or choose a force field that has it."
     )
 
 
