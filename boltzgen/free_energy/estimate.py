@@ -18,7 +18,7 @@ SCHEMA = "boltzgen.free_energy/1"
 CONVENTION = "dG(A->B) = G_B - G_A"
 
 #: Units that a value is given in, by the unit that it is computed in; any other unit stands alone.
-UNITS = {"kT": ("kT", "kJ/mol", "kcal/mol"), "k": ("k", "kJ/mol/K", "kcal/mol/K")}
+UNITS: dict[str, tuple[str, ...]] = {"kT": ("kT", "kJ/mol", "kcal/mol"), "k": ("k", "kJ/mol/K", "kcal/mol/K")}
 
 #: What an `Estimate` is when it does not say otherwise.
 DIFFERENCE = "free energy difference"
@@ -105,7 +105,7 @@ def in_units(value: float | None, temperature: float | None, unit: str = "kT") -
 
     ``kT`` -> kT, kJ/mol, kcal/mol; ``k`` -> k, kJ/mol/K, kcal/mol/K; any other unit -> itself.
     """
-    units = UNITS.get(unit, (unit,))
+    units: tuple[str, ...] = UNITS.get(unit, (unit,))
     if value is None or not math.isfinite(value):
         return dict.fromkeys(units)
     if unit not in UNITS:

@@ -1,0 +1,208 @@
+"""Importance sampling: expectations over a target from weighted samples of another density.
+
+Arrays: ``log_w`` (N,) natural logs of unnormalised weights, ``-inf`` for rejected samples, which count
+in N; ``values_n`` (N,). Self-normalised:
+
+    <a> = sum_n w_n a_n / sum_n w_n
+
+Pareto-smoothed: the largest weights are first replaced by the quantiles of the generalised Pareto
+distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); ArviZ's ``psislw``).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.ensemble.diagnostics import (
+    check_log_weights,
+    findings,
+    kish_ess,
+    pareto_k,
+    weights_are_constant,
+    worst,
+)
+from boltzgen.errors import InputError
+from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, check_statistics, chosen_error, smooth_functions
+
+SELF_NORMALISED = "self-normalised importance sampling"
+SMOOTHED = "Pareto-smoothed importance sampling"
+
+#: Samples with weight below which no tail is fitted.
+_FEWEST_FOR_A_TAIL = 25
+
+
+def expectation(
+    log_w: ArrayLike,
+    values_n: ArrayLike,
+    *,
+    name: str = "observable",
+    unit: str = "1",
+    smoothed: bool = False,
+    coverage: Mapping[str, Any] | None = None,
+    inefficiency: float = 1.0,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> Estimate:
+    """The mean of `values_n` (N,) over the target, with both errors, interval and verdict.
+
+    log_w: (N,), zeros for frames of a simulation, then with their `inefficiency` and in the order of
+    time. unit: of the values, see `Estimate`. smoothed: Pareto-smooth the weights first. coverage:
+    record of `boltzgen.ensemble.coverage`, or None when nobody checked.
+
+    A sample with weight must have a finite value; a rejected one may have any. InputError otherwise, and
+    for fewer than two samples, NaN log-weights and shapes that disagree. Poor samples never raise: the
+    verdict says so, and without any weight the value is None.
+    """
+    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
+    check_statistics(sample.n, inefficiency, n_bootstrap)
+    a_n = weighted_values(sample, values_n, name)
+    errors = means(sample, [a_n], n_bootstrap=n_bootstrap, rng=rng)[0]
+    return sample.estimate(errors, name=name, quantity="expectation", unit=unit, coverage=coverage)
+
+
+def means(
+    sample: WeightedSample, columns: Sequence[np.ndarray], *, n_bootstrap: int, rng: np.random.Generator
+) -> list[Errors]:
+    """The weighted mean of each of `columns` (N,), with errors from one set of bootstrap draws."""
+    if not sample.has_weight:
+        return [NOTHING] * len(columns)
+    centres = [float(sample.w_n @ a_n) for a_n in columns]
+    rows = [sample.w_n * (a_n - centre) for a_n, centre in zip(columns, centres, strict=True)]
+    found = smooth_functions(
+        np.stack([sample.w_n, *rows]), _ratios, inefficiency=sample.g, n_bootstrap=n_bootstrap, rng=rng
+    )
+    return [shifted(errors, centre) for errors, centre in zip(found, centres, strict=True)]
+
+
+def smoothed_log_weights(log_w: ArrayLike, *, inefficiency: float = 1.0) -> tuple[np.ndarray, float | None]:
+    """Pareto-smoothed log-weights (N,), on the scale of `log_w`, and the shape k-hat of their tail.
+
+    The body of the weights is unchanged, so that ln Z of the result is meaningful. Unchanged
+    altogether, with k-hat None, where no tail can be fitted: constant weights, or fewer than 25 samples
+    with weight.
+    """
+    log_w_n = check_log_weights(log_w)
+    finite = np.isfinite(log_w_n)
+    if finite.sum() < _FEWEST_FOR_A_TAIL or weights_are_constant(log_w_n):
+        return log_w_n.copy(), None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
+        from arviz.stats import psislw
+    given = log_w_n[finite]
+    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
+        smoothed, k = psislw(given.copy(), reff=1.0 / inefficiency)
+    lowest = int(given.argmin())  # ArviZ normalises; the lowest weight is never smoothed
+    result = np.full_like(log_w_n, -np.inf)
+    result[finite] = np.asarray(smoothed) + (given[lowest] - float(smoothed[lowest]))
+    return result, float(k) if np.isfinite(k) else None
+
+
+@dataclass(frozen=True)
+class WeightedSample:
+    """Samples as every estimator on one ensemble sees them.
+
+    log_w_n: (N,) as used (smoothed or not). w_n: ``exp(log_w_n - shift)``, summing to one; all zero when
+    none has weight. k_hat: of the weights before smoothing. g: statistical inefficiency.
+    """
+
+    log_w_n: np.ndarray
+    w_n: np.ndarray
+    shift: float
+    k_hat: float | None
+    g: float
+    estimator: str
+
+    @classmethod
+    def of(cls, log_w: ArrayLike, *, smoothed: bool, inefficiency: float) -> WeightedSample:
+        log_w_n = check_log_weights(log_w)
+        if smoothed:
+            log_w_n, k_hat = smoothed_log_weights(log_w_n, inefficiency=max(inefficiency, 1.0))
+        else:
+            k_hat = pareto_k(log_w_n)
+        shift = float(np.logaddexp.reduce(log_w_n))
+        w_n = np.zeros_like(log_w_n) if np.isneginf(shift) else np.exp(log_w_n - shift)
+        return cls(log_w_n, w_n, shift, k_hat, inefficiency, SMOOTHED if smoothed else SELF_NORMALISED)
+
+    @property
+    def n(self) -> int:
+        return int(self.w_n.size)
+
+    @property
+    def has_weight(self) -> bool:
+        return bool(np.isfinite(self.shift))
+
+    @property
+    def n_effective(self) -> float:
+        """Kish's effective number of samples over the statistical inefficiency."""
+        return kish_ess(self.log_w_n) * self.n / self.g
+
+    def findings(self, coverage: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+        return findings(self.log_w_n, k_hat=self.k_hat, coverage=coverage, n_effective={"": self.n_effective})
+
+    def estimate(
+        self,
+        errors: Errors,
+        *,
+        name: str,
+        quantity: str,
+        unit: str,
+        coverage: Mapping[str, Any] | None,
+        estimator: str | None = None,
+        found: tuple[tuple[str, str], ...] = (),
+        further: Mapping[str, Any] | None = None,
+    ) -> Estimate:
+        """The record of one number made from this sample; `found` adds findings of the estimator's own."""
+        unknown = {"overlap": "one ensemble overlaps with nothing but itself"}
+        if self.k_hat is None:
+            unknown["k_hat"] = "the weights are constant, or too few samples carry any"
+        if errors.value is None:
+            unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
+        elif None in errors.interval95:
+            unknown["interval95"] = "too many bootstrap replicates have no finite value"
+        noted = [*self.findings(coverage), *found]
+        error = None
+        if errors.asymptotic is not None:
+            error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit)
+        verdict, reasons = worst(noted)
+        return Estimate(
+            name=name, A=None, B=None, estimator=estimator or self.estimator, value=errors.value,
+            standard_error=error, interval95=errors.interval95, n=self.n, n_effective=self.n_effective,
+            k_hat=self.k_hat, overlap=None, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
+            standard_error_asymptotic=errors.asymptotic, standard_error_bootstrap=errors.bootstrap,
+            quantity=quantity, unit=unit, further=dict(further or {}),
+        )  # fmt: skip
+
+
+def weighted_values(sample: WeightedSample, values: ArrayLike, name: str) -> np.ndarray:
+    """`values` (N,) as float64, 0 where the sample has no weight; InputError naming the first bad row."""
+    a_n = np.asarray(values, dtype=np.float64)
+    if a_n.shape != sample.w_n.shape:
+        raise InputError(f"{name}: values of shape {a_n.shape} for {sample.n} weights; one value a sample.")
+    weighted = np.isfinite(sample.log_w_n)
+    bad = np.flatnonzero(weighted & ~np.isfinite(a_n))
+    if bad.size:
+        raise InputError(
+            f"{name}: the value of sample {bad[0]} is {a_n[bad[0]]}, and the sample carries weight "
+            f"({bad.size} such); reject those samples (log-weight -inf) or mend the observable."
+        )
+    return np.where(weighted, a_n, 0.0)
+
+
+def shifted(errors: Errors, by: float) -> Errors:
+    """`errors` of a number to which the constant `by` is added."""
+    low, high = (None if end is None else end + by for end in errors.interval95)
+    value = None if errors.value is None else errors.value + by
+    return Errors(value, errors.asymptotic, errors.bootstrap, (low, high))
+
+
+def _ratios(sums: np.ndarray) -> np.ndarray:
+    """Every sum over the first: (..., J) -> (..., J - 1)."""
+    result: np.ndarray = sums[..., 1:] / sums[..., :1]
+    return result

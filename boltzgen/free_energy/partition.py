@@ -1,0 +1,60 @@
+"""Partition functions: ``ln Z``, the natural logarithm of the integral of ``exp(-u)``.
+
+The integral is over the measure and the domain of the ensemble. For molecules that is the Cartesian
+shape measure: lengths in nm, overall translation and rotation integrated out (``Z_full = 8 pi^2 V Z`` for
+a non-linear molecule of three or more atoms), labelled atoms, no symmetry number, no momenta, and only the
+isomers of the domain. So ``ln Z`` has a meaning up to the choice of nm; differences of it between systems
+with the same atoms have none to choose.
+
+    ln Z = ln (1/N) sum_n w_n,     N every sample drawn, the rejected ones too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.importance import WeightedSample, shifted
+from boltzgen.free_energy.uncertainty import NOTHING, check_statistics, smooth_functions
+
+#: What `log_partition` computes, for tables and files.
+SCOPE = (
+    "ln Z is the log of the integral of exp(-u) over the shape measure in nm and the domain of the ensemble: "
+    "labelled atoms, no symmetry number, no momenta"
+)
+
+
+def log_partition(
+    log_w: ArrayLike,
+    *,
+    smoothed: bool = False,
+    name: str = "ln Z",
+    coverage: Mapping[str, Any] | None = None,
+    inefficiency: float = 1.0,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> Estimate:
+    """``ln Z`` of the target from log-weights (N,) of samples of a *normalised* density.
+
+    Unit ``1``, quantity ``ln Z``; ``-ln Z`` is the free energy in kT. smoothed: Pareto-smooth the weights
+    first. A state's partition function: give ``-inf`` for the samples outside. See the module for
+    measure and domain. InputError as for `boltzgen.free_energy.importance.expectation`.
+    """
+    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
+    check_statistics(sample.n, inefficiency, n_bootstrap)
+    errors = NOTHING
+    if sample.has_weight:
+        rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n])
+        logs = smooth_functions(
+            rows, _log_mean, inefficiency=inefficiency, n_bootstrap=n_bootstrap, rng=rng
+        )[0]  # fmt: skip
+        errors = shifted(logs, sample.shift - float(np.log(sample.n)))
+    return sample.estimate(errors, name=name, quantity="ln Z", unit="1", coverage=coverage)
+
+
+def _log_mean(sums: np.ndarray) -> np.ndarray:
+    return np.log(sums[..., 1:]) - np.log(sums[..., :1])
