@@ -22,14 +22,15 @@ _CHARMM_VERSION = 24
 _FRAMES_AT_ONCE = 10_000
 
 
-def write_dcd(path: str | os.PathLike[str], positions: np.ndarray) -> None:
-    """Write `positions` (frames, atoms, 3) in nm to `path`, atomically."""
-    n_frames, n_atoms, _ = positions.shape
+def write_dcd(path: str | os.PathLike[str], positions: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Write `positions` (frames, atoms, 3) in nm, or those of `rows` in their order, atomically."""
+    n_atoms, n_frames = positions.shape[1], len(positions) if rows is None else len(rows)
     length = np.int32(4 * n_atoms)
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         handle.write(_header(n_frames, n_atoms))
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
-            block = positions[start : start + _FRAMES_AT_ONCE]
+            frames = slice(start, start + _FRAMES_AT_ONCE)
+            block = positions[frames] if rows is None else positions[rows[frames]]
             records = np.empty((len(block), 3, n_atoms + 2), dtype="<i4")
             records[:, :, 0] = records[:, :, -1] = length
             angstrom = np.asarray(block / NM_PER_ANGSTROM, dtype="<f4")
@@ -37,11 +38,24 @@ def write_dcd(path: str | os.PathLike[str], positions: np.ndarray) -> None:
             handle.write(records.tobytes())
 
 
-def read_dcd(path: str | os.PathLike[str]) -> np.ndarray:
+def read_dcd(path: str | os.PathLike[str], into: np.ndarray | None = None) -> np.ndarray:
     """Positions (frames, atoms, 3) in nm, float32, of a little-endian DCD without unit cell.
 
-    Raises InputError when the file is missing, truncated or something else.
+    They are written into the array `into` where one of their shape is given. Raises InputError when
+    the file is missing, truncated or something else.
     """
+    n_frames, n_atoms = dcd_shape(path)
+    offset = len(_header(0, 0))
+    records = np.memmap(path, dtype="<f4", mode="r", offset=offset, shape=(n_frames, 3, n_atoms + 2))
+    positions = np.empty((n_frames, n_atoms, 3), dtype=np.float32) if into is None else into
+    if positions.shape != (n_frames, n_atoms, 3):
+        raise InputError(f"{path}: holds {n_frames} frames of {n_atoms} atoms, not {positions.shape[:2]}.")
+    np.multiply(records[:, :, 1:-1].transpose(0, 2, 1), np.float32(NM_PER_ANGSTROM), out=positions)
+    return positions
+
+
+def dcd_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Frames and atoms of a DCD written by `write_dcd`, from its header; InputError as in `read_dcd`."""
     try:
         size = Path(path).stat().st_size
         with open(path, "rb") as handle:
@@ -58,8 +72,7 @@ def read_dcd(path: str | os.PathLike[str]) -> np.ndarray:
     n_frames, n_atoms = int(words[2]), int(words[-2])
     if size != len(header) + n_frames * 12 * (n_atoms + 2):
         raise InputError(f"{path}: truncated, {n_frames} frames of {n_atoms} atoms expected; sample again.")
-    records = np.memmap(path, dtype="<f4", mode="r", offset=len(header), shape=(n_frames, 3, n_atoms + 2))
-    return np.ascontiguousarray(records[:, :, 1:-1].transpose(0, 2, 1)) * np.float32(NM_PER_ANGSTROM)
+    return n_frames, n_atoms
 
 
 def _header(n_frames: int, n_atoms: int) -> bytes:

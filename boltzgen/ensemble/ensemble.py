@@ -7,19 +7,18 @@ and a reason. Weights are made once, from coordinates in memory, and never again
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import Diagnostics, diagnose
+from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, normalised_weights
 from boltzgen.errors import InputError
 
-#: What may not differ between ensembles that are joined.
-IDENTITY = ("measure", "system_fingerprint", "temperature", "domain", "topology_pdb")
-
+if TYPE_CHECKING:
+    import mdtraj
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
@@ -136,29 +135,43 @@ class Ensemble:
         """Effective sample sizes, k-hat, ln Z and the verdict."""
         return diagnose(self.log_w, self.coverage)
 
+    def weights(self) -> np.ndarray:
+        """Weights (n,) that sum to one; zero for rejected rows, everywhere when all are rejected."""
+        return normalised_weights(self.log_w)
+
+    def equal_weight_rows(self, number: int, *, seed: int) -> np.ndarray:
+        """`number` row numbers, resampled by weight, for tools that know no weights; see `resample`."""
+        from boltzgen.ensemble.resample import equal_weight_rows
+
+        return equal_weight_rows(self.log_w, number, np.random.default_rng(seed))
+
+    def to_mdtraj(self) -> tuple[mdtraj.Trajectory, np.ndarray]:
+        """The valid rows as an MDTraj trajectory, and their weights, which sum to one."""
+        from boltzgen.ensemble.export_trajectory import mdtraj_trajectory
+
+        return mdtraj_trajectory(self)
+
+    def shards(self, rows: int) -> Iterator[Ensemble]:
+        """The ensemble in pieces of at most `rows` rows, in order; `concatenate` puts them together.
+
+        Each piece says in its provenance which ``rows`` of the draw it holds.
+        """
+        if rows < 1:
+            raise InputError(f"a shard must hold at least one row, not {rows}.")
+        for start in range(0, len(self), rows):
+            piece = self[start : start + rows]
+            yield replace(piece, provenance={**piece.provenance, "rows": [start, start + len(piece)]})
+
     @staticmethod
     def concatenate(parts: Sequence[Ensemble]) -> Ensemble:
-        """All rows of `parts` in order; InputError when measures, systems or temperatures differ.
+        """All rows of `parts` in order; see `boltzgen.ensemble.join`.
 
-        A coverage record survives only when all parts share it. Counts in the provenance
-        (``requested``, ``energy_evaluations``) add up; other keys survive where they are equal, and
-        the seeds are listed.
+        InputError when measures, domains, systems or temperatures differ, or when a sample occurs in
+        two parts.
         """
-        if not parts:
-            raise InputError("nothing to join: the list of ensembles is empty.")
-        first = parts[0]
-        for number, other in enumerate(parts[1:], start=1):
-            for name in IDENTITY:
-                if getattr(first, name) != getattr(other, name):
-                    raise InputError(_mixing_message(name, number, first, other))
-        arrays: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in ROW_FIELDS
-        }
-        same_coverage = all(part.coverage == first.coverage for part in parts)
-        return replace(
-            first, **arrays, provenance=_joined([part.provenance for part in parts]),
-            coverage=first.coverage if same_coverage else None,
-        )  # fmt: skip
+        from boltzgen.ensemble.join import join
+
+        return join(parts)
 
     def save(self, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
         """Write the OUT folder atomically, file by file, the manifest last; see `boltzgen.ensemble.store`."""
@@ -212,24 +225,3 @@ def _frozen(array: Any, dtype: Any) -> np.ndarray:
     view = np.asarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view
-
-
-def _mixing_message(name: str, number: int, first: Ensemble, other: Ensemble) -> str:
-    what = {"system_fingerprint": "system", "topology_pdb": "topology"}.get(name, name)
-    values = "" if what == "topology" else f" ({getattr(first, name)} and {getattr(other, name)})"
-    return (
-        f"ensembles 0 and {number} differ in {what}{values}; "
-        "join only samples of one system, measure, domain and temperature."
-    )
-
-
-def _joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
-    first = provenances[0]
-    joined = {k: v for k, v in first.items() if all(p.get(k) == v for p in provenances)}
-    for key in ("requested", "energy_evaluations"):
-        joined.pop(key, None)
-        if all(isinstance(p.get(key), int) for p in provenances):
-            joined[key] = sum(p[key] for p in provenances)
-    if len(provenances) > 1 and all("seed" in p for p in provenances):
-        joined["seed"] = [p["seed"] for p in provenances]
-    return joined

@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import platform
 import zipfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from boltzgen.ensemble.dcd import read_dcd, write_dcd
+from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.join import join, same_draw
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
 
@@ -56,16 +58,13 @@ def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status:
     write_json(out / "manifest.json", _manifest(ensemble, status, out, names))
 
 
-def load_ensemble(folder: str | os.PathLike[str]) -> Ensemble:
-    """The ensemble in `folder`, as `save_ensemble` wrote it (positions rounded to float32)."""
+def load_ensemble(folder: str | os.PathLike[str], into: np.ndarray | None = None) -> Ensemble:
+    """The ensemble in `folder`, as `save_ensemble` wrote it (positions rounded to float32).
+
+    `into` is an array for the positions of a molecule, where the caller has one.
+    """
     out = Path(folder)
-    if not out.is_dir():
-        raise InputError(f"{out}: no such folder; expected what `boltzgen sample ... -o {out}` writes.")
-    manifest = read_json(out / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
-        raise InputError(f"{out / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
-    if manifest.get("status") not in ("complete", "partial"):
-        raise InputError(f"{out}: the run that wrote it did not finish; run `boltzgen sample` again.")
+    manifest = read_manifest(out)
     columns: dict[str, Any] = read_npz(out / "samples.npz", _COLUMNS)
     molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
     try:
@@ -77,7 +76,7 @@ def load_ensemble(folder: str | os.PathLike[str]) -> Ensemble:
     except KeyError as error:
         raise InputError(f"{out / 'manifest.json'}: the key {error} is missing; sample again.") from error
     if molecular:
-        positions = read_dcd(out / "samples.dcd")
+        positions = read_dcd(out / "samples.dcd", into)
         topology = _read_text(out / "topology.pdb")
     else:
         positions, topology = read_npz(out / "samples.npz", ("positions",))["positions"], ""
@@ -85,6 +84,49 @@ def load_ensemble(folder: str | os.PathLike[str]) -> Ensemble:
         return Ensemble(positions=positions, topology_pdb=topology, **columns, **common)
     except InputError as error:
         raise InputError(f"{out}: {error}") from error
+
+
+def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, str]:
+    """The ensembles of several OUT folders in one, and its status: ``partial`` when one of them is.
+
+    Positions of molecules are read into one array, so that no second copy of them is made. Besides
+    what `boltzgen.ensemble.join.join` refuses, folders that the same model wrote with the same seed
+    are, whatever the size of their batches: InputError.
+    """
+    paths = [Path(folder) for folder in folders]
+    manifests = [read_manifest(path) for path in paths]
+    shapes = [dcd_shape(path / "samples.dcd") for path in paths if (path / "samples.dcd").exists()]
+    positions = None
+    if len(shapes) == len(paths) and len({n_atoms for _, n_atoms in shapes}) == 1:
+        positions = np.empty((sum(frames for frames, _ in shapes), shapes[0][1], 3), dtype=np.float32)
+    ends = np.cumsum([0, *(frames for frames, _ in shapes)])
+    parts = [
+        load_ensemble(path, None if positions is None else positions[ends[number] : ends[number + 1]])
+        for number, path in enumerate(paths)
+    ]
+    for number, part in enumerate(parts):
+        for path, earlier in zip(paths[:number], parts, strict=False):
+            if same_draw(earlier, part):
+                raise InputError(
+                    f"{path} and {paths[number]} were drawn from one model with one seed "
+                    f"({part.provenance['seed']}), so that they are not independent; draw one of them again "
+                    "with another --seed."
+                )
+    joined = join(parts, names=[str(path) for path in paths], positions=positions)
+    partial = any(manifest["status"] == "partial" for manifest in manifests)
+    return joined, "partial" if partial else "complete"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected what `boltzgen sample ... -o {folder}` writes.")
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+        raise InputError(f"{folder / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
+    if manifest.get("status") not in ("complete", "partial"):
+        raise InputError(f"{folder}: the run that wrote it did not finish; run `boltzgen sample` again.")
+    return manifest
 
 
 def summary(ensemble: Ensemble) -> dict[str, Any]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import os
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen.ensemble.topology import read_topology as read_topology
 from boltzgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,26 +67,6 @@ class Variable:
             return mdtraj.compute_distances(frames, indices, periodic=False)[:, 0].astype(np.float64)
         radians = mdtraj.compute_dihedrals(frames, indices, periodic=False)[:, 0].astype(np.float64)
         return np.remainder(np.degrees(radians) + 180.0, 360.0) - 180.0
-
-
-def read_topology(topology_pdb: str, n_atoms: int | None = None) -> mdtraj.Topology:
-    """The MDTraj topology of the PDB text `topology_pdb`; InputError when it is not one of `n_atoms`."""
-    import mdtraj
-
-    handle, name = tempfile.mkstemp(suffix=".pdb")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(topology_pdb)
-        topology = mdtraj.load_pdb(name).topology
-    except (OSError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:
-        raise InputError("the topology stored with the samples is no readable PDB; sample again.") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-    if n_atoms is not None and topology.n_atoms != n_atoms:
-        raise InputError(
-            f"the topology has {topology.n_atoms} atoms, the samples have {n_atoms}; sample again."
-        )
-    return topology
 
 
 def ready_variable(name: str, topology: mdtraj.Topology | None, dimension: int = 0) -> Variable:
