@@ -46,6 +46,7 @@ from boltzgen.files import atomic_path, read_json, write_atomic, write_json
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.potentials.ani_network import SHIPPED, AniNetwork, NetworkModel, load_network
 from boltzgen.potentials.base import Potential
+from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import (
     EvaluationSettings,
     LikelihoodSettings,
@@ -98,6 +99,7 @@ def train(folder: Path, seconds: float, rate: float, seed: int) -> None:
     )
     self_energy = dict.fromkeys(SETTINGS.elements, per_atom)
     save_network(NetworkModel(SHIPPED, SETTINGS, CELU_ALPHA, self_energy, weights, trained_on()), path)
+    write_json(folder / "training.json", {"labels": len(features.energy)})
     report_errors(folder)
 
 
@@ -158,13 +160,20 @@ class SinglePrecision(Potential):
         return self.network.energy(positions.float()).to(positions.dtype)
 
 
+def digest(folder: Path) -> str:
+    return str(read_json(folder / "network" / "model.json")["weights_sha256"])
+
+
 def told(step: int, total: int, shown: dict | None) -> None:
     if step % 50 == 0:
         print(f"step {step} of {total}", shown, flush=True)
 
 
 def flow_samples(folder: Path, network: AniNetwork, number: int, seed: int) -> tuple[np.ndarray, dict]:
-    """`number` samples at 1 000 K of a flow trained on the network's energies, and how good the flow is."""
+    """`number` samples at 1 000 K of a flow trained on the network's energies, and how good the flow is.
+
+    The flow of the same network and seed is not trained twice.
+    """
     settings = TrainingSettings(
         system="network", seed=seed, workers=1,
         likelihood=LikelihoodSettings(weight=0.0),
@@ -174,23 +183,26 @@ def flow_samples(folder: Path, network: AniNetwork, number: int, seed: int) -> t
         evaluation=EvaluationSettings(every=100, samples=1000, temperature=1000.0),
     )  # fmt: skip
     target = with_potential(SinglePrecision(network))
-    run = folder / f"flow-{seed}"
-    shutil.rmtree(run, ignore_errors=True)
+    run = folder / f"flow-{seed}-{digest(folder)[:8]}"
     trainer = Trainer(settings, build_flow(settings.flow, seed=seed), [target], [], run)
+    for place in complete_checkpoints(run / "checkpoints")[-1:]:
+        trainer.restore(load_checkpoint(place))
     trainer.run(progress=told)
     ensemble = BoltzmannGenerator(trainer.average, target).sample(number, 1000.0, seed=seed)
     valid = ensemble.positions[ensemble.valid].astype(np.float64)
     return valid, {"drawn": number, "valid": len(valid), "flow": trainer.last_evaluation}
 
 
-def hunt(folder: Path, seed: int) -> None:
+def hunt(folder: Path, seed: int, workers: int) -> None:
     """Samples of a flow, labelled; ``hunt.json`` has what was found, and the pool takes the worst."""
     network = network_of(folder)
     positions, record = flow_samples(folder, network, 10_000, seed)
-    pool = label(positions, np.full(len(positions), 1000.0))
+    pool = label(positions, np.full(len(positions), 1000.0), workers=workers)
     held_out = Pool.load(folder / "held-out" / "1000K.npz")
     offset = (energy_and_gradient(network, held_out.positions)[0] - held_out.energies).mean()
-    error = energy_and_gradient(network, positions)[0] - pool.energies - offset
+    with torch.no_grad():
+        energy = network.energy(torch.as_tensor(positions)).numpy() + network.self_energy
+    error = energy - pool.energies - offset
     labelled = np.isfinite(error)
     kt, low = thermal_energy(1000.0), -error[labelled] / thermal_energy(1000.0)
     record |= {
@@ -199,7 +211,7 @@ def hunt(folder: Path, seed: int) -> None:
         "most_too_high_kT": float(-low.min()), "sd_kT": float(low.std()), "mean_kT": float(-low.mean()),
         "quantiles_of_error_kT": {str(q): float(np.quantile(-low, q)) for q in (0.001, 0.01, 0.5, 0.99)},
         "too_low_by_more_than_10_kT_of_300_K": int((low * kt > 10 * thermal_energy(300.0)).sum()),
-        "network_sha256": json.loads((folder / "network" / "model.json").read_text())["weights_sha256"],
+        "network_sha256": digest(folder),
     }  # fmt: skip
     write_json(folder / "hunt.json", record)
     print(json.dumps(record), flush=True)
@@ -229,7 +241,7 @@ def ship(folder: Path) -> None:
         }
         golden.append(pool[np.arange(0, len(pool), len(pool) // 10)[:10]])
     shutil.copytree(folder / "network", FOLDER, dirs_exist_ok=True)
-    labels = sum(len(pool) for pool in pools_of(folder, "pools").values())
+    labels = read_json(folder / "training.json")["labels"]
     samples = read_json(folder / "hunt.json")
     record = {"training_labels": labels, "held_out": held_out, "flow_samples": samples}
     write_json(FOLDER / "metrics.json", {"schema": "boltzgen.ani_network.metrics/1", **record})
@@ -249,6 +261,7 @@ def main() -> None:
     parser.add_argument("stage", choices=("generate", "train", "explore", "hold-out", "hunt", "ship"))
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--workers", type=int, default=1, help="processes that label")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     one_thread()
@@ -257,7 +270,7 @@ def main() -> None:
         "train": lambda: train(given.folder, given.seconds, given.rate, given.seed),
         "explore": lambda: explore(given.folder, given.seed),
         "hold-out": lambda: hold_out(given.folder, given.seed),
-        "hunt": lambda: hunt(given.folder, given.seed),
+        "hunt": lambda: hunt(given.folder, given.seed, given.workers),
         "ship": lambda: ship(given.folder),
     }
     stages[given.stage]()

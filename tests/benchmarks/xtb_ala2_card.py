@@ -31,8 +31,8 @@ one CELU network an element (H, C, N, O: {widths}), plus the pair repulsion of G
 No conformation is from elsewhere: frames of the demo's replica exchange (amber99sbildn + OBC, 300
 to 800 K); the same, stretched and shaken; draws of an untrained flow (torsions anywhere, thermal
 bonds and angles, clashes) at 300 to 1500 K, some with cis amides; Langevin dynamics on earlier
-networks at 300 and 1000 K; samples of flows that were trained on earlier networks at 1000 K. Labels
-above {one_sided:.0f} kJ/mol only say "not lower than that".
+networks at 300 and 1000 K, which found their holes. Labels above {one_sided:.0f} kJ/mol only say
+"not lower than that".
 
 ## Error on held-out conformations
 
@@ -67,8 +67,8 @@ high {h_high:.2f}. **{h_bad} are more than 10 kT too low** ({h_bad_300} by more 
 
 - On any other molecule, and where bonds break: the networks know one molecule. `trained_on` holds
   its atoms; the factory warns when they differ.
-- In conformations that no source above draws: ring closures, D-alanine's mirror image is exact (the
-  energy does not tell hands apart), protonated or charged forms are not known.
+- In conformations that no source above draws, such as proton transfers and closed rings. D-alanine is
+  no such case: the energy does not tell hands apart, as it should not.
 - No long range: atoms further than {radial} nm apart do not see each other, so the interaction of
   the two ends' dipoles is in the error above.
 - In clashes of more than {one_sided:.0f} kJ/mol it is only meant to be high, not right.
