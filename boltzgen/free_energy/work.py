@@ -27,11 +27,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_BAD, TOO_FEW_EFFECTIVE, pareto_k, worst
+from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_GOOD, TOO_FEW_EFFECTIVE, pareto_k, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
@@ -160,7 +159,7 @@ class OneSided:
     @property
     def trusted(self) -> bool:
         """Whether both error bars can be used: the tails of both averages are seen."""
-        return all(k is not None and k <= K_BAD for k in (self.forward_k_hat, self.reverse_k_hat))
+        return all(k is not None and k <= K_GOOD for k in (self.forward_k_hat, self.reverse_k_hat))
 
 
 def one_sided(a: WorkSamples, b: WorkSamples) -> OneSided:
@@ -205,7 +204,7 @@ def _log_mean_h(samples: WorkSamples, shift: float) -> float:
     return float(np.logaddexp.reduce(log_p - np.logaddexp(0.0, samples.work - shift)))
 
 
-def _relative_error(p_n: ArrayLike, h_n: np.ndarray) -> float:
+def _relative_error(p_n: np.ndarray, h_n: np.ndarray) -> float:
     """Standard error of the weighted mean of `h_n`, over the mean."""
     mean = float(p_n @ h_n)
     return float(np.sqrt(np.sum((p_n * (h_n - mean)) ** 2)) / mean) if mean > 0 else float("inf")

@@ -1,0 +1,151 @@
+"""Estimates put together: differences of two, agreement of several on one number.
+
+Legs of a thermodynamic cycle and partition functions of two systems are independent unless they share
+samples: ``var (x - y) = var x + var y``. Where they share them the caller says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from boltzgen.ensemble.diagnostics import VERDICTS, worst
+from boltzgen.errors import InputError
+from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
+from boltzgen.free_energy.importance import WeightedSample, shifted
+from boltzgen.free_energy.uncertainty import NOTHING, smooth_functions
+
+#: Estimators of one number that differ by more combined standard errors than this are not to be relied on.
+SIGMAS = 3.0
+
+
+def difference(
+    x: Estimate, y: Estimate, *, name: str, A: str | None, B: str | None, estimator: str,
+    unit: str = "kT", quantity: str = DIFFERENCE, findings: Sequence[tuple[str, str]] = (),
+) -> Estimate:  # fmt: skip
+    """``x - y`` of two independent estimates, errors added in squares, the worse verdict of both.
+
+    Reasons are kept with the name of the estimate that they belong to.
+    """
+    found = [*findings, *_with_name(x), *_with_name(y)]
+    unknown = {"overlap": "nothing is compared between the two"} if None in (x.overlap, y.overlap) else {}
+    if x.k_hat is None and y.k_hat is None:
+        unknown["k_hat"] = "no weights of either have a tail to judge"
+    value = None if x.value is None or y.value is None else x.value - y.value
+    if value is None:
+        unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "one of the two is not known")
+    verdict, reasons = worst(found)
+    return Estimate(
+        name=name, A=A, B=B, estimator=estimator, value=value,
+        standard_error=None if value is None else _squares(x.standard_error, y.standard_error),
+        interval95=(None, None) if value is None else _interval(x, y, value),
+        n=x.n + y.n, n_effective=_extreme(min, x.n_effective, y.n_effective),
+        k_hat=_extreme(max, x.k_hat, y.k_hat),
+        overlap=None if None in (x.overlap, y.overlap) else _extreme(min, x.overlap, y.overlap),
+        verdict=verdict, reasons=tuple(reasons), unknown=unknown,
+        standard_error_asymptotic=_squares(x.standard_error_asymptotic, y.standard_error_asymptotic),
+        standard_error_bootstrap=_squares(x.standard_error_bootstrap, y.standard_error_bootstrap),
+        quantity=quantity, unit=unit,
+    )  # fmt: skip
+
+
+def shared_sample_difference(
+    log_w_a: ArrayLike,
+    log_w_b: ArrayLike,
+    *,
+    A: str,
+    B: str,
+    estimator: str,
+    unit: str = "kT",
+    quantity: str = DIFFERENCE,
+    coverage: Mapping[str, Any] | None = None,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> Estimate:
+    """``f_B - f_A = ln sum w_A - ln sum w_B`` where both weights belong to the same samples (N,) of a flow.
+
+    What both weights share cancels, in the value and in its error. k-hat and effective samples are the
+    worse of the two.
+    """
+    samples = [WeightedSample.of(log_w, smoothed=False, inefficiency=1.0) for log_w in (log_w_a, log_w_b)]
+    if samples[0].n != samples[1].n:
+        raise InputError(f"weights of {samples[0].n} and of {samples[1].n} samples are not of the same ones.")
+    errors = NOTHING
+    if all(sample.has_weight for sample in samples):
+        rows = np.stack([sample.w_n for sample in samples])
+        errors = smooth_functions(rows, _log_ratio, inefficiency=1.0, n_bootstrap=n_bootstrap, rng=rng)[0]
+        errors = shifted(errors, samples[0].shift - samples[1].shift)
+    poorer, other = sorted(samples, key=lambda sample: sample.n_effective)
+    found = tuple(other.findings(coverage))
+    estimate = poorer.estimate(
+        errors, name=f"{A} -> {B}", quantity=quantity, unit=unit, coverage=coverage, estimator=estimator,
+        found=found,
+    )  # fmt: skip
+    return replace(estimate, A=A, B=B, k_hat=_extreme(max, poorer.k_hat, other.k_hat))
+
+
+def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """`estimates` of one number, each with the finding that others contradict it, best first.
+
+    Best is the best verdict, then the smallest standard error. Estimates that are ``unreliable`` by
+    themselves contradict nobody. More than `SIGMAS` combined standard errors make both ``unreliable``.
+    """
+    usable = [e for e in estimates if e.verdict != "unreliable" and e.value is not None and e.standard_error]
+    against: dict[int, list[tuple[str, str]]] = {id(e): [] for e in estimates}
+    for x, y in itertools.combinations(usable, 2):
+        assert x.value is not None and y.value is not None
+        sigma = _squares(x.standard_error, y.standard_error) or 0.0
+        if abs(x.value - y.value) > SIGMAS * sigma:
+            for here, there in ((x, y), (y, x)):
+                against[id(here)].append((
+                    "unreliable",
+                    f"the estimators disagree: {here.estimator} and {there.estimator} are "
+                    f"{abs(x.value - y.value) / sigma:.1f} combined sigma apart",
+                ))  # fmt: skip
+    return sorted((_judged_again(e, against[id(e)]) for e in estimates), key=_rank)
+
+
+def _judged_again(estimate: Estimate, found: list[tuple[str, str]]) -> Estimate:
+    verdict, reasons = worst([*found, *((estimate.verdict, reason) for reason in estimate.reasons)])
+    return replace(estimate, verdict=verdict, reasons=tuple(reasons)) if found else estimate
+
+
+def _rank(estimate: Estimate) -> tuple[bool, int, float]:
+    error = estimate.standard_error
+    unknown = estimate.value is None
+    return unknown, VERDICTS.index(estimate.verdict), math.inf if error is None else error
+
+
+def _with_name(estimate: Estimate) -> list[tuple[str, str]]:
+    if not estimate.reasons:
+        return [] if estimate.verdict == "ok" else [(estimate.verdict, estimate.name)]
+    return [(estimate.verdict, f"{estimate.name}: {reason}") for reason in estimate.reasons]
+
+
+def _squares(x: float | None, y: float | None) -> float | None:
+    return None if x is None or y is None else float(math.hypot(x, y))
+
+
+def _interval(x: Estimate, y: Estimate, value: float) -> tuple[float | None, float | None]:
+    """Distances of the ends from the values added in squares: a low end of x meets a high end of y."""
+    assert x.value is not None and y.value is not None
+    (x_low, x_high), (y_low, y_high) = x.interval95, y.interval95
+    low = None if x_low is None or y_high is None else value - math.hypot(x.value - x_low, y_high - y.value)
+    high = None if x_high is None or y_low is None else value + math.hypot(x_high - x.value, y.value - y_low)
+    return low, high
+
+
+def _extreme(choose: Any, x: float | None, y: float | None) -> float | None:
+    known = [number for number in (x, y) if number is not None]
+    return choose(known) if known else None
+
+
+def _log_ratio(sums: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.log(sums[..., :1]) - np.log(sums[..., 1:])
+    return result
