@@ -19,16 +19,20 @@ from boltzgen.potentials.memory import MemoryBlocks
 #: Conformations of a compiled block on a CPU: of small molecules, and of large ones (from this many rows on).
 COMPILED_BLOCK_CPU, COMPILED_BLOCK_CPU_LARGE, LARGE_ROWS = 128, 64, 4096
 
+#: Numbers that torch's loops on a CPU treat at once (two AVX-512 registers of float32); what is left over at
+#: the end of a loop meets other instructions, which round differently.
+VECTOR = 32
+
 #: Elements of the largest tensor of a compiled block on a GPU, and bounds on its conformations.
 COMPILED_ELEMENTS_DEVICE, COMPILED_BLOCK_DEVICE = 16_000_000, (256, 16_384)
 
 
 def block_size(rows: int) -> int:
-    """Conformations of one block on a CPU: a multiple of 16, so that each meets the same vector instructions.
+    """Conformations of one block on a CPU: full vectors, so that each meets the same instructions.
 
     `rows`: of the largest tensor of a block.
     """
-    return max(32, min(1024, BLOCK_ELEMENTS_CPU // rows // 16 * 16))
+    return max(VECTOR, min(1024, BLOCK_ELEMENTS_CPU // rows // VECTOR * VECTOR))
 
 
 def compiled_block_size(rows: int, device: torch.device) -> int:
@@ -121,9 +125,12 @@ class Blocks:
 
     def _run_plain(self, positions: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         def work(block: slice) -> None:
-            found = evaluate_block(self.kernels, gradient is not None, innermost(positions[block]))
+            rows = block.stop - block.start
+            size = -(-rows // VECTOR) * VECTOR if filled and rows > 1 else rows
+            found = evaluate_block(self.kernels, gradient is not None, innermost(positions[block], size))
             store(found, block, energy, gradient)
 
+        filled = positions.device.type == "cpu"  # a row's bits do not depend on its place then
         if positions.device.type == "cpu":
             for block in slices(len(positions), block_size(self.rows)):
                 work(block)
