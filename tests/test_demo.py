@@ -55,7 +55,8 @@ def test_everything_is_there(road):
     base, result, _ = road
     found = sorted(path.name for path in (base / "demo").iterdir())
     assert found == sorted(
-        ["SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", "free_energy.json", "ramachandran.png"]
+        ["SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", "free_energy.json", "free_energy.csv",
+         "free_energy.png", "ramachandran.png"]
     )
     assert result.summary["requested"] == 200
     assert result.figure.read_bytes().startswith(b"\x89PNG")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 
+_KEYS = ("states", "coordinates", "differences")
+
 
 @dataclass(frozen=True)
 class State:
@@ -101,11 +103,8 @@ def read_states(
 
 def parse_states(content: Any, topology: mdtraj.Topology | None, dimension: int = 0) -> StateSet:
     """`read_states` for content that is already in memory (nested dictionaries and lists)."""
-    top = _mapping(content, "the file", ("states", "coordinates", "differences"), ("states",))
-    declared = {
-        str(name): declared_variable(str(name), declaration, topology, dimension)
-        for name, declaration in _plain_mapping(top.get("coordinates") or {}, "coordinates").items()
-    }
+    top = _mapping(content, "the file", _KEYS, ("states",))
+    declared = _declared(top, topology, dimension)
 
     def variable(name: str) -> Variable:
         return declared[name] if name in declared else ready_variable(name, topology, dimension)
@@ -121,6 +120,26 @@ def parse_states(content: Any, topology: mdtraj.Topology | None, dimension: int 
     if sum(state.rest for state in states) > 1:
         raise InputError("only one state can be `rest`.")
     return StateSet(states, _differences(top.get("differences"), names))
+
+
+def read_coordinates(
+    path: str | os.PathLike[str], topology: mdtraj.Topology | None, dimension: int = 0
+) -> dict[str, Variable]:
+    """The variables under ``coordinates`` in a file as `read_states` takes it; states may be missing."""
+    missing = "no such file; expected declared coordinates (YAML or JSON)."
+    text = read_text(path, missing=missing, kind="a text file")
+    try:
+        top = _mapping(_load(text, str(path).endswith(".json")), "the file", _KEYS, ("coordinates",))
+        return _declared(top, topology, dimension)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _declared(top: Any, topology: mdtraj.Topology | None, dimension: int) -> dict[str, Variable]:
+    return {
+        str(name): declared_variable(str(name), declaration, topology, dimension)
+        for name, declaration in _plain_mapping(top.get("coordinates") or {}, "coordinates").items()
+    }
 
 
 def _state(number: int, entry: Any, variable: Any) -> State:

@@ -1,7 +1,7 @@
 """The demo: the whole road on alanine dipeptide, as a sequence of the other verbs.
 
 Everything lands in one folder: ``SYS/``, ``MD/``, ``CHECK/``, ``RUN/``, ``OUT/``, ``states.yaml``,
-``free_energy.json``, ``ramachandran.png``. Each step is announced by the command that does the same.
+``free_energy.json`` (with ``.csv`` and ``.png``), ``ramachandran.png``. Each step is announced by the command that does the same.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _fresh(folder: Path) -> Path:
     """`folder`, emptied of an earlier demo; anything else in it is refused."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; -o needs the name of a folder.")
-    names = ("SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", "free_energy.json", "ramachandran.png")
+    results = ("free_energy.json", "free_energy.csv", "free_energy.png", "ramachandran.png")
+    names = ("SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", *results)
     strangers = sorted(entry.name for entry in folder.glob("*") if entry.name not in names)
     if strangers:
         raise InputError(

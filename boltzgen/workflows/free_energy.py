@@ -1,48 +1,28 @@
-"""`boltzgen free-energy`: from a folder of weighted samples to free energies with errors."""
+"""`boltzgen free-energy states`: free-energy differences between conformational states, with errors."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.diagnostics import VERDICTS
-from boltzgen.errors import BoltzgenError, InputError, UnreliableError
-from boltzgen.files import sha256_file, write_json
-from boltzgen.free_energy import Estimate, Population, populations, read_states, state_free_energies
+from boltzgen.files import sha256_file
+from boltzgen.free_energy import populations, read_states, state_free_energies
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.variables import read_topology
+from boltzgen.report.estimates import states_figure
+from boltzgen.workflows.free_energy_results import (
+    FreeEnergyResult,
+    check_statistics_options,
+    naming,
+    provenance,
+    result_path,
+    write_results,
+)
 
-
-@dataclass(frozen=True)
-class FreeEnergyResult:
-    """What `free_energy_states` found, and the `document` that it wrote to `path` as JSON."""
-
-    estimates: tuple[Estimate, ...]
-    populations: tuple[Population, ...]
-    document: dict[str, Any]
-    path: Path
-
-    @property
-    def verdict(self) -> str:
-        """The worst verdict among the estimates."""
-        return max((estimate.verdict for estimate in self.estimates), key=VERDICTS.index)
-
-    def check(self, *, strict: bool = False) -> None:
-        """Raise when nothing was found (BoltzgenError) or, if `strict`, it cannot be relied on."""
-        if all(estimate.value is None for estimate in self.estimates):
-            reasons = self.estimates[0].reasons
-            raise BoltzgenError(f"no free energy could be estimated: {reasons[0]}; see {self.path}.")
-        if strict and self.verdict == "unreliable":
-            names = ", ".join(e.name for e in self.estimates if e.verdict == "unreliable")
-            raise UnreliableError(f"unreliable: {names}; the reasons are in {self.path}.")
+__all__ = ["FreeEnergyResult", "free_energy_states"]
 
 
 def free_energy_states(
@@ -56,20 +36,17 @@ def free_energy_states(
     """Free-energy differences between the states of `states_file` in the ensemble `folder` (OUT).
 
     Writes `output` (default ``OUT/free_energy.json``) with schema boltzgen.free_energy/1 and the
-    populations of the states beside it. Raises InputError for files that cannot be used and for
-    overlapping states; poor statistics never raise here, see `FreeEnergyResult.check`.
+    populations of the states, CSV and figure beside it. Raises InputError for files that cannot be used
+    and for overlapping states; poor statistics never raise here, see `FreeEnergyResult.check`.
     """
-    if n_bootstrap < 2 or seed < 0:
-        raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
-    path = Path(folder) / "free_energy.json" if output is None else Path(output)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of the JSON file to write.")
+    check_statistics_options(n_bootstrap, seed)
+    path = result_path(output, Path(folder) / "free_energy.json")
     ensemble = Ensemble.load(folder)
     size = ensemble.positions.shape[1]
-    with _naming(Path(folder) / "topology.pdb"):
+    with naming(Path(folder) / "topology.pdb"):
         topology = read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
     states = read_states(states_file, topology, dimension=size)
-    with _naming(states_file):
+    with naming(states_file):
         masks = states.masks(ensemble.positions)
     estimates = state_free_energies(
         ensemble.log_w,
@@ -80,35 +57,12 @@ def free_energy_states(
         rng=np.random.default_rng(seed),
     )
     shares = populations(ensemble.log_w, masks)
-    provenance = _provenance(ensemble, folder, states_file, n_bootstrap, seed)
+    origin = provenance(
+        ensemble, folder, states_file=str(states_file), states_file_sha256=sha256_file(states_file),
+        bootstrap=n_bootstrap, seed=seed,
+    )  # fmt: skip
     content = document(
-        estimates, ensemble.temperature, provenance, states=[share.to_json() for share in shares]
-    )
-    write_json(path, content)
-    return FreeEnergyResult(tuple(estimates), tuple(shares), content, path)
-
-
-@contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put the name of the file at fault before the message of an InputError."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _provenance(
-    ensemble: Ensemble, folder: Any, states_file: Any, n_bootstrap: int, seed: int
-) -> dict[str, Any]:
-    return {
-        "samples": str(folder),
-        "states_file": str(states_file),
-        "states_file_sha256": sha256_file(states_file),
-        "system_fingerprint": ensemble.system_fingerprint,
-        "measure": ensemble.measure,
-        "domain": ensemble.domain,
-        "bootstrap": n_bootstrap,
-        "seed": seed,
-        "version": __version__,
-        "ensemble": ensemble.provenance,
-    }
+        estimates, ensemble.temperature, origin, states=[share.to_json() for share in shares]
+    )  # fmt: skip
+    figure = write_results(content, path, lambda picture: states_figure(picture, shares, estimates))
+    return FreeEnergyResult(tuple(estimates), content, path, figure, populations=tuple(shares))

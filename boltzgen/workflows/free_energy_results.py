@@ -1,0 +1,145 @@
+"""What every `boltzgen free-energy` verb leaves: JSON, CSV and a figure of one name, and a verdict.
+
+``NAME.json`` holds schema boltzgen.free_energy/1, ``NAME.csv`` the same estimates, one row for each
+estimate and unit, ``NAME.png`` the figure.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boltzgen import __version__
+from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.errors import BoltzgenError, InputError, UnreliableError
+from boltzgen.files import write_atomic, write_json
+from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.populations import Population
+from boltzgen.free_energy.surface import Surface
+
+#: Columns of the CSV file, in order.
+COLUMNS = (
+    "name", "A", "B", "estimator", "quantity", "unit", "value", "standard_error", "low95", "high95",
+    "n", "n_effective", "k_hat", "overlap", "verdict", "reasons",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FreeEnergyResult:
+    """What a verb found, the `document` that it wrote to `path` as JSON, and its `figure` (None: not drawn).
+
+    `populations` belong to states, `surface` to a surface.
+    """
+
+    estimates: tuple[Estimate, ...]
+    document: dict[str, Any]
+    path: Path
+    figure: Path | None = None
+    populations: tuple[Population, ...] = ()
+    surface: Surface | None = None
+
+    @property
+    def csv(self) -> Path:
+        return self.path.with_suffix(".csv")
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict among the estimates; that of the surface where there are none."""
+        found = [estimate.verdict for estimate in self.estimates]
+        if self.surface is not None:
+            found.append(self.surface.verdict)
+        return max(found, key=VERDICTS.index)
+
+    def check(self, *, strict: bool = False) -> None:
+        """Raise when nothing was found (BoltzgenError) or, if `strict`, it cannot be relied on."""
+        values = [estimate.value for estimate in self.estimates]
+        known = self.surface is not None and self.surface.reference is not None
+        if not known and all(value is None for value in values):
+            reasons = self.estimates[0].reasons if self.surface is None else self.surface.reasons
+            raise BoltzgenError(f"no free energy could be estimated: {reasons[0]}; see {self.path}.")
+        if strict and self.verdict == "unreliable":
+            names = ", ".join(e.name for e in self.estimates if e.verdict == "unreliable") or "the surface"
+            raise UnreliableError(f"unreliable: {names}; the reasons are in {self.path}.")
+
+
+def result_path(output: str | os.PathLike[str] | None, default: Path) -> Path:
+    """Where the JSON file goes; InputError for a folder and for the names of the CSV file and the figure."""
+    path = default if output is None else Path(output)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of the JSON file to write.")
+    if path.suffix.lower() in (".csv", ".png"):
+        raise InputError(
+            f"{path}: -o names the JSON file; the {path.suffix} of the same name is written beside it."
+        )
+    return path
+
+
+def write_results(
+    content: dict[str, Any], path: Path, draw: Callable[[Path], Path] | None, table: str | None = None
+) -> Path | None:
+    """Write the document `content` and its CSV (`table`, default its estimates), then the figure.
+
+    Numbers come first: a figure that cannot be drawn costs nothing but the figure. Returns its path.
+    """
+    write_json(path, content)
+    write_atomic(path.with_suffix(".csv"), estimates_csv(content["estimates"]) if table is None else table)
+    return None if draw is None else draw(path.with_suffix(".png"))
+
+
+def estimates_csv(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The entries of ``estimates`` as CSV, one row for each estimate and unit; empty cells are not known."""
+    rows = [
+        {
+            **{column: entry[column] for column in COLUMNS if column in entry},
+            "unit": unit, "value": value, "standard_error": entry["standard_error"][unit],
+            "low95": entry["interval95"][unit][0], "high95": entry["interval95"][unit][1],
+            "reasons": "; ".join(entry["reasons"]),
+        }
+        for entry in entries
+        for unit, value in entry["value"].items()
+    ]  # fmt: skip
+    return csv_text(COLUMNS, rows)
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with a header line and Unix line ends; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any]:
+    """Where numbers made from one ensemble come from; `further` says how they were made."""
+    return {
+        "samples": str(folder),
+        "system_fingerprint": ensemble.system_fingerprint,
+        "measure": ensemble.measure,
+        "domain": ensemble.domain,
+        **further,
+        "version": __version__,
+        "ensemble": ensemble.provenance,
+    }
+
+
+def check_statistics_options(n_bootstrap: int, seed: int) -> None:
+    """InputError for options of the bootstrap that mean nothing."""
+    if n_bootstrap < 2 or seed < 0:
+        raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the name of the file at fault before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
