@@ -40,6 +40,10 @@ from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, repli
 #: 0.03 (Klimovich, Shirts, Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015)); two elements add up here.
 OVERLAP_BAD, OVERLAP_LOW = 0.01, 0.06
 
+#: Samples shared by two systems (overlap over ``1/N_a + 1/N_b``) below which there is no difference to speak
+#: of, BAR's equation being solved by one accidental sample, and below which its error bar is doubtful.
+FEWEST_SHARED, ENOUGH_SHARED = 1.0, 10.0
+
 
 @dataclass(frozen=True)
 class WorkSamples:
@@ -109,13 +113,15 @@ def bennett(
         "name": f"{A} -> {B}", "A": A, "B": B, "estimator": estimator, "n": a.work.size + b.work.size,
         "n_effective": min(a.n_effective, b.n_effective), "k_hat": k_hat,
     }  # fmt: skip
-    if value is None:
-        found.append(("unreliable", f"no overlap: no work between {A} and {B} is finite in both directions"))
-        verdict, reasons = worst(found)
+    common_samples = 0.0 if value is None else overlap(a, b, value) / (1 / a.n_effective + 1 / b.n_effective)
+    if value is None or common_samples < FEWEST_SHARED:
+        text = f"no overlap: {A} and {B} share {common_samples:.1g} samples; go by systems in between"
+        verdict, reasons = worst([*found, ("unreliable", text)])
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the systems do not overlap")
         return Estimate(
-            **common, value=None, standard_error=None, interval95=(None, None), overlap=0.0, verdict=verdict,
-            reasons=tuple(reasons), unknown=unknown, further=_further(a, b, None),
+            **common, value=None, standard_error=None, interval95=(None, None),
+            overlap=0.0 if value is None else overlap(a, b, value), verdict=verdict, reasons=tuple(reasons),
+            unknown=unknown, further=_further(a, b, None if value is None else one_sided(a, b)),
         )  # fmt: skip
     shift = value + np.log(b.n_effective / a.n_effective)
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
@@ -124,7 +130,7 @@ def bennett(
     error = chosen_error(asymptotic, bootstrap, found)
     shared = overlap(a, b, value)
     sides = one_sided(a, b)
-    found += _judge_overlap(shared, A, B) + _judge_hysteresis(sides)
+    found += _judge_overlap(shared, common_samples, A, B) + _judge_hysteresis(sides)
     verdict, reasons = worst(found)
     return Estimate(
         **common, value=value, standard_error=error, interval95=interval, overlap=shared, verdict=verdict,
@@ -244,9 +250,11 @@ def _few(name: str, samples: WorkSamples) -> list[tuple[str, str]]:
     return [(verdict, f"only {count:.0f} effective samples of the target {name}; bring more")]
 
 
-def _judge_overlap(shared: float, A: str, B: str) -> list[tuple[str, str]]:
-    if shared >= OVERLAP_LOW:
+def _judge_overlap(shared: float, common_samples: float, A: str, B: str) -> list[tuple[str, str]]:
+    if shared >= OVERLAP_LOW and common_samples >= ENOUGH_SHARED:
         return []
+    if shared >= OVERLAP_LOW:
+        return [("caution", f"{A} and {B} share {common_samples:.1f} samples only; draw more of both")]
     if shared < OVERLAP_BAD:
         verdict, what = "unreliable", f"(almost) no overlap ({shared:.1g}) between {A} and {B}"
     else:
