@@ -206,7 +206,7 @@ def test_a_bad_row_stays_alone(network, frames, dtype):
 
 
 def test_a_row_does_not_depend_on_the_others(network, frames):
-    """Triples that no row of a block reaches are left out; here rows from crowded to far apart share a block."""
+    """Triples that no row of a block reaches are left out; here crowded and scattered rows share a block."""
     x = frames * torch.linspace(0.5, 6.0, len(frames), dtype=torch.float64)[:, None, None]
     alone = torch.cat([network.energy(row[None]) for row in x])
     np.testing.assert_allclose(network.energy(x).numpy(), alone.numpy(), rtol=1e-12, atol=1e-9)

@@ -175,7 +175,7 @@ def flow_samples(folder: Path, network: AniNetwork, number: int, seed: int) -> t
     The flow of the same network and seed is not trained twice.
     """
     settings = TrainingSettings(
-        system="network", seed=seed, workers=1,
+        system="network", seed=seed, workers=2,
         likelihood=LikelihoodSettings(weight=0.0),
         reverse_kl=ReverseKLSettings(weight=1.0, batch_size=64, temperatures=[1000.0]),
         reweighted=ReweightedSettings(weight=[(0, 0), (0.3, 1)], batch_size=128, temperatures=[1000.0]),
