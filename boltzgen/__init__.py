@@ -6,19 +6,29 @@ The verbs of the command line are the functions of ``boltzgen.workflows``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from boltzgen.ensemble.ensemble import Ensemble
     from boltzgen.generator import BoltzmannGenerator
     from boltzgen.system.molecular_system import MolecularSystem
 
 __version__ = "0.1.0"
 
 
-def load(model: str | PathLike[str], system: str | PathLike[str] | MolecularSystem) -> BoltzmannGenerator:
-    """The flow in `model` (a run or a model folder), asked about `system` (SYS or ``model:NAME``)."""
-    from boltzgen.workflows.load import load_generator
+@overload
+def load(path: str | PathLike[str], system: None = None) -> Ensemble: ...
+@overload
+def load(path: str | PathLike[str], system: str | PathLike[str] | MolecularSystem) -> BoltzmannGenerator: ...
+def load(
+    path: str | PathLike[str], system: str | PathLike[str] | MolecularSystem | None = None
+) -> Ensemble | BoltzmannGenerator:
+    """The samples in the folder `path` (OUT); with `system`, the flow in `path` asked about that molecule.
 
-    return load_generator(model, system)
+    `path` is then a run or a model folder, `system` a SYS folder, ``model:NAME`` or a molecule in memory.
+    """
+    from boltzgen.workflows.load import load_generator, load_samples
+
+    return load_samples(path) if system is None else load_generator(path, system)

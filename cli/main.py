@@ -55,7 +55,9 @@ from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
+from boltzgen_cli.export import export
 from boltzgen_cli.free_energy import app as free_energy
+from boltzgen_cli.merge import merge
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.sample import sample
 from boltzgen_cli.simulate import simulate
@@ -67,6 +69,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "simulate": simulate,
     "train": train,
     "sample": sample,
+    "merge": merge,
+    "export": export,
     "demo": demo,
     "doctor": doctor,
 }

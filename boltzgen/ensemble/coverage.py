@@ -56,7 +56,7 @@ def check_coverage(
     Pareto tails of shape k, misses about ``share / (1 - k) * MISSED_FACTOR^(1 - 1/k)``, which is
     below the largest weight share for k < 0.6 or so. ``unreliable`` when more are missed than that
     share and counting noise allow, or when a population is off by more than 3 combined sigma;
-    ``caution`` when forward and reverse effective sample sizes part, or too few target samples
+    ``caution`` when those missed are fewer than `ENOUGH_MISSED` independent ones, when forward and reverse effective sample sizes part, or too few target samples
     were given.
     """
     log_w_n, log_w_m = check_log_weights(log_w), np.asarray(target_log_w, dtype=np.float64)
@@ -94,9 +94,9 @@ def check_coverage(
 
 def _judge_missed(missed: float, independent: float, share: float) -> list[tuple[str, str]]:
     allowed = share + 3 * np.sqrt(share * (1 - share) / independent)
-    if missed > allowed and missed * independent >= ENOUGH_MISSED:
+    if missed > allowed:
         return [(
-            "unreliable",
+            "unreliable" if missed * independent >= ENOUGH_MISSED else "caution",
             f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: part of it is "
             "lost; train longer or at a higher temperature",
         )]  # fmt: skip

@@ -20,6 +20,7 @@ from boltzgen.errors import InputError
 if TYPE_CHECKING:
     import mdtraj
 
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Weighted samples of one system at one temperature.

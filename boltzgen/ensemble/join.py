@@ -71,11 +71,13 @@ def same_draw(first: Ensemble, second: Ensemble) -> bool:
     Shards of one draw, which say which rows they hold, are as independent as its rows.
     """
     one, other = first.provenance, second.provenance
-    if "rows" in one and "rows" in other:
-        return one["rows"][0] < other["rows"][1] and other["rows"][0] < one["rows"][1]
     if one.get("model") is None or one.get("model") != other.get("model"):
         return False
-    return bool(set(_seeds(one)) & set(_seeds(other)))
+    if not set(_seeds(one)) & set(_seeds(other)):
+        return False
+    if "rows" in one and "rows" in other:
+        return bool(one["rows"][0] < other["rows"][1] and other["rows"][0] < one["rows"][1])
+    return True
 
 
 def _refuse_repeats(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A trained model and a molecule, ready to be asked: the Python interface to samples and densities."""
+"""What was made, ready to be asked: samples in memory, or a trained model and a molecule."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from boltzgen.config.build import load_model
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.system.molecular_system import MolecularSystem
 
@@ -21,3 +23,12 @@ def load_generator(
     if isinstance(system, MolecularSystem):
         return BoltzmannGenerator(trained.flow, Target.from_system(system, isomers=trained.isomers))
     return BoltzmannGenerator(trained.flow, read_target(str(system), isomers=trained.isomers)[1])
+
+
+def load_samples(folder: str | PathLike[str]) -> Ensemble:
+    """The ensemble in the folder `folder` (OUT); InputError in one sentence when it is none."""
+    if (Path(folder) / "model.json").exists() or (Path(folder) / "model" / "model.json").exists():
+        raise InputError(
+            f"{folder}: a model, not samples; name its molecule too: load({str(folder)!r}, 'SYS')."
+        )
+    return Ensemble.load(folder)

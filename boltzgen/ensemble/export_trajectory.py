@@ -1,0 +1,204 @@
+"""Trajectories for other programs: MDTraj's HDF5, DCD, XTC, PDB, and what holds the weights.
+
+Frames are the rows that carry weight (a rejected sample may have no position at all); each knows its
+row in the OUT folder. Formats without a place for weights get a table of them beside the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.ensemble.dcd import write_dcd
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.frames import Frames, weighted_frames
+from boltzgen.ensemble.topology import read_topology
+from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.files import atomic_path
+from boltzgen.units import NM_PER_ANGSTROM, thermal_energy
+
+if TYPE_CHECKING:
+    import mdtraj
+
+#: What the grid of a format does to an energy, measured on alanine dipeptide.
+XTC_WARNING = (
+    "XTC keeps 0.001 nm: energies of its frames scatter by about 0.8 kT (alanine dipeptide), so never "
+    "compute energies or weights from it; the weights beside it were made before rounding"
+)
+PDB_WARNING = "PDB keeps 0.0001 nm: energies of its frames scatter by about 0.1 kT (alanine dipeptide)"
+
+_AT_ONCE = 10_000
+_PDB_LIMIT = 999.9995  # Angstrom; from there on, %8.3f with a minus sign needs nine characters
+
+
+def mdtraj_trajectory(ensemble: Ensemble) -> tuple[mdtraj.Trajectory, np.ndarray]:
+    """The valid rows as an MDTraj trajectory (time: the row number), and their weights, sum one."""
+    import mdtraj
+
+    _need_atoms(ensemble)
+    frames = weighted_frames(ensemble)
+    topology = read_topology(ensemble.topology_pdb, n_atoms=ensemble.positions.shape[1])
+    xyz = np.asarray(ensemble.positions[frames.rows], dtype=np.float32)
+    return mdtraj.Trajectory(xyz, topology, time=frames.rows.astype(np.float64)), frames.weights
+
+
+def write_hdf5(
+    ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str], topology: dict[str, Any]
+) -> None:
+    """MDTraj's HDF5 conventions ("Pande" 1.1), with ``weight``, ``log_weight``, ``log_q``, ``u`` and ``row``.
+
+    `topology` is the nested dictionary that the conventions keep as JSON. Weights sum to one;
+    ``log_weight`` is unnormalised.
+    """
+    import h5py
+
+    _need_atoms(ensemble)
+    try:
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            _write_header(file, ensemble, frames, topology)
+            coordinates = file.create_dataset(
+                "coordinates", shape=(len(frames), *ensemble.positions.shape[1:]), dtype=np.float32
+            )
+            coordinates.attrs["units"] = np.bytes_(b"nanometers")
+            done = 0
+            for block in _blocks(ensemble, frames):
+                coordinates[done : done + len(block)] = block
+                done += len(block)
+            for name, units, values in _columns(ensemble, frames):
+                column = file.create_dataset(name, data=values, compression="gzip")
+                column.attrs["units"] = np.bytes_(units.encode())
+    except RuntimeError as error:  # how h5py reports a disk that is full when the file is closed
+        raise _not_written(path, error) from error
+
+
+def write_frames_dcd(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
+    """Positions in float32, and the table of weights beside them."""
+    _need_atoms(ensemble)
+    write_dcd(path, ensemble.positions, frames.rows)
+    write_weights(frames, path)
+
+
+def write_xtc(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
+    """Positions on XTC's grid of 0.001 nm (time: the number of the frame), and the table of weights."""
+    from mdtraj.formats import XTCTrajectoryFile
+
+    _need_atoms(ensemble)
+    try:
+        with atomic_path(path) as temporary, XTCTrajectoryFile(str(temporary), "w") as file:
+            done = 0
+            for block in _blocks(ensemble, frames):
+                steps = np.arange(done, done + len(block), dtype=np.int32)
+                file.write(block, time=steps.astype(np.float32), step=steps)
+                done += len(block)
+    except RuntimeError as error:  # how MDTraj reports what its C library could not write
+        raise _not_written(path, error) from error
+    write_weights(frames, path)
+
+
+def write_pdb(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
+    """One MODEL a frame, on the lines of the stored topology, and the table of weights."""
+    _need_atoms(ensemble)
+    lines = ensemble.topology_pdb.splitlines()
+    atoms = [line for line in lines if line.startswith(("ATOM", "HETATM", "TER"))]
+    ends = [line for line in lines if line.startswith("CONECT")]
+    if sum(not line.startswith("TER") for line in atoms) != ensemble.positions.shape[1]:
+        raise InputError("the topology stored with the samples does not fit them; sample again.")
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        number = 0
+        for block in _blocks(ensemble, frames):
+            for model in np.asarray(block, dtype=np.float64) / NM_PER_ANGSTROM:
+                number += 1
+                file.write(f"MODEL {number:8d}\n{_pdb_atoms(atoms, model)}ENDMDL\n")
+        file.write("".join(f"{line}\n" for line in [*ends, "END"]))
+    write_weights(frames, path)
+
+
+def weights_path(path: str | os.PathLike[str]) -> Path:
+    """Where the weights of the frames in `path` are: ``NAME.weights.csv``."""
+    return Path(path).with_name(Path(path).name + ".weights.csv")
+
+
+def write_weights(frames: Frames, path: str | os.PathLike[str]) -> None:
+    """``frame,row,log_w,weight`` for each frame of `path`, in `weights_path`; weights sum to one."""
+    weights = frames.weights
+    with atomic_path(weights_path(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write("frame,row,log_w,weight\n")
+        file.writelines(
+            f"{frame},{row},{log_w!r},{weight!r}\n"
+            for frame, (row, log_w, weight) in enumerate(
+                zip(frames.rows.tolist(), frames.log_w.tolist(), weights.tolist(), strict=True)
+            )
+        )
+
+
+def _need_atoms(ensemble: Ensemble) -> None:
+    if not ensemble.is_molecular:
+        raise InputError("a model system has no atoms for a trajectory; export csv, colvar or u_nk.")
+
+
+def _blocks(ensemble: Ensemble, frames: Frames) -> Iterator[np.ndarray]:
+    for start in range(0, len(frames), _AT_ONCE):
+        rows = frames.rows[start : start + _AT_ONCE]
+        yield np.ascontiguousarray(ensemble.positions[rows], dtype=np.float32)
+
+
+def _columns(ensemble: Ensemble, frames: Frames) -> list[tuple[str, str, np.ndarray]]:
+    """(name, unit, values) of what HDF5 keeps beside the positions."""
+    columns = [
+        ("time", "picoseconds", np.arange(len(frames), dtype=np.float32)),
+        ("row", "dimensionless", frames.rows.astype(np.int64)),
+        ("weight", "dimensionless", frames.weights),
+        ("log_weight", "dimensionless", frames.log_w),
+        ("log_q", "dimensionless", ensemble.log_q[frames.rows]),
+        ("u", "dimensionless", ensemble.u[frames.rows]),
+    ]
+    if ensemble.temperature is not None:
+        energies = ensemble.u[frames.rows] * thermal_energy(ensemble.temperature)
+        columns += [
+            ("potentialEnergy", "kilojoules_per_mole", energies),
+            ("temperature", "kelvin", np.full(len(frames), ensemble.temperature)),
+        ]
+    return columns
+
+
+def _write_header(file: Any, ensemble: Ensemble, frames: Frames, topology: dict[str, Any]) -> None:
+    from boltzgen import __version__
+
+    attributes = {
+        "conventions": "Pande", "conventionVersion": "1.1", "program": "boltzgen",
+        "programVersion": __version__, "application": "boltzgen", "title": "boltzgen export",
+        "boltzgen_system_fingerprint": ensemble.system_fingerprint,
+        "boltzgen_measure": ensemble.measure, "boltzgen_domain": ensemble.domain,
+    }  # fmt: skip
+    for key, value in attributes.items():
+        file.attrs[key] = np.bytes_(value.encode())
+    file.attrs["boltzgen_samples_drawn"] = frames.drawn
+    file.attrs["boltzgen_samples_rejected"] = frames.rejected
+    file.attrs["boltzgen_equal_weight"] = int(frames.resampled)
+    text = json.dumps(topology).encode()
+    file.create_dataset("topology", data=np.array([text], dtype=f"S{len(text)}"))
+
+
+def _pdb_atoms(atoms: list[str], model: np.ndarray) -> str:
+    """The lines of one model: `atoms` (with TER) with the positions of `model` (N, 3) in Angstrom."""
+    if not np.abs(model).max() < _PDB_LIMIT:
+        raise InputError("an atom is more than 1000 Angstrom away, which PDB cannot hold; export dcd.")
+    places = iter(model)
+    out = []
+    for line in atoms:
+        if line.startswith("TER"):
+            out.append(f"{line}\n")
+            continue
+        x, y, z = next(places)
+        out.append(f"{line[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{line[54:]}\n")
+    return "".join(out)
+
+
+def _not_written(path: str | os.PathLike[str], error: Exception) -> BoltzgenError:
+    first = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return BoltzgenError(f"{path}: cannot be written ({first}); is the disk full? Nothing was overwritten.")
