@@ -61,5 +61,5 @@ def _gather(parts: Sequence[Ensemble], rows: np.ndarray) -> np.ndarray:
     found = np.empty((len(rows), parts[0].positions[:1].size), dtype=np.float64)
     for number, part in enumerate(parts):
         mine = owner == number
-        found[mine] = part.positions[rows[mine] - starts[number]].reshape(int(mine.sum()), -1)
+        found[mine] = part.positions[rows[mine] - starts[number]].reshape(int(mine.sum()), found.shape[1])
     return found
