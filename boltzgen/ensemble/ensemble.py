@@ -107,7 +107,7 @@ class Ensemble:
         with np.errstate(invalid="ignore"):
             log_w = np.where(valid, -u_n - log_q_n, -np.inf)
         return cls(
-            positions, log_q_n, u_n, log_w, valid, reason_n, temperature, measure, system_fingerprint, domain,
+            positions, log_q_n, u_n, log_w, valid, narrow(reason_n), temperature, measure, system_fingerprint, domain,
             topology_pdb, dict(provenance or {}), None if coverage is None else dict(coverage),
         )  # fmt: skip
 
@@ -219,6 +219,12 @@ class Ensemble:
 
 #: The fields with one row a sample.
 ROW_FIELDS = ("positions", "log_q", "u", "log_w", "valid", "reason")
+
+
+def narrow(text: np.ndarray) -> np.ndarray:
+    """`text` in the narrowest type that holds it: one long reason must not cost every row as much."""
+    width = max(1, int(np.char.str_len(text).max(initial=0)))
+    return text.astype(f"U{width}") if text.dtype.itemsize > 4 * width else text
 
 
 def _frozen(array: Any, dtype: Any) -> np.ndarray:

@@ -36,8 +36,8 @@ def join(
     Weights are all on one scale, that of ``exp(-u) / q`` with a normalised q, so that parts drawn from
     different flows may be joined, too. A coverage record survives when all parts share it; of several
     records about one flow and one set of target samples the worst does. ``requested`` and
-    ``energy_evaluations`` add up, seeds are listed, other keys of the provenance survive where they
-    are equal.
+    ``energy_evaluations`` add up, seeds, notes and different models are listed, other keys of the
+    provenance survive where they are equal.
 
     Raises InputError when measures, domains, systems, topologies or temperatures differ, and when a
     sample occurs in two parts: it would count twice.
@@ -125,6 +125,10 @@ def _joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
         joined.pop(key, None)
         if all(isinstance(p.get(key), int) for p in provenances):
             joined[key] = sum(p[key] for p in provenances)
+    if notes := list(dict.fromkeys(note for p in provenances for note in p.get("notes", ()))):
+        joined["notes"] = notes
+    if len(models := list(dict.fromkeys(str(p.get("model")) for p in provenances))) > 1:
+        joined["models"] = models
     if len(provenances) > 1 and all("seed" in p for p in provenances):
         seeds = list(dict.fromkeys(seed for p in provenances for seed in _seeds(p)))
         joined["seed"] = seeds[0] if len(seeds) == 1 else seeds

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
-from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import join, same_draw
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
@@ -66,6 +66,8 @@ def load_ensemble(folder: str | os.PathLike[str], into: np.ndarray | None = None
     out = Path(folder)
     manifest = read_manifest(out)
     columns: dict[str, Any] = read_npz(out / "samples.npz", _COLUMNS)
+    if columns["reason"].dtype.kind == "U":
+        columns["reason"] = narrow(columns["reason"])
     molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
     try:
         common: dict[str, Any] = {
