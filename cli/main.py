@@ -53,6 +53,7 @@ import typer
 
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
+from boltzgen_cli.check import check
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
@@ -69,6 +70,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "simulate": simulate,
     "train": train,
     "sample": sample,
+    "check": check,
     "merge": merge,
     "export": export,
     "demo": demo,

@@ -56,8 +56,8 @@ def check_coverage(
     Pareto tails of shape k, misses about ``share / (1 - k) * MISSED_FACTOR^(1 - 1/k)``, which is
     below the largest weight share for k < 0.6 or so. ``unreliable`` when more are missed than that
     share and counting noise allow, or when a population is off by more than 3 combined sigma;
-    ``caution`` when those missed are fewer than `ENOUGH_MISSED` independent ones, when forward and reverse effective sample sizes part, or too few target samples
-    were given.
+    ``caution`` when those missed are fewer than `ENOUGH_MISSED` independent ones, when forward and reverse
+    effective sample sizes part, or too few target samples were given.
     """
     log_w_n, log_w_m = check_log_weights(log_w), np.asarray(target_log_w, dtype=np.float64)
     forward = forward_ess(log_w_m)

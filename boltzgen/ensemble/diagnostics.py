@@ -33,7 +33,10 @@ SHARE_BAD = 0.5
 #: log-weights with a variance below this are constant: the tail fit would see only rounding noise.
 CONSTANT_VARIANCE = 1e-8
 
-NO_COVERAGE = "coverage not checked: only samples that the flow did not draw can show that it misses nothing"
+NO_COVERAGE = (
+    "coverage not checked: only samples that the flow did not draw can show that it misses nothing; run "
+    "`boltzgen check OUT --probe`, or give simulation frames with --data"
+)
 
 
 def check_log_weights(log_w: ArrayLike) -> np.ndarray:
@@ -260,7 +263,13 @@ def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tu
             )
         )
     elif k_hat is not None and k_hat > K_GOOD:
-        found.append(("caution", f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}"))
+        found.append(
+            (
+                "caution",
+                f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; train longer or at a higher "
+                "temperature",
+            )
+        )
     share = float(w_n.max())
     if share > SHARE_BAD:
         found.append(("unreliable", f"one sample holds {100 * share:.0f} % of all weight; train longer"))

@@ -25,8 +25,7 @@ def rotamer_comparison(
     `boltzgen.ensemble.coverage.check_coverage`.
     """
     table = target.coordinates.table
-    turned = set(rotor_groups(target).flatten().tolist())
-    columns = [c for c in np.flatnonzero(table.circular) if int(table.atoms[c, 0]) not in turned]
+    columns = rotamer_columns(target)
     drawn = _positive(target, torch.as_tensor(np.array(ensemble.positions), dtype=torch.float64))
     seen = _positive(target, frames)
     independent = max(len(frames) / inefficiency, 1.0)
@@ -43,6 +42,13 @@ def rotamer_comparison(
             "reweighted": found.population, "reweighted_error": found.standard_error or 0.0,
         })  # fmt: skip
     return compared
+
+
+def rotamer_columns(target: Target) -> list[int]:
+    """Columns of the coordinates that are rotatable torsions, those of methyl-like groups left out."""
+    table = target.coordinates.table
+    turned = set(rotor_groups(target).flatten().tolist())
+    return [int(c) for c in np.flatnonzero(table.circular) if int(table.atoms[c, 0]) not in turned]
 
 
 def _positive(target: Target, positions: Tensor) -> np.ndarray:

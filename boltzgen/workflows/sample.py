@@ -28,6 +28,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.compilation import decide_compilation
+from boltzgen.workflows.determinant import require_determinants
 from boltzgen.workflows.rotamers import rotamer_comparison
 
 
@@ -61,6 +62,7 @@ def sample(
     Raises
     ------
     InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
+    BoltzgenError: a log-determinant is wrong (see `boltzgen.workflows.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
     """
     check_device(device)
@@ -70,20 +72,21 @@ def sample(
     _check(number, kelvin, batch_size, dtype)
     flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
     generator = BoltzmannGenerator(flow, target.to(device))
-    frames = None if data is None else _frames(molecule, data, kelvin)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     compilation = decide_compilation([generator.target], number, compile_energies, device)
     with closing(target):  # the worker processes of its potential, if there are any
+        require_determinants(generator, kelvin)
         draws = generator.draw(
             number, kelvin, generator=torch.Generator().manual_seed(seed),
             rows=None if batch_size == "auto" else int(batch_size),
         )  # fmt: skip
         drawn = _until_stopped(draws, number, stop, progress)
-        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained, compilation)
+        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained, compilation, dtype)
         if frames is not None:
-            record = _coverage(generator, ensemble, frames, str(data), kelvin)
+            record = coverage_of_frames(generator, ensemble, frames, str(data), kelvin)
             if frames.digest() in trained.record.get("data_sha256", ()):
-                record = _seen_in_training(record)
+                record = seen_in_training(record)
             ensemble = replace(ensemble, coverage=record)
     complete = len(ensemble) == number
     ensemble.save(output, status="complete" if complete else "partial")
@@ -122,7 +125,7 @@ def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -
 
 def _with_provenance(
     ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model,
-    compilation: dict[str, Any],
+    compilation: dict[str, Any], dtype: str,
 ) -> Ensemble:
     fingerprints = {entry["fingerprint"] for entry in trained.record["systems"]}
     notes = []
@@ -139,6 +142,7 @@ def _with_provenance(
         "seed": seed,
         "requested": number,
         "compilation": compilation,
+        "dtype": dtype,
         "model": str(model),
         "system": str(system),
         "notes": notes,
@@ -146,7 +150,7 @@ def _with_provenance(
     return replace(ensemble, provenance=provenance)
 
 
-def _frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
+def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
     """The frames of `data` at `temperature`, with a statistical inefficiency."""
     if molecule is None:
         raise InputError(
@@ -158,7 +162,7 @@ def _frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> 
     return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
 
 
-def _coverage(
+def coverage_of_frames(
     generator: BoltzmannGenerator, ensemble: Ensemble, frames: Trajectory, source: str, temperature: float
 ) -> dict[str, Any]:
     """The coverage record from those of `frames` that lie inside the flow's domain."""
@@ -176,7 +180,7 @@ def _coverage(
     )  # fmt: skip
 
 
-def _seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
+def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
     """`record` with the finding that training saw these frames, so that they certify nothing."""
     reason = "coverage checked on the frames of the training; give frames of another run with --data"
     findings = [(record["verdict"], known) for known in record["reasons"]]

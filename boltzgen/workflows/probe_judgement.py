@@ -1,0 +1,267 @@
+"""What the frames of a probe say about an ensemble: coverage, populations of torsions, energy.
+
+Frames of all temperatures count, each with its MBAR weight at the temperature of the ensemble: a state that
+the hot replicas find is seen although it is rare among the cold ones. Shirts, Chodera, J. Chem. Phys. 129,
+124105 (2008).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.data.statistics import statistical_inefficiency
+from boltzgen.ensemble.coverage import MISSED_FACTOR, check_coverage
+from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.free_energy.populations import populations
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.units import GAS_CONSTANT
+from boltzgen.workflows.probe import ProbeFrames
+from boltzgen.workflows.rotamers import rotamer_columns
+
+#: Thirds of the circle that name a torsion's states, in degrees; -120 stands for 240.
+THIRDS = ((0.0, 120.0), (120.0, -120.0), (-120.0, 0.0))
+
+#: Frames of the probe, resampled with their weights, that the coverage record is made from.
+RESAMPLED = 4000
+
+#: By number of exchanges: Student's t that is as rare as three standard errors, over 3.
+STUDENT = {2: 78.0, 3: 6.4, 4: 3.07, 5: 2.21, 6: 1.84}
+
+#: A population in the probe below which a state is too rare to be missed.
+RARE = 1e-3
+
+#: Times that replicas must enter and leave a state before its population in the probe means anything.
+ENOUGH_VISITS = 8
+
+#: Share of the flow's draws in a state, over the state's population, below which the flow hardly draws it.
+HARDLY = 1e-2
+
+#: Combined standard errors between the mean energies.
+ENERGY_SIGMA = 4.0
+
+#: Differences between OpenMM's energy of a frame and ours that float32 positions explain, kT.
+ENERGY_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Torsion:
+    """One rotatable torsion: its column among the coordinates, and its atoms' names for people."""
+
+    column: int
+    name: str
+
+    def state(self, third: int) -> str:
+        low, high = THIRDS[third]
+        return f"torsion {self.name} between {low:g} and {high:g} degrees"
+
+
+def torsions_of(target: Target, names: Sequence[Any]) -> list[Torsion]:
+    """The rotatable torsions of `target`, methyl-like groups left out; `names` are those of the atoms."""
+    atoms = target.coordinates.table.atoms
+    return [
+        Torsion(int(c), "-".join(str(names[a]) for a in atoms[c] if a >= 0)) for c in rotamer_columns(target)
+    ]
+
+
+def classified(target: Target, torsions: Sequence[Torsion], positions: np.ndarray) -> np.ndarray:
+    """(B, torsions) int, the third of the circle of each torsion; -1 in rows that are not finite."""
+    atoms = torch.as_tensor(np.array(positions), dtype=torch.float64)
+    columns = [torsion.column for torsion in torsions]
+    parts = [target.coordinates.encode(part)[0][:, columns] for part in atoms.split(target.batch_rows())]
+    values = torch.cat(parts).numpy()
+    with np.errstate(invalid="ignore"):
+        thirds = np.floor(np.mod(values, 2 * np.pi) / (2 * np.pi / 3))
+    return np.where(np.isfinite(thirds), np.minimum(np.nan_to_num(thirds), 2), -1).astype(np.int64)
+
+
+def judge_probe(
+    generator: BoltzmannGenerator,
+    ensemble: Ensemble,
+    frames: ProbeFrames,
+    temperature: float,
+    torsions: Sequence[Torsion],
+) -> dict[str, Any]:
+    """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe."""
+    target = generator.target
+    positions = torch.as_tensor(frames.positions, dtype=torch.float64)
+    inside = target.coordinates.inside(positions).numpy()
+    u = frames.energies / (GAS_CONSTANT * temperature)
+    weights = np.where(inside, mbar_weights(frames), 0.0)
+    weights /= weights.sum()
+    log_w = np.full(len(frames), -np.inf)
+    log_w[inside] = generator.target_log_weights(positions[inside], torch.as_tensor(u[inside]), temperature)
+    thirds = classified(target, torsions, frames.positions)
+    independent = _independent(frames, thirds, u, weights)
+    drawn = classified(target, torsions, ensemble.positions)
+    states = _populations(ensemble, torsions, drawn, thirds, frames, weights, independent)
+    rows = _resampled(weights)
+    record = check_coverage(
+        ensemble.log_w, log_w[rows], source="probe", states=states,
+        statistical_inefficiency=max(1.0, len(rows) / independent),
+    )  # fmt: skip
+    missed = log_w > ensemble.log_w.max() + np.log(MISSED_FACTOR)
+    found = [(record["verdict"], reason) for reason in record["reasons"]]
+    found += _uncovered(torsions, drawn, thirds, frames, weights, missed)
+    energy, more = _mean_energies(ensemble, frames, u, weights, independent)
+    found += more + _energies_agree(generator, positions, u, temperature, weights)
+    verdict, reasons = worst(found)
+    probe = {
+        "energy_evaluations": frames.evaluations, "ladder_K": frames.ladder.tolist(), "starts": frames.starts,
+        "exchanges": int(frames.exchanges.max()) + 1, "frames": len(frames), "mean_u": energy,
+    }  # fmt: skip
+    return {**record, "verdict": verdict, "reasons": reasons, "probe": probe}
+
+
+def mbar_weights(frames: ProbeFrames) -> np.ndarray:
+    """(M,) weights that sum to one, of the frames of all rungs at the lowest temperature of the ladder."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+    from pymbar import MBAR
+
+    order = np.argsort(frames.rungs, kind="stable")
+    counts = np.bincount(frames.rungs, minlength=len(frames.ladder))
+    u_kn = frames.energies[order][None, :] / (GAS_CONSTANT * frames.ladder[:, None])
+    u_kn = u_kn - u_kn.mean(axis=1, keepdims=True)
+    weights = np.empty(len(frames))
+    weights[order] = MBAR(u_kn, counts, solver_protocol="robust").weights()[:, 0]
+    return weights / weights.sum()
+
+
+def _independent(frames: ProbeFrames, thirds: np.ndarray, u: np.ndarray, weights: np.ndarray) -> float:
+    """Independent frames at the lowest temperature: correlation within exchanges, and what hot rungs add."""
+    count, total = 0.0, 0
+    for exchange in np.unique(frames.exchanges):
+        rows = np.flatnonzero((frames.exchanges == exchange) & (frames.rungs == 0))
+        series = [u[rows], *(thirds[rows, j] == third for j in range(thirds.shape[1]) for third in range(3))]
+        count += len(rows) / max(statistical_inefficiency(np.asarray(s, float)) for s in series)
+        total += len(rows)
+    return max(count * kish_ess(np.log(np.maximum(weights, 1e-300))) * len(frames) / max(total, 1), 1.0)
+
+
+def _populations(
+    ensemble: Ensemble, torsions: Sequence[Torsion], drawn: np.ndarray, thirds: np.ndarray,
+    frames: ProbeFrames, weights: np.ndarray, independent: float,
+) -> list[dict[str, Any]]:
+    """Share of each third of each torsion, reweighted and in the probe, with errors, for `check_coverage`."""
+    states = []
+    for number, torsion in enumerate(torsions):
+        for third in range(3):
+            here = thirds[:, number] == third
+            name = torsion.state(third)
+            share = float(weights[here].sum())
+            found = populations(ensemble.log_w, {name: drawn[:, number] == third})[0]
+            states.append({
+                "name": name, "target": share,
+                "target_error": _share_error(here, share, frames, weights, independent),
+                "reweighted": found.population, "reweighted_error": found.standard_error or 0.0,
+            })  # fmt: skip
+    return states
+
+
+def _share_error(
+    here: np.ndarray, share: float, frames: ProbeFrames, weights: np.ndarray, independent: float
+) -> float:
+    """Standard error of `share`: the largest of three.
+
+    Counting independent frames (Laplace's rule); the scatter among exchanges; and counting how often replicas
+    entered the state, without which a state behind a barrier, seen once or never, would look well known.
+    """
+    expected = (share * independent + 1) / (independent + 2)
+    counting = float(np.sqrt(expected * (1 - expected) / independent))
+    entered = min(frames.visits(here), frames.visits(~here))
+    exchanges = np.unique(frames.exchanges)
+    if len(exchanges) < 2 or entered < ENOUGH_VISITS:
+        return 1.0
+    walking = 2 * expected * (1 - expected) * float(np.sqrt(2.0 / entered))
+    shares = []
+    for exchange in exchanges:
+        own = np.where(frames.exchanges == exchange, weights, 0.0)
+        shares.append(own[here].sum() / max(own.sum(), 1e-300))
+    scatter = float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
+    return max(counting, walking, scatter * STUDENT.get(len(shares), 1.5))
+
+
+def _uncovered(
+    torsions: Sequence[Torsion], drawn: np.ndarray, thirds: np.ndarray, frames: ProbeFrames,
+    weights: np.ndarray, missed: np.ndarray,
+) -> list[tuple[str, str]]:
+    """States of the probe that the flow does not draw, by name; each with its share of the probe."""
+    found = []
+    for number, torsion in enumerate(torsions):
+        for third in range(3):
+            here = thirds[:, number] == third
+            share = float(weights[here].sum())
+            draws = int((drawn[:, number] == third).sum())
+            lost = float(weights[here & missed].sum())
+            hardly = draws < HARDLY * share * len(drawn) and share * len(drawn) > 1 / HARDLY
+            if share < RARE or (not hardly and lost < 0.5 * share):
+                continue
+            several = len(np.unique(frames.exchanges[here])) > 1 and here.sum() >= 10
+            found.append((
+                "unreliable" if several else "caution",
+                f"the flow does not cover {torsion.state(third)}: {100 * share:.2g} % of the probe is there, "
+                f"and {draws} of {len(drawn)} samples; train on data that hold this state (simulate with a "
+                "temperature ladder), or longer at a higher temperature",
+            ))  # fmt: skip
+    return found
+
+
+def _mean_energies(
+    ensemble: Ensemble, frames: ProbeFrames, u: np.ndarray, weights: np.ndarray, independent: float
+) -> tuple[dict[str, float], list[tuple[str, str]]]:
+    """Mean reduced energy of the probe and of the reweighted ensemble, and whether they agree.
+
+    The excess over the error, divided by the variance of the energy, is an error of the temperature.
+    """
+    w_n = normalised_weights(ensemble.log_w)
+    u_n = np.where(ensemble.valid, ensemble.u, 0.0)
+    flow, probe = float(w_n @ u_n), float(weights @ u)
+    variance = float(weights @ (u - probe) ** 2)
+    flow_error = float(np.sqrt((w_n**2) @ (u_n - flow) ** 2))
+    means = [np.average(u[rows], weights=weights[rows])
+             for rows in (frames.exchanges == e for e in np.unique(frames.exchanges))]  # fmt: skip
+    scatter = float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else np.sqrt(variance)
+    probe_error = max(np.sqrt(variance / independent), scatter * STUDENT.get(len(means), 1.5))
+    energy = {
+        "probe": probe, "probe_error": float(probe_error), "ensemble": flow, "ensemble_error": flow_error,
+    }  # fmt: skip
+    sigma = float(np.hypot(flow_error, probe_error))
+    if abs(flow - probe) <= ENERGY_SIGMA * sigma:
+        return energy, []
+    return energy, [(
+        "unreliable",
+        f"the mean energy is {flow:.2f} kT here and {probe:.2f} kT in the probe, "
+        f"{abs(flow - probe) / sigma:.1f} combined sigma apart, as if the temperature were off by "
+        f"{100 * (flow - probe) / variance:+.0f} %",
+    )]  # fmt: skip
+
+
+def _energies_agree(
+    generator: BoltzmannGenerator, positions: torch.Tensor, u: np.ndarray, temperature: float,
+    weights: np.ndarray,
+) -> list[tuple[str, str]]:
+    """Does the energy that weighs the samples agree with OpenMM's on frames that the flow did not draw?"""
+    rows = _resampled(weights, 200)
+    ours = generator.target.reduced_energy(positions[rows], temperature).detach().cpu().numpy()
+    allowed = ENERGY_TOLERANCE + 1e-4 * np.abs(u[rows] - np.median(u[rows])) + 1e-6 * np.abs(u[rows])
+    with np.errstate(invalid="ignore"):
+        off = ~(np.abs(ours - u[rows]) <= allowed)
+    if not off.any():
+        return []
+    return [(
+        "unreliable",
+        f"the energy that weighs the samples differs from OpenMM's on {off.sum()} of {len(rows)} frames of "
+        "the probe; report this",
+    )]  # fmt: skip
+
+
+def _resampled(weights: np.ndarray, number: int = RESAMPLED) -> np.ndarray:
+    """`number` rows drawn in proportion to `weights` by systematic resampling."""
+    points = (np.arange(number) + 0.5) / number
+    return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)

@@ -1,0 +1,81 @@
+"""``boltzgen check``: an ensemble examined again, and probed for what its flow may have missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen.interrupts import StopRequest, parse_duration
+from boltzgen_cli import console
+from boltzgen_cli.sample import show_summary
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+    model: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The model that drew it; default: the manifest's.")
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="SYS", help="The molecule; default: the manifest's.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Run replica exchange from several starts, and compare.")
+    ] = False,
+    budget: Annotated[
+        int, typer.Option(metavar="EVALUATIONS", help="Energy evaluations of the probe.")
+    ] = 2_000_000,
+    data: Annotated[
+        Path | None, typer.Option(metavar="MD", help="Frames that training never saw, to compare as well.")
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Samples whose density and energy are recomputed.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the probe.")] = 0,
+    platform: Annotated[str, typer.Option(help="OpenMM platform of the probe; auto: the fastest.")] = "auto",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
+    ] = False,
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin no further exchange after 90s, 15m, 2h.")
+    ] = None,
+) -> None:
+    """Examine samples again, and look for what the flow may have missed.
+
+    Example: boltzgen check OUT --probe
+
+    The files' hashes, copies among the samples, densities and energies recomputed from the positions, and
+    log-determinants by autograd are always examined. --probe runs short replica exchange: states of torsions
+    that it finds and the flow does not cover are named. What is found goes into the manifest and the verdict.
+    """
+    limit = parse_duration(max_time) if max_time is not None else None
+
+    from boltzgen.workflows.check import check as work
+
+    with StopRequest(limit) as stop, console.progress("probe") as progress:
+        result = work(
+            folder,
+            model=model,
+            system=system,
+            probe=probe,
+            budget=budget,
+            data=data,
+            rows=rows,
+            seed=seed,
+            platform=platform,
+            strict=strict,
+            stop=stop,
+            progress=progress,
+        )
+    states = (result.coverage or {}).get("states", ())
+    if states:
+        console.table(
+            "populations",
+            ("state", "samples, reweighted", "+-", "target", "+-"),
+            [
+                [s["name"], s["reweighted"], s["reweighted_error"], s["target"], s["target_error"]]
+                for s in states
+            ],
+        )
+    show_summary(folder, result.summary)
