@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boltzgen_cli import console
+from boltzgen_cli import console, free_energy_tables
+from boltzgen_cli.free_energy_averages import observable, thermo
+from boltzgen_cli.free_energy_between import between
+from boltzgen_cli.free_energy_surface import surface
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.free_energy import FreeEnergyResult
+    from boltzgen.workflows.free_energy_results import FreeEnergyResult
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,33 +67,22 @@ def states(
     result.check(strict=strict)
 
 
+app.command("surface")(surface)
+app.command("observable")(observable)
+app.command("thermo")(thermo)
+app.command("between")(between)
+
+
 def show(result: FreeEnergyResult) -> None:
     """Print the differences, the populations of the states, and what spoils a verdict."""
-    content, temperature = result.document, result.document["temperature_K"]
-    at = "" if temperature is None else f" at {temperature:g} K"
-    console.table(
-        f"free-energy differences{at}, {content['convention']}",
-        ("A -> B", "unit", "dG", "+-", "95 % from", "to"),
-        [row for estimate in content["estimates"] for row in _rows(estimate)],
-    )
+    content = result.document
+    heading = free_energy_tables.title("free-energy differences", content)
+    free_energy_tables.estimates(f"{heading}, {content['convention']}", content["estimates"])
     columns = ("name", "population", "standard_error", "n", "n_effective")
     console.table(
         "states",
         ("state", "population", "+-", "samples", "effective"),
         [[state[column] for column in columns] for state in content["states"]],
     )
-    reasons = [
-        (e.name if first else "", e.verdict if first else "", reason)
-        for e in result.estimates
-        for first, reason in zip((True, *[False] * len(e.reasons)), e.reasons or ("",), strict=False)
-    ]
-    console.table("verdict", ("A -> B", "verdict", "why not better"), reasons)
-    console.message(f"written: {result.path}")
-
-
-def _rows(estimate: dict[str, Any]) -> list[tuple[str | float | None, ...]]:
-    """One row a unit; the name stands in the first."""
-    return [
-        (name, unit, estimate["value"][unit], estimate["standard_error"][unit], *estimate["interval95"][unit])
-        for name, unit in zip((estimate["name"], "", ""), estimate["value"], strict=True)
-    ]
+    free_energy_tables.verdicts(content["estimates"])
+    free_energy_tables.written(result)

@@ -19,7 +19,13 @@ from boltzgen.ensemble.diagnostics import VERDICTS, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted
-from boltzgen.free_energy.uncertainty import NOTHING, smooth_functions
+from boltzgen.free_energy.uncertainty import (
+    NOTHING,
+    Errors,
+    check_statistics,
+    chosen_error,
+    smooth_functions,
+)
 
 #: Estimators of one number that differ by more combined standard errors than this are not to be relied on.
 SIGMAS = 3.0
@@ -55,7 +61,7 @@ def difference(
     )  # fmt: skip
 
 
-def shared_sample_difference(
+def paired_difference(
     log_w_a: ArrayLike,
     log_w_b: ArrayLike,
     *,
@@ -64,30 +70,76 @@ def shared_sample_difference(
     estimator: str,
     unit: str = "kT",
     quantity: str = DIFFERENCE,
-    coverage: Mapping[str, Any] | None = None,
+    coverage_a: Mapping[str, Any] | None = None,
+    coverage_b: Mapping[str, Any] | None = None,
     n_bootstrap: int = 1000,
     rng: np.random.Generator,
 ) -> Estimate:
-    """``f_B - f_A = ln sum w_A - ln sum w_B`` where both weights belong to the same samples (N,) of a flow.
+    """``f_B - f_A = ln sum w_A - ln sum w_B`` from log-weights (N,) of as many samples of each.
 
-    What both weights share cancels, in the value and in its error. k-hat and effective samples are the
-    worse of the two.
+    Row n of both is treated as one draw. That is right for independent samples, and for those that share
+    their random numbers (one seed) or are the same (one ensemble, reweighted): what both weights share
+    then cancels, in the value and in its error. k-hat and effective samples are the worse of the two.
     """
-    samples = [WeightedSample.of(log_w, smoothed=False, inefficiency=1.0) for log_w in (log_w_a, log_w_b)]
-    if samples[0].n != samples[1].n:
-        raise InputError(f"weights of {samples[0].n} and of {samples[1].n} samples are not of the same ones.")
+    sides = [
+        (name, WeightedSample.of(log_w, smoothed=False, inefficiency=1.0), coverage)
+        for name, log_w, coverage in ((A, log_w_a, coverage_a), (B, log_w_b, coverage_b))
+    ]
+    a, b = sides[0][1], sides[1][1]
+    if a.n != b.n:
+        raise InputError(f"{a.n} samples of {A} and {b.n} of {B} make no pairs.")
+    check_statistics(a.n, 1.0, n_bootstrap)
     errors = NOTHING
-    if all(sample.has_weight for sample in samples):
-        rows = np.stack([sample.w_n for sample in samples])
+    if a.has_weight and b.has_weight:
+        rows = np.stack([a.w_n, b.w_n])
         errors = smooth_functions(rows, _log_ratio, inefficiency=1.0, n_bootstrap=n_bootstrap, rng=rng)[0]
-        errors = shifted(errors, samples[0].shift - samples[1].shift)
-    poorer, other = sorted(samples, key=lambda sample: sample.n_effective)
-    found = tuple(other.findings(coverage))
-    estimate = poorer.estimate(
-        errors, name=f"{A} -> {B}", quantity=quantity, unit=unit, coverage=coverage, estimator=estimator,
-        found=found,
+        errors = shifted(errors, a.shift - b.shift)
+    found = [
+        (verdict, f"{name}: {reason}")
+        for name, sample, coverage in sides
+        for verdict, reason in sample.findings(coverage)
+    ]
+    return _paired(a, b, errors, found, name=f"{A} -> {B}", A=A, B=B, estimator=estimator, unit=unit,
+                   quantity=quantity)  # fmt: skip
+
+
+def _paired(
+    a: WeightedSample, b: WeightedSample, errors: Errors, found: list[tuple[str, str]], **given: Any
+) -> Estimate:
+    unknown = {"overlap": "each ensemble is compared with its own target alone"}
+    k_hat, error = _extreme(max, a.k_hat, b.k_hat), None
+    if k_hat is None:
+        unknown["k_hat"] = "the weights are constant, or too few samples carry any"
+    if errors.asymptotic is not None:
+        error = chosen_error(errors.asymptotic, errors.bootstrap, found, given["unit"])
+    else:
+        unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "no sample carries weight")
+    verdict, reasons = worst(found)
+    return Estimate(
+        value=errors.value, standard_error=error, interval95=errors.interval95, n=a.n + b.n,
+        n_effective=min(a.n_effective, b.n_effective), k_hat=k_hat, overlap=None, verdict=verdict,
+        reasons=tuple(reasons), unknown=unknown, standard_error_asymptotic=errors.asymptotic,
+        standard_error_bootstrap=errors.bootstrap, **given,
     )  # fmt: skip
-    return replace(estimate, A=A, B=B, k_hat=_extreme(max, poorer.k_hat, other.k_hat))
+
+
+def from_json(entry: Mapping[str, Any]) -> Estimate:
+    """The estimate that an entry of ``estimates`` in a result file holds; InputError where it holds none."""
+    try:
+        unit = entry["unit"]
+        low, high = entry["interval95"][unit]
+        return Estimate(
+            name=entry["name"], A=entry["A"], B=entry["B"], estimator=entry["estimator"],
+            value=entry["value"][unit], standard_error=entry["standard_error"][unit],
+            interval95=(low, high), n=int(entry["n"]), n_effective=entry["n_effective"],
+            k_hat=entry["k_hat"], overlap=entry["overlap"], verdict=entry["verdict"],
+            reasons=tuple(reason for reason in entry["reasons"] if " is null: " not in reason),
+            standard_error_asymptotic=entry["standard_error_asymptotic"][unit],
+            standard_error_bootstrap=entry["standard_error_bootstrap"][unit],
+            quantity=entry["quantity"], unit=unit,
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"an estimate lacks {error}; was it written by `boltzgen free-energy`?") from error
 
 
 def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:

@@ -32,7 +32,7 @@ from scipy.special import expit
 
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_GOOD, TOO_FEW_EFFECTIVE, pareto_k, worst
 from boltzgen.errors import InputError
-from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
 
 #: Overlap (1 minus the second eigenvalue of the two-state overlap matrix) below which the answer is not to be
@@ -97,6 +97,8 @@ def bennett(
     B: str,
     estimator: str,
     findings: Sequence[tuple[str, str]] = (),
+    unit: str = "kT",
+    quantity: str = DIFFERENCE,
     n_bootstrap: int = 1000,
     rng: np.random.Generator,
 ) -> Estimate:
@@ -111,7 +113,7 @@ def bennett(
     unknown = {} if k_hat is not None else {"k_hat": "BAR averages bounded functions of equal weights"}
     common: dict[str, Any] = {
         "name": f"{A} -> {B}", "A": A, "B": B, "estimator": estimator, "n": a.work.size + b.work.size,
-        "n_effective": min(a.n_effective, b.n_effective), "k_hat": k_hat,
+        "n_effective": min(a.n_effective, b.n_effective), "k_hat": k_hat, "unit": unit, "quantity": quantity,
     }  # fmt: skip
     common_samples = 0.0 if value is None else overlap(a, b, value) / (1 / a.n_effective + 1 / b.n_effective)
     if value is None or common_samples < FEWEST_SHARED:
@@ -127,7 +129,7 @@ def bennett(
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
     asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
     bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, n_bootstrap, rng)
-    error = chosen_error(asymptotic, bootstrap, found)
+    error = chosen_error(asymptotic, bootstrap, found, unit)
     shared = overlap(a, b, value)
     sides = one_sided(a, b)
     found += _judge_overlap(shared, common_samples, A, B) + _judge_hysteresis(sides)

@@ -183,7 +183,8 @@ def _distribution(axis: Axes, item: Observed) -> None:
     values, log_w = item.values[kept], item.log_w[kept]
     w = np.exp(log_w - log_w.max())
     low, high = np.quantile(values, (0.001, 0.999))
-    edges = np.linspace(low, high, 51) if high > low else np.linspace(low - 0.5, low + 0.5, 51)
+    low, high = (low, high) if high > low else (low - 0.5, low + 0.5)
+    edges = np.linspace(low, high, 51).tolist()
     axis.hist(values, bins=edges, density=True, histtype="step", color=GREY, label="as drawn")
     axis.hist(values, bins=edges, weights=w, density=True, color=BLUE, alpha=0.45, label="reweighted")
     estimate = item.estimate
@@ -202,7 +203,7 @@ def _crossing(axis: Axes, work_a: np.ndarray, work_b: np.ndarray, value: float |
         axis.text(0.5, 0.5, "no finite work", transform=axis.transAxes, ha="center", color=GREY)
         return
     low, high = np.quantile(both, (0.01, 0.99))
-    edges = np.linspace(low - 0.1 * (high - low) - 1e-6, high + 0.1 * (high - low) + 1e-6, 61)
+    edges = np.linspace(low - 0.1 * (high - low) - 1e-6, high + 0.1 * (high - low) + 1e-6, 61).tolist()
     for sample, colour, name in ((forward, BLUE, "A → B"), (backward, ORANGE, "−(B → A)")):
         if sample.size:
             axis.hist(sample, bins=edges, density=True, color=colour, alpha=0.45, label=name)

@@ -1,7 +1,8 @@
 """The demo: the whole road on alanine dipeptide, as a sequence of the other verbs.
 
 Everything lands in one folder: ``SYS/``, ``MD/``, ``CHECK/``, ``RUN/``, ``OUT/``, ``states.yaml``,
-``free_energy.json`` (with ``.csv`` and ``.png``), ``ramachandran.png``. Each step is announced by the command that does the same.
+``free_energy.json`` with its ``.csv`` and ``.png``, ``ramachandran.png``. Each step is announced by the
+command that does the same.
 """
 
 from __future__ import annotations

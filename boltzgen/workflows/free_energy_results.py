@@ -68,6 +68,10 @@ class FreeEnergyResult:
             names = ", ".join(e.name for e in self.estimates if e.verdict == "unreliable") or "the surface"
             raise UnreliableError(f"unreliable: {names}; the reasons are in {self.path}.")
 
+    def check_best(self, *, strict: bool = False) -> None:
+        """`check` where the estimates answer one question and the best stands first: that one decides."""
+        FreeEnergyResult(self.estimates[:1], self.document, self.path).check(strict=strict)
+
 
 def result_path(output: str | os.PathLike[str] | None, default: Path) -> Path:
     """Where the JSON file goes; InputError for a folder and for the names of the CSV file and the figure."""

@@ -1,0 +1,93 @@
+"""``boltzgen free-energy observable`` and ``thermo``: averages over the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen_cli import console, free_energy_tables
+
+_Folder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")]
+_Smooth = Annotated[bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 when a verdict is unreliable.")]
+_Bootstrap = Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
+
+
+def observable(
+    folder: _Folder,
+    names: Annotated[
+        list[str] | None, typer.Option("--of", metavar="NAME", help="Observable; may be given again.")
+    ] = None,
+    values: Annotated[
+        Path | None, typer.Option(metavar="NPY", help="Your own: one row for each sample, by numpy.save.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Unit of --values.")] = "1",
+    coordinates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Declares distances and torsions (YAML or JSON).")
+    ] = None,
+    smooth: _Smooth = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/observable.json."),
+    ] = None,
+    strict: _Strict = False,
+    bootstrap: _Bootstrap = 1000,
+    seed: _Seed = 0,
+) -> None:
+    """Expectation values over the target, with errors.
+
+    Names: rg, sasa, asphericity, acylindricity, shape-anisotropy (MDTraj, nm); J3-HN-HA, J3-HN-C,
+    J3-HN-CB (Hz); phi, psi:3 ... as cosine and sine; what --coordinates declares; x0 in a model system.
+
+    Example: boltzgen free-energy observable OUT --of rg --of phi -o observable.json
+    """
+    from boltzgen.workflows.free_energy_averages import observable as work
+
+    result = work(
+        folder, names or (), values=values, unit=unit, coordinates=coordinates, smoothed=smooth,
+        output=output, n_bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    free_energy_tables.estimates(
+        free_energy_tables.title("expectation values", result.document), result.document["estimates"]
+    )
+    free_energy_tables.verdicts(result.document["estimates"])
+    free_energy_tables.written(result)
+    result.check(strict=strict)
+
+
+def thermo(
+    folder: _Folder,
+    step: Annotated[
+        float, typer.Option(min=1e-4, max=0.2, help="Relative step in temperature of the check.")
+    ] = 0.01,
+    smooth: _Smooth = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/thermo.json."),
+    ] = None,
+    strict: _Strict = False,
+    bootstrap: _Bootstrap = 1000,
+    seed: _Seed = 0,
+) -> None:
+    """Energy, heat capacity, entropy and free energy of the configurations.
+
+    Of the potential energy at fixed parameters: no momenta, and no solvation entropy, since the
+    implicit solvent does not change with temperature here.
+
+    Example: boltzgen free-energy thermo OUT -o thermo.json
+    """
+    from boltzgen.workflows.free_energy_averages import thermo as work
+
+    result = work(
+        folder, relative_step=step, smoothed=smooth, output=output, n_bootstrap=bootstrap, seed=seed
+    )  # fmt: skip
+    content = result.document
+    entries = [{**entry, "name": f"{entry['name']}: {entry['quantity']}"} for entry in content["estimates"]]
+    free_energy_tables.estimates(free_energy_tables.title("configurational quantities", content), entries)
+    console.message(content["scope"])
+    free_energy_tables.verdicts(content["estimates"])
+    free_energy_tables.written(result)
+    result.check(strict=strict)

@@ -1,0 +1,69 @@
+"""``boltzgen free-energy between``: the difference between two systems with the same atoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen_cli import console, free_energy_tables
+
+
+def between(
+    a: Annotated[Path, typer.Argument(metavar="A", help="OUT folder of the first system.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="OUT folder of the second system.")],
+    data_a: Annotated[Path | None, typer.Option(metavar="MD", help="Simulation of A.")] = None,
+    data_b: Annotated[Path | None, typer.Option(metavar="MD", help="Simulation of B.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Flow samples sent each way where there is no simulation; 0: none.")
+    ] = 10_000,
+    relative_to: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Result of another leg, which is subtracted.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="JSON", help="Result file.")
+    ] = Path("between.json"),
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 3 when the answer is unreliable.")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Free-energy difference between two systems with the same atoms, dG(A->B) = G_B - G_A.
+
+    Vacuum and solvent, two force fields, a force field and a hybrid, two temperatures. Every estimator
+    that the folders allow is tried, the best stands first: partition functions of both flows, BAR
+    with and without the map that both flows make, and BAR with simulations.
+
+    Example: boltzgen free-energy between OUT-VACUUM OUT-SOLVENT -o solvation.json
+    """
+    from boltzgen.workflows.between import between as work
+
+    with console.progress("between") as progress:
+        result = work(
+            a, b, data_a=data_a, data_b=data_b, samples=samples, relative_to=relative_to, output=output,
+            device=device, n_bootstrap=bootstrap, seed=seed, progress=progress,
+        )  # fmt: skip
+    content = result.document
+    entries = content["estimates"]
+    heading = free_energy_tables.title("free-energy difference", content)
+    free_energy_tables.estimates(f"{heading}, {content['convention']}", entries, first="estimator")
+    console.table(
+        "how the systems meet",
+        ("", "overlap", "hysteresis (kT)", "+-", "effective", "lost A", "lost B"),
+        [
+            [
+                entry["estimator"], entry["overlap"], entry.get("hysteresis_kT"),
+                entry.get("hysteresis_standard_error_kT"), entry["n_effective"], entry.get("outside_A"),
+                entry.get("outside_B"),
+            ]
+            for entry in entries
+        ],
+    )  # fmt: skip
+    for name, why in content["left_out"].items():
+        console.message(f"not computed: {name}: {why}")
+    free_energy_tables.verdicts(entries, first="estimator")
+    free_energy_tables.written(result)
+    result.check_best(strict=strict)
