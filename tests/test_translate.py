@@ -13,6 +13,7 @@ from boltzgen.errors import BoltzgenError, UnsupportedError
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.openmm_reference import check_against_reference, perturbed
 from boltzgen.potentials.translate import translate, translate_openmm
+from boltzgen.system import MolecularSystem
 
 
 def test_check_against_reference(alanine_dipeptide):
@@ -59,6 +60,25 @@ def test_check_against_reference_meets_nan_and_other_conformations(alanine_dipep
     wrong = replace(parameters, charge=parameters.charge * np.nan)
     with pytest.raises(BoltzgenError, match="differs from OpenMM Reference"):
         check_against_reference(alanine_dipeptide, MolecularMechanics(wrong))
+
+
+def test_a_potential_that_disagrees_is_refused_ever_after(monkeypatch, tmp_path):
+    """The workflow of prepare records a disagreement, and nothing samples with such an energy later."""
+    from boltzgen.potentials import of_system
+    from boltzgen.workflows.prepare import prepare
+
+    def wrong(system):
+        right = translate(system).force_field
+        return MolecularMechanics(replace(right, bond_length=1.001 * right.bond_length))
+
+    monkeypatch.setattr(of_system, "translate", wrong)
+    options = {"sequence": "ACE-ALA-NME", "forcefield": ("amber99sbildn.xml",)}
+    summary = prepare(None, tmp_path / "SYS", **options)
+    assert summary.translation == "disagrees with OpenMM Reference"
+    assert any("train and sample do not" in warning for warning in summary.warnings)
+    monkeypatch.undo()
+    with pytest.raises(UnsupportedError, match="most in HarmonicBondForce.*Prepare it again"):
+        of_system.potential_of(MolecularSystem.load(tmp_path / "SYS"))
 
 
 def three_atoms(*forces: openmm.Force) -> openmm.System:

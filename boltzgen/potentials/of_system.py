@@ -24,10 +24,15 @@ def potential_of(system: MolecularSystem) -> Potential:
 
     Raises
     ------
-    UnsupportedError: the System cannot be translated (and no bridge was asked for); InputError: a backend
-    is missing or does not fit the molecule.
+    UnsupportedError: the System cannot be translated (and no bridge was asked for), or `prepare` found that
+    the energy disagrees with OpenMM Reference; InputError: a backend is missing or does not fit the molecule.
     """
     model = system.energy_model
+    checked = system.provenance.get("translation_check", {})
+    if checked.get("agrees") is False:
+        raise UnsupportedError(
+            f"{checked['refused']} Prepare it again, with --bridge or with a newer version of boltzgen."
+        )
     if model.region is not None:
         return _hybrid(system, model.region)
     if model.engine == "bridge":

@@ -195,7 +195,7 @@ def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict
     except BoltzgenError as error:
         if isinstance(error, InputError):  # a platform or a package is missing: the user can mend that
             raise
-        return system, "disagrees with OpenMM Reference", {"refused": str(error)}
+        return system, "disagrees with OpenMM Reference", {"refused": str(error), "agrees": False}
     finally:
         potential.close()
 
