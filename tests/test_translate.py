@@ -77,7 +77,7 @@ def test_a_potential_that_disagrees_is_refused_ever_after(monkeypatch, tmp_path)
     assert summary.translation == "disagrees with OpenMM Reference"
     assert any("train and sample do not" in warning for warning in summary.warnings)
     monkeypatch.undo()
-    with pytest.raises(UnsupportedError, match="most in HarmonicBondForce.*Prepare it again"):
+    with pytest.raises(UnsupportedError, match=r"most in HarmonicBondForce.*Prepare it again"):
         of_system.potential_of(MolecularSystem.load(tmp_path / "SYS"))
 
 
