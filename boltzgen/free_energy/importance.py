@@ -74,7 +74,7 @@ def means(
     if not sample.has_weight:
         return [NOTHING] * len(columns)
     centres = [float(sample.w_n @ a_n) for a_n in columns]
-    rows = [sample.w_n * (a_n - centre) for a_n, centre in zip(columns, centres, strict=True)]
+    rows = [sample.w_n * _deviation(a_n, centre) for a_n, centre in zip(columns, centres, strict=True)]
     found = smooth_functions(
         np.stack([sample.w_n, *rows]), _ratios, inefficiency=sample.g, n_bootstrap=n_bootstrap, rng=rng
     )
@@ -200,6 +200,12 @@ def shifted(errors: Errors, by: float) -> Errors:
     low, high = (None if end is None else end + by for end in errors.interval95)
     value = None if errors.value is None else errors.value + by
     return Errors(value, errors.asymptotic, errors.bootstrap, (low, high))
+
+
+def _deviation(a_n: np.ndarray, centre: float) -> np.ndarray:
+    """``a_n - centre``; exactly zero for a constant, of which only rounding noise would be left."""
+    deviation_n = a_n - centre
+    return np.zeros_like(a_n) if np.abs(deviation_n).max() <= 1e-12 * abs(centre) else deviation_n
 
 
 def _ratios(sums: np.ndarray) -> np.ndarray:

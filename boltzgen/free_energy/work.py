@@ -118,7 +118,7 @@ def bennett(
     common_samples = 0.0 if value is None else overlap(a, b, value) / (1 / a.n_effective + 1 / b.n_effective)
     if value is None or common_samples < FEWEST_SHARED:
         text = f"no overlap: {A} and {B} share {common_samples:.1g} samples; go by systems in between"
-        verdict, reasons = worst([*found, ("unreliable", text)])
+        verdict, reasons = worst([("unreliable", text), *found])
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the systems do not overlap")
         return Estimate(
             **common, value=None, standard_error=None, interval95=(None, None),
