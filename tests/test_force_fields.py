@@ -145,6 +145,15 @@ def test_charmm36_alanine_dipeptide_is_its_own_residue():
     assert sorted(np.round(charges, 6)) == sorted(np.round(own, 6))
 
 
+def test_model_compounds_of_charmm36_give_way_to_patched_residues():
+    """In charmm36.xml two residues of unlike parameters, ALAD and AANM, are a whole alanine dipeptide too."""
+    system = prepare(sequence="ACE-ALA-NME", forcefield=("charmm36.xml",)).openmm_system()
+    forces = {type(force).__name__: force for force in system.getForces()}
+    assert forces["CMAPTorsionForce"].getNumTorsions() == 1
+    charges = [forces["NonbondedForce"].getParticleParameters(atom)[0]._value for atom in range(22)]
+    assert sum(charges) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_what_charmm36_lacks_is_named(tmp_path):
     text = system_of("CHARMM36 (2024)", "none", "alanine dipeptide").topology_pdb
     path = tmp_path / "damaged.pdb"

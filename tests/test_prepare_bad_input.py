@@ -144,6 +144,10 @@ def number_of_sentences(message: str) -> int:
         (["--sequence", "ACE-FOO-NME", "-o", "SYS"], ["FOO", "place 2"]),
         (["--sequence", "GXVL", "-o", "SYS"], ["'X'", "place 2"]),
         (["--sequence", "", "-o", "SYS"], ["empty"]),
+        (["--sequence", "G", "-o", "SYS"], ["the sequence GLY", "No template", "Cap or lengthen"]),
+        (["--sequence", "DH", "--ph", "1", "-o", "SYS"], ["--ph 1", "ASP", "another --ph"]),
+        (["--sequence", "AA", "--forcefield", "amber14/tip3p.xml", "-o", "SYS"], ["ALA", "--forcefield"]),
+        (["--sequence", "AA", "--forcefield", "amoeba2018.xml", "-o", "SYS"], ["Amoeba", "--forcefield"]),
     ],
 )
 def test_bad_options(words, expected, tmp_path, monkeypatch):

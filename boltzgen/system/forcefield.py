@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
@@ -160,12 +160,12 @@ def create_system(
     try:
         try:
             with _only_patches_of(forcefield, shaped):
-                system = forcefield.createSystem(shaped, **options)
+                system = _created(forcefield, shaped, options)
         except ValueError:
             if not ends_are_patches(forcefield) or _all_have_templates(forcefield, shaped):
                 raise
             system = forcefield.createSystem(shaped, **options)  # a residue goes by a name of its own
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # ValueError, KeyError and bare Exception
         if ends_are_patches(forcefield):
             _explain_patched(shaped, str(error), label)
         else:
@@ -198,6 +198,28 @@ def _only_patches_of(forcefield: app.ForceField, topology: app.Topology) -> Iter
         yield
     finally:
         forcefield._templatePatches = everything
+
+
+def _created(forcefield: app.ForceField, topology: app.Topology, options: Mapping[str, Any]) -> openmm.System:
+    """The System; where templates of several names fit one residue, those with the residue's own name count.
+
+    CHARMM36 has model compounds too, and two of them are a whole alanine dipeptide.
+    """
+    try:
+        return forcefield.createSystem(topology, **options)
+    except Exception as error:  # OpenMM raises a bare one
+        if "Multiple non-identical matching templates" not in str(error):
+            raise
+    names = {form for residue in topology.residues() for form in _FORMS.get(residue.name, (residue.name,))}
+    everything = forcefield._templateSignatures
+    forcefield._templateSignatures = {
+        signature: [template for template in templates if template.name in names]
+        for signature, templates in everything.items()
+    }
+    try:
+        return forcefield.createSystem(topology, **options)
+    finally:
+        forcefield._templateSignatures = everything
 
 
 def _all_have_templates(forcefield: app.ForceField, topology: app.Topology) -> bool:

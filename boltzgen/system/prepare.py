@@ -166,7 +166,14 @@ def _from_sequence(
     sequence: PeptideSequence, names: Sequence[str], implicit: str, ph: float
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
     field = load_forcefield(names or DEFAULT_FORCEFIELD, implicit)
-    topology, positions = build_peptide(sequence, field, ph=ph)
+    try:
+        topology, positions = build_peptide(sequence, field, ph=ph)
+    except (ValueError, KeyError) as error:
+        complaint = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+        raise InputError(
+            f"The force field does not fit the sequence {sequence} with the hydrogens of --ph {ph:g}: "
+            f"{complaint}. Cap or lengthen the sequence, or give another --ph or --forcefield."
+        ) from error
     system = create_system(field, topology, implicit, f"the sequence {sequence}")
     return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
 

@@ -152,10 +152,10 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
     InputError: a file is missing, truncated, does not parse, or does not fit the other.
     """
     kind = kind_of(path)
-    needs = {"amber": "inpcrd", "gromacs": "gro", "xml": "PDB"}
+    needs = {"amber": "inpcrd, or a PDB", "gromacs": "gro, or a PDB", "xml": "a PDB"}
     if kind in needs and coordinates is None:
         raise InputError(
-            f"{path} ({KINDS[kind]}) holds no coordinates; add --coordinates FILE ({needs[kind]}, or a PDB)."
+            f"{path} ({KINDS[kind]}) holds no coordinates; add --coordinates FILE ({needs[kind]})."
         )
     if kind not in needs and coordinates is not None:
         raise InputError(f"{path} already holds coordinates; leave out --coordinates {coordinates}.")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: H C N O F Si P S Cl Br I: the elements that MMFF94 binds covalently.
 MMFF_ELEMENTS = frozenset({1, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53})
 
+#: e; MMFF94 states charges and increments to four digits.
+_CHARGE_TOLERANCE = 0.01
+
 _OTHER_FIELD = (
     "bring the molecule with parameters of another force field, as prmtop, GROMACS top or OpenMM System XML"
 )
@@ -119,8 +122,20 @@ def check_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
 
 
 def check_typed(molecule: Chem.Mol, properties: MMFFMolProperties | None, where: str) -> MMFFMolProperties:
-    """`properties`, or an UnsupportedError that names the atoms to which MMFF94 gives no type."""
+    """`properties`, or an UnsupportedError: an atom has no type, or the charges do not fit the formal ones.
+
+    The latter happens where RDKit gives a type for want of a better one: CO2 gets that of carboxylates.
+    """
+    from rdkit import Chem
+
     if properties is not None:
+        charges = [properties.GetMMFFPartialCharge(index) for index in range(molecule.GetNumAtoms())]
+        formal = Chem.GetFormalCharge(molecule)
+        if abs(sum(charges) - formal) > _CHARGE_TOLERANCE:
+            raise UnsupportedError(
+                f"{where} has the charge {formal:+d}, but RDKit's MMFF94 charges of it add up to "
+                f"{sum(charges):+.2f}: it has no atom types for this molecule; {_OTHER_FIELD}."
+            )
         return properties
     atoms = [molecule.GetAtomWithIdx(index) for index in _untyped(molecule)]
     named = ", ".join(f"{_element_name(atom)}, {label_of(atom)}" for atom in atoms[:2])

@@ -88,6 +88,11 @@ def _variant(forcefield: tuple[str, ...], where: str) -> str:
 def _check_options(asked: PrepareOptions, where: str) -> None:
     if asked.coordinates is not None:
         raise InputError(f"{where} needs no --coordinates {asked.coordinates}; leave it out.")
+    if asked.ph != PrepareOptions.ph:
+        raise InputError(
+            f"--ph {asked.ph:g} changes nothing in {where}, which states its own charges; leave it out "
+            "and write the charge that you want, for example CC(=O)[O-]."
+        )
     if asked.implicit != "none" and asked.implicit not in IMPLICIT_MODELS:
         raise InputError(
             f"--implicit {asked.implicit} goes with OpenMM force fields; for {where} use "
