@@ -48,8 +48,11 @@ def between(
         )  # fmt: skip
     content = result.document
     entries = content["estimates"]
-    heading = free_energy_tables.title("free-energy difference", content)
-    free_energy_tables.estimates(f"{heading}, {content['convention']}", entries, first="estimator")
+    if entries[0]["unit"] == "kT":
+        heading = f"{free_energy_tables.title('free-energy difference', content)}, {content['convention']}"
+    else:
+        heading = entries[0]["quantity"]
+    free_energy_tables.estimates(f"{heading}\n{entries[0]['name']}", entries, first="estimator")
     console.table(
         "how the systems meet",
         ("", "overlap", "hysteresis (kT)", "+-", "effective", "lost A", "lost B"),

@@ -24,11 +24,15 @@ def estimates(heading: str, entries: Sequence[Mapping[str, Any]], first: str = "
 
 
 def verdicts(entries: Sequence[Mapping[str, Any]], first: str = "name") -> None:
-    """Why each verdict is not better, one reason a row."""
-    rows = []
+    """Why each verdict is not better, one reason a row; entries with the same reasons share their rows."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
-        for number, reason in enumerate([r for r in entry["reasons"] if " is null: " not in r] or [""]):
-            rows.append(("", "", reason) if number else (entry[first], entry["verdict"], reason))
+        reasons = [reason for reason in entry["reasons"] if " is null: " not in reason] or [""]
+        groups.setdefault((entry["verdict"], *reasons), []).append(entry[first])
+    rows = []
+    for (verdict, *reasons), names in groups.items():
+        for number, reason in enumerate(reasons):
+            rows.append(("", "", reason) if number else ("\n".join(names), verdict, reason))
     console.table("verdict", ("", "verdict", "why not better"), rows)
 
 

@@ -102,18 +102,19 @@ def work_figure(
     estimates: Sequence[Estimate],
     works: Mapping[str, tuple[np.ndarray, np.ndarray]],
     *,
+    answer: float | None,
     label: str,
 ) -> Path:
     """All estimates of one difference with error bars; beside them the work of each map, both ways.
 
     `works` maps a name to the work (n,) of samples of A and the work (m,) of samples of B. Where the
-    histograms of W and of minus the reverse work cross, Crooks' relation puts the difference.
+    histograms of W and of minus the reverse work cross, Crooks' relation puts the difference `answer`.
     """
     shown = list(works.items())[: MOST_PANELS - 1]
     figure, axes = new_figure(4.2 + 3.6 * len(shown), 3.4, 1, 1 + len(shown))
     _bars(axes[0, 0], estimates, label, [e.estimator for e in estimates])
     for axis, (name, (work_a, work_b)) in zip(axes[0, 1:], shown, strict=True):
-        _crossing(axis, work_a, work_b, estimates[0].value)
+        _crossing(axis, work_a, work_b, answer)
         axis.set_title(name, fontsize=9)
     return save(figure, path)
 
@@ -142,6 +143,7 @@ def _bars(axis: Axes, estimates: Sequence[Estimate], label: str, names: Sequence
         used.add(estimate.verdict)
     axis.set_yticks(range(len(shown)), [_wrapped(name) for name in names[: len(shown)]])
     axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.locator_params(axis="x", nbins=5)
     axis.grid(axis="x", color="0.9", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.set_xlabel(label)

@@ -96,19 +96,22 @@ def between(
         opened.callback(second.close)
         require_comparable(first, second)
         one_temperature = abs(first.temperature - second.temperature) < 1e-6
+        temperature = first.ensemble.temperature if one_temperature else None
         statistics = _Statistics(
             n_bootstrap, np.random.default_rng(seed), "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
         )  # fmt: skip
+        if leg is not None:
+            _require_one_cycle(leg, statistics.unit, temperature)
         found, works, record = _all_estimates(first, second, (data_a, data_b), samples, statistics, progress)
     estimates = agreement(found)
-    temperature = first.ensemble.temperature if one_temperature else None
     content_origin = {
         "A": {**first.record, **record["targets"][0]}, "B": {**second.record, **record["targets"][1]},
         "bootstrap": n_bootstrap, "seed": seed, "version": __version__,
     }  # fmt: skip
+    answer = estimates[0].value
     if leg is not None:
-        estimates = [_relative(estimates[0], leg, temperature, content_origin), *estimates]
+        estimates = [_relative(estimates[0], leg, content_origin), *estimates]
         content_origin["relative_to"] = {"file": str(relative_to), "sha256": sha256_file(str(relative_to))}
     content = document(
         estimates, temperature, content_origin,
@@ -116,7 +119,9 @@ def between(
         work=record["work"], left_out=record["left_out"],
     )  # fmt: skip
     label = "ΔG (kT)" if one_temperature else "f_B − f_A"
-    figure = write_results(content, path, lambda file: work_figure(file, estimates, works, label=label))
+    figure = write_results(
+        content, path, lambda file: work_figure(file, estimates, works, answer=answer, label=label)
+    )
     return FreeEnergyResult(tuple(estimates), content, path, figure)
 
 
@@ -241,16 +246,18 @@ def _read_leg(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _relative(
-    own: Estimate, leg: dict[str, Any], temperature: float | None, origin: dict[str, Any]
-) -> Estimate:
+def _require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None) -> None:
+    other, at = leg["estimates"][0].get("unit"), leg["temperature_K"]
+    if other != unit:
+        raise InputError("one leg is at one temperature, the other between two; a cycle needs equal legs.")
+    if at != temperature:
+        words = [f"{t:g} K" if t is not None else "a model system's" for t in (temperature, at)]
+        raise InputError(f"the legs differ in temperature ({words[0]} and {words[1]}); a cycle needs one.")
+
+
+def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Estimate:
     """This leg minus the other one, errors added in squares."""
     other = from_json(leg["estimates"][0])
-    if (own.unit, temperature) != (other.unit, leg["temperature_K"]):
-        raise InputError(
-            f"the legs do not fit: one is at {temperature} K in {own.unit}, the other at "
-            f"{leg['temperature_K']} K in {other.unit}; a cycle needs one temperature."
-        )
     found = []
     if _hashes(origin) & _hashes(leg.get("provenance", {})):
         reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
