@@ -158,7 +158,7 @@ def test_the_same_seed_and_model_are_refused_by_rows(tmp_path):
     drawn(3, model="A").save(tmp_path / "A")
     drawn(3, model="B").save(tmp_path / "B")  # another name, the same rows
     message = assert_refused(
-        ["merge", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "C"], "share 37 samples"
+        ["merge", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "C"], "share 39 samples"
     )
     assert str(tmp_path / "A") in message and "--seed" in message and not (tmp_path / "C").exists()
 

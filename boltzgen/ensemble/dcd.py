@@ -19,7 +19,7 @@ from boltzgen.units import NM_PER_ANGSTROM
 
 _TITLE = b"REMARKS positions of weighted samples, in Angstrom; weights are in samples.npz".ljust(80)
 _CHARMM_VERSION = 24
-_FRAMES_AT_ONCE = 10_000
+_FRAMES_AT_ONCE = 2_000
 
 
 def write_dcd(path: str | os.PathLike[str], positions: np.ndarray, rows: np.ndarray | None = None) -> None:

@@ -32,7 +32,7 @@ XTC_WARNING = (
 )
 PDB_WARNING = "PDB keeps 0.0001 nm: energies of its frames scatter by about 0.1 kT (alanine dipeptide)"
 
-_AT_ONCE = 10_000
+_AT_ONCE = 2_000
 _PDB_LIMIT = 999.9995  # Angstrom; from there on, %8.3f with a minus sign needs nine characters
 
 
@@ -128,12 +128,15 @@ def write_weights(frames: Frames, path: str | os.PathLike[str]) -> None:
     weights = frames.weights
     with atomic_path(weights_path(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write("frame,row,log_w,weight\n")
-        file.writelines(
-            f"{frame},{row},{log_w!r},{weight!r}\n"
-            for frame, (row, log_w, weight) in enumerate(
-                zip(frames.rows.tolist(), frames.log_w.tolist(), weights.tolist(), strict=True)
+        for start in range(0, len(frames), _AT_ONCE):
+            at = slice(start, start + _AT_ONCE)
+            lines = zip(
+                frames.rows[at].tolist(), frames.log_w[at].tolist(), weights[at].tolist(), strict=True
             )
-        )
+            file.writelines(
+                f"{frame},{row},{log_w!r},{weight!r}\n"
+                for frame, (row, log_w, weight) in enumerate(lines, start=start)
+            )
 
 
 def _need_atoms(ensemble: Ensemble) -> None:
