@@ -88,6 +88,21 @@ def _bridged_pdb() -> str:
     return text.getvalue()
 
 
+def dinucleotide_pdb() -> str:
+    """The heavy atoms of deoxyguanylyl-deoxycytidine as a PDB text."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSequence("GC", flavor=6))
+    assert AllChem.EmbedMolecule(molecule, randomSeed=3) == 0
+    AllChem.MMFFOptimizeMolecule(molecule)
+    heavy = Chem.RemoveHs(molecule)
+    for atom in heavy.GetAtoms():
+        atom.GetPDBResidueInfo().SetIsHeteroAtom(False)
+    lines = Chem.MolToPDBBlock(heavy).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("CONECT"))
+
+
 def _context(system: openmm.System) -> openmm.Context:
     integrator = openmm.LangevinMiddleIntegrator(300.0, 5.0, 0.0005)
     integrator.setRandomNumberSeed(5)

@@ -20,6 +20,7 @@ from force_field_cases import (
     Conformations,
     agreement,
     conformations,
+    dinucleotide_pdb,
     solvents,
     system_of,
     system_of_file,
@@ -70,6 +71,16 @@ def test_force_field_agrees_with_openmm_reference(force_field, implicit, molecul
 def test_the_largest_molecule():
     """Chignolin, 138 atoms, with the newest force field, a correction map and the solvent of most terms."""
     assert_agrees(system_of("ff19SB", "gbn2", "chignolin"), frames_of("ff19SB", "chignolin"))
+
+
+@pytest.mark.parametrize(("force_field", "implicit"), [("ff14SB", "obc2"), ("ff19SB", "gbn2")])
+def test_nucleic_acids(force_field, implicit, tmp_path):
+    """A dinucleotide of DNA, 62 atoms, by OL15 and OL21."""
+    path = tmp_path / "gc.pdb"
+    path.write_text(dinucleotide_pdb())
+    system = prepare(path, forcefield=(FORCE_FIELDS[force_field],), implicit=implicit, add_hydrogens=True)
+    assert system.n_atoms == 62
+    assert_agrees(system, conformations(system, 4, 7, steps=60))
 
 
 @pytest.mark.parametrize("kind", FILES)
