@@ -122,3 +122,15 @@ def test_prepare_says_that_a_file_is_damaged_and_leaves_nothing(tmp_path):
     words = ["--ml", "torchscript", "--ml-option", f"file={tmp_path / 'bad.pt'}"]
     assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words], "truncated")
     assert not (tmp_path / "SYS").exists()
+
+
+class Absolute(Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return positions.pow(2).sum((1, 2))
+
+
+def test_prepare_refuses_a_potential_that_knows_where_the_molecule_is(tmp_path):
+    words = ["--ml", "torchscript", "--ml-option", f"file={saved(Absolute(), tmp_path / 'absolute.pt')}"]
+    message = assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words])
+    assert "moves and turns as a whole" in message and "torchscript" in message
+    assert not (tmp_path / "SYS").exists()

@@ -5,19 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.system.hybrid import only_internal_terms, without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
+
+if TYPE_CHECKING:
+    from boltzgen.potentials.hybrid import HybridPotential
 
 #: Relative; how well the force field's energy must add up from its two parts.
 DIVISION_TOLERANCE = 1e-6
 
 #: nm; standard deviations of the conformations on which it is tried, beside the reference.
 PERTURBATIONS = (0.002, 0.005, 0.01)
+
+
+#: kJ/mol; what turning the molecule as a whole may change by (calculators with grids are not better).
+TURNING_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,34 @@ def check_hybrid(system: MolecularSystem) -> tuple[dict[str, Any], tuple[str, ..
         assert isinstance(potential, HybridPotential)
         try:
             record = {**check_forces(potential, system.reference_positions), **_division(system)}
+            record["energy_change_by_turning_kj_mol"] = _change_by_turning(potential, system)
         finally:
             potential.close()
     said = [" ".join(str(entry.message).split()) for entry in caught if entry.category is UserWarning]
     return record, tuple(dict.fromkeys(said))
+
+
+def _change_by_turning(potential: HybridPotential, system: MolecularSystem) -> float:
+    """Change of the energy, kJ/mol, when the molecule is moved and turned as a whole.
+
+    UnsupportedError when that is more than rounding: internal coordinates do not say where a molecule is.
+    """
+    import torch
+
+    x = np.asarray(system.reference_positions, dtype=np.float64)
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    turn *= np.sign(np.linalg.det(turn))  # a rotation, not a reflection
+    with torch.no_grad():
+        energies = potential.energy(torch.tensor(np.stack([x, x @ turn.T + 0.3])))
+    change = float((energies[1] - energies[0]).abs())
+    if not change <= TURNING_TOLERANCE + 1e-5 * float(energies[0].abs()):
+        assert system.energy_model.region is not None
+        raise UnsupportedError(
+            f"--ml {system.energy_model.region.backend}: the energy of {system.name!r} changes by "
+            f"{change:.3g} kJ/mol when the molecule moves and turns as a whole, which internal coordinates "
+            "cannot describe; make the potential depend on distances and angles only."
+        )
+    return change
 
 
 def _division(system: MolecularSystem) -> dict[str, float]:
