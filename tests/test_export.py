@@ -211,6 +211,18 @@ def test_colvar_holds_what_plumed_would_calculate(out):
     assert np.allclose(columns["logw"], ensemble.log_w[ensemble.valid], rtol=1e-10)
 
 
+def test_plumed_reads_colvar(out):
+    """With PLUMED's own Python module, where it is installed (it needs no kernel for this)."""
+    plumed = pytest.importorskip("plumed")
+    export(out, out.parent / "COLVAR", "colvar")
+    frame = plumed.read_as_pandas(str(out.parent / "COLVAR"))
+    columns, _ = read_colvar(out.parent / "COLVAR")
+    assert list(frame.columns) == list(columns)
+    assert all(np.allclose(frame[name], columns[name], rtol=1e-12) for name in columns)
+    limits = {name: value for name, value, *_ in frame.plumed_constants}
+    assert limits["min_phi"] == "-pi" and limits["max_psi"] == "pi"
+
+
 def test_colvar_takes_declared_and_numbered_variables(out):
     declared = out.parent / "coordinates.yaml"
     declared.write_text("coordinates:\n  O-H: {distance: [5, 17]}\n  turn: {torsion: [4, 6, 8, 14]}\n")

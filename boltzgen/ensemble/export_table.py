@@ -190,14 +190,15 @@ def read_u_nk(path: str | os.PathLike[str]) -> pandas.DataFrame:
 
 
 def _write_parquet(table: pandas.DataFrame, path: str | os.PathLike[str]) -> None:
-    """In alchemlyb's own layout (`alchemlyb.parsing.parquet.extract_u_nk` reads it): text as names."""
+    """In alchemlyb's own layout (`alchemlyb.parsing.parquet.extract_u_nk` reads it): pairs as text."""
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f"{path}: Parquet needs pyarrow, which alchemlyb brings (pip install pyarrow); or name a .csv."
         ) from error
-    named = table.set_axis([str(label) for label in table.columns], axis="columns")
+    labels = [str(label) if isinstance(label, tuple) else label for label in table.columns]
+    named = table.set_axis(labels, axis="columns")
     with atomic_path(path) as temporary:
         named.to_parquet(temporary)
 
