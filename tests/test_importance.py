@@ -108,6 +108,24 @@ def test_smoothed_weights_are_those_of_arviz_on_the_scale_given():
     assert np.abs(smoothed - log_w).max() > 1e-3
 
 
+def test_states_from_smoothed_weights():
+    from boltzgen.free_energy import state_free_energies
+
+    rng = np.random.default_rng(55)
+    x, log_w = gaussian(rng, 20_000, 0.7)
+    masks = {"middle": np.abs(x) < 1, "outside": np.abs(x) >= 1}
+    common = {"coverage": GOOD, "n_bootstrap": 100, "rng": rng}
+    raw, smooth = (
+        state_free_energies(log_w, masks, [("middle", "outside")], smoothed=smoothed, **common)[0]
+        for smoothed in (False, True)
+    )
+    middle = math.erf(math.sqrt(0.5))
+    exact = math.log(middle / (1 - middle))
+    assert raw.value != smooth.value and smooth.estimator == "Pareto-smoothed importance sampling"
+    for e in (raw, smooth):
+        assert abs(e.value - exact) < 4 * e.standard_error and e.k_hat == pytest.approx(0.3, abs=0.15)
+
+
 def test_smoothing_keeps_rejected_rows_and_leaves_alone_what_has_no_tail():
     _, log_w = gaussian(np.random.default_rng(46), 2000, 0.6)
     with_rejected = np.r_[log_w, np.full(500, -np.inf)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,31 @@ def test_empty_and_poor_bins_are_marked():
     rows = list(s.rows())
     assert len(rows) == 7 and rows[3]["free_energy"] is None and rows[3]["n"] == 0
     assert rows[6]["n"] == 2 and rows[6]["x0"] == pytest.approx(5.5)
+
+
+def test_record_of_a_surface_matches_the_golden_file():
+    rng = np.random.default_rng(88)
+    x, log_w = weighted_normal(rng, 4000)
+    found = free_energy_surface(
+        log_w,
+        x,
+        [-1.0, 0.0, 0.5, 6.0, 7.0],
+        names=["d"],
+        units=["nm"],
+        coverage=GOOD,
+        n_bootstrap=50,
+        rng=rng,
+    ).to_json()
+    golden = json.loads((Path(__file__).parent / "golden" / "surface.json").read_text())
+    assert list(found) == list(golden)
+    for key, value in golden.items():
+        # the bootstrap may differ in its draws between versions of numpy, the rest may not
+        tolerance = 0.5 if key in ("standard_error", "standard_error_bootstrap", "low", "high") else 1e-6
+        if not (isinstance(value, list) and value and isinstance(value[0], float)):
+            assert found[key] == value or found[key] == pytest.approx(value), key
+            continue
+        assert [v is None for v in found[key]] == [v is None for v in value], key
+        assert [v or 0.0 for v in found[key]] == pytest.approx([v or 0.0 for v in value], rel=tolerance), key
 
 
 def test_rows_of_two_dimensions():

@@ -15,7 +15,7 @@ GOOD = {"verdict": "ok", "reasons": []}
 
 
 def harmonic(rng, n, d, stiffness=2.0, s2=0.95):
-    """log-weights and reduced energies of a harmonic well in d dimensions, drawn at `s2` times its variance."""
+    """log-weights and reduced energies of a harmonic well of d dimensions, drawn at `s2` of its variance."""
     variance = s2 / stiffness
     x = math.sqrt(variance) * rng.normal(size=(n, d))
     square = (x**2).sum(axis=1)

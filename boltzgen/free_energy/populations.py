@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import check_log_weights, findings, normalised_weights, pareto_k, worst
+from boltzgen.ensemble.diagnostics import check_log_weights, findings, normalised_weights, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
     check_statistics,
@@ -72,35 +73,39 @@ def state_free_energies(
     masks: Mapping[str, ArrayLike],
     differences: Sequence[tuple[str, str]],
     *,
+    smoothed: bool = False,
     coverage: Mapping[str, Any] | None = None,
     inefficiency: float = 1.0,
     n_bootstrap: int = 1000,
     rng: np.random.Generator,
-    estimator: str = "self-normalised importance sampling",
+    estimator: str | None = None,
 ) -> list[Estimate]:
     """``dG(A->B)`` for each pair of `differences`, with both errors, interval and verdict.
 
     log_w: (N,) log-weights, ``-inf`` for rejected samples; zeros for frames of a simulation, with
     their `inefficiency` and in the order of time. masks: state name -> (N,) bool.
-    coverage: record of `boltzgen.ensemble.coverage`, or None when nobody checked.
+    smoothed: Pareto-smooth the weights first. coverage: record of `boltzgen.ensemble.coverage`, or None
+    when nobody checked.
 
     Nothing here raises for poor samples: a state that nobody visited gives an estimate without
     value, verdict ``unreliable``, and the reason. Raises InputError for fewer than two samples,
     for shapes that disagree and for NaN log-weights.
     """
-    w_n, h_sn = _weights_and_indicators(log_w, masks)
+    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
+    w_n, h_sn = _weights_and_indicators(sample.log_w_n, masks)
     check_statistics(w_n.size, inefficiency, n_bootstrap)
-    names = list(masks)
+    names, k_hat = list(masks), sample.k_hat
     replicates_rs = bootstrap_sums(w_n * h_sn, n_bootstrap, inefficiency, rng)
     effective = {name: _n_effective(w_n * h_n, inefficiency) for name, h_n in zip(names, h_sn, strict=True)}
-    k_hat = pareto_k(log_w)
     estimates = []
     for a, b in differences:
         i, j = names.index(a), names.index(b)
         pair = _Pair(w_n, h_sn[i], h_sn[j], replicates_rs[:, i], replicates_rs[:, j], inefficiency)
         counts = {a: effective[a], b: effective[b]}
-        found = findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=counts)
-        estimates.append(_estimate(a, b, pair, min(counts.values()), k_hat, found, estimator))
+        found = findings(sample.log_w_n, k_hat=k_hat, coverage=coverage, n_effective=counts)
+        estimates.append(
+            _estimate(a, b, pair, min(counts.values()), k_hat, found, estimator or sample.estimator)
+        )
     return estimates
 
 
