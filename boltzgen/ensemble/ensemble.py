@@ -107,8 +107,8 @@ class Ensemble:
         with np.errstate(invalid="ignore"):
             log_w = np.where(valid, -u_n - log_q_n, -np.inf)
         return cls(
-            positions, log_q_n, u_n, log_w, valid, narrow(reason_n), temperature, measure, system_fingerprint, domain,
-            topology_pdb, dict(provenance or {}), None if coverage is None else dict(coverage),
+            positions, log_q_n, u_n, log_w, valid, narrow(reason_n), temperature, measure, system_fingerprint,
+            domain, topology_pdb, dict(provenance or {}), None if coverage is None else dict(coverage),
         )  # fmt: skip
 
     def __len__(self) -> int:
