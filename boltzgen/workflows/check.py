@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.config.build import load_model
-from boltzgen.ensemble.diagnostics import normalised_weights, worst
+from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
@@ -166,22 +166,28 @@ def combined(
 ) -> dict[str, Any] | None:
     """One coverage record of `records`, else of the `former` one, with the `findings` of `examine`.
 
-    None when nothing was found and nothing was compared: then coverage remains unchecked.
+    None when nothing was found and nothing was compared: then coverage remains unchecked. The verdict that
+    the comparison alone gave is kept as ``before_examination`` (null without one), so that a later
+    examination that finds nothing wrong neither keeps old findings nor passes for a comparison.
     """
-    if not records and former is not None:
-        records = [{**former, **former.get("before_examination", {})}]
+    before = {} if former is None else former.get("before_examination", {})
+    if not records and former is not None and before is not None:
+        records = [{**former, **before}]
     if not records:
         if not findings:
             return None
-        records = [{"source": "the record itself", "forward_ess": None, "verdict": "ok", "reasons": []}]
-    first, last = records[0], records[-1]
+        verdict, reasons = worst([*findings, ("caution", NO_COVERAGE)])
+        return {
+            "source": "the samples alone", "forward_ess": None, "verdict": verdict, "reasons": reasons,
+            "examination": numbers, "before_examination": None,
+        }  # fmt: skip
     judged = [(record["verdict"], reason) for record in records for reason in record["reasons"]]
     verdict, reasons = worst([*findings, *judged])
-    before, before_reasons = worst(judged)
+    before_verdict, before_reasons = worst(judged)
     return {
-        **first, **last, "source": " and ".join(dict.fromkeys(str(record["source"]) for record in records)),
-        "verdict": verdict, "reasons": reasons, "examination": numbers,
-        "before_examination": {"verdict": before, "reasons": before_reasons},
+        **records[0], **records[-1], "verdict": verdict, "reasons": reasons, "examination": numbers,
+        "source": " and ".join(dict.fromkeys(str(record["source"]) for record in records)),
+        "before_examination": {"verdict": before_verdict, "reasons": before_reasons},
     }  # fmt: skip
 
 
@@ -196,7 +202,9 @@ def _named(
     if not named:
         raise InputError(f"{out / 'manifest.json'} names no {key}; give it with {option}.")
     if not str(named).startswith("model:") and not Path(named).exists():
-        raise InputError(f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}.")
+        raise InputError(
+            f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}."
+        )
     return str(named)
 
 

@@ -2,8 +2,8 @@
 
 A smooth error in a log-determinant leaves no trace in the spread of the weights, and spoils every answer. So
 a few fresh draws are taken apart: the flow's map to its latents, and the map from coordinates to atoms. For
-the second the honest test is the square Jacobian of (translation, three Euler angles, internal coordinates) ->
-Cartesian coordinates, whose determinant is the shape measure times the sine of the middle Euler angle.
+the second the honest test is the square Jacobian of (translation, three Euler angles, internals) -> Cartesian
+coordinates, whose determinant is the shape measure times the sine of the middle Euler angle.
 """
 
 from __future__ import annotations

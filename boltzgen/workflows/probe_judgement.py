@@ -21,6 +21,7 @@ from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.system.pdb_text import AtomName
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.probe import ProbeFrames
 from boltzgen.workflows.rotamers import rotamer_columns
@@ -62,12 +63,23 @@ class Torsion:
         return f"torsion {self.name} between {low:g} and {high:g} degrees"
 
 
-def torsions_of(target: Target, names: Sequence[Any]) -> list[Torsion]:
+def torsions_of(target: Target, names: Sequence[AtomName]) -> list[Torsion]:
     """The rotatable torsions of `target`, methyl-like groups left out; `names` are those of the atoms."""
     atoms = target.coordinates.table.atoms
     return [
-        Torsion(int(c), "-".join(str(names[a]) for a in atoms[c] if a >= 0)) for c in rotamer_columns(target)
+        Torsion(column, _torsion_name([names[a] for a in atoms[column] if a >= 0], names))
+        for column in rotamer_columns(target)
     ]
+
+
+def _torsion_name(atoms: Sequence[AtomName], all_names: Sequence[AtomName]) -> str:
+    """As in ``ACE1 C-ALA2 N-CA-C``: a residue is named where it changes, if there is more than one."""
+    residues = [str(name).split()[0] for name in atoms]
+    several = len({str(name).split()[0] for name in all_names}) > 1
+    return "-".join(
+        f"{residue} {name.atom}" if several and residue != before else str(name.atom)
+        for name, residue, before in zip(atoms, residues, ["", *residues], strict=False)
+    )
 
 
 def classified(target: Target, torsions: Sequence[Torsion], positions: np.ndarray) -> np.ndarray:
