@@ -26,10 +26,12 @@ from torch.nn import functional
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.files import read_json, sha256_file
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.evaluate import Blocks, FusedEnergy
-from boltzgen.potentials.fused import Kernel
+from boltzgen.potentials.constants import Constants
+from boltzgen.potentials.custom_term import AutogradKernel
+from boltzgen.potentials.evaluate import Blocks
 from boltzgen.potentials.symmetry_functions import SymmetryFunctions, SymmetryFunctionSettings
-from boltzgen.potentials.terms import Constants
+from boltzgen.potentials.value_with_gradient import ValueWithGradient, check_positions
+from boltzgen.units import BOHR, HARTREE
 
 SCHEMA = "boltzgen.ani_network/1"
 
@@ -45,9 +47,6 @@ REPULSION = {
     "N": (1.682689, 5.242592),
     "O": (2.165712, 5.784415),
 }
-
-#: CODATA 2018: nm in one bohr; kJ/mol in one hartree.
-BOHR, HARTREE = 0.0529177210903, 2625.4996394799
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ class AniNetwork(Potential):
             for symbol in self._elements
         }
         self._constants = Constants(**model.weights, **atoms)
-        self._blocks = Blocks([NetworkKernel(self)])
+        self._blocks = Blocks([AutogradKernel(self.block_energy, self._rows)])
 
     @property
     def fits_training(self) -> bool:
@@ -120,18 +119,26 @@ class AniNetwork(Potential):
         c = self._constants.like(torch.zeros(1))
         return [atomic_number[symbol] for symbol in self._elements for _ in c[f"{symbol}.atoms"]]
 
+    @property
+    def _rows(self) -> int:
+        """What the block size follows: a quarter of the rows of the largest tensor."""
+        neighbours, settings = self.n_atoms - 1, self.model.settings
+        triples = neighbours * (neighbours - 1) // 2
+        angular = triples * len(settings.angular_shells) * len(settings.angular_sections)
+        return max(1, self.n_atoms * settings.length // 4, angular // 4)
+
     def energy(self, positions: Tensor) -> Tensor:
         """Energy (batch,) in kJ/mol of `positions` (batch, N, 3) in nm; differentiable once.
 
         A row with coincident atoms, NaN or huge coordinates has an energy of inf or NaN and a gradient of
         zero. For second derivatives use `energy_plain`.
         """
-        self._check(positions)
-        return FusedEnergy.apply(positions, self._blocks)
+        check_positions(positions, self.n_atoms)
+        return ValueWithGradient.apply(positions, self._blocks.energy_and_gradient)
 
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The same by plain autograd in one piece, differentiable any number of times."""
-        self._check(positions)
+        check_positions(positions, self.n_atoms)
         return self.block_energy(positions.permute(1, 2, 0))
 
     def block_energy(self, x: Tensor) -> Tensor:
@@ -152,15 +159,6 @@ class AniNetwork(Potential):
                 value = c[f"{element}.{layer}.weight"] @ value + c[f"{element}.{layer}.bias"][:, None]
             total = total + value.sum((0, 1))
         return total
-
-    def _check(self, positions: Tensor) -> None:
-        if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):
-            raise InputError(
-                f"Positions have the shape {tuple(positions.shape)}; this potential needs "
-                f"(batch, {self.n_atoms}, 3) in nm."
-            )
-        if positions.dtype not in (torch.float32, torch.float64):
-            raise InputError(f"Positions are {positions.dtype}; give float32 or float64.")
 
 
 class PairRepulsion:
@@ -187,29 +185,6 @@ class PairRepulsion:
             c["light"], c["light_exponent"] * distance, c["exponent"] * distance * distance.sqrt()
         )
         return (c["strength"] / distance * torch.exp(-decay)).sum(0)
-
-
-class NetworkKernel(Kernel):
-    """Energy and gradient of one block of conformations, by autograd inside the block."""
-
-    def __init__(self, network: AniNetwork) -> None:
-        super().__init__()
-        self._block_energy = network.block_energy
-        neighbours, settings = network.n_atoms - 1, network.model.settings
-        triples = neighbours * (neighbours - 1) // 2
-        angular = triples * len(settings.angular_shells) * len(settings.angular_sections)
-        self.rows = max(1, network.n_atoms * settings.length // 4, angular // 4)
-
-    def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
-        if gradient is None:
-            energy.add_(self._block_energy(x))
-            return
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            value = self._block_energy(x)
-            (slope,) = torch.autograd.grad(value.sum(), x)
-        energy.add_(value.detach())
-        gradient.add_(slope)
 
 
 def load_network(folder: Path) -> NetworkModel:

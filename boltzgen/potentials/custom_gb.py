@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.potentials.constants import Constants
 from boltzgen.potentials.custom_term import BlockTerm
 from boltzgen.potentials.expressions import BoundExpression, bind, parse
 from boltzgen.potentials.solvent_parameters import (
@@ -15,7 +16,6 @@ from boltzgen.potentials.solvent_parameters import (
     UNEXCLUDED_PAIRS,
     CustomBornParameters,
 )
-from boltzgen.potentials.terms import Constants
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,19 +30,24 @@ class BlockTerm(Term):
 
 
 class AutogradKernel(Kernel):
-    """The kernel of a `BlockTerm`: value and gradient by autograd within one block."""
+    """The kernel of an energy without a hand-derived gradient: by autograd within one block.
 
-    def __init__(self, term: BlockTerm) -> None:
+    Parameters
+    ----------
+    block_energy: x (N, 3, b) in nm -> (b,) kJ/mol. rows: of its largest tensor.
+    """
+
+    def __init__(self, block_energy: Callable[[Tensor], Tensor], rows: int, *, bonded: bool = False) -> None:
         super().__init__()
-        self.term, self.bonded, self.rows = term, term.bonded, term.rows
+        self.block_energy, self.rows, self.bonded = block_energy, rows, bonded
 
     def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         if gradient is None:
-            energy += self.term.block_energy(x)
+            energy += self.block_energy(x)
             return
         with torch.inference_mode(False), torch.enable_grad():
             inputs = x.clone().requires_grad_()
-            value = self.term.block_energy(inputs)
+            value = self.block_energy(inputs)
             # a constant requires no gradient
             slope = torch.autograd.grad(value.sum(), inputs)[0] if value.requires_grad else None
         energy += value.detach()

@@ -1,4 +1,4 @@
-"""Runs kernels over a batch, block by block, and hands value and gradient to autograd."""
+"""Runs kernels over a batch, block by block."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from boltzgen.errors import BoltzgenError
 from boltzgen.potentials.compiled import BlockCompiler, BlockFunction
 from boltzgen.potentials.fused import BLOCK_ELEMENTS_CPU, BLOCK_ELEMENTS_DEVICE, Kernel
 from boltzgen.potentials.memory import MemoryBlocks
@@ -218,38 +216,3 @@ def _surroundings(device: torch.device) -> Iterator[int]:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "energies", initializer=torch.set_num_threads, initargs=(1,))
-
-
-class FusedEnergy(torch.autograd.Function):
-    """Autograd's view of `Blocks`: the gradient is computed with the value and kept."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, blocks: Blocks) -> Tensor:
-        wanted = ctx.needs_input_grad[0]
-        energy, gradient = blocks.energy_and_gradient(positions, want_gradient=wanted)
-        if wanted:
-            ctx.save_for_backward(gradient, positions)
-        return energy
-
-    @staticmethod
-    def backward(ctx: Any, grad_energy: Tensor) -> tuple[Tensor, None]:
-        gradient, positions = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: a second derivative may follow
-            gradient = NoSecondDerivative.apply(gradient, positions)
-        with one_core():
-            return grad_energy[:, None, None] * gradient, None
-
-
-class NoSecondDerivative(torch.autograd.Function):
-    """Passes a gradient through, and refuses to be differentiated: a constant would be silently wrong."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, positions: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        raise BoltzgenError(
-            "The fast energy of a molecule has first derivatives only; take second derivatives of "
-            "MolecularMechanics.energy_plain."
-        )

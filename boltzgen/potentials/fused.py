@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.potentials.constants import Constants
 from boltzgen.potentials.parameters import ForceFieldParameters
-from boltzgen.potentials.terms import Constants
 
 #: Smallest length^2 (nm2) of a cross product by which a gradient is divided: linear angles, flat torsions.
 SMALLEST_AREA = 1e-12

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import BoltzgenError
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.evaluate import NoSecondDerivative, full_precision
+from boltzgen.potentials.constants import Constants
+from boltzgen.potentials.evaluate import full_precision
 from boltzgen.potentials.memory import MemoryBlocks
-from boltzgen.potentials.terms import Constants
+from boltzgen.potentials.value_with_gradient import ValueWithGradient, check_positions, silence_unsound_rows
 from boltzgen.system.energy_model import LinkAtom
 
 #: Largest number of rows treated at once; fewer where the memory that they are seen to take asks for it.
@@ -63,12 +64,12 @@ class HybridPotential(Potential):
 
         A row that either potential cannot evaluate has an energy of inf or NaN and a gradient of zero.
         """
-        self._check(positions)
-        return HybridEnergy.apply(positions, self)
+        check_positions(positions, self.n_atoms)
+        return ValueWithGradient.apply(positions, self.energy_and_gradient)
 
     def energy_by_part(self, positions: Tensor) -> dict[str, Tensor]:
         """Energies (batch,) in kJ/mol of the rest (``molecular mechanics``) and of the ``region``."""
-        self._check(positions)
+        check_positions(positions, self.n_atoms)
         with torch.no_grad():
             region = self.region.energy(self.region_positions(positions))
             return {"molecular mechanics": self.rest.energy(positions), "region": region}
@@ -109,8 +110,7 @@ class HybridPotential(Potential):
                 slope = torch.autograd.grad(total.sum(), x)[0] if want_gradient else None
         energy = torch.where(sound, total.detach(), torch.full_like(total, torch.nan))
         if slope is not None:
-            finite = torch.isfinite(slope.abs().amax(dim=(1, 2)) + energy.abs())
-            slope = torch.where(finite[:, None, None], slope, torch.zeros_like(slope))
+            slope = silence_unsound_rows(energy, slope)
         return energy, slope
 
     def _sound(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,34 +122,6 @@ class HybridPotential(Potential):
         sound = extent < LARGEST_EXTENT  # False for NaN
         reference = self._constants.like(positions)["reference"]
         return torch.where(sound[:, None, None], positions, reference), sound
-
-    def _check(self, positions: Tensor) -> None:
-        if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):
-            raise InputError(
-                f"Positions have the shape {tuple(positions.shape)}; this potential needs "
-                f"(batch, {self.n_atoms}, 3) in nm."
-            )
-        if not positions.is_floating_point():
-            raise InputError(f"Positions are {positions.dtype}; give float32 or float64.")
-
-
-class HybridEnergy(torch.autograd.Function):
-    """Autograd's view of a `HybridPotential`: the gradient comes with the value and is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, potential: HybridPotential) -> Tensor:
-        wanted = ctx.needs_input_grad[0]
-        energy, gradient = potential.energy_and_gradient(positions, want_gradient=wanted)
-        if wanted:
-            ctx.save_for_backward(gradient, positions)
-        return energy
-
-    @staticmethod
-    def backward(ctx: Any, grad_energy: Tensor) -> tuple[Tensor, None]:
-        gradient, positions = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: a second derivative may follow
-            gradient = NoSecondDerivative.apply(gradient, positions)
-        return grad_energy[:, None, None] * gradient, None
 
 
 #: nm; step of the central differences, and standard deviations of the perturbed conformations.

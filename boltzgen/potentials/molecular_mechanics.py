@@ -7,13 +7,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from boltzgen.errors import InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
 from boltzgen.potentials.compiled import BlockCompiler
 from boltzgen.potentials.custom_gb import CustomBorn
 from boltzgen.potentials.custom_term import AutogradKernel, BlockTerm
-from boltzgen.potentials.evaluate import Blocks, FusedEnergy
+from boltzgen.potentials.evaluate import Blocks
 from boltzgen.potentials.expression_term import ExpressionTerm
 from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
 from boltzgen.potentials.fused_pairs import PairKernel
@@ -26,6 +25,7 @@ from boltzgen.potentials.terms import (
     PeriodicTorsion,
     Term,
 )
+from boltzgen.potentials.value_with_gradient import ValueWithGradient, check_positions
 
 
 def _terms(parameters: ForceFieldParameters) -> list[Term]:
@@ -60,7 +60,9 @@ def _kernels(p: ForceFieldParameters, terms: list[Term]) -> list[Kernel]:
         pairs = PairKernel(p)
         if pairs.rows:  # every pair may be excluded: a triatomic, or the rest of a hybrid
             chosen.append(pairs)
-    chosen.extend(AutogradKernel(term) for term in terms if isinstance(term, BlockTerm))
+    for term in terms:
+        if isinstance(term, BlockTerm):
+            chosen.append(AutogradKernel(term.block_energy, term.rows, bonded=term.bonded))
     return chosen
 
 
@@ -93,17 +95,17 @@ class MolecularMechanics(Potential):
         A row with coincident atoms, NaN or huge coordinates has an energy of inf or NaN and a
         gradient of zero. For second derivatives use `energy_plain`.
         """
-        self._check(positions)
-        return FusedEnergy.apply(positions, self._blocks)
+        check_positions(positions, self.n_atoms)
+        return ValueWithGradient.apply(positions, self._blocks.energy_and_gradient)
 
     def bonded_energy(self, positions: Tensor) -> Tensor:
         """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
-        self._check(positions)
-        return FusedEnergy.apply(positions, self._bonded_blocks)
+        check_positions(positions, self.n_atoms)
+        return ValueWithGradient.apply(positions, self._bonded_blocks.energy_and_gradient)
 
     def energy_and_gradient(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (batch,) kJ/mol and dE/dx (batch, N, 3) kJ/mol/nm, outside autograd."""
-        self._check(positions)
+        check_positions(positions, self.n_atoms)
         energy, gradient = self._blocks.energy_and_gradient(positions, want_gradient=True)
         assert gradient is not None
         return energy, gradient
@@ -117,12 +119,12 @@ class MolecularMechanics(Potential):
 
     def energy_plain(self, positions: Tensor) -> Tensor:
         """The definition of record: the sum of the terms by plain autograd, differentiable twice."""
-        self._check(positions)
+        check_positions(positions, self.n_atoms)
         return sum((term(positions) for term in self._term_list()), _zeros(positions))
 
     def energy_by_term(self, positions: Tensor) -> dict[str, Tensor]:
         """Energy (batch,) in kJ/mol by name: bond, angle, torsion, cmap, nonbonded, solvent, ..."""
-        self._check(positions)
+        check_positions(positions, self.n_atoms)
         energies: dict[str, Tensor] = {}
         for term in self._term_list():
             energy = term(positions)
@@ -131,15 +133,6 @@ class MolecularMechanics(Potential):
 
     def _term_list(self) -> list[Term]:
         return cast("list[Term]", list(self.terms))
-
-    def _check(self, positions: Tensor) -> None:
-        if positions.ndim != 3 or tuple(positions.shape[1:]) != (self.n_atoms, 3):
-            raise InputError(
-                f"Positions have the shape {tuple(positions.shape)}; this potential needs "
-                f"(batch, {self.n_atoms}, 3) in nm."
-            )
-        if not positions.is_floating_point():
-            raise InputError(f"Positions are {positions.dtype}; give float32 or float64.")
 
 
 def _zeros(positions: Tensor) -> Tensor:

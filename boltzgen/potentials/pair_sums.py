@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from boltzgen.potentials.terms import Constants
+from boltzgen.potentials.constants import Constants
 
 
 class PairSums:

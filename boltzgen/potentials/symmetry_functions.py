@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.errors import InputError
-from boltzgen.potentials.terms import Constants
+from boltzgen.potentials.constants import Constants
 
 #: TorchANI's factor before the arc cosine: keeps its slope finite at 0 and pi.
 COSINE_DAMPING = 0.95
