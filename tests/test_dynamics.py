@@ -14,9 +14,10 @@ from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.dynamics import replica_exchange
 from boltzgen.dynamics.exchange import ExchangeRecord, log_acceptance, swaps_of_round
-from boltzgen.dynamics.openmm_engine import choose_platform, platform_names
+from boltzgen.dynamics.openmm_engine import choose_platform
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.interrupts import StopRequest
+from boltzgen.system.platforms import platform_names
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.simulate import parse_temperatures, parse_time, simulate
 

@@ -17,6 +17,7 @@ import openmm
 from openmm import unit
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.system.platforms import platform_names
 from boltzgen.units import GAS_CONSTANT
 
 _SEED_LIMIT = 2**31 - 1
@@ -136,12 +137,6 @@ class ReplicaEngine:
             velocities=np.array([_velocities(s) for s in states]),
             temperature_index=self.temperature_index.copy(),
         )
-
-
-def platform_names() -> list[str]:
-    """Names of the OpenMM platforms of this machine."""
-    count = openmm.Platform.getNumPlatforms()
-    return [openmm.Platform.getPlatform(i).getName() for i in range(count)]
 
 
 def choose_platform(system: Any, positions: np.ndarray, *, name: str = "auto", timestep: float = 1e-3) -> str:
