@@ -222,6 +222,10 @@ CHANGES: dict[str, tuple[Callable[[openmm.System], object], list[str]]] = {
     "drude": (drude, ["Drude", "BUT 1 C4"]),
     "massless": (lambda s: s.setParticleMass(2, 0.0), ["BUT 1 C3", "no mass"]),
     "periodic": (periodic, ["periodic", "NoCutoff"]),
+    "no-forces": (
+        lambda s: [s.removeForce(0) for _ in range(s.getNumForces())],
+        ["no forces", "complete System"],
+    ),
     "atom-too-many": (lambda s: s.addParticle(12.0), ["4 atoms", "5"]),
 }
 

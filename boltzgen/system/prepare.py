@@ -198,6 +198,8 @@ def _parametrise(
     if raw.system is not None:
         if implicit != "none":
             raise InputError(f"{raw.path} is a System XML, whose energy is complete; leave out --implicit.")
+        if raw.system.getNumForces() == 0:
+            raise InputError(f"{raw.path} holds particles but no forces; serialize the complete System.")
         return raw, raw.system, notes
     if implicit.endswith(".xml"):
         raise InputError(
