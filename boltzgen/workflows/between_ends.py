@@ -183,7 +183,8 @@ def _model_temperature(ensemble: Ensemble, generator: BoltzmannGenerator) -> flo
 
 
 def _require_same_atoms(a: End, b: End) -> None:
-    elements = [_elements(end) for end in (a, b)]
+    prepared = a.molecule is not None and b.molecule is not None
+    elements = [_elements(end, prepared) for end in (a, b)]
     if len(elements[0]) != len(elements[1]):
         raise InputError(
             f"{a.folder} has {len(elements[0])} atoms, {b.folder} has {len(elements[1])}; a difference needs "
@@ -215,10 +216,10 @@ def _require_one_domain(a: End, b: End) -> None:
             )
 
 
-def _elements(end: End) -> list[str]:
-    """Element of each atom, from the prepared system or else from the PDB stored with the samples."""
-    if end.molecule is not None:
-        return [f"element {number}" for number in end.molecule.atomic_numbers]
+def _elements(end: End, prepared: bool) -> list[str]:
+    """What each atom is: by the prepared system, or by the PDB stored with the samples."""
+    if prepared and end.molecule is not None:
+        return [f"of atomic number {number}" for number in end.molecule.atomic_numbers]
     lines = end.ensemble.topology_pdb.splitlines()
     return [line[76:78].strip() or line[12:16].strip() for line in lines
             if line.startswith(("ATOM", "HETATM"))]  # fmt: skip
