@@ -103,6 +103,23 @@ def test_little_overlap_is_a_verdict():
     assert abs(e.value) < 4 * e.standard_error
 
 
+def test_hysteresis_is_a_verdict():
+    """Frames "of A" that come from elsewhere: BAR alone would not notice, its two sides do."""
+    rng = np.random.default_rng(78)
+    y = 0.9 * rng.normal(size=5000)
+
+    def estimate(x):
+        forward, reverse = (x / 0.9) ** 2 / 2 - x**2 / 2, y**2 / 2 - (y / 0.9) ** 2 / 2
+        return bar(forward, reverse, (1, 1), n_bootstrap=100, rng=rng)
+
+    sound, off = estimate(rng.normal(size=5000)), estimate(0.8 + rng.normal(size=5000))
+    assert sound.verdict == "ok" and abs(sound.value - -math.log(0.9)) < 4 * sound.standard_error
+    assert off.verdict == "unreliable" and off.reasons[0].startswith("hysteresis")
+    assert off.further["forward_kT"] - off.further["reverse_kT"] == pytest.approx(
+        off.further["hysteresis_kT"]
+    )
+
+
 def test_bar_refuses():
     rng = np.random.default_rng(1)
     for bad, match in (([1.0], "at least two"), ([1.0, np.nan], "number or"), ([1.0, -np.inf], "number or")):
@@ -200,6 +217,26 @@ def test_absolute_mbar_finds_every_harmonic_partition_function():
     assert difference.value == pytest.approx(
         found.log_partition("K=1").value - found.log_partition("K=16").value
     )
+
+
+def test_error_bars_of_absolute_mbar_cover():
+    """200 replicates, three states, one without samples; acceptance holds a true 95 % in 999 of 1000 cases."""
+    rng = np.random.default_rng(79)
+    stiffness, counts = np.array([1.0, 2.0, 4.0]), [100, 0, 150]
+    exact = np.log(2 * math.pi / stiffness) / 2
+    by_delta, by_bootstrap = np.zeros(3), np.zeros(3)
+    for _ in range(200):
+        x = np.r_[0.1 + 1.2 * rng.normal(size=200), harmonic(rng, counts, stiffness)[0]]
+        found = absolute_mbar(
+            normal_log_density(x, 0.1, 1.2), 200, stiffness[:, None] * x**2 / 2, counts,
+            inefficiency_k=np.ones(3), n_bootstrap=200, rng=rng,
+        )  # fmt: skip
+        for k in range(3):
+            e = found.log_partition(f"state {k}")
+            by_delta[k] += abs(e.value - exact[k]) < 1.96 * e.standard_error_asymptotic
+            by_bootstrap[k] += e.interval95[0] < exact[k] < e.interval95[1]
+    for covered in (by_delta, by_bootstrap):
+        assert (covered >= 0.895 * 200).all() and (covered <= 0.990 * 200).all()
 
 
 def test_without_simulation_it_is_importance_sampling():
