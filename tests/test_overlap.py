@@ -220,7 +220,7 @@ def test_absolute_mbar_finds_every_harmonic_partition_function():
 
 
 def test_error_bars_of_absolute_mbar_cover():
-    """200 replicates, three states, one without samples; acceptance holds a true 95 % in 999 of 1000 cases."""
+    """200 replicates, three states, one without samples; acceptance as above (99.9 %)."""
     rng = np.random.default_rng(79)
     stiffness, counts = np.array([1.0, 2.0, 4.0]), [100, 0, 150]
     exact = np.log(2 * math.pi / stiffness) / 2
