@@ -93,7 +93,8 @@ def observables_figure(path: str | os.PathLike[str], observed: Sequence[Observed
     for axis, item in zip(axes.flat, shown, strict=False):
         _distribution(axis, item)
     axes[0, 0].set_ylabel("density")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        axes[0, 0].legend(frameon=False, fontsize=8)
     return save(figure, path)
 
 
