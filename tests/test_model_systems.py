@@ -82,8 +82,48 @@ def test_harmonic_well(stiffness, f):
 
 
 @pytest.mark.parametrize(
-    "name", ["double-well", "tilted-double-well", "many-well-6", "mueller-brown-0.15", "harmonic-well-2-3"]
+    ("depth", "log_z", "close"),
+    [(1, 3.88320836, 0.27418), (2, 4.11130826, 0.40602), (5, 5.65396951, 0.86069)],
 )
+def test_lennard_jones_dimer(depth, log_z, close):
+    system = by_name(f"lennard-jones-dimer-{depth}")
+    r = np.linspace(0.05, 20, 200_001)
+    weight = 4 * np.pi * r**2 * np.exp(-system.energy(along_axis(r, 3)).numpy()) * (r[1] - r[0])
+    assert math.log(weight.sum()) == pytest.approx(log_z, abs=1e-7)
+    assert system.log_partition() == pytest.approx(log_z, abs=1e-7)
+    assert weight[r < 1.5].sum() / weight.sum() == pytest.approx(close, abs=1e-4)
+    pair = np.random.default_rng(0).normal(size=(6, 2, 3))  # two particles
+    pair[:, 1, 0] += 1.5
+    centre = pair.mean(1, keepdims=True)
+    apart = np.linalg.norm(pair[:, 0] - pair[:, 1], axis=1)
+    expected = depth * (apart**-12 - 2 * apart**-6) + 0.5 * ((pair - centre) ** 2).sum((1, 2))
+    np.testing.assert_allclose(system.energy(torch.tensor(pair[:, 0] - pair[:, 1])), expected, rtol=1e-12)
+
+
+def test_pair_double_well():
+    system = by_name("pair-double-well")
+    r = np.linspace(0, 9, 200_000)
+    weight = 2 * np.pi * r * np.exp(-system.energy(along_axis(r, 2)).numpy()) * (r[1] - r[0])
+    assert math.log(weight.sum()) == pytest.approx(7.95354017, abs=1e-7)
+    assert system.log_partition() == pytest.approx(7.95354017, abs=1e-6)
+    far = r > 4
+    assert -math.log(weight[far].sum() / weight[~far].sum()) == pytest.approx(-0.73265543, abs=1e-5)
+
+
+def along_axis(r: np.ndarray, dimension: int) -> torch.Tensor:
+    """Vectors of length `r` along the first axis."""
+    x = torch.zeros(len(r), dimension, dtype=torch.float64)
+    x[:, 0] = torch.tensor(r)
+    return x
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "double-well", "tilted-double-well", "many-well-6", "mueller-brown-0.15", "harmonic-well-2-3",
+        "lennard-jones-dimer-2", "pair-double-well",
+    ],
+)  # fmt: skip
 def test_gradient_reference_and_bad_rows(name):
     system = by_name(name)
     assert system.energy_unit == "kT"
@@ -111,6 +151,7 @@ def test_gradient_reference_and_bad_rows(name):
         ("double-well-3", "double-well"),
         ("mueller-brown-0", "positive"),
         ("harmonic-well-nan", "positive"),
+        ("lennard-jones-dimer-0", "positive"),
         ("", "Known are"),
     ],
 )

@@ -150,6 +150,60 @@ class MuellerBrown(ModelSystem):
         return self.scale * total
 
 
+class LennardJonesDimer(ModelSystem):
+    """Two Lennard-Jones particles in the trap ``1/2 sum_i |x_i - x_com|^2``, seen from one of them.
+
+    ``eps ((1/r)^12 - 2 (1/r)^6) + r^2/4`` of the relative vector (batch, 3), r its length.
+    """
+
+    dimension = 3
+
+    def __init__(self, depth: float = 1.0) -> None:
+        super().__init__()
+        if not depth > 0 or not math.isfinite(depth):
+            raise InputError(
+                f"The depth of a Lennard-Jones dimer is {depth}; it must be positive and finite."
+            )
+        self.depth = float(depth)
+
+    @property
+    def reference(self) -> np.ndarray:
+        return np.array([_lowest(self._of_square_root, 0.8, 1.2), 0.0, 0.0])
+
+    def log_partition(self) -> float:
+        radial = _log_integral(lambda r: self._of_square_root(r) - 2 * r.log(), 0.05, 20.0)
+        return radial + math.log(4 * math.pi)
+
+    def _energy(self, positions: Tensor) -> Tensor:
+        return self._of_square((positions**2).sum(-1))
+
+    def _of_square_root(self, r: Tensor) -> Tensor:
+        return self._of_square(r**2)
+
+    def _of_square(self, square: Tensor) -> Tensor:
+        sixth = square**-3
+        return self.depth * (sixth**2 - 2 * sixth) + square / 4
+
+
+class PairDoubleWell(ModelSystem):
+    """``0.9 (r - 4)^4 - 4 (r - 4)^2`` of the relative vector (batch, 2) of two particles, r its length.
+
+    One pair of the particles of the DW-4 system (Koehler, Klein, Noe, ICML 2020).
+    """
+
+    dimension = 2
+
+    @property
+    def reference(self) -> np.ndarray:
+        return np.array([4.0 + math.sqrt(4.0 / 1.8), 0.0])
+
+    def log_partition(self) -> float:
+        return _log_integral(lambda r: _pair_well(r) - r.log(), 1e-9, 10.0) + math.log(2 * math.pi)
+
+    def _energy(self, positions: Tensor) -> Tensor:
+        return _pair_well((positions**2).sum(-1).sqrt())
+
+
 def _double_well(x: Tensor) -> Tensor:
     return x**4 - 6 * x**2 - 0.5 * x
 
@@ -158,13 +212,17 @@ def _tilted(x: Tensor) -> Tensor:
     return x**4 - 6 * x**2 + x
 
 
+def _pair_well(r: Tensor) -> Tensor:
+    return 0.9 * (r - 4) ** 4 - 4 * (r - 4) ** 2
+
+
 def _grid(low: float, high: float, points: int) -> Tensor:
     return torch.linspace(low, high, points, dtype=torch.float64)
 
 
-def _log_integral(function: Callable[[Tensor], Tensor]) -> float:
-    """ln of the integral of exp(-function) over the line; the trapezoid rule is exact to rounding here."""
-    x = _grid(-6, 6, 4001)
+def _log_integral(function: Callable[[Tensor], Tensor], low: float = -6.0, high: float = 6.0) -> float:
+    """ln of the integral of exp(-function) over a line at whose ends it vanishes: trapezoid rule."""
+    x = _grid(low, high, 4001)
     return torch.logsumexp(-function(x), 0).item() + math.log(float(x[1] - x[0]))
 
 
@@ -186,6 +244,8 @@ NAMES: dict[str, tuple[type[ModelSystem], tuple[type, ...]]] = {
     "many-well": (ManyWell, (int,)),
     "mueller-brown": (MuellerBrown, (float,)),
     "harmonic-well": (HarmonicWell, (float, int)),
+    "lennard-jones-dimer": (LennardJonesDimer, (float,)),
+    "pair-double-well": (PairDoubleWell, ()),
 }
 
 
@@ -193,7 +253,8 @@ def by_name(name: str) -> ModelSystem:
     """The model system called `name`.
 
     ``double-well``, ``tilted-double-well``, ``many-well-32`` (coordinates), ``mueller-brown-0.15``
-    (scale), ``harmonic-well-4`` (stiffness) or ``harmonic-well-4-10`` (and coordinates).
+    (scale), ``harmonic-well-4`` (stiffness) or ``harmonic-well-4-10`` (and coordinates),
+    ``lennard-jones-dimer-5`` (depth), ``pair-double-well``.
     Raises InputError with the nearest known name.
     """
     for known, (kind, readers) in NAMES.items():
@@ -209,5 +270,6 @@ def by_name(name: str) -> ModelSystem:
     nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
     raise InputError(
         f"There is no model system {name!r}; the nearest is {nearest!r}. Known are double-well, "
-        "tilted-double-well, many-well-D, mueller-brown-SCALE and harmonic-well-K."
+        "tilted-double-well, many-well-D, mueller-brown-SCALE, harmonic-well-K, lennard-jones-dimer-DEPTH "
+        "and pair-double-well."
     )
