@@ -63,7 +63,7 @@ class Target:
         return cls(
             name=system.name, fingerprint=system.fingerprint, coordinates=coordinates, potential=potential,
             features=molecule_features(system, coordinates, description_of(system)),
-            domain=f"isomers: {isomers}", topology_pdb=system.topology_pdb,
+            domain=coordinates.domain_label, topology_pdb=system.topology_pdb,
             reference=torch.as_tensor(np.array(system.reference_positions))[None],
         )  # fmt: skip
 
@@ -74,7 +74,8 @@ class Target:
         coordinates = IdentityCoordinates(potential.dimension)
         return cls(
             name=name, fingerprint=f"model:{name}", coordinates=coordinates, potential=potential,
-            features=model_features(f"model:{name}", coordinates, MODEL_WIDTH), domain="all", topology_pdb="",
+            features=model_features(f"model:{name}", coordinates, MODEL_WIDTH),
+            domain=coordinates.domain_label, topology_pdb="",
             reference=torch.as_tensor(np.array(potential.reference, dtype=np.float64))[None],
         )  # fmt: skip
 

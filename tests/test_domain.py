@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from coordinate_cases import RINGS, coordinates, extreme, frames, inside_support, molecule
 
+from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.coordinates.table import OPEN_RING
 
 
@@ -107,3 +110,25 @@ def test_open_ring_is_reported_for_positions():
     x[1, outside, 0] = torch.nan
     reasons = [ic.reasons[k] for k in ic.domain(x)[:3].tolist()]
     assert reasons == ["open ring", "not finite", ""]
+
+
+@pytest.mark.parametrize("name", ["alanine", "amber-proline", "cystine", "steroid", "sulfoxide", "butadiene"])
+def test_the_label_tells_domains_apart_and_nothing_else(name):
+    """Any frame of a domain gives its label, whatever siblings are chosen; a mirror image does not."""
+    system, ic, x = molecule(name), coordinates(name), frames(name).numpy()
+    for frame in x[:4]:
+        assert InternalCoordinates(replace(system, reference_positions=frame)).domain_label == ic.domain_label
+    free = InternalCoordinates(system, isomers="free").domain_label
+    assert free.startswith("isomers: free") and free != ic.domain_label
+    mirrored = InternalCoordinates(replace(system, reference_positions=x[0] * [-1.0, 1.0, 1.0])).domain_label
+    assert (mirrored == ic.domain_label) == (not ic.graph.hands)
+
+
+def test_the_label_of_e_and_z_differs():
+    from boltzgen.system.prepare import prepare
+
+    labels = [
+        InternalCoordinates(prepare(smiles=smiles)).domain_label
+        for smiles in ("C/C=C/C", r"C/C=C\C", r"C\C=C\C")
+    ]
+    assert labels[0] != labels[1] and labels[0] == labels[2]

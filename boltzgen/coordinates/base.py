@@ -63,6 +63,9 @@ class Coordinates(ABC):
     #: Reasons that ``domain`` can report; index 0 is ``""`` (inside).
     reasons: tuple[str, ...]
 
+    #: Tells domains of one molecule apart; ensembles with different labels must not be mixed.
+    domain_label: str
+
     @property
     def dimension(self) -> int:
         return self.table.dimension

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from boltzgen.coordinates.geometry import cross, dot
 from boltzgen.coordinates.table import OPEN_RING, ring_centres
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph import Hand, IsomerBond, MolecularGraph
 
 #: What `Domain` can report; index 0 is inside.
 REASONS = ("", "handedness", "other isomer", "open ring", "not finite")
@@ -16,6 +19,8 @@ REASONS = ("", "handedness", "other isomer", "open ring", "not finite")
 
 class Domain:
     """Callable: positions (batch, atoms, 3) in nm -> index into `REASONS`, (batch,) long.
+
+    ``label`` tells domains apart: ensembles with different labels must not be mixed.
 
     Parameters
     ----------
@@ -27,6 +32,7 @@ class Domain:
 
     def __init__(self, graph: MolecularGraph, isomers: str) -> None:
         bonds = graph.isomer_bonds if isomers == "reference" else ()
+        self.label = f"isomers: {isomers}, {_digest(_sides(graph, bonds))}"
         self._hands = _index([(hand.centre, *hand.neighbours) for hand in graph.hands], 4)
         self._signs = torch.tensor([hand.sign for hand in graph.hands], dtype=torch.float64)
         self._isomers = _index([(bond.a, bond.c, bond.p, bond.g) for bond in bonds], 4)
@@ -59,6 +65,38 @@ class Domain:
         i, j = _gather(x, self._rings)
         length = dot(i - j, i - j).sqrt()
         return ~((length - self._lengths.to(length)[:, None]).abs() <= OPEN_RING).all(0)
+
+
+def _sides(graph: MolecularGraph, bonds: Iterable[IsomerBond]) -> list[tuple[int, ...]]:
+    """Every hand and isomer, told by atom indices alone, whatever siblings the graph has chosen."""
+    return sorted(_hand_side(graph, hand) for hand in graph.hands) + sorted(
+        _isomer_side(graph, bond) for bond in bonds
+    )
+
+
+def _hand_side(graph: MolecularGraph, hand: Hand) -> tuple[int, ...]:
+    """Centre, its lowest three neighbours, and the sign of their signed volume."""
+    a, b, c = hand.neighbours
+    sign = round(hand.sign) * (-1) ** ((a > b) + (a > c) + (b > c))
+    around = sorted(graph.neighbours[hand.centre])
+    if len(around) == 4:  # the fourth arm of a tetrahedron points against the sum of the others
+        left_out = next(k for k, atom in enumerate(around) if atom not in hand.neighbours)
+        sign *= (-1) ** (3 - left_out)
+    return (hand.centre, *around[:3], sign)
+
+
+def _isomer_side(graph: MolecularGraph, bond: IsomerBond) -> tuple[int, ...]:
+    """The bond's two atoms, the lowest sibling of each, and +1 where those two lie on one side."""
+    ends = ((bond.a, bond.c, bond.p), (bond.g, bond.p, bond.c))
+    lowest = [min(n for n in graph.neighbours[here] if n != other) for _, here, other in ends]
+    swapped = sum(atom != low for (atom, _, _), low in zip(ends, lowest, strict=True))
+    side = (1 if np.cos(bond.planar) > 0 else -1) * (-1) ** swapped  # a planar atom has two siblings
+    first, second = sorted([(bond.c, lowest[0]), (bond.p, lowest[1])])
+    return (*first, *second, side)
+
+
+def _digest(sides: list[tuple[int, ...]]) -> str:
+    return hashlib.sha256(repr(sides).encode()).hexdigest()[:12]
 
 
 def _index(rows: list[tuple[int, ...]], width: int) -> Tensor:

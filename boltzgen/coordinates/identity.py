@@ -18,6 +18,7 @@ class IdentityCoordinates(Coordinates):
     """
 
     reasons = ("", "not finite")
+    domain_label = "all"
 
     def __init__(self, dimension: int, reference: np.ndarray | None = None) -> None:
         self.measure = f"lebesgue({dimension})"

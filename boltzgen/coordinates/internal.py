@@ -59,6 +59,7 @@ class InternalCoordinates(Coordinates):
         self.graph = MolecularGraph.from_system(system)
         self.placements = build_tree(self.graph, root)
         self._domain = Domain(self.graph, isomers)
+        self.domain_label = self._domain.label
         columns = build_columns(self.placements)
         self._sizes = columns.sizes
         self._plan = Plan(self.graph, self.placements, columns)

@@ -127,10 +127,12 @@ def _with_provenance(
     ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model,
     compilation: dict[str, Any], dtype: str,
 ) -> Ensemble:
-    fingerprints = {entry["fingerprint"] for entry in trained.record["systems"]}
+    domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
     notes = []
-    if ensemble.system_fingerprint not in fingerprints:
+    if ensemble.system_fingerprint not in domains:
         notes.append("the model was not trained on this system")
+    elif domains[ensemble.system_fingerprint] not in (None, ensemble.domain):
+        notes.append("the model was trained on another isomer of this system")
     ladder = trained.temperatures
     if ladder and not min(ladder) - 0.01 <= temperature <= max(ladder) + 0.01:
         notes.append(

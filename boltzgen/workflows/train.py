@@ -184,7 +184,10 @@ def _save(
         "isomers": settings.isomers,
         "temperature_K": settings.evaluation.temperature,
         "temperatures_K": sorted(seen),
-        "systems": [{"name": target.name, "fingerprint": target.fingerprint} for target in trainer.targets],
+        "systems": [
+            {"name": target.name, "fingerprint": target.fingerprint, "domain": target.domain}
+            for target in trainer.targets
+        ],
         "steps": trainer.counters.step,
         "energy_evaluations": trainer.counters.energy_evaluations,
         "evaluation": trainer.last_evaluation,
