@@ -213,6 +213,13 @@ def test_bad_input_of_merge(tmp_path):
     assert not (tmp_path / "C").exists()
 
 
+def test_a_model_is_not_taken_for_samples(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    with pytest.raises(InputError, match="a model, not samples"):
+        boltzgen.load(tmp_path)
+
+
 def test_folders_are_joined_without_a_second_copy(tmp_path):
     for number in range(2):
         large(15_000, 30, seed=number).save(tmp_path / str(number))
