@@ -32,6 +32,9 @@ def states(
     states_file: Annotated[
         Path, typer.Option("--states", metavar="FILE", help="States by torsions or distances (YAML or JSON).")
     ],
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/free_energy.json."),
@@ -62,7 +65,9 @@ def states(
     """
     from boltzgen.workflows.free_energy import free_energy_states
 
-    result = free_energy_states(folder, states_file, output=output, n_bootstrap=bootstrap, seed=seed)
+    result = free_energy_states(
+        folder, states_file, smoothed=smooth, output=output, n_bootstrap=bootstrap, seed=seed
+    )
     show(result)
     result.check(strict=strict)
 

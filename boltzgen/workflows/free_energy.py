@@ -29,11 +29,14 @@ def free_energy_states(
     folder: str | os.PathLike[str],
     states_file: str | os.PathLike[str],
     *,
+    smoothed: bool = False,
     output: str | os.PathLike[str] | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> FreeEnergyResult:
     """Free-energy differences between the states of `states_file` in the ensemble `folder` (OUT).
+
+    smoothed: Pareto-smooth the largest weights first.
 
     Writes `output` (default ``OUT/free_energy.json``) with schema boltzgen.free_energy/1 and the
     populations of the states, CSV and figure beside it. Raises InputError for files that cannot be used
@@ -52,6 +55,7 @@ def free_energy_states(
         ensemble.log_w,
         masks,
         states.differences,
+        smoothed=smoothed,
         coverage=ensemble.coverage,
         n_bootstrap=n_bootstrap,
         rng=np.random.default_rng(seed),
