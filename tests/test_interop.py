@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import openmm
 import pytest
 import torch
-from butane import EXACT
+from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, EXACT
 from openmm import unit
 
 from boltzgen.conditioning.context import Context
 from boltzgen.config.build import build_flow
+from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.diagnostics import log_z
 from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interop import bgflow as bridge_to_bgflow
 from boltzgen.interop.ase_calculator import ase_atoms, ase_calculator
-from boltzgen.interop.bgflow import BgflowFlow, bgflow_energy, bgflow_flow, bgflow_prior
+from boltzgen.interop.bgflow import (
+    BgflowCoordinates,
+    BgflowFlow,
+    bgflow_energy,
+    bgflow_flow,
+    bgflow_prior,
+)
 from boltzgen.interop.openmm_force import openmm_force, openmm_system
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.of_system import potential_of
@@ -248,3 +257,114 @@ class TestBgflow:
             flow.decode(torch.zeros(3, 2, dtype=torch.float64), 3)
         with pytest.raises(UnsupportedError, match="no latent space"):
             bgflow_flow(BoltzmannGenerator(Potential, butane_generator.target), 300.0)
+
+
+def z_matrix(coordinates: InternalCoordinates) -> np.ndarray:
+    """Our tree as bgflow writes one: an atom, then what its bond, angle and torsion are counted from."""
+    places = coordinates.placements
+    start = [places[0].atom, places[1].atom]
+    if places[2].c == start[0]:  # bgflow's third atom hangs on the second
+        start.reverse()
+    head = [[start[0], -1, -1, -1], [start[1], start[0], -1, -1], [places[2].atom, *start[::-1], -1]]
+    return np.array(head + [[place.atom, place.c, place.p, place.g] for place in places[3:]])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("bgflow") is None,
+    reason="bgflow is not on the package index, nor installed here",
+)
+@pytest.mark.parametrize("normalised", [True, False])
+class TestBgflowCoordinates:
+    def transformation(self, coordinates: InternalCoordinates, normalised: bool):
+        bgflow = bridge_to_bgflow.import_bgflow()
+        return bgflow.GlobalInternalCoordinateTransformation(
+            z_matrix(coordinates), normalize_angles=normalised, raise_warnings=False
+        )
+
+    def test_they_have_our_measure(self, alanine_dipeptide, normalised):
+        ours = InternalCoordinates(alanine_dipeptide)
+        theirs = BgflowCoordinates(self.transformation(ours, normalised), ours)
+        x = torch.tensor(alanine_dipeptide.reference_positions)
+        x = x + 0.01 * torch.randn(20, 22, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        values, log_det = theirs.encode(x)
+        # the same bonds, angles and torsions as ours, but for the units of angles and torsions
+        units = 20 * math.log(math.pi) + 19 * math.log(2 * math.pi) if normalised else 0.0
+        assert values.shape == (20, 60) and theirs.dimension == ours.dimension
+        np.testing.assert_allclose(log_det + units, ours.encode(x)[1], atol=1e-8)
+        lower, upper = torch.tensor(theirs.table.lower), torch.tensor(theirs.table.upper)
+        assert ((lower <= values) & (values <= upper)).all()
+        back, inverse = theirs.decode(values)
+        np.testing.assert_allclose(inverse, -log_det, atol=1e-6)
+        np.testing.assert_allclose(torch.pdist(back[0]), torch.pdist(x[0]), atol=1e-7)
+        assert theirs.inside(back).all() and not theirs.inside(back * torch.tensor([1.0, 1.0, -1.0])).any()
+
+    def test_the_table_names_what_a_column_is(self, alanine_dipeptide, normalised):
+        ours = InternalCoordinates(alanine_dipeptide)
+        table = BgflowCoordinates(self.transformation(ours, normalised), ours).table
+        x = alanine_dipeptide.reference_positions
+        for row in (0, 1, 5, 20):
+            first, second = table.atoms[row, :2]
+            assert table.reference[row] == pytest.approx(np.linalg.norm(x[first] - x[second]))
+        for row in (21, 30):
+            first, apex, last = x[table.atoms[row, :3]]
+            one, two = first - apex, last - apex
+            angle = np.arccos(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
+            assert table.reference[row] == pytest.approx(angle / np.pi if normalised else angle)
+        assert table.kind == ("bond",) * 21 + ("angle",) * 20 + ("torsion",) * 19
+        assert table.circular.sum() == (0 if normalised else 19)
+
+    def test_the_place_in_space_changes_nothing_and_bad_rows_stay_alone(self, butane, normalised):
+        ours = InternalCoordinates(butane)
+        theirs = BgflowCoordinates(self.transformation(ours, normalised), ours)
+        x = torch.tensor(butane.reference_positions)
+        along_z = torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]], dtype=x.dtype)
+        axis = x[ours.placements[1].atom] - x[ours.placements[0].atom]
+        first = axis / axis.norm()
+        second = torch.linalg.cross(first, torch.tensor([0.3, 0.5, 0.8], dtype=x.dtype))
+        second = second / second.norm()
+        frame = torch.stack([first, second, torch.linalg.cross(first, second)])
+        turned = (x @ frame.T) @ along_z.T + 5.0
+        bad = torch.full_like(x, torch.nan)
+        values, log_det = theirs.encode(torch.stack([x, bad, x[:1].expand(4, 3), turned]))
+        np.testing.assert_allclose(values[3], values[0], atol=1e-9)
+        np.testing.assert_allclose(log_det[3], log_det[0], atol=1e-8)
+        for rows in (1, 2, 3):
+            part = theirs.encode(torch.stack([x, bad, turned][:rows]))
+            np.testing.assert_allclose(part[0][0], values[0], atol=1e-12)
+            np.testing.assert_allclose(part[1][0], log_det[0], atol=1e-12)
+        assert not torch.isfinite(values[1]).all()
+
+    def test_a_flow_over_them_finds_butane_s_partition_function(self, butane, normalised):
+        bgflow = bridge_to_bgflow.import_bgflow()
+        target = Target.from_system(butane)
+        ours = target.coordinates
+        target = replace(target, coordinates=BgflowCoordinates(self.transformation(ours, normalised), ours))
+        kt, (half, turn) = GAS_CONSTANT * 300.0, (np.pi, 2 * np.pi) if normalised else (1.0, 1.0)
+        mean = torch.tensor([BOND_LENGTH] * 3 + [ANGLE / half] * 2, dtype=torch.float64)
+        width = [(kt / BOND_CONSTANT) ** 0.5] * 3 + [(kt / ANGLE_CONSTANT) ** 0.5 / half] * 2
+        prior = bgflow.NormalDistribution(6, mean=torch.zeros(6).double(), cov=torch.eye(6).double())
+
+        class Affine(bgflow.Flow):
+            """Thermal bonds and angles, and a torsion that is uniform over the turn."""
+
+            scale = torch.tensor(width, dtype=torch.float64)
+            low = 0.0 if normalised else -np.pi
+
+            def _forward(self, z, **_):
+                part = torch.special.ndtr(z[:, 5:])
+                density = -0.5 * z[:, 5:] ** 2 - 0.5 * math.log(2 * math.pi) + math.log(2 * np.pi / turn)
+                out = torch.cat([mean + self.scale * z[:, :5], self.low + part * (2 * np.pi / turn)], 1)
+                return out, density + self.scale.log().sum()
+
+        generator = BoltzmannGenerator(BgflowFlow(Affine(), prior, 6), target)
+        value, error = log_z(generator.sample(20_000, 300.0, seed=4).log_w)
+        assert error < 0.02 and abs(value - EXACT[300.0][0]) < 4 * error
+
+    def test_what_it_refuses(self, alanine_dipeptide, butane, normalised):
+        bgflow = bridge_to_bgflow.import_bgflow()
+        ours = InternalCoordinates(alanine_dipeptide)
+        relative = bgflow.RelativeInternalCoordinateTransformation(z_matrix(ours)[3:], z_matrix(ours)[:3, 0])
+        with pytest.raises(UnsupportedError, match="keeps Cartesian"):
+            BgflowCoordinates(relative, ours)
+        with pytest.raises(InputError, match="4 atoms"):
+            BgflowCoordinates(self.transformation(ours, normalised), InternalCoordinates(butane))

@@ -1,4 +1,4 @@
-"""To and from bgflow, the library of Boltzmann generators: energies, priors and flows.
+"""To and from bgflow, the library of Boltzmann generators: energies, priors, flows, internal coordinates.
 
 bgflow (https://github.com/noegroup/bgflow) is not on the package index; install it from its repository, with
 einops. Its conventions are translated here alone:
@@ -9,19 +9,25 @@ einops. Its conventions are translated here alone:
 
 The densities of our flows over molecules are with respect to the shape measure (docs/concepts.md), those of
 bgflow's own flows over Cartesian vectors are not: compare weights of the two, not raw densities.
+`BgflowCoordinates` bring its internal coordinates to the shape measure.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from boltzgen.conditioning.context import Context
+from boltzgen.coordinates.base import Coordinates, CoordinateTable
+from boltzgen.coordinates.geometry import axes
+from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
 from boltzgen.flows.base import InvertibleFlow
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -117,11 +123,100 @@ class BgflowFlow(InvertibleFlow):
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float64)
 
 
+class BgflowCoordinates(Coordinates):
+    """The internal coordinates of a `bgflow.GlobalInternalCoordinateTransformation` as coordinates of ours.
+
+    Parameters
+    ----------
+    transformation: from positions to bonds, angles, torsions, place and orientation.
+    molecule: our coordinates of the same molecule; its domain is taken over.
+
+    A row is bonds (nm), then angles, then torsions, as the transformation gives them: in rad or, normalised,
+    as parts of pi and of a turn. `decode` knows no hands: the domain sorts mirror images out.
+
+    Why the measure is exact: bgflow's place and orientation (two Euler angles and the cosine of the third)
+    are uniform over all places and rotations, so what is left is the shape measure, but for the
+    ``(2 pi)^2`` of normalised Euler angles.
+
+    Raises
+    ------
+    UnsupportedError: another transformation. InputError: the z-matrix is one of other atoms.
+    """
+
+    measure = "shape"
+
+    def __init__(self, transformation: Any, molecule: InternalCoordinates) -> None:
+        if not isinstance(transformation, import_bgflow().GlobalInternalCoordinateTransformation):
+            raise UnsupportedError(
+                f"A {type(transformation).__name__} keeps Cartesian coordinates, which place and turn the "
+                "molecule; use a GlobalInternalCoordinateTransformation."
+            )
+        self.transformation, self.molecule, self.reasons = transformation, molecule, molecule.reasons
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # bgflow calls numpy.row_stack
+            bonds, angles, torsions = (
+                np.asarray(getattr(transformation, f"{kind}_indices"))
+                for kind in ("bond", "angle", "torsion")
+            )
+        first = [bonds[0, 1], *bonds[:, 0]]
+        if sorted(first) != list(range(len(molecule.graph.reference_positions))):
+            raise InputError(
+                f"bgflow's z-matrix places the atoms {sorted(map(int, first))}; the molecule has "
+                f"{len(molecule.graph.reference_positions)} atoms, counted from 0."
+            )
+        self._origin, self._axis, self._plane = first[:3]
+        self._sizes = (len(bonds), len(angles), len(torsions))
+        normalised = bool(transformation.normalize_angles)
+        self._log_rotation = 2 * math.log(2 * math.pi) if normalised else 0.0
+        reference = torch.tensor(molecule.graph.reference_positions)[None]
+        self.table = CoordinateTable(
+            kind=tuple(np.repeat(["bond", "angle", "torsion"], self._sizes).tolist()),
+            atoms=np.concatenate([_padded(bonds), _padded(angles), torsions]),
+            lower=np.repeat([0.0, 0.0, 0.0 if normalised else -np.pi], self._sizes),
+            upper=np.repeat([np.inf, *((1.0, 1.0) if normalised else (np.pi, np.pi))], self._sizes),
+            circular=np.repeat([False, False, not normalised], self._sizes),
+            reference=self.encode(reference)[0][0].numpy(),
+        )
+
+    def domain(self, positions: Tensor) -> Tensor:
+        return self.molecule.domain(positions)
+
+    def encode(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        bonds, angles, torsions, _, _, log_det = self._transform(self._in_frame(positions).flatten(1))
+        return torch.cat([bonds, angles, torsions], dim=1), log_det[:, 0] + self._log_rotation
+
+    def decode(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        bonds, angles, torsions = coordinates.split(self._sizes, dim=1)
+        place = coordinates.new_zeros(len(coordinates), 1, 3)
+        middle = 0.5 if self._log_rotation else 0.0
+        orientation = coordinates.new_tensor([middle, 0.0, middle]).expand(len(coordinates), 3)
+        positions, log_det = self._transform(bonds, angles, torsions, place, orientation, inverse=True)
+        return positions.reshape(len(coordinates), -1, 3), log_det[:, 0] - self._log_rotation
+
+    def _transform(self, *given: Tensor, inverse: bool = False) -> list[Tensor]:
+        """bgflow's own map of `given`, without the graph that it records even where nobody asked for one."""
+        found = self.transformation(*given, inverse=inverse)
+        wanted = torch.is_grad_enabled() and any(part.requires_grad for part in given)
+        return list(found) if wanted else [part.detach() for part in found]
+
+    def _in_frame(self, positions: Tensor) -> Tensor:
+        """Turned so that the first bond lies along x: along z, bgflow's Euler angles have no derivative."""
+        x = positions.permute(2, 1, 0)
+        origin, axis, plane = (x[:, [atom]] for atom in (self._origin, self._axis, self._plane))
+        frame = torch.stack(axes(axis, origin, plane))
+        return torch.einsum("kcob,cnb->bnk", frame, x - origin)
+
+
+def _padded(atoms: np.ndarray) -> np.ndarray:
+    """(rows, up to 4) atoms as (rows, 4), with -1."""
+    return np.pad(atoms, ((0, 0), (0, 4 - atoms.shape[1])), constant_values=-1)
+
+
 def import_bgflow() -> Any:
     """The module; MissingExtraError when it is not installed."""
-    if not hasattr(numpy, "infty"):
+    if not hasattr(np, "infty"):
         # bgflow's last release is older than numpy 2, which dropped this name; its modules use it on import.
-        numpy.infty = numpy.inf  # type: ignore[attr-defined]
+        np.infty = np.inf  # type: ignore[attr-defined]
     try:
         import bgflow
     except ImportError as error:
