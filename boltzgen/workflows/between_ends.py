@@ -17,7 +17,7 @@ from boltzgen.config.build import Model, load_model
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.diagnostics import findings, pareto_k
+from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, read_target
@@ -121,7 +121,9 @@ def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamp
     part = end.ensemble[rows]
     kept = np.flatnonzero(np.isfinite(part.log_w))
     k_hat = pareto_k(part.log_w)
-    found = findings(part.log_w, k_hat=k_hat, coverage=end.ensemble.coverage)
+    # the estimator counts effective samples itself, of both ends alike
+    enough = {"": ENOUGH_EFFECTIVE}
+    found = findings(part.log_w, k_hat=k_hat, coverage=end.ensemble.coverage, n_effective=enough)
     if kept.size < 2:
         raise InputError(f"{end.folder}: fewer than two samples carry weight; train longer or sample more.")
     chosen = part[kept]
