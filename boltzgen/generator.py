@@ -37,6 +37,9 @@ MODEL_WIDTH = 2.0
 #: Fixed, not read off the machine: the size of a batch decides which random numbers a sample gets.
 LARGEST_BATCH, SMALLEST_BATCH, WORKING_SET = 4096, 64, 2**30
 
+#: Rows at once when an energy takes milliseconds a row, so that a run can be stopped between batches.
+SLOW_BATCH = 256
+
 #: Bytes a row: spline parameters and their temporaries for each coordinate, pair energies for each two atoms.
 BYTES_PER_COORDINATE, BYTES_PER_PAIR = 1024, 160
 
@@ -104,7 +107,8 @@ class Target:
         size = BYTES_PER_COORDINATE * self.features.dimension
         if self.is_molecular:
             size += BYTES_PER_PAIR * int(self.reference.shape[1]) ** 2
-        return max(SMALLEST_BATCH, min(LARGEST_BATCH, WORKING_SET // size))
+        largest = SLOW_BATCH if self.potential.slow else LARGEST_BATCH
+        return max(SMALLEST_BATCH, min(largest, WORKING_SET // size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,6 +85,9 @@ def prepare(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A word for it, repeatable: solvent=water, charge=-1."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another system that SYS holds.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Check and describe only; write nothing.")] = False,
 ) -> None:
     """Read, parametrise and check one molecule, and write it as SYS.
@@ -128,6 +131,7 @@ def prepare(
         ml_region=ml_region,
         ml_options=option_words(ml_option or ()),
         check=check,
+        overwrite=overwrite,
     )
     _show(summary)
 

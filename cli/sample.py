@@ -42,6 +42,9 @@ def sample(
         bool | None,
         typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the samples that OUT holds.")
+    ] = False,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
     ] = None,
@@ -70,6 +73,7 @@ def sample(
             data=data,
             strict=strict,
             compile_energies=compile_energies,
+            overwrite=overwrite,
             stop=stop,
             progress=progress,
         )

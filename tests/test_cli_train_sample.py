@@ -142,6 +142,17 @@ def test_strict_tells_by_the_exit_code(trained):
     assert (trained / "D" / "samples.npz").exists()
 
 
+def test_samples_are_replaced_only_when_asked(trained):
+    words = ["sample", "RUN", "model:double-well", "-n", "30", "-o", "E"]
+    assert Done(trained, *words).returncode == 0
+    before = (trained / "E" / "samples.npz").read_bytes()
+    again = Done(trained, *words, "--seed", "9")
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert (trained / "E" / "samples.npz").read_bytes() == before
+    assert Done(trained, *words, "--seed", "9", "--overwrite").returncode == 0
+    assert (trained / "E" / "samples.npz").read_bytes() != before
+
+
 def test_a_stopped_draw_is_partial_and_readable(trained):
     done = Done(trained, "sample", "RUN", "model:double-well", "-o", "P", "-n", "5000", "--batch-size", "10",
         "--max-time", "0.001s")  # fmt: skip

@@ -16,6 +16,7 @@ from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system import MolecularSystem
 from boltzgen.system.openmm_xml import INERT_FORCES, check_inert
 from boltzgen.system.prepare import prepare
+from boltzgen_cli.main import main
 
 EXAMPLES = ROOT / "boltzgen" / "examples"
 ALANINE = EXAMPLES / "alanine-dipeptide" / "alanine-dipeptide.pdb"
@@ -134,3 +135,14 @@ def test_python_force_never_runs(tmp_path):
 
 def _python_energy(state):
     return 0.0, np.zeros((4, 3))
+
+
+def test_another_system_is_replaced_only_when_asked(tmp_path):
+    def prepared(*more: str) -> int:
+        return main(["prepare", str(ALANINE), "-o", str(tmp_path), "--forcefield", "amber99sbildn.xml", *more])
+
+    solvent = ("--implicit", "amber99_obc.xml")
+    assert prepared() == 0 and prepared() == 0, "the same system may be written again"
+    before = (tmp_path / "system.xml").read_text()
+    assert prepared(*solvent) == 2 and (tmp_path / "system.xml").read_text() == before
+    assert prepared(*solvent, "--overwrite") == 0 and (tmp_path / "system.xml").read_text() != before

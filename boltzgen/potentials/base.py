@@ -30,6 +30,11 @@ class Potential(nn.Module, ABC):
         """Potential energy of each row of `positions`."""
 
     @property
+    def slow(self) -> bool:
+        """Whether an energy takes milliseconds a row, so that batches should be small."""
+        return any(part.slow for part in self.children() if isinstance(part, Potential))
+
+    @property
     def compilable_rows(self) -> int:
         """Rows of the widest tensor that compiling would speed up: the pairs of a molecule; 0 for nothing."""
         return max(

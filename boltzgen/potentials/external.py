@@ -23,6 +23,10 @@ class ExternalPotential(Potential):
         self.pool = pool
 
     @property
+    def slow(self) -> bool:
+        return True
+
+    @property
     def n_atoms(self) -> int:
         return self.pool.n_atoms
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.files import read_json
 from boltzgen.system.charges import partial_charges
 from boltzgen.system.graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
@@ -75,9 +76,13 @@ def prepare(
     output: str | Path | None = None,
     *,
     check: bool = False,
+    overwrite: bool = False,
     **options: Any,
 ) -> PrepareSummary:
     """Prepare one molecule and write the SYS folder `output`; with `check` only look, and write nothing.
+
+    Another molecule or energy that `output` holds is replaced with `overwrite` only: data and models may
+    belong to it.
 
     `options` are the fields of `boltzgen.system.options.PrepareOptions`; the errors of
     `boltzgen.system.prepare.prepare` pass through.
@@ -87,6 +92,8 @@ def prepare(
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; -o needs the name of a folder.")
     system = prepare_system(source, **options)
+    if output is not None and not overwrite:
+        _refuse_another(Path(output), system)
     charge, notes = _formal_charge(system)
     system, translation, record, more = _checked(system)
     if "refused" in record:
@@ -102,6 +109,16 @@ def prepare(
     system = replace(system, provenance=provenance)
     folder = None if check or output is None else system.save(output)
     return _summary(system, folder, charge, translation)
+
+
+def _refuse_another(folder: Path, system: MolecularSystem) -> None:
+    """Raise InputError when `folder` holds another system than `system`."""
+    record = read_json(folder / "system.json") if (folder / "system.json").is_file() else {}
+    if isinstance(record, dict) and record.get("fingerprint", system.fingerprint) != system.fingerprint:
+        raise InputError(
+            f"{folder} already holds another system ({record.get('name')}); name another folder, or add "
+            "--overwrite."
+        )
 
 
 def _summary(

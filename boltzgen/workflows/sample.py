@@ -46,6 +46,7 @@ def sample(
     data: str | PathLike[str] | None = None,
     strict: bool = False,
     compile_energies: bool | None = None,
+    overwrite: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def sample(
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
     compile_energies: None compiles the energy when `number` is large enough to gain by it.
+    overwrite: replace samples that `output` already holds.
 
     Raises
     ------
@@ -66,6 +68,8 @@ def sample(
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
     """
     check_device(device)
+    if (Path(output) / "manifest.json").exists() and not overwrite:
+        raise InputError(f"{output} already holds samples; name another folder, or add --overwrite.")
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
