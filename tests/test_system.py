@@ -139,7 +139,8 @@ def _python_energy(state):
 
 def test_another_system_is_replaced_only_when_asked(tmp_path):
     def prepared(*more: str) -> int:
-        return main(["prepare", str(ALANINE), "-o", str(tmp_path), "--forcefield", "amber99sbildn.xml", *more])
+        words = ["prepare", str(ALANINE), "-o", str(tmp_path), "--forcefield", "amber99sbildn.xml"]
+        return main([*words, *more])
 
     solvent = ("--implicit", "amber99_obc.xml")
     assert prepared() == 0 and prepared() == 0, "the same system may be written again"
