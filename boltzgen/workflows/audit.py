@@ -34,6 +34,9 @@ MANY_NOT_FINITE = 0.01
 #: Samples closer than this in every coordinate, in standard deviations, are copies.
 SAME = 1e-3
 
+#: Samples that are searched for copies that differ by rounding; bitwise copies are found among all.
+MOST_NEAR = 100_000
+
 #: Below this number of coordinates only bitwise equal rows count as copies: chance brings others as close.
 ENOUGH_COORDINATES = 5
 
@@ -170,7 +173,7 @@ def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings
     if len(valid) < 2:
         return [], 0
     bitwise = len(valid) - len(np.unique(ensemble.positions[valid].reshape(len(valid), -1), axis=0))
-    copied = max(bitwise, _near(generator, ensemble.positions[valid]))
+    copied = max(bitwise, _near(generator, ensemble.positions[valid[:MOST_NEAR]]))
     if not copied:
         return [], 0
     share = copied / len(valid)

@@ -45,19 +45,24 @@ PROPANOL = {
 
 @dataclass(frozen=True)
 class Molecule:
-    """One molecule of the suite; `samples` of a case, energy evaluations and seeds of its probes."""
+    """One molecule of the suite; `samples` of a case, energy evaluations and number of its probes.
+
+    `ratios` are the temperatures at which the flow is drawn in healthy cases, over 300 K; sabotage starts
+    from the middle one. That of propanol, trained for minutes on energies alone, has thin tails at 300 K
+    (the check says so) and is healthy when drawn hotter.
+    """
 
     name: str
     samples: int
     budget: int
     probes: int
-    ratio: float
+    ratios: tuple[float, float, float]
 
 
 MOLECULES = {
-    "butane": Molecule("butane", 20_000, 200_000, 4, 1.05),
-    "propanol": Molecule("propanol", 10_000, 500_000, 1, 1.05),
-    "alanine-dipeptide": Molecule("alanine-dipeptide", 8_000, 1_200_000, 1, 1.05),
+    "butane": Molecule("butane", 20_000, 200_000, 4, (1.0, 1.03, 1.06)),
+    "propanol": Molecule("propanol", 10_000, 800_000, 1, (1.15, 1.2, 1.25)),
+    "alanine-dipeptide": Molecule("alanine-dipeptide", 8_000, 1_200_000, 1, (1.0, 1.03, 1.06)),
 }
 
 DEGREE = np.pi / 180
@@ -153,7 +158,7 @@ def plan(suite: Suite) -> list[tuple[str, str, str, Callable[[BoltzmannGenerator
 def healthy_plan() -> list[tuple[str, float]]:
     """(molecule, ratio of the flow's temperature) of the 40 healthy cases."""
     shares = {"butane": 16, "propanol": 12, "alanine-dipeptide": 12}
-    return [(name, 1.0 + 0.03 * (number % 3)) for name, count in shares.items() for number in range(count)]
+    return [(name, MOLECULES[name].ratios[i % 3]) for name, count in shares.items() for i in range(count)]
 
 
 def prepare_models(folder: Path) -> None:
@@ -198,8 +203,9 @@ def main() -> None:
         if arguments.only in "healthy" and arguments.molecule in name:
             maker = lambda g, n, s, ratio=ratio: cases.healthy(g, n, s, ratio)  # noqa: E731
             results.append(run_case(suite, "healthy", f"{ratio:.2f}", name, maker, 1000 + seed))
-    (arguments.out / "sabotage.json").write_text(json.dumps(results, indent=1))
-    (arguments.out / "sabotage.md").write_text(table(results))
+    name = "-".join(["sabotage", *filter(None, (arguments.molecule, arguments.only))])
+    (arguments.out / f"{name}.json").write_text(json.dumps(results, indent=1))
+    (arguments.out / f"{name}.md").write_text(table(results))
     print(table(results))
 
 
@@ -210,7 +216,7 @@ def run_case(
     base = suite.generator(name)
     molecule = MOLECULES[name]
     if kind != "healthy":
-        base = BoltzmannGenerator(cases.Warmer(base.flow, molecule.ratio), base.target)
+        base = BoltzmannGenerator(cases.Warmer(base.flow, molecule.ratios[1]), base.target)
     result = suite.judge(name, maker(base, molecule.samples, seed), seed)
     seconds = time.perf_counter() - start
     why = result["reasons"][0] if result["reasons"] else ""
