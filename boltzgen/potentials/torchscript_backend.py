@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.ml_options import refuse_unknown
 
@@ -65,7 +65,7 @@ class TorchScript(Potential):
         return self.precision == torch.float32
 
     def energy(self, positions: Tensor) -> Tensor:
-        """Energies (batch,) kJ/mol of `positions` (batch, n, 3) nm; BoltzgenError when the module fails."""
+        """Energies (batch,) kJ/mol of `positions` (batch, n, 3) nm; InputError when the module fails."""
         self.to(positions.device)
         try:
             energy = self.module(self.atomic_numbers, positions.to(self.precision))
@@ -73,14 +73,14 @@ class TorchScript(Potential):
             if "out of memory" in str(error):
                 raise
             reason = str(error).strip().splitlines()[-1].strip()
-            raise BoltzgenError(
+            raise InputError(
                 f"The TorchScript module {self.path} failed ({reason}); it must have forward(atomic_numbers "
                 "(n,), positions (batch, n, 3) in nm) -> (batch,) in kJ/mol. If it knows float32 only, add "
                 "--ml-option precision=single."
             ) from error
         if not isinstance(energy, Tensor) or energy.shape != (len(positions),):
             found = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
-            raise BoltzgenError(
+            raise InputError(
                 f"The TorchScript module {self.path} gave {found} for {len(positions)} conformations; it "
                 "must give one energy in kJ/mol for each, as a tensor (batch,)."
             )
