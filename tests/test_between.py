@@ -281,6 +281,22 @@ def test_a_lost_model_leaves_the_one_sided_answer(wells, tmp_path):
     assert "model" in result.document["left_out"][MAPPED]
 
 
+def test_a_reweighted_end_shares_its_samples(wells, tmp_path):
+    """H1 seen as stiffness 1.2, from the same rows: no map, and an error below that of separate draws."""
+    first = Ensemble.load(wells / "H1")
+    Ensemble.from_densities(
+        first.positions, first.log_q, 1.2 * first.u, temperature=None, measure=first.measure,
+        system_fingerprint="model:harmonic-well-1.2", domain=first.domain, topology_pdb="",
+        provenance={"reweighted_from": "H1"},
+    ).save(tmp_path / "R")  # fmt: skip
+    result = between(wells / "H1", tmp_path / "R", output=tmp_path / "b.json")
+    (found,) = result.estimates
+    assert abs(found.value - np.log(1.2) / 2) < 4 * found.standard_error
+    separate = np.sqrt(2 * (1 / 0.65 - 1) / 5000)  # an effective sample size of 65 % each
+    assert found.standard_error < 0.4 * separate
+    assert "reweighted" in result.document["left_out"][MAPPED]
+
+
 def test_the_command(wells, tmp_path, capsys):
     from boltzgen_cli.main import main
 

@@ -80,8 +80,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     alone = ensemble.temperature or MODEL_TEMPERATURE
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
     if model is None or source is None or not need:
-        lost = "model" if model is None else "prepared system"
-        missing = f"the {lost} of {folder} is not where its manifest says" if need else "none was wanted"
+        missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
         return End(name, out, ensemble, alone, missing=missing, record={**record, "temperature_K": alone})
     trained = load_model(Path(model))
     molecule, target = read_target(source, isomers=trained.isomers)
@@ -160,6 +159,13 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
         {"source": str(data), "frames": len(frames), "independent": len(independent),
          "outside the domain": int((~inside).sum()), "n": int(inside.sum()), "sha256": digest},
     )  # fmt: skip
+
+
+def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> str:
+    if "reweighted_from" in ensemble.provenance:
+        return f"{folder} was reweighted: its samples come from a flow that was asked about another target"
+    lost = "model" if model is None else "prepared system"
+    return f"the {lost} of {folder} is not where its manifest says"
 
 
 def _found(out: Path, path: str | None) -> str | None:
