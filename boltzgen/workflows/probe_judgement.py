@@ -41,6 +41,9 @@ RARE = 1e-3
 #: Times that replicas must enter and leave a state before its population in the probe means anything.
 ENOUGH_VISITS = 8
 
+#: Error of a population that the probe does not know: as large as any population.
+NOT_KNOWN = 1.0
+
 #: Share of the flow's draws in a state, over the state's population, below which the flow hardly draws it.
 HARDLY = 1e-2
 
@@ -128,7 +131,16 @@ def judge_probe(
         "energy_evaluations": frames.evaluations, "ladder_K": frames.ladder.tolist(), "starts": frames.starts,
         "exchanges": int(frames.exchanges.max()) + 1, "frames": len(frames), "mean_u": energy,
     }  # fmt: skip
-    return {**record, "verdict": verdict, "reasons": reasons, "probe": probe}
+    told = [_told(state) for state in record["states"]]
+    return {**record, "states": told, "verdict": verdict, "reasons": reasons, "probe": probe}
+
+
+def _told(state: dict[str, Any]) -> dict[str, Any]:
+    """`state` for the record: an error that is not known is None, with the reason."""
+    if state["target_error"] != NOT_KNOWN:
+        return state
+    why = f"replicas of the probe entered or left it fewer than {ENOUGH_VISITS} times"
+    return {**state, "target_error": None, "reason": why}
 
 
 def mbar_weights(frames: ProbeFrames) -> np.ndarray:
@@ -189,7 +201,7 @@ def _share_error(
     entered = min(frames.visits(here), frames.visits(~here))
     exchanges = np.unique(frames.exchanges)
     if len(exchanges) < 2 or entered < ENOUGH_VISITS:
-        return 1.0
+        return NOT_KNOWN
     walking = 2 * expected * (1 - expected) * float(np.sqrt(2.0 / entered))
     shares = []
     for exchange in exchanges:
