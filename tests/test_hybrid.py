@@ -286,9 +286,8 @@ def test_all_atoms_in_the_region_leave_the_solvent():
         if not isinstance(solvent.getForce(index), openmm.GBSAOBCForce):
             solvent.removeForce(index)
     expected = reference_energies(solvent, x.numpy())[0]
-    parts = hybrid.energy_by_part(x)
-    np.testing.assert_allclose(parts["molecular mechanics"], expected, rtol=1e-8)
-    whole = parts["region"] + torch.tensor(expected)
+    np.testing.assert_allclose(hybrid.rest.energy(x), expected, rtol=1e-8)
+    whole = hybrid.region.energy(hybrid.region_positions(x)) + torch.tensor(expected)
     torch.testing.assert_close(hybrid.energy(x), whole, rtol=1e-8, atol=1e-5)
     assert np.abs(expected).min() > 10.0
     described = description_of(system).energy(x)

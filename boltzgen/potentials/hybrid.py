@@ -67,13 +67,6 @@ class HybridPotential(Potential):
         check_positions(positions, self.n_atoms)
         return ValueWithGradient.apply(positions, self.energy_and_gradient)
 
-    def energy_by_part(self, positions: Tensor) -> dict[str, Tensor]:
-        """Energies (batch,) in kJ/mol of the rest (``molecular mechanics``) and of the ``region``."""
-        check_positions(positions, self.n_atoms)
-        with torch.no_grad():
-            region = self.region.energy(self.region_positions(positions))
-            return {"molecular mechanics": self.rest.energy(positions), "region": region}
-
     def region_positions(self, positions: Tensor) -> Tensor:
         """(batch, n + links, 3): what the region's potential sees of `positions` (batch, N, 3), nm."""
         c = self._constants.like(positions)
