@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# In place of this folder, whose coverage.py would hide the package of that name from numba.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sabotage_cases as cases
 
