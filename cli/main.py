@@ -60,6 +60,7 @@ from boltzgen_cli.export import export
 from boltzgen_cli.free_energy import app as free_energy
 from boltzgen_cli.merge import merge
 from boltzgen_cli.prepare import prepare
+from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.train import train
@@ -71,6 +72,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "train": train,
     "sample": sample,
     "check": check,
+    "reweight": reweight,
     "merge": merge,
     "export": export,
     "demo": demo,
@@ -78,7 +80,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 }
 
 #: Verbs that can go on where they stopped take ``--resume``.
-RESUMABLE = ("train", "simulate")
+RESUMABLE = ("train", "simulate", "reweight")
 
 app = typer.Typer(
     name="boltzgen",

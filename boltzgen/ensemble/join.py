@@ -71,7 +71,7 @@ def same_draw(first: Ensemble, second: Ensemble) -> bool:
     Shards of one draw, which say which rows they hold, are as independent as its rows.
     """
     one, other = first.provenance, second.provenance
-    if one.get("model") is None or one.get("model") != other.get("model"):
+    if _model(one) is None or _model(one) != _model(other):
         return False
     if not set(_seeds(one)) & set(_seeds(other)):
         return False
@@ -133,6 +133,11 @@ def _joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
         seeds = list(dict.fromkeys(seed for p in provenances for seed in _seeds(p)))
         joined["seed"] = seeds[0] if len(seeds) == 1 else seeds
     return joined
+
+
+def _model(provenance: dict[str, Any]) -> Any:
+    """The model that drew the samples; of reweighted ones it is named in ``drawn_by``."""
+    return provenance.get("model") or (provenance.get("drawn_by") or {}).get("model")
 
 
 def _seeds(provenance: dict[str, Any]) -> list[Any]:

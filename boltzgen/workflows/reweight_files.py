@@ -1,0 +1,59 @@
+"""What `boltzgen reweight` writes beside the samples: the energies, to go on from, and what the step cost.
+
+reweight.npz     rows (m,) int64 and u (m,) float64: energies computed so far, in the order of evaluation;
+                 task: JSON text of what they belong to; seconds
+reweight.json    schema boltzgen.reweight/1, written with the samples
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.ensemble.store import read_npz
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, write_json
+
+SCHEMA = "boltzgen.reweight/1"
+
+ENERGIES, RECORD = "reweight.npz", "reweight.json"
+
+
+def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
+    """The energies in the folder `out`: ``rows``, ``u``, ``seconds``, ``task``; None for a fresh start.
+
+    InputError when `out` holds something else, or a run while `resume` is ``never``.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; -o must name a folder to be made.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    if not (out / ENERGIES).exists() and not (out / RECORD).exists():
+        raise InputError(f"{out} holds other files; choose another folder for -o.")
+    if resume == "never":
+        raise InputError(
+            f"{out} already holds reweighted samples; add --resume auto to go on, or choose another folder."
+        )
+    if not (out / ENERGIES).exists():  # another temperature alone: nothing was evaluated
+        return None
+    found = read_npz(out / ENERGIES, ("rows", "u", "task", "seconds"))
+    try:
+        task = json.loads(str(found["task"]))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{out / ENERGIES}: damaged; choose another folder for -o.") from error
+    if found["rows"].shape != found["u"].shape:
+        raise InputError(f"{out / ENERGIES}: damaged; choose another folder for -o.")
+    return {"rows": found["rows"], "u": found["u"], "task": task, "seconds": float(found["seconds"])}
+
+
+def write_energies(out: Path, task: dict[str, Any], rows: np.ndarray, u: np.ndarray, seconds: float) -> None:
+    """Keep what was computed, atomically."""
+    with atomic_path(out / ENERGIES) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, rows=rows, u=u, task=np.array(json.dumps(task)), seconds=np.array(seconds))
+
+
+def write_record(out: Path, record: dict[str, Any]) -> None:
+    write_json(out / RECORD, record)

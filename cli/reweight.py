@@ -1,0 +1,91 @@
+"""``boltzgen reweight``: the same samples for another energy or another temperature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen.interrupts import StopRequest, parse_duration
+from boltzgen_cli import console
+
+
+def reweight(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT2", help="Folder for the result.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="SYS2", help="Folder by prepare, with the same atoms.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature in K; alone it evaluates nothing.")
+    ] = None,
+    expensive: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Evaluate N samples at most, chosen by their weights; default: all."),
+    ] = None,
+    until_ess: Annotated[
+        float | None, typer.Option(metavar="N", help="Stop at N effective samples.")
+    ] = None,
+    until_error: Annotated[
+        float | None, typer.Option(metavar="E", help="Stop at a standard error E of ln Z.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of samples.")] = 0,
+    resume: Annotated[
+        str, typer.Option(help="auto goes on with, or makes more precise, what OUT2 holds; never refuses it.")
+    ] = "never",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
+    ] = False,
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
+    ] = None,
+) -> None:
+    """Weigh samples anew for another force field, hybrid or temperature.
+
+    Example: boltzgen reweight OUT --to SYS2 -o OUT2 --expensive 2000
+
+    Example: boltzgen reweight OUT --temperature 320 -o OUT320
+    """
+    limit = parse_duration(max_time) if max_time is not None else None
+
+    from boltzgen.workflows.reweight import reweight as work
+
+    with StopRequest(limit) as stop, console.progress("reweight") as progress:
+        result = work(
+            folder,
+            output,
+            to=to,
+            temperature=temperature,
+            expensive=expensive,
+            until_ess=until_ess,
+            until_error=until_error,
+            seed=seed,
+            resume=resume,
+            strict=strict,
+            stop=stop,
+            progress=progress,
+        )
+    _show(output, result.summary, result.record)
+
+
+def _show(output: Path, summary: dict, record: dict) -> None:
+    """Before and after, the cost, and the verdict."""
+    before, after = record["before"], record["after"]
+    names = ("n_effective", "k_hat", "log_z", "log_z_standard_error", "verdict")
+    rows = [(name, before[name], after[name]) for name in names]
+    console.table(f"reweighted: {output}", ("", "before", "after"), rows)
+    cost = {
+        "samples": record["rows"],
+        "energies computed": record["energy_evaluations"],
+        "seconds": record["seconds"],
+        "ended": record["ended"],
+    }
+    if record["second_stage"] is not None:
+        cost["effective share kept by the step"] = record["second_stage"]["ess"]
+        cost["mean of u' - u (kT)"] = record["second_stage"]["mean_difference"]
+        cost["standard deviation (kT)"] = record["second_stage"]["sd_difference"]
+    console.key_values("cost", cost)
+    console.message(f"verdict: {summary['verdict']}")
+    for reason in summary["reasons"]:
+        console.message(f"- {reason}")
