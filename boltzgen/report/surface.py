@@ -45,8 +45,10 @@ def surface_figure(path: str | os.PathLike[str], surface: Surface, *, title: str
 def _curve(axis: Axes, surface: Surface) -> None:
     x, f = surface.centres[0], surface.free_energy
     error = surface.standard_error
-    # an interval without an upper end (a bin that many replicates miss) runs off the top of the picture
-    top = 1.25 * float(np.nanmax(f)) + 1.0
+    # A bin that many replicates miss has an interval without an upper end, which runs off the top. What it
+    # shows itself may be one clash of hundreds of kT, so that the picture ends with the bins that are known.
+    known = np.isfinite(surface.high)
+    top = 1.25 * float(np.max(f[known], initial=0.0)) + 1.0
     low, high = surface.low, np.where(np.isposinf(surface.high), 2 * top, surface.high)
     axis.fill_between(x, low, high, step="mid", color=BLUE, alpha=0.15, linewidth=0, label="95 %")
     axis.fill_between(
