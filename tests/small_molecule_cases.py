@@ -6,6 +6,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+from boltzgen.system import MolecularSystem
+
 DRUG_LIKE = {
     "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
     "caffeine": "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
@@ -100,3 +102,15 @@ def tripos(molecule: Chem.Mol, types: list[str]) -> str:
         ends = f"{bond.GetBeginAtomIdx() + 1} {bond.GetEndAtomIdx() + 1}"
         lines.append(f"{bond.GetIdx() + 1} {ends} {order}")
     return "\n".join([*lines, ""])
+
+
+def as_rdkit(system: MolecularSystem, smiles: str) -> Chem.Mol:
+    """The graph of `smiles` with the coordinates of `system`, whose stereo RDKit then assigns."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert [a.GetAtomicNum() for a in molecule.GetAtoms()] == system.atomic_numbers.tolist()
+    conformer = Chem.Conformer(molecule.GetNumAtoms())
+    conformer.SetPositions(10.0 * np.array(system.reference_positions))
+    molecule.RemoveAllConformers()
+    molecule.AddConformer(conformer)
+    Chem.AssignStereochemistryFrom3D(molecule, replaceExistingTags=True)
+    return molecule
