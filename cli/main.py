@@ -62,6 +62,7 @@ from boltzgen_cli.merge import merge
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
+from boltzgen_cli.selftest import selftest
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.train import train
 
@@ -77,6 +78,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "export": export,
     "demo": demo,
     "doctor": doctor,
+    "selftest": selftest,
 }
 
 #: Verbs that can go on where they stopped take ``--resume``.
