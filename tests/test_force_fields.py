@@ -6,6 +6,7 @@ molecules with all solvents (docs/force_fields.md).
 
 from __future__ import annotations
 
+import copy
 import io
 from functools import cache
 
@@ -31,7 +32,7 @@ from boltzgen.errors import InputError
 from boltzgen.potentials.openmm_reference import check_against_reference
 from boltzgen.potentials.translate import translate
 from boltzgen.system import MolecularSystem
-from boltzgen.system.forcefield import load_forcefield
+from boltzgen.system.forcefield import create_system, load_forcefield
 from boltzgen.system.prepare import prepare
 
 #: Each force field meets these in turn, one a solvent: small, with all kinds of side chains, with a bridge.
@@ -111,11 +112,10 @@ def test_implicit_models_are_those_of_openmms_files(force_field, model):
     molecule = ROTATION[0]
     system = system_of(force_field, model, molecule)
     plain = system_of(force_field, "none", molecule)
-    theirs = openmm.XmlSerializer.deserialize(plain.system_xml)
+    field = copy.copy(load_forcefield([FORCE_FIELDS[force_field]]))
+    field._scripts = [*field._scripts, *app.ForceField(f"implicit/{model}.xml")._scripts]
     topology = app.PDBFile(io.StringIO(plain.topology_pdb)).topology
-    words = {"sys": theirs, "topology": topology, "nonbondedMethod": app.NoCutoff, "args": {}}
-    for script in app.ForceField(f"implicit/{model}.xml")._scripts:
-        exec(script, words)
+    theirs = create_system(field, topology, "none", molecule)
     (expected,) = (f for f in theirs.getForces() if isinstance(f, openmm.CustomGBForce))
     (got,) = (f for f in system.openmm_system().getForces() if isinstance(f, openmm.CustomGBForce))
     assert openmm.XmlSerializer.serialize(got) == openmm.XmlSerializer.serialize(expected)

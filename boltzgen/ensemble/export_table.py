@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,12 +192,10 @@ def read_u_nk(path: str | os.PathLike[str]) -> pandas.DataFrame:
 
 def _write_parquet(table: pandas.DataFrame, path: str | os.PathLike[str]) -> None:
     """In alchemlyb's own layout (`alchemlyb.parsing.parquet.extract_u_nk` reads it): pairs as text."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
+    if find_spec("pyarrow") is None:
         raise MissingExtraError(
             f"{path}: Parquet needs pyarrow, which alchemlyb brings (pip install pyarrow); or name a .csv."
-        ) from error
+        )
     labels = [str(label) if isinstance(label, tuple) else label for label in table.columns]
     named = table.set_axis(labels, axis="columns")
     with atomic_path(path) as temporary:
