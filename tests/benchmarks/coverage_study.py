@@ -280,7 +280,7 @@ def figure(cells: Sequence[Cell], path: Path) -> None:
                 100 * p, place, xerr=100 * math.sqrt(p * (1 - p) / c.replicates), fmt="o", markersize=5,
                 color=colours[c.estimator], markerfacecolor="white" if c.warned >= 0.5 else None,
             )  # fmt: skip
-        axis.set_xlabel(f"covered by the nominal {level} % interval (%)")
+        axis.set_xlabel(f"nominal {level} % interval covers (%)")
         axis.set_yticks(range(len(names)), names if level == 68 else [""] * len(names))
         axis.set_ylim(len(names) - 0.5, -0.5)
     for name, colour in colours.items():
@@ -296,7 +296,8 @@ def publish(folder: Path) -> None:
     cells = [Cell(**cell) for cell in content["cells"]]
     page = DOCS / "benchmarks.md"
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{table(cells)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    made = f"{cells[0].replicates} replicates of {content['samples']} samples, seed {content['seed']}:"
+    page.write_text(f"{before}{BEGIN}\n{made}\n\n{table(cells)}{END}{rest.split(END)[1]}", encoding="utf-8")
     figure(cells, DOCS / "images" / "coverage.png")
 
 
