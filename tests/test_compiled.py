@@ -14,6 +14,7 @@ from boltzgen.errors import BoltzgenError
 from boltzgen.generator import Target
 from boltzgen.potentials import compiled, memory
 from boltzgen.potentials.translate import translate
+from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of
 
@@ -69,6 +70,23 @@ def test_compiled_equals_uncompiled_row_by_row(butane, tmp_path, monkeypatch):
         assert torch.equal(potential.energy_and_gradient(x)[1], slopes)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
+def test_every_kernel_compiles_to_the_same_energy(tmp_path, monkeypatch):
+    """Bonds, angles, torsions, correction maps, pairs and Born radii, with rows that make no sense."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    system = prepare(sequence="ACE-ALA-NME", forcefield=["amber19-all.xml"], implicit="obc2")
+    potential, x = translate(system), scattered(system, 140)
+    energy, gradient = potential.energy_and_gradient(x)
+    potential.use_compiler()
+    found, slopes = potential.energy_and_gradient(x)
+    assert potential._blocks.compiler.active
+    assert not torch.isfinite(found[[3, 7]]).any() and torch.isfinite(found).any()
+    torch.testing.assert_close(found, energy, rtol=1e-12, atol=1e-10, equal_nan=True)
+    torch.testing.assert_close(slopes, gradient, rtol=1e-9, atol=1e-8)
 
 
 def test_without_a_compiler_one_warning_and_the_same_energies(butane, monkeypatch):
