@@ -23,6 +23,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
+from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
@@ -62,10 +63,11 @@ class Target:
         """The molecule `system`; InputError or UnsupportedError when its energy cannot be used."""
         potential = potential_of(system)
         require_invariance(potential, system.name)
+        described = potential if isinstance(potential, MolecularMechanics) else description_of(system)
         coordinates = InternalCoordinates(system, isomers=isomers)
         return cls(
             name=system.name, fingerprint=system.fingerprint, coordinates=coordinates, potential=potential,
-            features=molecule_features(system, coordinates, description_of(system)),
+            features=molecule_features(system, coordinates, described),
             domain=coordinates.domain_label, topology_pdb=system.topology_pdb,
             reference=torch.as_tensor(np.array(system.reference_positions))[None],
         )  # fmt: skip
