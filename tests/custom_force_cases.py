@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import openmm
-import torch
 
 N = 9
 CHAIN = np.array([[i, i + 1] for i in range(N - 1)])
@@ -17,34 +16,6 @@ def geometries(kind: str, frames: int = 12) -> np.ndarray:
         return g.normal(size=(frames, N, 3)) * np.linspace(0.08, 0.4, frames)[:, None, None]
     chain = np.stack([0.12 * np.arange(N), 0.04 * (-1.0) ** np.arange(N), np.zeros(N)], axis=1)
     return chain + g.normal(scale=0.012, size=(frames, N, 3))
-
-
-def system_of(*forces: openmm.Force) -> openmm.System:
-    system = openmm.System()
-    for _ in range(N):
-        system.addParticle(12.0)
-    for force in forces:
-        system.addForce(force)
-    return system
-
-
-def reference(system: openmm.System, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    energies, forces = [], []
-    for frame in positions:
-        context.setPositions(frame)
-        state = context.getState(getEnergy=True, getForces=True)
-        energies.append(state.getPotentialEnergy()._value)
-        forces.append(state.getForces(asNumpy=True)._value)
-    return np.array(energies), np.array(forces)
-
-
-def value_and_gradient(function, positions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    x = positions.clone().requires_grad_()
-    energy = function(x)
-    (gradient,) = torch.autograd.grad(energy.sum(), x)
-    return energy.detach().numpy(), gradient.numpy()
 
 
 def with_parameters(force, kind: str, names: tuple[str, ...], constants: dict[str, float] | None = None):

@@ -15,11 +15,9 @@ from custom_force_cases import (
     external,
     geometries,
     pairs,
-    reference,
-    system_of,
-    value_and_gradient,
     with_parameters,
 )
+from potential_checks import reference, system_of, value_and_gradient
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.potentials.custom_forces import CustomForce
@@ -34,7 +32,7 @@ def test_agrees_with_openmm_reference(name, kind):
     """To 1e-8 (what is reached is rounding), by autograd of the terms and by the kernels."""
     x = geometries(kind)
     for seed in range(2):
-        system = system_of(FORCES[name](seed))
+        system = system_of(N, FORCES[name](seed))
         expected_energy, expected_force = reference(system, x)
         potential = translate_openmm(system)
         size = np.abs(expected_force).max(axis=(1, 2))
@@ -58,8 +56,8 @@ def test_the_geometries_meet_every_branch():
 def test_all_together_and_by_term():
     forces = [make(3) for make in FORCES.values()]
     x = geometries("thermal")
-    potential = translate_openmm(system_of(*forces, openmm.CMMotionRemover()))
-    expected_energy, expected_force = reference(system_of(*(make(3) for make in FORCES.values())), x)
+    potential = translate_openmm(system_of(N, *forces, openmm.CMMotionRemover()))
+    expected_energy, expected_force = reference(system_of(N, *(make(3) for make in FORCES.values())), x)
     energy, gradient = value_and_gradient(potential.energy, torch.tensor(x))
     np.testing.assert_allclose(energy, expected_energy, rtol=1e-11)
     np.testing.assert_allclose(-gradient, expected_force, rtol=1e-8, atol=1e-8 * np.abs(expected_force).max())
@@ -67,7 +65,7 @@ def test_all_together_and_by_term():
     assert len(parts) == len(forces)
     assert any("force 4 (CustomCompoundBondForce)" in name for name in parts)
     for index, make in enumerate(FORCES.values()):
-        alone, _ = reference(system_of(make(3)), x)
+        alone, _ = reference(system_of(N, make(3)), x)
         (name,) = [name for name in parts if name.startswith(f"force {index} ")]
         np.testing.assert_allclose(parts[name], alone, rtol=1e-9)
 
@@ -75,7 +73,7 @@ def test_all_together_and_by_term():
 def test_single_precision():
     x = torch.tensor(geometries("thermal"))
     for name, make in FORCES.items():
-        potential = translate_openmm(system_of(make(1)))
+        potential = translate_openmm(system_of(N, make(1)))
         energy, gradient = value_and_gradient(potential.energy, x)
         energy32, gradient32 = value_and_gradient(potential.energy, x.float())
         assert energy32.dtype == gradient32.dtype == np.float32
@@ -96,7 +94,7 @@ def test_a_bad_row_stays_alone(dtype):
     broken[19, 8] = broken[19, 2]
     broken[23] = 0.0
     rest = np.setdiff1d(np.arange(40), [3, 7, 11, 15, 19, 23])
-    potential = translate_openmm(system_of(*(make(2) for make in FORCES.values())))
+    potential = translate_openmm(system_of(N, *(make(2) for make in FORCES.values())))
     for function in (potential.energy, potential.energy_plain):
         energy, gradient = value_and_gradient(function, good)
         got_energy, got_gradient = value_and_gradient(function, broken)
@@ -111,7 +109,7 @@ def test_a_bad_row_stays_alone(dtype):
 
 
 def test_without_autograd_and_second_derivatives():
-    potential = translate_openmm(system_of(bond(0), compound(0), pairs(0, 0.5, 0.3)))
+    potential = translate_openmm(system_of(N, bond(0), compound(0), pairs(0, 0.5, 0.3)))
     x = torch.tensor(geometries("thermal", 3))
     energy, gradient = potential.energy_and_gradient(x)
     with torch.inference_mode():
@@ -144,7 +142,7 @@ def test_bonded_energy_is_of_neighbours_alone():
     out = openmm.CustomCompoundBondForce(3, "distance(p1,p2)*angle(p1,p2,p3)")
     out.addBond([4, 5, 6])
     out.addBond([4, 5, 8])
-    system = system_of(bonds, torsions, out, pairs(0), external(0))
+    system = system_of(N, bonds, torsions, out, pairs(0), external(0))
     x = torch.tensor(geometries("thermal"))
     potential = translate_openmm(system, CHAIN)
     inside = [(force.kind, force.atoms.tolist()) for force in potential.force_field.custom if force.bonded]
@@ -172,22 +170,22 @@ def test_bonded_energy_is_of_neighbours_alone():
     ],
 )
 def test_what_moves_with_the_molecule(text, invariant):
-    assert translate_openmm(system_of(_particles(text))).invariant is invariant
-    assert not translate_openmm(system_of(_particles(text), external(0))).invariant
+    assert translate_openmm(system_of(N, _particles(text))).invariant is invariant
+    assert not translate_openmm(system_of(N, _particles(text), external(0))).invariant
 
 
 def test_charges_of_pair_forces_describe_the_atoms():
-    p = translate_openmm(system_of(pairs(0), pairs(1))).force_field
+    p = translate_openmm(system_of(N, pairs(0), pairs(1))).force_field
     own = [[make.getParticleParameters(i)[4] for i in range(N)] for make in (pairs(0), pairs(1))]
     np.testing.assert_allclose(p.charge, np.sum(own, axis=0))
     nonbonded = openmm.NonbondedForce()
     for _ in range(N):
         nonbonded.addParticle(0.25, 0.1, 0.0)
-    assert set(translate_openmm(system_of(pairs(0), nonbonded)).force_field.charge) == {0.25}
+    assert set(translate_openmm(system_of(N, pairs(0), nonbonded)).force_field.charge) == {0.25}
     born = openmm.GBSAOBCForce()
     for _ in range(N):
         born.addParticle(0.2, 0.15, 0.8)
-    system = system_of(pairs(0), born)  # charges that only describe must not interact
+    system = system_of(N, pairs(0), born)  # charges that only describe must not interact
     x = geometries("thermal")
     np.testing.assert_allclose(
         translate_openmm(system).energy(torch.tensor(x)), reference(system, x)[0], rtol=1e-10
@@ -217,7 +215,7 @@ def _bond_force(text: str) -> openmm.CustomBondForce:
 )
 def test_what_is_wrong_is_said_in_one_sentence(force, words):
     with pytest.raises(InputError) as caught:
-        translate_openmm(system_of(bond(0), force()))
+        translate_openmm(system_of(N, bond(0), force()))
     message = str(caught.value)
     assert "\n" not in message
     for word in [*words, "force 1"]:
@@ -259,7 +257,7 @@ def test_what_is_refused_says_what_else_to_do():
     periodic.setNonbondedMethod(periodic.CutoffPeriodic)
     for force, words in ((large, ["group 0", "2 atoms", "--bridge"]), (periodic, ["periodic box"])):
         with pytest.raises(UnsupportedError) as refusal:
-            translate_openmm(system_of(force))
+            translate_openmm(system_of(N, force))
         for word in [*words, type(force).__name__, "force 0"]:
             assert word in str(refusal.value)
 
@@ -272,7 +270,7 @@ def test_records_are_frozen_and_constants_have_every_shape():
     torch.testing.assert_close(ExpressionTerm(force)(x), torch.full((4,), 24.0, dtype=torch.float64))
     steps = CustomForce("CustomBondForce", "force 0", "k", CHAIN, {"k": np.arange(8.0)})
     torch.testing.assert_close(ExpressionTerm(steps)(x), torch.full((4,), 28.0, dtype=torch.float64))
-    kernel_only = translate_openmm(system_of(_constant()))
+    kernel_only = translate_openmm(system_of(N, _constant()))
     energy, gradient = kernel_only.energy_and_gradient(x)
     assert energy.tolist() == [2.0] * 4
     assert not gradient.any()

@@ -8,22 +8,10 @@ import numpy as np
 import openmm
 import pytest
 import torch
+from potential_checks import reference, value_and_gradient
 
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.potentials.translate import translate, translate_openmm
-
-
-def reference(system: openmm.System, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energies and forces of OpenMM's Reference platform, in float64."""
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    energies, forces = [], []
-    for frame in positions:
-        context.setPositions(frame)
-        state = context.getState(getEnergy=True, getForces=True)
-        energies.append(state.getPotentialEnergy()._value)
-        forces.append(state.getForces(asNumpy=True)._value)
-    return np.array(energies), np.array(forces)
 
 
 def thermal(system: openmm.System, start: np.ndarray, frames: int, temperature: float = 300.0) -> np.ndarray:
@@ -45,13 +33,6 @@ def distorted(start: np.ndarray, frames: int, largest: float = 0.05) -> np.ndarr
     """(frames, N, 3) nm: noise of 0.002 nm up to `largest` on every coordinate."""
     noise = np.random.default_rng(3).normal(size=(frames, *start.shape))
     return start + noise * np.linspace(0.002, largest, frames)[:, None, None]
-
-
-def value_and_gradient(function, positions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    x = positions.clone().requires_grad_()
-    value = function(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach().numpy(), gradient.numpy()
 
 
 def random_system(seed: int, *, solvent: bool = True, surface: float = 2.0) -> openmm.System:
