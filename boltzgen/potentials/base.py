@@ -20,10 +20,12 @@ class Potential(nn.Module, ABC):
     * ``energy_unit`` is ``"kJ/mol"`` or ``"kT"``.
     * ``invariant`` tells whether translations and rotations leave the energy as it is. Internal coordinates
       know nothing else, so `train` and `sample` refuse a molecule whose potential is not.
+    * ``single_precision`` tells whether energies are rounded to seven digits whatever the positions' dtype.
     """
 
     energy_unit: str = "kJ/mol"
     invariant: bool = True
+    single_precision: bool = False
 
     @abstractmethod
     def energy(self, positions: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ def check_forces(potential: HybridPotential, reference: np.ndarray, *, seed: int
     size = gradient.flatten(1).norm(dim=1).clamp_min(1.0)[:, None]
     worst = float(((slope - expected).abs() / size).max())
     tolerance = FORCE_TOLERANCE
-    if getattr(potential.region, "single_precision", False):  # its energies are rounded to seven digits
+    if potential.region.single_precision:
         rounding = torch.finfo(torch.float32).eps * energy.detach().abs().max()
         tolerance += float(4 * rounding / DIFFERENCE_STEP / size.min())
     if not worst <= tolerance:

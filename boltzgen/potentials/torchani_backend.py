@@ -102,14 +102,11 @@ class TorchAni(Potential):
         super().__init__()
         refuse_elements("torchani", atomic_numbers, [int(number) for number in model.atomic_numbers])
         self.precision = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        self.single_precision = self.precision == torch.float32
         model.requires_grad_(False)
         model.set_enabled("energy_shifter", False)
         self.model = model
         self.register_buffer("atomic_numbers", torch.as_tensor(np.array(atomic_numbers, dtype=np.int64)))
-
-    @property
-    def single_precision(self) -> bool:
-        return self.precision == torch.float32
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energies (batch,) kJ/mol, above the free atoms' self energies, of `positions` (batch, n, 3) nm."""

@@ -55,14 +55,11 @@ class TorchScript(Potential):
     def __init__(self, path: str, atomic_numbers: np.ndarray, precision: torch.dtype) -> None:
         super().__init__()
         self.path, self.precision = path, precision
+        self.single_precision = precision == torch.float32
         self.module = _load(path).to(precision)
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         self.register_buffer("atomic_numbers", torch.as_tensor(np.array(atomic_numbers, dtype=np.int64)))
-
-    @property
-    def single_precision(self) -> bool:
-        return self.precision == torch.float32
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energies (batch,) kJ/mol of `positions` (batch, n, 3) nm; InputError when the module fails."""
