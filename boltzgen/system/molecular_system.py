@@ -17,6 +17,7 @@ import numpy as np
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, write_atomic, write_json
 from boltzgen.system.energy_model import EnergyModel
+from boltzgen.system.examples import system_folder
 from boltzgen.system.openmm_xml import deserialize_system
 from boltzgen.system.pdb_text import AtomName, parse_names
 
@@ -165,13 +166,13 @@ class MolecularSystem:
 
     @classmethod
     def load(cls, folder: str | Path) -> MolecularSystem:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or a molecule that is shipped: ``example:NAME``.
 
         Raises
         ------
         InputError: the folder or one of its files is missing, truncated, or does not fit the others.
         """
-        folder = Path(folder)
+        folder = system_folder(folder)
         remedy = f"Make it with `boltzgen prepare INPUT -o {folder}`."
         if not (folder / "system.json").is_file():
             raise InputError(f"{folder} is not a prepared system: it holds no system.json. {remedy}")

@@ -21,6 +21,7 @@ from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, read_target
+from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.targeted_map import System
 
@@ -170,7 +171,7 @@ def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> s
 
 def _found(out: Path, path: str | None) -> str | None:
     """`path` from a manifest: as it stands, or seen from a folder above the samples; None when nowhere."""
-    if path is None or path.startswith("model:"):
+    if path is None or path.startswith(("model:", EXAMPLE)):
         return path
     for base in (Path(), *out.resolve().parents):
         if (base / path).exists():

@@ -18,6 +18,7 @@ from boltzgen.errors import InputError, UnreliableError
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.audit import Findings, audit_rows, check_files
 from boltzgen.workflows.determinant import spot_check
@@ -201,7 +202,7 @@ def _named(
     option = f"--{key}"
     if not named:
         raise InputError(f"{out / 'manifest.json'} names no {key}; give it with {option}.")
-    if not str(named).startswith("model:") and not Path(named).exists():
+    if not str(named).startswith(("model:", EXAMPLE)) and not Path(named).exists():
         raise InputError(
             f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}."
         )
