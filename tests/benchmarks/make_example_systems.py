@@ -13,14 +13,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from boltzgen.workflows.prepare import prepare
+from boltzgen.workflows.prepare import PrepareSummary, prepare
 
 OUTPUT = Path(__file__).resolve().parents[2] / "boltzgen" / "examples"
 
 
 @dataclass(frozen=True)
 class Source:
-    """sequence: None for openmmtools' alanine dipeptide; forcefield, implicit: as `boltzgen prepare` has them."""
+    """sequence: None for openmmtools' alanine dipeptide; the rest as `boltzgen prepare` has it."""
 
     sequence: str | None
     forcefield: tuple[str, ...] = ()
@@ -34,10 +34,12 @@ SOURCES = {
     "alanine-dipeptide-fab": Source(None),
     # NoCutoff, no constraints: SBG, FALCON, RegFlow, ArBG.
     "alanine-dipeptide-sbg": Source("ACE-ALA-NME", **SILDN),
-    # The "alanine tetrapeptide" (42 atoms) and "hexapeptide" (62 atoms) of TA-BG and CMT.
+    # The "alanine tetrapeptide" (42 atoms) and "hexapeptide" (62 atoms) of TA-BG (there with constrained
+    # bonds to hydrogen, the default of bgmol) and CMT (boltzkit: no constraints, 3 N - 6 coordinates).
     "capped-tri-alanine": Source("ACE-ALA-ALA-ALA-NME", **SILDN),
     "capped-penta-alanine": Source("ACE-ALA-ALA-ALA-ALA-ALA-NME", **SILDN),
-    # Glu-Ile-Leu... of CMT: 219 = 3 N - 6 internal coordinates, N = 75, is the uncapped zwitterion.
+    # Glu-Leu-Ile-Leu of CMT: 219 = 3 N - 6 coordinates is N = 75, the uncapped zwitterion with Glu(-);
+    # capped it would be 84 atoms, with a protonated side chain 76.
     "elil": Source("ELIL", **SILDN),
 }
 
@@ -55,7 +57,7 @@ def main(names: list[str]) -> None:
         print(f"{name}: {made.system.n_atoms} atoms, {made.energy:.3f} kJ/mol, {made.translation}")
 
 
-def from_openmmtools(name: str):
+def from_openmmtools(name: str) -> PrepareSummary:
     """openmmtools' AlanineDipeptideImplicit without constraints; its planar structure is relaxed."""
     import openmm
     from openmm.app import PDBFile
