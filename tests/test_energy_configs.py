@@ -1,0 +1,36 @@
+"""The configurations of issue 5's rows: each is valid, and names a molecule that is shipped."""
+
+from __future__ import annotations
+
+import pytest
+
+from boltzgen.config.settings import load_settings
+from boltzgen.config.shipped import shipped_configs
+from boltzgen.system.examples import EXAMPLE, system_folder
+from boltzgen.training.settings import TrainingSettings
+
+#: Configuration -> molecule.
+ROWS = {
+    "alanine-dipeptide-fab": "alanine-dipeptide-fab",
+    "alanine-dipeptide-fab-energies": "alanine-dipeptide-fab",
+    "alanine-dipeptide-fab-quick": "alanine-dipeptide-fab",
+    "alanine-dipeptide-sbg": "alanine-dipeptide-sbg",
+    "alanine-dipeptide-temperatures": "alanine-dipeptide-fab",
+    "capped-tri-alanine": "capped-tri-alanine",
+    "capped-penta-alanine": "capped-penta-alanine",
+    "elil": "elil",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_row_has_a_valid_configuration(name):
+    settings = load_settings(TrainingSettings, shipped_configs()[name])
+    assert settings.system == EXAMPLE + ROWS[name]
+    assert (system_folder(settings.system) / "system.json").is_file()
+
+
+def test_no_configuration_names_an_example_that_is_not_shipped():
+    for path in shipped_configs().values():
+        system = load_settings(TrainingSettings, path).system
+        for source in [system] if isinstance(system, str) else system:
+            system_folder(source)
