@@ -1,0 +1,1 @@
+"""From the flow to the target by moves: annealed importance sampling, sequential Monte Carlo."""
