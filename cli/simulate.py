@@ -25,9 +25,28 @@ def simulate(
     save_interval: Annotated[str, typer.Option(help="Time between saved frames.")] = "0.5ps",
     equilibration: Annotated[str, typer.Option(help="Time run and thrown away first.")] = "10ps",
     seed: Annotated[int, typer.Option(help="Seed of velocities, noise and exchanges.")] = 0,
+    engine: Annotated[
+        str, typer.Option(metavar="openmm|torch", help="One replica a temperature, or many in one batch.")
+    ] = "openmm",
     platform: Annotated[
         str, typer.Option(help="OpenMM platform; auto measures and takes the fastest.")
     ] = "auto",
+    replicas: Annotated[
+        int | None, typer.Option(help="torch: copies, a multiple of the temperatures; default about 128.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda", help="torch: where to compute; default cpu.")
+    ] = None,
+    hydrogen_mass: Annotated[
+        float | None, typer.Option(help="torch: dalton, taken from their neighbours; 3 suits 2fs.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="single|double", help="torch: of the dynamics; default single.")
+    ] = None,
+    compile_energies: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="torch: compile the energy; default: if it pays."),
+    ] = None,
     resume: Annotated[
         str, typer.Option(help="auto goes on with, or lengthens, the run in MD; never refuses one.")
     ] = "never",
@@ -35,7 +54,7 @@ def simulate(
         str | None, typer.Option(help="Stop and save after this long, such as 90s, 15m or 2h.")
     ] = None,
 ) -> None:
-    """Make reference and training data: replica exchange or Langevin dynamics in OpenMM.
+    """Make reference and training data: replica exchange or Langevin dynamics, in OpenMM or in torch.
 
     MD receives one HDF5 file per temperature, which MDTraj reads, and manifest.json with exchange rates,
     round trips and statistical inefficiencies. A first interrupt finishes the block, saves and prints the
@@ -58,7 +77,13 @@ def simulate(
             save_interval=save_interval,
             equilibration=equilibration,
             seed=seed,
+            engine=engine,
             platform=platform,
+            replicas=replicas,
+            device=device,
+            hydrogen_mass=hydrogen_mass,
+            precision=precision,
+            compile_energies=compile_energies,
             resume=resume,
             stop=stop,
             progress=progress,
@@ -73,6 +98,17 @@ def simulate(
             "wall time, s": manifest["wall_seconds"],
         },
     )
+    batched = manifest.get("torch")
+    if batched:
+        drifting = max((abs(z) for z in batched["drift"].values()), default=0.0)
+        console.key_values(
+            "",
+            {
+                "independent walks": batched["walks"],
+                "replicas put back": batched["restarts"],
+                "largest drift, standard errors": drifting,
+            },
+        )
     measured = manifest["statistical_inefficiency"]
     pairs = (manifest["exchange"] or {}).get("pairs", [])
     rows = []

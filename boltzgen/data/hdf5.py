@@ -39,12 +39,14 @@ def write_hdf5(
     temperature: float,
     save_interval: float,
     fingerprint: str | None,
+    frames_per_walk: int | None = None,
 ) -> int:
     """Write the frames of `pieces` to `path` atomically and return how many there were.
 
     Args:
         pieces: positions ``(f, atoms, 3)`` nm, energies ``(f,)`` kJ/mol and replicas ``(f,)``, in order.
         temperature: K. save_interval: ps between frames; the first one is at one interval.
+        frames_per_walk: after so many frames another walk begins, and with it the time; None for one walk.
     """
     import h5py
 
@@ -67,8 +69,9 @@ def write_hdf5(
         done = 0
         for positions, energies, replicas in pieces:
             new = done + len(positions)
+            numbers = np.arange(done, new) % (frames_per_walk or max(new, 1))
             values = {
-                "time": (np.arange(done, new) + 1) * save_interval,
+                "time": (numbers + 1) * save_interval,
                 "potentialEnergy": energies,
                 "temperature": np.full(len(positions), temperature),
                 "replica": replicas,

@@ -30,6 +30,39 @@ def statistical_inefficiency(series: np.ndarray) -> float:
     return float(max(timeseries.statistical_inefficiency(series), 1.0))
 
 
+def drift(series: np.ndarray) -> float:
+    """How far the mean of the second half of independent walks is from that of the first, in standard errors.
+
+    `series` (walks, frames). The error is the scatter among walks, so frames of a walk may be correlated.
+    0 with fewer than 8 walks or 2 frames: nothing can be told.
+    """
+    walks, frames = series.shape
+    if walks < 8 or frames < 2:
+        return 0.0
+    half = frames // 2
+    change = series[:, -half:].mean(axis=1) - series[:, :half].mean(axis=1)
+    error = change.std(ddof=1) / np.sqrt(walks)
+    return float(change.mean() / error) if error > 0 else 0.0
+
+
+def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[str, float]:
+    """`drift` of the energy, and the largest of the rotatable torsions (cosine, sine), at every temperature.
+
+    Frames of a temperature stand walk after walk. Keys as in `slowest_inefficiencies`.
+    """
+    torsions = rotatable_torsions(system)
+    result = {}
+    for temperature in trajectory.temperature_ladder:
+        frames = trajectory.at(float(temperature))
+        result[f"energy@{temperature:g}K"] = drift(frames.energies.reshape(walks, -1))
+        if len(torsions):
+            angles = dihedral_angles(frames.positions, torsions)
+            series = np.concatenate([np.cos(angles), np.sin(angles)], axis=1).T
+            found = [drift(values.reshape(walks, -1)) for values in series]
+            result[f"torsions@{temperature:g}K"] = max(found, key=abs)
+    return result
+
+
 def rotatable_torsions(system: MolecularSystem) -> np.ndarray:
     """Atoms ``(torsions, 4)`` of one torsion per rotatable bond between non-terminal atoms.
 

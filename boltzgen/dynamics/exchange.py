@@ -33,9 +33,10 @@ class ExchangeRecord:
     half_trips: np.ndarray
 
     @classmethod
-    def empty(cls, rungs: int) -> ExchangeRecord:
+    def empty(cls, rungs: int, replicas: int | None = None) -> ExchangeRecord:
+        """Nothing attempted yet; `replicas` when there are more than one for each rung."""
         pairs = np.zeros(max(rungs - 1, 0), dtype=np.int64)
-        walks = np.zeros(rungs, dtype=np.int64)
+        walks = np.zeros(replicas or rungs, dtype=np.int64)
         return cls(pairs, pairs.copy(), walks, walks.copy())
 
     @property
@@ -50,13 +51,19 @@ class ExchangeRecord:
         return int((self.half_trips // 2).sum())
 
     def after(
-        self, attempted: list[int], accepted: list[int], temperature_index: np.ndarray
+        self,
+        attempted: list[int] | np.ndarray,
+        accepted: list[int] | np.ndarray,
+        temperature_index: np.ndarray,
     ) -> ExchangeRecord:
-        """The record after one round: rungs attempted and accepted, and where each replica is now."""
+        """The record after one round: rungs attempted and accepted, and where each replica is now.
+
+        A rung is named once for every ladder in which it was attempted (accepted).
+        """
         attempts, accepts = self.attempts.copy(), self.accepted.copy()
-        attempts[attempted] += 1
-        accepts[accepted] += 1
-        rungs = len(self.last_end)
+        np.add.at(attempts, np.asarray(attempted, dtype=np.int64), 1)
+        np.add.at(accepts, np.asarray(accepted, dtype=np.int64), 1)
+        rungs = len(self.attempts) + 1
         if rungs < 2:
             return replace(self, attempts=attempts, accepted=accepts)
         end = np.where(temperature_index == 0, -1, np.where(temperature_index == rungs - 1, 1, 0))

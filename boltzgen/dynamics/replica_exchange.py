@@ -32,12 +32,14 @@ class RunState:
         exchanges: counts since the end of equilibration.
         segments: segments done, equilibration included.
         frames: frames written per temperature.
+        restarts: how often a replica broke down and was put back (the torch engine does that).
     """
 
     replicas: ReplicaState
     exchanges: ExchangeRecord
     segments: int
     frames: int
+    restarts: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: Simula
 def run_blocks(engine: ReplicaEngine, state: RunState, settings: SimulationSettings) -> Iterator[Block]:
     """Yield block after block until every frame of `settings` is there. Stop iterating to stop early."""
     per_block = segments_per_block(settings, len(engine.masses))
-    last = settings.equilibration_segments + settings.n_frames * settings.segments_per_save
+    last = settings.total_segments
     while state.segments < last:
         stop = min((state.segments // per_block + 1) * per_block, last)
         block = _run_block(engine, state, settings, stop)

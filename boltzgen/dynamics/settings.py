@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,6 +11,12 @@ from boltzgen.errors import InputError
 
 #: Fastest bond vibrations have a period of about 9 fs; without constraints 2 fs is the limit of stability.
 LARGEST_TIMESTEP = 2.0e-3
+
+#: A batch is one tensor; more copies than this are run one batch after the other.
+MOST_REPLICAS = 65536
+
+#: Dalton; with heavier hydrogens their carbons would be the fast ones.
+HEAVIEST_HYDROGEN = 4.5
 
 
 class SimulationSettings(BaseModel):
@@ -68,9 +75,20 @@ class SimulationSettings(BaseModel):
         """Frames per temperature."""
         return _steps(self.time, self.timestep) // self.save_steps
 
-    def checked(self) -> SimulationSettings:
+    @property
+    def total_segments(self) -> int:
+        """Segments of the whole run, equilibration included."""
+        saves = _steps(self.time, self.timestep) // self.save_steps
+        return self.equilibration_segments + saves * self.segments_per_save
+
+    @property
+    def walks(self) -> int:
+        """Independent ladders; frames of one temperature are kept walk after walk."""
+        return 1
+
+    def checked(self) -> Self:
         """These settings; InputError in one sentence when they cannot be run."""
-        _check_temperatures(self.temperatures)
+        check_temperatures(self.temperatures)
         for option in ("time", "timestep", "friction", "exchange_interval", "save_interval"):
             value = getattr(self, option)
             if not 0.0 < value < float("inf"):
@@ -111,7 +129,52 @@ class SimulationSettings(BaseModel):
             )
 
 
-def _check_temperatures(temperatures: tuple[float, ...]) -> None:
+class BatchedSettings(SimulationSettings):
+    """Settings of many ladders at once in torch."""
+
+    replicas: int = 128
+    """Copies of the molecule; a multiple of the number of temperatures."""
+    hydrogen_mass: float | None = None
+    """Mass of hydrogens in dalton, taken from their neighbours; None leaves them as they are."""
+    precision: Literal["single", "double"] = "single"
+    """Floating-point numbers of the dynamics."""
+    engine: Literal["torch"] = "torch"
+    """What makes the steps."""
+
+    @property
+    def walks(self) -> int:
+        return self.replicas // len(self.temperatures)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames per temperature, of all walks together."""
+        return super().n_frames * self.walks
+
+    def checked(self) -> Self:
+        """These settings; InputError in one sentence when they cannot be run."""
+        super().checked()
+        rungs = len(self.temperatures)
+        if not 1 <= self.replicas <= MOST_REPLICAS or self.replicas % rungs:
+            below = min(max(self.replicas // rungs, 1), MOST_REPLICAS // rungs) * rungs
+            raise InputError(
+                f"--replicas {self.replicas} must be a positive multiple of the number of temperatures "
+                f"({rungs}), at most {MOST_REPLICAS}; {below} would do."
+            )
+        if self.hydrogen_mass is not None and not 1.0 <= self.hydrogen_mass <= HEAVIEST_HYDROGEN:
+            raise InputError(
+                f"--hydrogen-mass {self.hydrogen_mass:g} is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
+                "3 is usual."
+            )
+        return self
+
+
+def usual_replicas(rungs: int) -> int:
+    """Replicas when none are asked for: whole ladders, at least 128 copies, so that batches are full."""
+    return -(-128 // rungs) * rungs
+
+
+def check_temperatures(temperatures: tuple[float, ...]) -> None:
+    """InputError unless `temperatures` (K) are a rising ladder."""
     if not temperatures:
         raise InputError("--temperatures is empty; give one or more in K, such as 300,366,446.")
     for temperature in temperatures:

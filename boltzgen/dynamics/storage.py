@@ -4,6 +4,10 @@
     MD/checkpoint.npz               the state after the last block that is in the HDF5 files
     MD/temperature-300K.h5          the frames of one temperature, rewritten whole at each assembly
 
+With many independent ladders (walks) the frames of a temperature stand walk after walk, in order of time
+within each. Series in that order have the autocorrelation of one walk, and a statistical inefficiency
+estimated from them is that of the mean over all walks.
+
 A killed run loses at most the block it was in; assembling twice gives the same files. Nothing is pickled.
 """
 
@@ -63,13 +67,15 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
     for rung, temperature in enumerate(settings.temperatures):
         path = folder / trajectory_name(temperature)
         if state.frames and frames_in(path) < state.frames:
+            many = settings.walks > 1
             count = write_hdf5(
                 path,
-                _pieces(path, blocks, rung),
+                _walks(path, blocks, rung, settings.walks) if many else _pieces(path, blocks, rung),
                 topology=topology,
                 temperature=temperature,
                 save_interval=settings.save_interval,
                 fingerprint=system.fingerprint,
+                frames_per_walk=state.frames // settings.walks,
             )
             if count != state.frames:
                 raise InputError(
@@ -92,6 +98,13 @@ def _pieces(path: Path, blocks: list[Path], rung: int) -> Iterator[tuple[np.ndar
         with h5py.File(path, "r") as file:
             for start in range(0, done, _READ_FRAMES):
                 yield _rows(file, slice(start, start + _READ_FRAMES))
+    yield from _new_rows(path, blocks, rung, done)
+
+
+def _new_rows(
+    path: Path, blocks: list[Path], rung: int, done: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What the blocks hold beyond the first `done` frames of the run, in order."""
     for block in blocks:
         with np.load(block, allow_pickle=False) as arrays:
             first = int(arrays["first_frame"])
@@ -100,8 +113,28 @@ def _pieces(path: Path, blocks: list[Path], rung: int) -> Iterator[tuple[np.ndar
                 raise InputError(f"{path.parent}: frames {done} to {first} are missing; simulate anew.")
             new = slice(done - first, count)
             if first + count > done:
-                yield tuple(arrays[key][rung, new] for key in ("positions", "energies", "replicas"))
+                positions, energies, replicas = (arrays[k] for k in ("positions", "energies", "replicas"))
+                yield positions[rung, new], energies[rung, new], replicas[rung, new]
                 done = first + count
+
+
+def _walks(
+    path: Path, blocks: list[Path], rung: int, walks: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The frames of each walk in turn; `path` holds them so already, blocks hold (saves, walks) rows."""
+    import h5py
+
+    done = frames_in(path)
+    columns: list[list[np.ndarray]] = [[], [], []]
+    if done:
+        with h5py.File(path, "r") as file:
+            for column, rows in zip(columns, _rows(file, slice(0, done)), strict=True):
+                column.append(rows.reshape(walks, done // walks, *rows.shape[1:]))
+    for piece in _new_rows(path, blocks, rung, done):
+        for column, rows in zip(columns, piece, strict=True):
+            column.append(rows.reshape(len(rows) // walks, walks, *rows.shape[1:]).swapaxes(0, 1))
+    positions, energies, replicas = (np.concatenate(column, axis=1) for column in columns)
+    yield from zip(positions, energies, replicas, strict=True)
 
 
 def _rows(file: h5py.File, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,14 +154,14 @@ def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
         "exchange_accepted": state.exchanges.accepted,
         "exchange_last_end": state.exchanges.last_end,
         "exchange_half_trips": state.exchanges.half_trips,
-        "progress": np.array([state.segments, state.frames], dtype=np.int64),
+        "progress": np.array([state.segments, state.frames, state.restarts], dtype=np.int64),
     }
 
 
 def _read_state(path: Path) -> RunState:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            segments, frames = (int(value) for value in arrays["progress"])
+            segments, frames, *restarts = (int(value) for value in arrays["progress"])
             replicas = ReplicaState(
                 *(arrays[f"state_{key}"] for key in ("positions", "velocities", "temperature_index"))
             )
@@ -139,7 +172,7 @@ def _read_state(path: Path) -> RunState:
         raise InputError(
             f"{path} cannot be read ({error}); delete this file to go on from the block before it."
         ) from error
-    return RunState(replicas, exchanges, segments, frames)
+    return RunState(replicas, exchanges, segments, frames, *restarts)
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.generator import Target
+from boltzgen.potentials.base import Potential
 from boltzgen.potentials.compiled import PAYS_FROM, can_compile
 from boltzgen.training.settings import TrainingSettings, schedule_value
 
@@ -20,11 +21,18 @@ def decide_compilation(
     `asked` None: on when `evaluations` of the energy will pay for it (see `PAYS_FROM`).
     `evaluations` counts those of all targets together.
     """
-    rows = max(target.potential.compilable_rows for target in targets)
-    pays = evaluations * rows / len(targets) > PAYS_FROM
+    return compile_or_not([target.potential for target in targets], evaluations, asked, device)
+
+
+def compile_or_not(
+    potentials: Sequence[Potential], evaluations: float, asked: bool | None, device: str
+) -> dict[str, Any]:
+    """`decide_compilation` for potentials without targets."""
+    rows = max(potential.compilable_rows for potential in potentials)
+    pays = evaluations * rows / len(potentials) > PAYS_FROM
     wanted = rows > 0 and (pays if asked is None else asked)
-    for target in targets:
-        target.potential.use_compiler(wanted)
+    for potential in potentials:
+        potential.use_compiler(wanted)
     return {
         "asked": {None: "auto", True: "yes", False: "no"}[asked],
         "used": wanted and can_compile(device),
@@ -36,7 +44,8 @@ def evaluations_of(settings: TrainingSettings) -> float:
     """Energies that a whole training run will ask for, those of the evaluations on the way included."""
     middles = (np.arange(100) + 0.5) / 100
     a_step = 0.0
-    for loss in (settings.reverse_kl, settings.reweighted):
-        active = np.mean([schedule_value(loss.weight, place) > 0 for place in middles])
-        a_step += float(active) * loss.batch_size
+    kl, own = settings.reverse_kl, settings.reweighted
+    for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh)):
+        active = np.mean([schedule_value(weight, place) > 0 for place in middles])
+        a_step += float(active) * rows
     return settings.optimizer.steps * (a_step + settings.evaluation.samples / settings.evaluation.every)

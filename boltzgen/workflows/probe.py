@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.dynamics.exchange import ExchangeRecord
+from boltzgen.dynamics.masses import with_heavy_hydrogens as heavier_masses
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState, choose_platform, refuse_constraints
 from boltzgen.dynamics.replica_exchange import Block, RunState, run_blocks
 from boltzgen.dynamics.settings import SimulationSettings
@@ -144,14 +145,7 @@ def probe_ladder(temperature: float, dimension: int) -> tuple[float, ...]:
 def with_heavy_hydrogens(system: MolecularSystem) -> Any:
     """A copy of the OpenMM System whose hydrogens weigh `HYDROGEN_MASS`, the molecule as much as before."""
     changed = copy.deepcopy(system.openmm_system())
-    masses = np.array(system.masses)
-    for pair in system.bonds:
-        for hydrogen, other in (pair, pair[::-1]):
-            if system.atomic_numbers[hydrogen] == 1 and system.atomic_numbers[other] > 1:
-                moved = HYDROGEN_MASS - masses[hydrogen]
-                if moved > 0 and masses[other] - moved >= HYDROGEN_MASS:
-                    masses[hydrogen] += moved
-                    masses[other] -= moved
+    masses = heavier_masses(system.masses, system.atomic_numbers, system.bonds, HYDROGEN_MASS)
     for atom, mass in enumerate(masses):
         changed.setParticleMass(atom, float(mass))
     return changed

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import re
-import sys
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boltzgen.data.statistics import slowest_inefficiencies
+from boltzgen.config.devices import check_device
+from boltzgen.data.statistics import drifts, slowest_inefficiencies
 from boltzgen.data.trajectory import SCHEMA, read_trajectory
-from boltzgen.dynamics.openmm_engine import (
-    ReplicaEngine,
-    choose_platform,
-    openmm_version,
-    refuse_constraints,
-)
-from boltzgen.dynamics.replica_exchange import RunState, initial_state, run_blocks
-from boltzgen.dynamics.settings import SimulationSettings
+from boltzgen.dynamics.openmm_engine import refuse_constraints
+from boltzgen.dynamics.replica_exchange import RunState
+from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
-from boltzgen.errors import BoltzgenError, InputError, StoppedError, UnsupportedError
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.simulation_engines import Engine, OpenMMEngine, TorchEngine
+from boltzgen.workflows.simulation_report import exchange_summary, progress_of, versions
 
 #: What a time may be followed by, and how many ps it is.
 _PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
@@ -86,7 +82,13 @@ def simulate(
     save_interval: str | float = "0.5ps",
     equilibration: str | float = "10ps",
     seed: int = 0,
+    engine: str = "openmm",
     platform: str = "auto",
+    replicas: int | None = None,
+    device: str | None = None,
+    hydrogen_mass: float | None = None,
+    precision: str | None = None,
+    compile_energies: bool | None = None,
     resume: str = "never",
     stop: StopRequest | None = None,
     progress: Progress = silent,
@@ -100,7 +102,10 @@ def simulate(
         temperatures: K, rising; one alone is Langevin dynamics.
         time: sampling time of each replica; times are strings with a unit, or floats in ps.
         friction: 1/ps.
+        engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
         platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
+        replicas, device, hydrogen_mass, precision, compile_energies: torch's. Copies in all (128 or
+            a few more), ``cpu`` or ``cuda``, dalton, ``single`` or ``double``; None compiles where it pays.
         resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
         stop: polled between blocks (a few seconds each).
         command: recorded in the manifest.
@@ -109,16 +114,26 @@ def simulate(
         InputError: something given cannot be used. StoppedError: `stop` was requested; the frames so
         far are readable and the run can go on. BoltzgenError: the dynamics broke down.
     """
-    settings = SimulationSettings(
-        temperatures=parse_temperatures(temperatures),
-        time=parse_time(time, "--time"),
-        timestep=parse_time(timestep, "--timestep"),
-        friction=friction,
-        exchange_interval=parse_time(exchange_interval, "--exchange-interval"),
-        save_interval=parse_time(save_interval, "--save-interval"),
-        equilibration=parse_time(equilibration, "--equilibration"),
-        seed=seed,
-    ).checked()
+    ladder = parse_temperatures(temperatures)
+    common: dict[str, Any] = {
+        "temperatures": ladder,
+        "time": parse_time(time, "--time"),
+        "timestep": parse_time(timestep, "--timestep"),
+        "friction": friction,
+        "exchange_interval": parse_time(exchange_interval, "--exchange-interval"),
+        "save_interval": parse_time(save_interval, "--save-interval"),
+        "equilibration": parse_time(equilibration, "--equilibration"),
+        "seed": seed,
+    }
+    own = {"--replicas": replicas, "--device": device, "--hydrogen-mass": hydrogen_mass}
+    _check_engine(engine, platform, {**own, "--precision": precision})
+    settings = SimulationSettings(**common).checked()
+    if engine == "torch":
+        settings = BatchedSettings(
+            **common, hydrogen_mass=hydrogen_mass, precision="double" if precision == "double" else "single",
+            replicas=usual_replicas(len(ladder)) if replicas is None else replicas,
+        ).checked()  # fmt: skip
+        check_device(device or "cpu")
     if resume not in ("auto", "never"):
         raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
     folder = Path(output)
@@ -127,8 +142,17 @@ def simulate(
     _check_molecule(molecule)
     if former is not None:
         _check_resume(folder, former, molecule, settings)
-    job = _Job.begin(folder, molecule, settings, platform, former, command)
-    return job.run(stop or StopRequest(), progress)
+    maker: Engine
+    if isinstance(settings, BatchedSettings):
+        maker = TorchEngine(molecule, settings, device or "cpu", compile_energies)
+    else:
+        again = former is not None and platform == "auto"
+        maker = OpenMMEngine(molecule, settings, str(former["platform"]) if former and again else platform)
+    try:
+        job = _Job.begin(folder, molecule, settings, maker, former, command)
+        return job.run(stop or StopRequest(), progress)
+    finally:
+        maker.close()
 
 
 @dataclass
@@ -138,6 +162,7 @@ class _Job:
     folder: Path
     system: MolecularSystem
     settings: SimulationSettings
+    engine: Engine
     manifest: dict[str, Any]
 
     @classmethod
@@ -146,15 +171,10 @@ class _Job:
         folder: Path,
         system: MolecularSystem,
         settings: SimulationSettings,
-        platform: str,
+        engine: Engine,
         former: dict[str, Any] | None,
         command: Sequence[str] | None,
     ) -> _Job:
-        if former is not None and platform == "auto":
-            platform = str(former["platform"])
-        chosen = choose_platform(
-            system.openmm_system(), system.reference_positions, name=platform, timestep=settings.timestep
-        )
         manifest = {
             "schema": SCHEMA,
             "status": "partial",
@@ -168,42 +188,35 @@ class _Job:
             },
             "settings": settings.model_dump(mode="json"),
             "temperatures_K": list(settings.temperatures),
-            "platform": chosen,
+            "platform": engine.platform,
             "files": [],
             "frames": {},
             "exchange": None,
             "statistical_inefficiency": {},
             "wall_seconds": 0.0,
-            "versions": _versions(),
+            "versions": versions(),
         }
         for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds"):
             if former is not None:
                 manifest[key] = former.get(key, manifest[key])
-        job = cls(folder, system, settings, manifest)
+        job = cls(folder, system, settings, engine, manifest)
         job._write()
         return job
 
     def run(self, stop: StopRequest, progress: Progress) -> SimulationResult:
         settings = self.settings
         state = latest_state(self.folder)
-        engine = ReplicaEngine(
-            self.system.openmm_system(),
-            settings.temperatures,
-            timestep=settings.timestep,
-            friction=settings.friction,
-            platform=self.manifest["platform"],
-        )
         start, worked = clock.perf_counter(), self.manifest["wall_seconds"]
         try:
             if state is None:
-                state = initial_state(engine, self.system.reference_positions, settings)
+                state = self.engine.start()
             first = state.segments
-            for block in run_blocks(engine, state, settings):
+            for block in self.engine.blocks(state):
                 state = block.state
                 save_block(self.folder, block)
                 elapsed = clock.perf_counter() - start
                 self.manifest["wall_seconds"] = worked + elapsed
-                progress(*_progress(settings, state, first, elapsed))
+                progress(*progress_of(settings, state, first, elapsed))
                 if stop.requested and state.frames < settings.n_frames:
                     break
         except BoltzgenError as error:
@@ -221,13 +234,18 @@ class _Job:
             reason="" if complete else stop.reason,
             files=names,
             frames={f"{t:g}": frames for t in self.settings.temperatures} if frames else {},
-            exchange=_exchange_summary(self.settings, state),
+            exchange=exchange_summary(self.settings, state),
             statistical_inefficiency={},
         )
+        record = self.engine.record(state)
+        if record is not None:
+            self.manifest["torch"] = record
         self._write()
         if complete:
             trajectory = read_trajectory(self.folder, self.system)
             self.manifest["statistical_inefficiency"] = slowest_inefficiencies(trajectory, self.system)
+            if record is not None:
+                record["drift"] = drifts(trajectory, self.system, self.settings.walks)
             self._write()
             return SimulationResult(self.folder, frames, self.manifest)
         raise StoppedError(
@@ -262,16 +280,25 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     return manifest
 
 
+def _check_engine(engine: str, platform: str, own: Mapping[str, object]) -> None:
+    """InputError unless `engine` is known and no option of the other engine was given; `own` are torch's."""
+    if engine not in ("openmm", "torch"):
+        raise InputError(f"--engine {engine!r} is unknown; use openmm or torch.")
+    given = [option for option, value in own.items() if value is not None]
+    if engine == "openmm" and given:
+        raise InputError(f"{given[0]} is an option of the torch engine; add --engine torch, or leave it out.")
+    if engine == "torch" and platform != "auto":
+        raise InputError(
+            f"--platform {platform} is OpenMM's; with --engine torch choose --device cpu or --device cuda."
+        )
+    if own["--precision"] not in (None, "single", "double"):
+        raise InputError(f"--precision {own['--precision']} is unknown; use single or double.")
+
+
 def _check_molecule(system: MolecularSystem) -> None:
     if system.n_atoms < 2:
         raise InputError(f"The system {system.name!r} has {system.n_atoms} atoms; at least two are needed.")
     refuse_constraints(system.openmm_system())
-    if system.energy_model.region is not None:
-        raise UnsupportedError(
-            f"The energy of {system.name!r} is a hybrid with {system.energy_model.region.backend}, which "
-            "OpenMM alone cannot simulate. Prepare the molecule without --ml too, simulate and train on that "
-            "one, then give this to `boltzgen sample RUN SYS`, which weights samples by the hybrid energy."
-        )
 
 
 def _check_resume(
@@ -283,6 +310,12 @@ def _check_resume(
             "resume with that one, or choose another folder."
         )
     new = settings.model_dump(mode="json")
+    engines = [str(record.get("engine", "openmm")) for record in (former["settings"], new)]
+    if engines[0] != engines[1]:
+        raise InputError(
+            f"{folder} was begun with --engine {engines[0]}, now {engines[1]} is asked; resume with the "
+            "first command, or choose another folder."
+        )
     for key, value in former["settings"].items():
         if key not in _FREE_ON_RESUME and new.get(key) != value:
             raise InputError(
@@ -294,60 +327,3 @@ def _check_resume(
             f"{folder} already holds {former['settings']['time']:g} ps, asked are {settings.time:g} ps; "
             "give a longer time, or choose another folder."
         )
-
-
-def _progress(
-    settings: SimulationSettings, state: RunState, first: int, elapsed: float
-) -> tuple[int, int, dict[str, float | str]]:
-    """Done and total ps of each replica, and what is worth watching."""
-    length = settings.segment_steps * settings.timestep
-    total = (settings.equilibration_segments + settings.n_frames * settings.segments_per_save) * length
-    done = state.segments * length
-    rate = (state.segments - first) * length / max(elapsed, 1e-9)
-    values: dict[str, float | str] = {
-        "ns/day": rate * 86.4,
-        "left": f"{(total - done) / max(rate, 1e-12):.0f} s",
-    }
-    acceptance = [a for a in state.exchanges.acceptance if math.isfinite(a)]
-    if acceptance:
-        values["lowest exchange rate"] = f"{min(acceptance):.2f}"
-    return int(done), int(total), values
-
-
-def _exchange_summary(settings: SimulationSettings, state: RunState) -> dict[str, Any] | None:
-    """Acceptance by neighbour pair (None where nothing was attempted), round trips; None for one rung."""
-    ladder, record = settings.temperatures, state.exchanges
-    if len(ladder) < 2:
-        return None
-    pairs = [
-        {
-            "low_K": low,
-            "high_K": high,
-            "attempts": int(attempts),
-            "accepted": int(accepted),
-            "acceptance": float(accepted / attempts) if attempts else None,
-        }
-        for low, high, attempts, accepted in zip(
-            ladder[:-1], ladder[1:], record.attempts, record.accepted, strict=True
-        )
-    ]
-    return {
-        "pairs": pairs,
-        "round_trips": record.round_trips,
-        "half_trips_of_replicas": record.half_trips.tolist(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    import h5py
-    import numpy
-
-    from boltzgen import __version__
-
-    return {
-        "boltzgen": __version__,
-        "python": sys.version.split()[0],
-        "openmm": openmm_version(),
-        "numpy": numpy.__version__,
-        "h5py": h5py.__version__,
-    }

@@ -1,0 +1,130 @@
+"""What makes the steps of `boltzgen simulate`: OpenMM replica by replica, or torch, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from boltzgen.dynamics.batched_run import (
+    BatchedProblem,
+    relaxed_start,
+    run_batched_blocks,
+    segments_per_block,
+)
+from boltzgen.dynamics.batched_run import initial_state as initial_batched_state
+from boltzgen.dynamics.masses import with_heavy_hydrogens
+from boltzgen.dynamics.openmm_engine import ReplicaEngine, choose_platform
+from boltzgen.dynamics.replica_exchange import Block, RunState, initial_state, run_blocks
+from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
+from boltzgen.errors import UnsupportedError
+from boltzgen.potentials.base import Potential
+from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.compilation import compile_or_not
+
+
+class Engine(Protocol):
+    """What a run needs of an engine; `platform` is recorded."""
+
+    platform: str
+
+    def start(self) -> RunState: ...
+
+    def blocks(self, state: RunState) -> Iterator[Block]: ...
+
+    def record(self, state: RunState) -> dict[str, Any] | None:
+        """What the manifest tells beyond what all engines tell."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class OpenMMEngine:
+    """One OpenMM context for each temperature."""
+
+    system: MolecularSystem
+    settings: SimulationSettings
+    platform: str
+
+    def __post_init__(self) -> None:
+        if self.system.energy_model.region is not None:
+            backend = self.system.energy_model.region.backend
+            raise UnsupportedError(
+                f"The energy of {self.system.name!r} is a hybrid with {backend}, which OpenMM alone cannot "
+                "simulate; simulate it with --engine torch."
+            )
+        self.platform = choose_platform(
+            self.system.openmm_system(), self.system.reference_positions,
+            name=self.platform, timestep=self.settings.timestep,
+        )  # fmt: skip
+
+    def start(self) -> RunState:
+        return initial_state(self._engine(), self.system.reference_positions, self.settings)
+
+    def blocks(self, state: RunState) -> Iterator[Block]:
+        return run_blocks(self._engine(), state, self.settings)
+
+    def record(self, state: RunState) -> dict[str, Any] | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _engine(self) -> ReplicaEngine:
+        settings = self.settings
+        return ReplicaEngine(
+            self.system.openmm_system(), settings.temperatures, timestep=settings.timestep,
+            friction=settings.friction, platform=self.platform,
+        )  # fmt: skip
+
+
+@dataclass
+class TorchEngine:
+    """All replicas in one batch, on the energy that `train` and `sample` use."""
+
+    system: MolecularSystem
+    settings: BatchedSettings
+    device: str
+    compile_energies: bool | None
+    platform: str = field(init=False)
+    compilation: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.platform = f"torch {self.device}"
+        self._potential: Potential = potential_of(self.system).to(self.device)
+        steps = settings.total_segments * settings.segment_steps
+        self.compilation = compile_or_not(
+            [self._potential], float(steps) * settings.replicas, self.compile_energies, self.device
+        )
+        masses = self.system.masses
+        if settings.hydrogen_mass is not None:
+            masses = with_heavy_hydrogens(
+                masses, self.system.atomic_numbers, self.system.bonds, settings.hydrogen_mass
+            )
+        dtype = torch.float32 if settings.precision == "single" else torch.float64
+        self._problem = BatchedProblem.of(self._potential, masses, device=self.device, dtype=dtype)
+
+    def start(self) -> RunState:
+        positions, _ = relaxed_start(self._problem, self.system.reference_positions)
+        return initial_batched_state(self._problem, positions, self.settings)
+
+    def blocks(self, state: RunState) -> Iterator[Block]:
+        return run_batched_blocks(self._problem, state, self.settings)
+
+    def record(self, state: RunState) -> dict[str, Any] | None:
+        """Compilation, evaluations of the steps (rows) and breakdowns."""
+        settings = self.settings
+        blocks = -(-state.segments // segments_per_block(settings, self.system.n_atoms))
+        return {
+            "walks": settings.walks,
+            "compilation": self.compilation,
+            "energy_evaluations": settings.replicas * (state.segments * settings.segment_steps + blocks),
+            "restarts": state.restarts,
+        }
+
+    def close(self) -> None:
+        self._potential.close()
