@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.flows.attention_coupling import AttentionCouplingFlow
+from boltzgen.flows.autoregressive import AutoregressiveFlow
 from boltzgen.flows.base import Flow
 from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.flows.settings import FlowSettings
@@ -25,6 +27,17 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if settings.kind == "autoregressive":
+            return AutoregressiveFlow(
+                N_FEATURES, hidden=settings.hidden, depth=settings.depth, bins=settings.bins,
+                embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
+            )  # fmt: skip
+        if settings.kind == "attention":
+            return AttentionCouplingFlow(
+                N_FEATURES, layers=settings.layers, width=settings.hidden, blocks=settings.depth,
+                bins=settings.bins, embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
+                mask_seed=settings.mask_seed,
+            )  # fmt: skip
         return CouplingFlow(
             N_FEATURES, layers=settings.layers, hidden=settings.hidden, depth=settings.depth,
             bins=settings.bins, embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,

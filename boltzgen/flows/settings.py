@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from boltzgen.settings import Settings
 
@@ -12,14 +12,14 @@ from boltzgen.settings import Settings
 class FlowSettings(Settings):
     """Size and kind of a flow. The defaults suit one molecule of 20 to 40 atoms."""
 
-    kind: Literal["coupling"] = "coupling"
-    """Which flow; see docs/concepts.md."""
+    kind: Literal["coupling", "attention", "autoregressive"] = "coupling"
+    """Which flow; see docs/flows.md."""
     layers: int = Field(default=8, ge=1)
-    """Coupling layers."""
+    """Coupling layers; an autoregressive flow has none."""
     hidden: int = Field(default=64, ge=1)
-    """Width of each layer's network."""
+    """Width of each layer's network; for attention a multiple of 4."""
     depth: int = Field(default=2, ge=1)
-    """Hidden layers of each layer's network."""
+    """Hidden layers of each layer's network; for attention, attention blocks of each layer."""
     bins: int = Field(default=8, ge=2)
     """Bins of each rational-quadratic spline."""
     embedding: int = Field(default=32, ge=4, multiple_of=4)
@@ -27,4 +27,20 @@ class FlowSettings(Settings):
     encoder_blocks: int = Field(default=2, ge=0)
     """Attention blocks that make the embeddings from the physics of the molecule."""
     mask_seed: int = Field(default=0, ge=0, lt=2**32)
-    """Which coordinates each layer transforms; part of the model, not of the run."""
+    """Which coordinates each coupling layer transforms; part of the model, not of the run."""
+
+    @field_validator("layers", "mask_seed")
+    @classmethod
+    def _belongs_to_coupling_layers(cls, value: int, info: ValidationInfo) -> int:
+        assert info.field_name is not None
+        default = cls.model_fields[info.field_name].default
+        if info.data.get("kind") == "autoregressive" and value != default:
+            raise ValueError("an autoregressive flow has no coupling layers; leave this key out")
+        return value
+
+    @field_validator("hidden")
+    @classmethod
+    def _shared_by_the_heads(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "attention" and value % 4:
+            raise ValueError("the width of attention must be a multiple of 4")
+        return value
