@@ -19,6 +19,13 @@ class Precision(StrEnum):
     float64 = "float64"
 
 
+class Refine(StrEnum):
+    """How draws are refined: sequential Monte Carlo, or annealed importance sampling by Langevin moves."""
+
+    smc = "smc"
+    mala = "mala"
+
+
 def sample(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a checkpoint or a released model.")],
     system: Annotated[Path, typer.Argument(metavar="SYS", help="Folder written by prepare.")],
@@ -34,6 +41,13 @@ def sample(
     data: Annotated[
         Path | None,
         typer.Option(metavar="CHECK", help="Frames that training never saw, for the coverage check."),
+    ] = None,
+    refine: Annotated[
+        Refine | None, typer.Option(help="Carry the draws to the target by moves; see docs/refining.md.")
+    ] = None,
+    refine_budget: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="MOVES", help="Moves of each sample; default: as a pilot says."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
@@ -71,6 +85,8 @@ def sample(
             dtype=dtype.value,
             device=device,
             data=data,
+            refine=None if refine is None else refine.value,
+            refine_budget=refine_budget,
             strict=strict,
             compile_energies=compile_energies,
             overwrite=overwrite,
@@ -82,10 +98,26 @@ def sample(
 
 def show_summary(output: Path, summary: dict) -> None:
     """Print what ``OUT/summary.json`` holds."""
-    rows = {name: value for name, value in summary.items() if name not in ("schema", "rejected", "reasons")}
+    nested = ("schema", "rejected", "reasons", "refined")
+    rows = {name: value for name, value in summary.items() if name not in nested}
     for reason, count in summary.get("rejected", {}).items():
         rows[f"rejected: {reason}"] = count
     console.key_values(f"samples: {output}", rows)
+    for record in summary.get("refined", []):
+        show_refinement(record)
     console.message(f"verdict: {summary.get('verdict')}")
     for reason in summary.get("reasons", []):
         console.message(f"- {reason}")
+
+
+def show_refinement(record: dict) -> None:
+    """Print what the moves of ``--refine`` did, and whether drawing more would have done as well."""
+    console.message(
+        f"refined by {record['method']}, {record['moves']} moves a sample: effective sample size "
+        f"{100 * record['ess_before']:.3g} % before, {100 * record['ess_after']:.3g} % after, with "
+        f"{record['energy_evaluations']} energy evaluations"
+    )
+    gain = record["gain_per_evaluation"]
+    if gain is not None:
+        message = f"effective samples per evaluation: {gain:.3g} times those of plain draws"
+        console.message(message + ("" if gain > 1 else "; with this model, draw more instead"))

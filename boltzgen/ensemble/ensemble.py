@@ -28,7 +28,8 @@ class Ensemble:
     Attributes
     ----------
     positions: (n, N, 3) float array, nm; model systems (measure ``lebesgue(d)``): (n, d).
-    log_q: (n,) float64, log density of each sample with respect to `measure`.
+    log_q: (n,) float64, log density of each sample with respect to `measure`; of refined samples
+        (provenance ``refined``) the effective one, ``-u - log_w`` (see `boltzgen.refine.draw`).
     u: (n,) float64, reduced potential energy ``U / kT`` at `temperature`.
     log_w: (n,) float64, natural log of the unnormalised weight ``-u - log_q``; ``-inf`` where not valid.
     valid: (n,) bool. reason: (n,) unicode, ``""`` where valid, why the sample was rejected elsewhere.
@@ -36,7 +37,7 @@ class Ensemble:
     measure: ``"shape"`` or ``"lebesgue(d)"``. domain: which isomers the measure covers.
     topology_pdb: text of a PDB file for names and selections; ``""`` for model systems.
     provenance: JSON-serialisable record; keys used here: ``command``, ``seed``, ``model``,
-        ``requested``, ``energy_evaluations``, ``versions``.
+        ``requested``, ``energy_evaluations``, ``versions``, ``refined``.
     coverage: record of `boltzgen.ensemble.coverage.check_coverage`, or None.
 
     Arrays are read-only. Raises InputError when shapes disagree or a weight belongs to another row.

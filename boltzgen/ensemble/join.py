@@ -125,6 +125,8 @@ def _joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
         joined.pop(key, None)
         if all(isinstance(p.get(key), int) for p in provenances):
             joined[key] = sum(p[key] for p in provenances)
+    if refined := list({repr(r): r for p in provenances for r in p.get("refined", ())}.values()):
+        joined["refined"] = refined  # one refined part is enough for weights that are not the flow's
     if notes := list(dict.fromkeys(note for p in provenances for note in p.get("notes", ()))):
         joined["notes"] = notes
     if len(models := list(dict.fromkeys(str(p.get("model")) for p in provenances))) > 1:

@@ -152,6 +152,7 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
         "log_z": found.log_z,
         "log_z_standard_error": found.log_z_standard_error,
         "energy_evaluations": evaluations,
+        **({"refined": refined} if (refined := ensemble.provenance.get("refined")) else {}),
         "verdict": found.verdict,
         "reasons": [
             *found.reasons,

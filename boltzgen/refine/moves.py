@@ -34,9 +34,11 @@ def langevin_move(
     Rows with ``log_w = -inf`` stay where they are and cost nothing; points outside the domain, or without a
     finite energy, are never accepted. One energy for each other row. The acceptance is NaN without any.
     """
-    shape, source = state.latents.shape, {"generator": generator, "device": generator.device}
-    momentum = torch.randn(shape, dtype=torch.float64, **source).to(state.latents)
-    uniform = torch.rand(shape[0], dtype=torch.float64, **source).to(state.latents)
+    momentum = torch.randn(
+        state.latents.shape, generator=generator, dtype=torch.float64, device=generator.device
+    ).to(state.latents)
+    uniform = torch.rand(len(state), generator=generator, dtype=torch.float64, device=generator.device)
+    uniform = uniform.to(state.latents)
     rows = torch.nonzero(torch.isfinite(state.log_w))[:, 0]
     if not len(rows):
         return state, math.nan

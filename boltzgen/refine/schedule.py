@@ -95,7 +95,9 @@ def pilot_schedule(
     """
     state = target.draw(PILOT_DRAWS, generator=generator)
     state = state[torch.isfinite(state.log_w)]
-    exponents, steps, step = [0.0], [], FIRST_STEP
+    exponents: list[float] = [0.0]
+    steps: list[float] = []
+    step = FIRST_STEP
     while exponents[-1] < exponent:
         last, rest = exponents[-1], exponent - exponents[-1]
         cut_short = len(state) < 2 or len(steps) == MOST_LEVELS - 1

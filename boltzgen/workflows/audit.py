@@ -16,6 +16,7 @@ from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.files import read_json, sha256_file
 from boltzgen.generator import BoltzmannGenerator
+from boltzgen.workflows.refine import is_refined
 
 Findings = list[tuple[str, str]]
 
@@ -64,7 +65,8 @@ def audit_rows(
 ) -> Audit:
     """Recompute density and energy of up to `rows` samples from their positions, and look for copies.
 
-    The heaviest samples are always among the rows; the others are drawn at random with `seed`.
+    The heaviest samples are always among the rows; the others are drawn at random with `seed`. Of refined
+    samples only the energy can be recomputed: their weights come from the whole way there.
     """
     chosen = _chosen(ensemble, rows, seed)
     positions = torch.as_tensor(np.array(ensemble.positions[chosen]), dtype=torch.float64)
@@ -72,7 +74,7 @@ def audit_rows(
     log_q = generator.log_prob(positions, temperature)[0].cpu().numpy()
     part = ensemble[chosen]
     precision = str(ensemble.provenance.get("dtype", "float64"))
-    density, density_difference = _compared(
+    density, density_difference = ([], None) if is_refined(ensemble) else _compared(
         part, part.log_q, log_q, precision, "log density",
         "the samples do not come from this model at this temperature, or rows were swapped",
     )  # fmt: skip

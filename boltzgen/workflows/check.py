@@ -24,6 +24,7 @@ from boltzgen.workflows.audit import Findings, audit_rows, check_files
 from boltzgen.workflows.determinant import spot_check
 from boltzgen.workflows.probe import BUDGET, ProbeFrames, check_probe, run_probe
 from boltzgen.workflows.probe_judgement import Torsion, classified, judge_probe, torsions_of
+from boltzgen.workflows.refine import flow_log_weights
 from boltzgen.workflows.sample import coverage_of_frames, read_check_frames, seen_in_training
 
 #: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
@@ -95,8 +96,10 @@ def check(
         findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
         findings = [*check_files(out), *findings]
         records = []
+        if frames is not None or probe:
+            flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, frames, str(data), kelvin)
+            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
             known = frames.digest() in trained.record.get("data_sha256", ())
             records.append(seen_in_training(record) if known else record)
         if probe and molecule is not None:
@@ -106,7 +109,7 @@ def check(
                 molecule, starts, kelvin, budget=budget, seed=seed, platform=platform, stop=stop,
                 progress=progress,
             )  # fmt: skip
-            records.append(judge_probe(generator, ensemble, seen, kelvin, torsions))
+            records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
     found = store_coverage(out, ensemble, coverage)
     if strict and found["verdict"] == "unreliable":
@@ -138,7 +141,7 @@ def probe_and_judge(
     if ensemble.temperature is None:
         raise InputError("--probe is for molecules; a model system has no temperature ladder.")
     torsions = torsions_of(generator.target, molecule.atom_names)
-    return judge_probe(generator, ensemble, frames, ensemble.temperature, torsions)
+    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
 
 
 def probe_starts(

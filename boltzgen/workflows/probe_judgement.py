@@ -99,11 +99,15 @@ def classified(target: Target, torsions: Sequence[Torsion], positions: np.ndarra
 def judge_probe(
     generator: BoltzmannGenerator,
     ensemble: Ensemble,
+    flow_log_w: np.ndarray,
     frames: ProbeFrames,
     temperature: float,
     torsions: Sequence[Torsion],
 ) -> dict[str, Any]:
-    """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe."""
+    """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe.
+
+    `flow_log_w` (n,) belongs to draws of the flow: ``ensemble.log_w``, unless the ensemble was refined.
+    """
     target = generator.target
     positions = torch.as_tensor(frames.positions, dtype=torch.float64)
     inside = target.coordinates.inside(positions).numpy()
@@ -118,10 +122,10 @@ def judge_probe(
     states = _populations(ensemble, torsions, drawn, thirds, frames, weights, independent)
     rows = _resampled(weights)
     record = check_coverage(
-        ensemble.log_w, log_w[rows], source="probe", states=states,
+        flow_log_w, log_w[rows], source="probe", states=states,
         statistical_inefficiency=max(1.0, len(rows) / independent),
     )  # fmt: skip
-    missed = log_w > ensemble.log_w.max() + np.log(MISSED_FACTOR)
+    missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
     found = [(record["verdict"], reason) for reason in record["reasons"]]
     found += _uncovered(torsions, drawn, thirds, frames, weights, missed)
     energy, more = _mean_energies(ensemble, frames, u, weights, independent)

@@ -29,6 +29,7 @@ from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.compilation import decide_compilation
 from boltzgen.workflows.determinant import require_determinants
+from boltzgen.workflows.refine import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.workflows.rotamers import rotamer_comparison
 
 
@@ -44,6 +45,8 @@ def sample(
     dtype: str = "float64",
     device: str = "cpu",
     data: str | PathLike[str] | None = None,
+    refine: str | None = None,
+    refine_budget: int | None = None,
     strict: bool = False,
     compile_energies: bool | None = None,
     overwrite: bool = False,
@@ -58,6 +61,8 @@ def sample(
     temperature: K; the model's own when not given.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
+    refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
+    refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
     compile_energies: None compiles the energy when `number` is large enough to gain by it.
     overwrite: replace samples that `output` already holds.
 
@@ -74,21 +79,27 @@ def sample(
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
     _check(number, kelvin, batch_size, dtype)
+    refinement = Refinement.of(refine, refine_budget)
     flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
     generator = BoltzmannGenerator(flow, target.to(device))
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
-    compilation = decide_compilation([generator.target], number, compile_energies, device)
+    a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
+    compilation = decide_compilation([generator.target], number * a_sample, compile_energies, device)
     with closing(target):  # the worker processes of its potential, if there are any
         require_determinants(generator, kelvin)
-        draws = generator.draw(
-            number, kelvin, generator=torch.Generator().manual_seed(seed),
-            rows=None if batch_size == "auto" else int(batch_size),
-        )  # fmt: skip
-        drawn = _until_stopped(draws, number, stop, progress)
+        rng, rows = torch.Generator().manual_seed(seed), None if batch_size == "auto" else int(batch_size)
+        if refinement is None:
+            draws = generator.draw(number, kelvin, generator=rng, rows=rows)
+            drawn = _until_stopped(draws, number, stop, progress)
+            flow_log_w = drawn.log_w
+        else:
+            drawn, flow_log_w = draw_refined(
+                generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
+            )
         ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained, compilation, dtype)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, frames, str(data), kelvin)
+            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
             if frames.digest() in trained.record.get("data_sha256", ()):
                 record = seen_in_training(record)
             ensemble = replace(ensemble, coverage=record)
@@ -169,9 +180,13 @@ def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: 
 
 
 def coverage_of_frames(
-    generator: BoltzmannGenerator, ensemble: Ensemble, frames: Trajectory, source: str, temperature: float
-) -> dict[str, Any]:
-    """The coverage record from those of `frames` that lie inside the flow's domain."""
+    generator: BoltzmannGenerator, ensemble: Ensemble, flow_log_w: np.ndarray, frames: Trajectory,
+    source: str, temperature: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The coverage record from those of `frames` that lie inside the flow's domain.
+
+    `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
+    """
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     inside = generator.target.coordinates.inside(positions)
     if not bool(inside.any()):
@@ -180,7 +195,7 @@ def coverage_of_frames(
     u = generator.target.reduced_energy(positions, temperature)
     inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
     return check_coverage(
-        ensemble.log_w, generator.target_log_weights(positions, u, temperature), source=source,
+        flow_log_w, generator.target_log_weights(positions, u, temperature), source=source,
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )  # fmt: skip

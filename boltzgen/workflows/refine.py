@@ -1,0 +1,108 @@
+"""``sample --refine``: draws of a flow carried to the target by moves, with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import InputError
+from boltzgen.generator import BoltzmannGenerator
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress
+from boltzgen.refine.draw import METHODS, RefinedBatch, refined_draws
+from boltzgen.refine.latent import LatentTarget
+from boltzgen.refine.schedule import Schedule, pilot_schedule
+
+#: Moves of a sample that are expected where nobody says how many, to decide about compilation.
+EXPECTED_MOVES = 20
+
+#: Fresh draws of the flow that tell its weights where an ensemble holds refined ones.
+FRESH_DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What ``--refine`` asks for: one of `METHODS`, and the moves of each sample (None: as the pilot says).
+
+    InputError for anything else.
+    """
+
+    method: str
+    moves: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"--refine {self.method!r} is not known; use {' or '.join(METHODS)}.")
+        if self.moves is not None and self.moves < 1:
+            raise InputError(f"--refine-budget {self.moves}: a sample needs at least one move.")
+
+    @classmethod
+    def of(cls, method: str | None, moves: int | None) -> Refinement | None:
+        """What the options of ``sample`` mean; None for none."""
+        if method is None and moves is not None:
+            raise InputError("--refine-budget counts the moves of --refine; add --refine smc or mala.")
+        return None if method is None else cls(method, moves)
+
+
+def draw_refined(
+    generator: BoltzmannGenerator, refinement: Refinement, number: int, temperature: float, *,
+    rng: torch.Generator, rows: int | None, stop: StopRequest | None, progress: Progress,
+) -> tuple[Ensemble, np.ndarray]:  # fmt: skip
+    """`number` refined samples, or those before `stop`, and ``-u - log_q`` (n,) of the flow's draws.
+
+    The record of the refinement is in the provenance under ``refined``. UnsupportedError without a latent
+    space.
+    """
+    target = LatentTarget(generator, temperature, rows=rows)
+    schedule = pilot_schedule(target, moves=refinement.moves, generator=rng)
+    pilot = target.energy_evaluations
+    parts: list[RefinedBatch] = []
+    for part in refined_draws(target, number, schedule, method=refinement.method, generator=rng):
+        parts.append(part)
+        progress(sum(len(done.ensemble) for done in parts), number, None)
+        if stop is not None and stop.requested:
+            break
+    ensemble = Ensemble.concatenate([part.ensemble for part in parts])
+    drawn = np.concatenate([part.drawn_log_w for part in parts])
+    spent = target.energy_evaluations
+    record = _record(refinement.method, schedule, parts, ensemble, drawn, pilot=pilot, spent=spent)
+    provenance = {**ensemble.provenance, "energy_evaluations": spent, "refined": [record]}
+    return replace(ensemble, provenance=provenance), drawn
+
+
+def _record(
+    method: str, schedule: Schedule, parts: Sequence[RefinedBatch], ensemble: Ensemble, drawn: np.ndarray, *,
+    pilot: int, spent: int,
+) -> dict[str, Any]:  # fmt: skip
+    """What was done and what came of it; JSON-serialisable. The acceptance is that of the mean batch."""
+    before, after = kish_ess(drawn), kish_ess(ensemble.log_w)
+    rates = np.array([part.acceptance for part in parts])
+    known = np.isfinite(rates)
+    shares = np.where(known, rates, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return {
+        "method": method, "moves": schedule.moves, "ess_before": before, "k_hat_before": pareto_k(drawn),
+        "ess_after": after, "energy_evaluations": spent, "pilot_evaluations": pilot,
+        "gain_per_evaluation": (after / before) * len(ensemble) / spent if before > 0 else None,
+        "exponents": list(schedule.exponents), "step_sizes": list(schedule.steps),
+        "acceptance": shares.tolist(),
+    }  # fmt: skip
+
+
+def is_refined(ensemble: Ensemble) -> bool:
+    """Whether some weights of `ensemble` are not those of the flow's own draws."""
+    return "refined" in ensemble.provenance
+
+
+def flow_log_weights(
+    generator: BoltzmannGenerator, ensemble: Ensemble, temperature: float, *, seed: int
+) -> np.ndarray:
+    """Log-weights of draws of the flow: those of `ensemble`, or of fresh draws where it was refined."""
+    if not is_refined(ensemble):
+        return ensemble.log_w
+    return generator.sample(min(len(ensemble), FRESH_DRAWS), temperature, seed=seed).log_w
