@@ -7,13 +7,17 @@ No residue name, atom name or molecule index ever becomes a feature.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from boltzgen.errors import InputError
+
+#: How an atom is placed: by bond, angle and torsion (as far as it has them), by bond and two bends, or by the
+#: distances from two atoms and a torsion.
+PLACEMENT_STYLES = ("open", "bend", "closure")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class MoleculeFeatures:
     whitening: (L, L) lower triangular; ``sqrt(kT) * whitening`` is the Cholesky factor of the
         covariance of the linked linear coordinates under the bonded terms.
     thermal_energy_unit: kT in kJ/mol of one kelvin, or 1/300 for model systems in units of kT.
+    placements: (N, 7) long, one row an atom in order of placement; empty for model systems. Columns: where
+        the references c, p, g stand in this order, the atom's coordinates (rows of `tokens`, in order;
+        both -1 where there is none), and the index in `PLACEMENT_STYLES`.
     """
 
     fingerprint: str
@@ -42,6 +49,7 @@ class MoleculeFeatures:
     centre: Tensor
     whitening: Tensor
     thermal_energy_unit: float
+    placements: Tensor = field(default_factory=lambda: torch.zeros(0, 7, dtype=torch.long))
 
     @property
     def dimension(self) -> int:

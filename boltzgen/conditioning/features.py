@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from boltzgen.conditioning.base_widths import bonded_minimum
-from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.conditioning.context import PLACEMENT_STYLES, MoleculeFeatures
 from boltzgen.coordinates.base import KINDS, Coordinates, CoordinateTable
 from boltzgen.coordinates.support import unlink
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
@@ -80,8 +80,27 @@ def _pack(
         graph_distance=torch.as_tensor(distance.astype(np.int64)),
         circular=torch.as_tensor(np.array(table.circular, dtype=bool)), lower=tensor(table.lower),
         upper=tensor(table.upper), centre=tensor(centre), whitening=tensor(whitening),
-        thermal_energy_unit=thermal_energy_unit,
+        thermal_energy_unit=thermal_energy_unit, placements=torch.as_tensor(placements(table)),
     )  # fmt: skip
+
+
+def placements(table: CoordinateTable) -> np.ndarray:
+    """(N, 7) int64, see `MoleculeFeatures.placements`: the tree of a molecule, without atom indices."""
+    placed = table.atoms[:, 0]
+    if not table.dimension or placed[0] < 0:
+        return np.zeros((0, 7), dtype=np.int64)
+    order = [int(table.atoms[0, 1]), *dict.fromkeys(placed.tolist())]
+    place = {atom: k for k, atom in enumerate(order)} | {-1: -1}
+    result = np.full((len(order), 7), -1, dtype=np.int64)
+    result[0, 6] = PLACEMENT_STYLES.index("open")
+    for k, atom in enumerate(order[1:], start=1):
+        rows = np.flatnonzero(placed == atom)
+        kinds = {table.kind[row] for row in rows}
+        style = "closure" if "distance" in kinds else "bend" if "bend" in kinds else "open"
+        result[k, :3] = [place[int(other)] for other in table.atoms[rows[-1], 1:]]
+        result[k, 3 : 3 + len(rows)] = rows
+        result[k, 6] = PLACEMENT_STYLES.index(style)
+    return result
 
 
 def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) -> np.ndarray:

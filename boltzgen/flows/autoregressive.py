@@ -1,0 +1,392 @@
+"""An autoregressive flow: atom after atom, each given all that are placed, seen from its own axes.
+
+The next atom sees every placed one in the local axes of its three references, as functions of distance and
+direction, together with the coordinates that placed it. These inputs pass through weights that the
+embeddings of the two atoms generate (a filter for every pair of atoms, made once a molecule and step), then
+through a network that all atoms share. Its result, with what was drawn before within the atom (torsion, then
+angle, then bond), gives each coordinate a monotone spline from its latent: circular for torsions; shift,
+scale and spline in units of the bonded terms' own thermal width for the others.
+
+All conditions are known when a conformation is given, so its density takes one parallel pass. Drawing goes
+atom by atom; the network looks at positions, never at its own hidden values of former atoms, so a step does
+the new atom's work only, and nothing but positions has to be kept. Both ways are differentiable.
+
+Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); splines: Durkan et al. (arXiv
+1906.04032), Rezende et al. (arXiv 2002.02428); filters for pairs of atoms: Schuett et al., SchNet (arXiv
+1706.08566); generated weights: Ha et al., HyperNetworks (arXiv 1609.09106).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.coordinates.base import wrap_angle
+from boltzgen.coordinates.support import unlink
+from boltzgen.flows import autoregressive_geometry as geometry
+from boltzgen.flows.autoregressive_geometry import N_BASIS, Atom
+from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.splines import n_parameters, spline
+from boltzgen.flows.standardise import Standardiser
+from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
+
+#: Splines of whitened coordinates act on [-BOUND, BOUND] standard deviations; the identity outside.
+BOUND = 7.0
+
+#: Whitened values beyond some of these enter the network flattened, so that no input explodes.
+SOFT = 6.0
+
+#: Temperature at which the network's temperature input is zero.
+REFERENCE_TEMPERATURE = 300.0
+
+#: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
+HARMONICS = (1, 2, 3)
+
+#: Coordinates that place one atom.
+SLOTS = 3
+
+#: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
+N_WAVES = 2 * len(HARMONICS)
+N_VALUES = N_WAVES + SLOTS
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which coordinates belong to which atom.
+
+    Attributes
+    ----------
+    atoms: in order of placement; `drawn`: those that coordinates place.
+    atom, slot: of each coordinate; the slot is its place in the order of drawing within the atom.
+    circular, column: of each coordinate; column among those of its sort.
+    """
+
+    atoms: tuple[Atom, ...]
+    has_positions: bool
+    drawn: tuple[int, ...]
+    atom: tuple[int, ...]
+    slot: tuple[int, ...]
+    circular: tuple[bool, ...]
+    column: tuple[int, ...]
+
+    @classmethod
+    def of(cls, molecule: MoleculeFeatures) -> _Layout:
+        atoms, circular = geometry.atoms_of(molecule), tuple(molecule.circular.tolist())
+        size = len(circular)
+        atom, slot = [0] * size, [0] * size
+        for number, own in enumerate(atoms):
+            for place_in_atom, row in enumerate(reversed(own.rows)):
+                atom[row], slot[row] = number, place_in_atom
+        column = tuple(circular[:row].count(circular[row]) for row in range(size))
+        drawn = tuple(number for number, own in enumerate(atoms) if own.rows)
+        return cls(atoms, len(molecule.placements) > 0, drawn, tuple(atom), tuple(slot), circular, column)
+
+    @property
+    def turns(self) -> tuple[tuple[int, ...], ...]:
+        """The coordinates of each atom in the order of drawing: torsion, angle, bond."""
+        return tuple(own.rows[::-1] for own in self.atoms)
+
+    def visible(self, like: Tensor) -> Tensor:
+        """(d, N_VALUES, 1): 1 where a coordinate may see what its own atom's others give the network."""
+        mask = torch.zeros(len(self.atom), N_VALUES, 1, dtype=like.dtype, device=like.device)
+        for row, slot in enumerate(self.slot):
+            mask[row, : N_WAVES if slot else 0] = 1.0
+            mask[row, N_WAVES : N_WAVES + slot] = 1.0
+        return mask
+
+    def tokens(self) -> list[list[int]]:
+        """(atoms, SLOTS + 1): coordinates that describe each atom, -1 for none.
+
+        The first atom, which no coordinate places, is described by the bond that leads to the second.
+        """
+        table = []
+        for own in self.atoms:
+            rows = list(reversed(own.rows))
+            table.append([*rows, *[-1] * (SLOTS - len(rows)), -1 if rows else 0])
+        return table
+
+    def graph_distance(self, of_rows: Tensor) -> Tensor:
+        """(atoms, atoms) bonds between atoms, from those between the atoms that coordinates place."""
+        if len(self.drawn) == len(self.atoms):
+            return of_rows
+        rows = [own.rows[0] for own in self.atoms[1:]]
+        among = of_rows[rows][:, rows]
+        bonded = [
+            k for k, own in enumerate(self.atoms[1:])
+            if own.references[0] == 0 or (own.style == "closure" and own.references[1] == 0)
+        ]  # fmt: skip
+        to_first = 1 + among[bonded].amin(dim=0)
+        whole = functional.pad(among, (1, 0, 1, 0))
+        whole[0, 1:], whole[1:, 0] = to_first, to_first
+        return whole
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What a molecule and the temperatures of its b rows give the network of width H.
+
+    Attributes
+    ----------
+    enter: for each atom (inputs, H). shift: (atoms, b, H) by atom and temperature.
+    own, own_shift: (d, N_VALUES, H) and (d, 1, H).
+    leave, leave_shift: (columns, H, parameters) and (columns, 1, parameters), of linear and of circular
+        coordinates.
+    """
+
+    layout: _Layout
+    enter: tuple[Tensor, ...]
+    shift: Tensor
+    own: Tensor
+    own_shift: Tensor
+    leave: tuple[Tensor, Tensor]
+    leave_shift: tuple[Tensor, Tensor]
+
+
+class AutoregressiveFlow(GroupedFlow):
+    """Atom after atom, given the positions of all placed atoms in the next one's local axes.
+
+    Parameters
+    ----------
+    n_features: length of a token's feature vector.
+    hidden, depth: width and hidden layers of the network that reads the placed atoms, and of the network of
+        each coordinate, which reads what that one found.
+    bins: spline bins. embedding, encoder_blocks: width of the token embeddings, and attention blocks that
+        make them.
+    """
+
+    def __init__(
+        self, n_features: int, *, hidden: int = 64, depth: int = 2, bins: int = 8, embedding: int = 32,
+        encoder_blocks: int = 2,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.hidden = hidden
+        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
+        self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
+        self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
+        self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
+        self.enter = _Generator(embedding, (N_BASIS + N_VALUES) * hidden, std=1.0)
+        self.shift = _Generator(embedding, hidden, std=0.1)
+        self.temperature = nn.Linear(2, hidden)
+        self.trunk = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
+        self.own = _Generator(embedding, N_VALUES * hidden, std=0.3)
+        self.own_shift = _Generator(embedding, hidden, std=0.1)
+        self.heads = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
+        sizes = (2 + n_parameters(bins, False), 1 + n_parameters(bins, True))
+        self.leave = nn.ModuleList([_Generator(embedding, (hidden + 1) * size, std=1e-3) for size in sizes])
+
+    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Weights:
+        layout = _Layout.of(molecule)
+        tokens = self.encoder(molecule.tokens, molecule.graph_distance)
+        described = torch.tensor(layout.tokens(), device=tokens.device)
+        atoms = self.of_atom(functional.pad(tokens, (0, 0, 0, 1))[described].flatten(1))
+        atoms = functional.layer_norm(atoms, atoms.shape[1:])
+        logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
+        heat = self.temperature(torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype))
+        leave, leave_shift = [], []
+        for generate, chosen in zip(self.leave, (~molecule.circular, molecule.circular), strict=True):
+            both = generate(tokens[chosen]).unflatten(1, (self.hidden + 1, -1))
+            leave.append(both[:, :-1])
+            leave_shift.append(both[:, -1:])
+        return _Weights(
+            layout, self._filters(layout, atoms, molecule.graph_distance),
+            self.shift(atoms)[:, None] + heat, self.own(tokens).unflatten(1, (N_VALUES, -1)),
+            self.own_shift(tokens)[:, None], (leave[0], leave[1]), (leave_shift[0], leave_shift[1]),
+        )  # fmt: skip
+
+    def _filters(self, layout: _Layout, atoms: Tensor, graph_distance: Tensor) -> tuple[Tensor, ...]:
+        """For each atom, the weights (inputs, H) of what it sees of those before it; atoms: (n, E)."""
+        near = layout.graph_distance(graph_distance).clamp(max=MAX_GRAPH_DISTANCE)
+        later, earlier = torch.tril_indices(len(atoms), len(atoms), -1, device=atoms.device)
+        pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
+        pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
+        filters = self.enter(pairs).unflatten(1, (N_BASIS + N_VALUES, -1))
+        if not layout.has_positions:
+            filters = filters[:, N_BASIS:]
+        return tuple(
+            block.flatten(0, 1) / math.sqrt(max(1, block.shape[0] * block.shape[1] / 2))
+            for block in filters.split(list(range(len(atoms))))
+        )
+
+    def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        standardiser = group.standardiser
+        linear, circular, log_det = standardiser.encode(coordinates)
+        usual = standardiser.decode(torch.zeros_like(linear), torch.zeros_like(circular))[0]
+        known = torch.where(torch.isfinite(log_det)[:, None], coordinates, usual)
+        hidden = self._all_hidden(group.weights, linear.T, circular.T, known.T)
+        latents = []
+        for sort, (values, rows) in enumerate(
+            ((linear, standardiser.linear), (circular, standardiser.circular))
+        ):
+            parameters = hidden[rows] @ group.weights.leave[sort] + group.weights.leave_shift[sort]
+            found, change = _transform(values.T, parameters, circular=bool(sort), inverse=False)
+            latents.append(found.T)
+            log_det = log_det + change.sum(dim=0)
+        return standardiser.join(latents[0], latents[1]), log_det
+
+    def _all_hidden(self, weights: _Weights, linear: Tensor, circular: Tensor, known: Tensor) -> Tensor:
+        """What the network finds (d, b, H) for every coordinate at once.
+
+        linear, circular: (columns, b), whitened and in rad. known: (d, b) coordinates.
+        """
+        layout = weights.layout
+        drawn = [
+            [(circular if layout.circular[row] else linear)[layout.column[row]] for row in turn]
+            for turn in layout.turns
+        ]
+        inputs = torch.stack([self._inputs(layout, n, own, known[0]) for n, own in enumerate(drawn)])
+        positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
+        placed = torch.stack(positions, dim=1) if positions else None
+        first = layout.drawn[0]
+        read = torch.stack([
+            self._read(
+                weights.enter[number], inputs[:number],
+                None if placed is None else _view(layout.atoms[number], placed[:, :number], axes[number]),
+            )
+            for number in layout.drawn
+        ])  # fmt: skip
+        hidden = self.heads[0](self._think(read + weights.shift[first:]))
+        atom = torch.tensor(layout.atom, device=hidden.device)
+        own = (inputs[atom] * layout.visible(inputs)).transpose(1, 2)
+        return self._look(hidden[atom - first] + own @ weights.own + weights.own_shift)
+
+    def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        weights: _Weights = group.weights
+        layout, standardiser = weights.layout, group.standardiser
+        log_det = torch.zeros_like(latents[:, 0])
+        inputs = [self._inputs(layout, n, [], log_det) for n in range(layout.drawn[0])]
+        positions = [log_det.expand(3, -1)] if layout.has_positions else []
+        values: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for number in layout.drawn:
+            atom, view = layout.atoms[number], None
+            if layout.has_positions:
+                axes = geometry.axes_of(atom, positions)
+                view = _view(atom, torch.stack(positions, dim=1), axes)
+            before = torch.stack(inputs) if inputs else latents.new_zeros(0, N_VALUES, len(latents))
+            read = self._read(weights.enter[number], before, view)
+            drawn, change = self._draw(latents, weights, number, read)
+            log_det = log_det + change
+            for row, value in zip(atom.rows, reversed(drawn), strict=True):
+                values[layout.circular[row]].append(value)
+            inputs.append(self._inputs(layout, number, drawn, log_det))
+            if layout.has_positions:
+                placed = _unwhitened(layout, atom, standardiser, values)
+                positions.append(geometry.place(atom, placed, positions, axes))
+        nothing = latents[:, :0]
+        linear, circular = (torch.stack(sort, dim=1) if sort else nothing for sort in values)
+        coordinates, change = standardiser.decode(linear, circular)
+        return coordinates, log_det + change
+
+    def _draw(
+        self, latents: Tensor, weights: _Weights, number: int, read: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """The coordinates of one atom (whitened, or angles) from their latents, and the log slope (b,)."""
+        layout = weights.layout
+        hidden = self.heads[0](self._think(read + weights.shift[number]))
+        drawn: list[Tensor] = []
+        log_det = torch.zeros_like(latents[:, 0])
+        for row in layout.turns[number]:
+            own = self._inputs(layout, number, drawn, log_det).T @ weights.own[row] + weights.own_shift[row]
+            sort, column = int(layout.circular[row]), layout.column[row]
+            parameters = self._look(hidden + own) @ weights.leave[sort][column]
+            parameters = parameters + weights.leave_shift[sort][column]
+            value, change = _transform(latents[:, row], parameters, circular=bool(sort), inverse=True)
+            drawn.append(value)
+            log_det = log_det + change
+        return drawn, log_det
+
+    def _inputs(self, layout: _Layout, number: int, drawn: list[Tensor], like: Tensor) -> Tensor:
+        """(N_VALUES, b) what the coordinates of one atom, as far as they are `drawn`, give the network."""
+        precision = self.temperature.weight.dtype
+        nothing = torch.zeros_like(like, dtype=precision)
+        waves, numbers = [nothing] * N_WAVES, [nothing] * SLOTS
+        for slot, (row, value) in enumerate(zip(layout.turns[number], drawn, strict=False)):
+            value = value.to(precision)
+            if layout.circular[row]:
+                waves = [wave(n * value) for n in HARMONICS for wave in (torch.cos, torch.sin)]
+            else:
+                numbers[slot] = value / torch.sqrt(1 + (value / SOFT) ** 2)
+        return torch.stack([*waves, *numbers])
+
+    def _read(self, enter: Tensor, inputs: Tensor, view: Tensor | None) -> Tensor:
+        """(b, H) from the coordinates (k, N_VALUES, b) and the view (k, N_BASIS, b) of the placed atoms."""
+        inputs = inputs.to(enter.dtype)
+        if view is not None:
+            inputs = torch.cat([view.to(enter.dtype), inputs], dim=1)
+        return inputs.flatten(0, 1).T @ enter
+
+    def _think(self, hidden: Tensor) -> Tensor:
+        hidden = functional.silu(hidden)
+        for layer in self.trunk:
+            hidden = hidden + functional.silu(layer(hidden))
+        return hidden
+
+    def _look(self, hidden: Tensor) -> Tensor:
+        hidden = functional.silu(hidden)
+        for layer in self.heads[1:]:
+            hidden = hidden + functional.silu(layer(hidden))
+        return hidden
+
+
+class _Generator(nn.Module):
+    """A linear map from embeddings of unit variance to weights of spread `std`.
+
+    The sum is divided by the number of terms, so that an Adam step moves a weight by the learning rate
+    (the scaling of Yang et al., arXiv 2203.03466).
+    """
+
+    def __init__(self, embedding: int, outputs: int, *, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, embedding) * std * math.sqrt(embedding))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return functional.linear(embeddings / embeddings.shape[-1], self.weight, self.bias)
+
+
+def _view(atom: Atom, placed: Tensor, axes: Tensor) -> Tensor:
+    """(k, N_BASIS, b) the atoms `placed` (3, k, b), from the first reference of `atom`."""
+    return geometry.basis(placed, placed[:, atom.references[0]], axes)
+
+
+def _unwhitened(
+    layout: _Layout, atom: Atom, standardiser: Standardiser, values: tuple[list[Tensor], list[Tensor]]
+) -> Tensor:
+    """(n, b) the coordinates of `atom`, the last one drawn, from whitened ones and angles.
+
+    The whitening is lower triangular: an atom's coordinates need no whitened ones after its own.
+    """
+    linear, circular = values
+    columns = [layout.column[row] for row in atom.rows if not layout.circular[row]]
+    size = len(linear)
+    known = torch.stack(linear, dim=1) @ standardiser.factor[columns, :size].T
+    lower, upper = standardiser.lower[columns], standardiser.upper[columns]
+    found = list(unlink(standardiser.centre[columns] + known * standardiser.scale, lower, upper)[0].T)
+    return torch.stack(
+        [circular[layout.column[row]] if layout.circular[row] else found.pop(0) for row in atom.rows]
+    )
+
+
+def _transform(values: Tensor, parameters: Tensor, *, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Values (...) through monotone maps with `parameters` (..., n); the map's value and log slope.
+
+    Circular: (rotation, spline...), angles in [-pi, pi). Linear: (shift, log scale, spline...).
+    """
+    if circular:
+        rotation, bins = parameters[..., 0].to(values.dtype), parameters[..., 1:]
+        if inverse:
+            values, log_slope = spline(values, bins, bound=math.pi, circular=True, inverse=True)
+            return wrap_angle(values - rotation), log_slope
+        return spline(wrap_angle(values + rotation), bins, bound=math.pi, circular=True, inverse=False)
+    shift, log_scale = parameters[..., :2].to(values.dtype).unbind(-1)
+    log_scale = 3 * torch.tanh(log_scale / 3)
+    if inverse:
+        values, log_slope = spline(values, parameters[..., 2:], bound=BOUND, circular=False, inverse=True)
+        return values * torch.exp(log_scale) + shift, log_slope + log_scale
+    values = (values - shift) * torch.exp(-log_scale)
+    values, log_slope = spline(values, parameters[..., 2:], bound=BOUND, circular=False, inverse=False)
+    return values, log_slope - log_scale
