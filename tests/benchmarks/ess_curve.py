@@ -1,0 +1,180 @@
+"""Effective sample size against energy evaluations: five ways to train one flow on one molecule, one figure.
+
+    python tests/benchmarks/ess_curve.py run likelihood 1e6 [--seed 0] [--minutes 9] [--device cuda]
+    python tests/benchmarks/ess_curve.py figure -o ess_curve.png
+
+METHOD is likelihood, reverse-kl, fab-like, annealed or combined; BUDGET counts the evaluations of data and
+training together (1e5, 1e6, 1e7, ...). Flow, molecule and optimizer are those of `CONFIG` for all. Each
+budget is a run of its own, since learning rate and weights follow schedules that end with it. A point of the
+figure is the raw effective sample size at the end of a run, a thin line its way there, both read from the
+run's ``metrics.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from energy_training import DATA, UNFINISHED, printed, simulated
+
+from boltzgen.errors import StoppedError
+from boltzgen.files import write_json
+from boltzgen.interrupts import StopRequest
+from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
+from boltzgen.training.metrics import read_metrics
+from boltzgen.workflows.train import train
+
+CONFIG = "alanine-dipeptide-fab"
+SYSTEM = "example:alanine-dipeptide-fab"
+RUNS = Path("runs") / "curve"
+
+#: Energies of a training step, and steps at most: large budgets take larger batches instead.
+FEWEST_A_STEP, MOST_STEPS = 64, 12_000
+
+#: Samples of an effective sample size on the way; they are not part of the budget.
+JUDGED = 20_000
+
+#: Method -> name and colour in the figure, and the share of the budget that makes data.
+METHODS: dict[str, tuple[str, str, float]] = {
+    "likelihood": ("maximum likelihood alone", GREY, 1.0),
+    "reverse-kl": ("reverse KL alone", GREEN, 0.0),
+    "fab-like": ("replay buffer (FAB-like)", ORANGE, 0.0),
+    "annealed": ("annealed from 1200 K", "#CC79A7", 0.0),
+    "combined": ("ours: data and energies", BLUE, 0.5),
+}
+
+
+def overrides(method: str, budget: float) -> list[str]:
+    """What departs from `CONFIG`: the weights of the losses, and batches that spend the budget."""
+    left = budget * (1.0 - METHODS[method][2])
+    steps = int(min(MOST_STEPS, max(left, budget / 2) // FEWEST_A_STEP))
+    each = max(2, round(left / steps))
+    words = {
+        "optimizer.steps": steps, "until.evaluations": round(budget),
+        "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
+        "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
+        "reverse_kl.batch_size": each, "reweighted.fresh": each, "reweighted.batch_size": max(256, each),
+        "data": "null",
+    }  # fmt: skip
+    words.update({
+        "likelihood": {"likelihood.weight": 1.0, "until.evaluations": "null"},
+        "reverse-kl": {"reverse_kl.weight": 1.0},
+        "fab-like": _reverse_kl_first(),
+        "annealed": {
+            **_reverse_kl_first(), "reweighted.heating": "[[0, 4], [0.15, 4], [0.8, 1], [1, 1]]",
+            "reverse_kl.temperatures": "[1200]", "reweighted.trust_region": 0.5,
+        },
+        "combined": {
+            "likelihood.weight": "[[0, 1], [0.4, 1], [1, 0.2]]",
+            "reweighted.weight": "[[0, 0], [0.1, 0], [0.2, 1], [1, 1]]",
+            "reweighted.fresh": max(2, round(each / 0.85)),
+        },
+    }[method])  # fmt: skip
+    return [f"{key}={value}" for key, value in words.items()]
+
+
+def _reverse_kl_first() -> dict[str, Any]:
+    """Reverse KL for 15 % of the steps, until weights mean something; then the buffer alone."""
+    return {
+        "reverse_kl.weight": "[[0, 1], [0.15, 1], [0.16, 0], [1, 0]]",
+        "reweighted.weight": "[[0, 0], [0.14, 0], [0.15, 1], [1, 1]]",
+    }
+
+
+def data_options(method: str, budget: float) -> dict[str, Any]:
+    """Options of `simulate` that spend the method's share of `budget` on data."""
+    options = dict(DATA[f"{CONFIG}-quick" if budget < 1e6 else CONFIG])
+    step = float(str(options["timestep"]).removesuffix("fs")) * 1e-3
+    picoseconds = METHODS[method][2] * budget / options["replicas"] * step
+    whole = max(np.floor(picoseconds), 1.0)
+    return {**options, "time": f"{0.8 * whole:g}ps", "equilibration": f"{0.2 * whole:g}ps"}
+
+
+def run(asked: argparse.Namespace) -> int:
+    """One method at one budget as far as its minutes reach."""
+    folder = asked.runs / f"{asked.method}-{asked.budget:.0e}-seed{asked.seed}"
+    words = [*overrides(asked.method, asked.budget), *asked.overrides]
+    with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
+        try:
+            if METHODS[asked.method][2] > 0:
+                options = {**data_options(asked.method, asked.budget), "device": asked.device}
+                simulated(SYSTEM, folder / "MD", asked.seed + 1, options, stop)
+                words.append(f"data={folder / 'MD'}")
+            if not (folder / "run" / "model" / "model.json").is_file():
+                train(
+                    CONFIG, words, folder / "run", resume="auto", device=asked.device, seed=asked.seed,
+                    stop=stop, progress=printed(every=30.0),
+                )  # fmt: skip
+        except StoppedError as stopped:
+            print(f"{folder}: {stopped} The same command goes on.")
+            return UNFINISHED
+    write_json(folder / "curve.json", {"method": asked.method, "budget": asked.budget, "seed": asked.seed})
+    return 0
+
+
+def curves(runs: Path) -> dict[str, list[np.ndarray]]:
+    """Method -> one (n, 2) array a run, rising by budget: evaluations and raw effective sample size."""
+    found: dict[str, list[np.ndarray]] = {}
+    for method in METHODS:
+        parts = []
+        for folder in runs.glob(f"{method}-*-seed*"):
+            rows = read_metrics(folder / "run" / "metrics.jsonl")
+            points = [(r["energy_evaluations"], r["ess"]) for r in rows if r.get("ess") is not None]
+            if points:
+                parts.append(np.array(points, dtype=float))
+        if parts:
+            found[method] = sorted(parts, key=lambda part: part[-1, 0])
+    return found
+
+
+def figure(asked: argparse.Namespace) -> int:
+    """The figure of all runs there are."""
+    found = curves(asked.runs)
+    if not found:
+        print(f"{asked.runs}: no run has been judged yet.", file=sys.stderr)
+        return 1
+    drawing, axes = new_figure(6.2, 4.0)
+    axis = axes[0, 0]
+    for method, parts in found.items():
+        name, colour, _ = METHODS[method]
+        for part in parts:
+            axis.plot(part[:, 0], 100 * part[:, 1], color=colour, linewidth=0.7, alpha=0.45)
+        ends = np.array([part[-1] for part in parts])
+        axis.plot(ends[:, 0], 100 * ends[:, 1], "o-", color=colour, label=name, markersize=5)
+        for evaluations, ess in ends:
+            print(f"{name}: {evaluations:.2g} evaluations, raw ESS {100 * ess:.2f} %")
+    axis.set_xscale("log")
+    axis.set_ylim(0, 100)
+    axis.set_xlabel("energy evaluations, data and training")
+    axis.set_ylabel("raw effective sample size (%)")
+    axis.set_title("Alanine dipeptide, ff96 + OBC1, 300 K", fontsize=10)
+    axis.legend(frameon=False, fontsize=8, loc="upper left")
+    print(save(drawing, asked.output))
+    return 0
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    one = verbs.add_parser("run", help="train one method at one budget")
+    one.add_argument("method", choices=METHODS)
+    one.add_argument("budget", type=float)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--minutes", type=float, help="end this call after so many minutes")
+    one.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    one.add_argument("--set", action="append", default=[], metavar="key=value", dest="overrides")
+    drawn = verbs.add_parser("figure", help="draw all runs there are")
+    drawn.add_argument("-o", "--output", type=Path, default=Path("ess_curve.png"))
+    for verb in (one, drawn):
+        verb.add_argument("--runs", type=Path, default=RUNS)
+    asked = parser.parse_args(words)
+    return {"run": run, "figure": figure}[asked.verb](asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
