@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from boltzgen.conditioning.context import Context, MoleculeFeatures
 from boltzgen.flows.base import InvertibleFlow
-from boltzgen.flows.splines import n_parameters, spline
+from boltzgen.flows.splines import n_parameters, spline_by_parameter
 from boltzgen.flows.standardise import Standardiser
 from boltzgen.flows.token_encoder import TokenEncoder
 
@@ -126,10 +126,11 @@ class CouplingFlow(InvertibleFlow):
         for group in embedding.groups:
             size = group.standardiser.dimension
             linear, circular, log_det = group.standardiser.encode(coordinates[group.rows, :size])
+            linear, circular = linear.T.contiguous(), circular.T.contiguous()
             for layer, weights in zip(self._stack, group.weights, strict=True):
                 linear, circular, change = layer.encode(linear, circular, group.temperature_input, weights)
                 log_det = log_det + change
-            latents.append(group.standardiser.join(linear, circular))
+            latents.append(group.standardiser.join(linear.T, circular.T))
             log_dets.append(log_det)
         return _gather(embedding, latents), _gather(embedding, log_dets)
 
@@ -138,13 +139,13 @@ class CouplingFlow(InvertibleFlow):
         coordinates, log_dets = [], []
         for group in embedding.groups:
             standardiser = group.standardiser
-            own = latents[group.rows, : standardiser.dimension]
-            linear, circular = own[:, standardiser.linear], own[:, standardiser.circular]
-            log_det = torch.zeros(len(own), dtype=own.dtype, device=own.device)
+            own = latents[group.rows, : standardiser.dimension].T.contiguous()
+            linear, circular = own[standardiser.linear], own[standardiser.circular]
+            log_det = torch.zeros(len(group.rows), dtype=own.dtype, device=own.device)
             for layer, weights in zip(reversed(self._stack), reversed(group.weights), strict=True):
                 linear, circular, change = layer.decode(linear, circular, group.temperature_input, weights)
                 log_det = log_det + change
-            values, change = standardiser.decode(linear, circular)
+            values, change = standardiser.decode(linear.T, circular.T)
             coordinates.append(values)
             log_dets.append(log_det + change)
         return _gather(embedding, coordinates), _gather(embedding, log_dets)
@@ -192,7 +193,10 @@ class _Generator(nn.Module):
 
 
 class _CouplingLayer(nn.Module):
-    """One coupling layer: generators of the outer weights, and the shared inner network."""
+    """One coupling layer: generators of the outer weights, and the shared inner network.
+
+    Rows are the last dimension here: columns, hidden units and spline parameters come first.
+    """
 
     #: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
     HARMONICS = (1, 2, 3)
@@ -220,12 +224,12 @@ class _CouplingLayer(nn.Module):
                 self.enter_linear(linear[half.linear_driver]),
                 self.enter_circular(circular[half.circular_driver]).reshape(-1, hidden),
             ]
-        ) / math.sqrt(drivers)
+        ).T / math.sqrt(drivers)
         offset = self.enter_molecule(torch.cat([linear, circular]).mean(dim=0))
         leave_linear = self.leave_linear(linear[half.linear]).view(-1, hidden + 1, self.per_linear)
         leave_circular = self.leave_circular(circular[half.circular]).view(-1, hidden + 1, self.per_circular)
-        leave = torch.cat([_flatten(leave_linear[:, :-1]), _flatten(leave_circular[:, :-1])], dim=1)
-        leave_offset = torch.cat([leave_linear[:, -1].reshape(-1), leave_circular[:, -1].reshape(-1)])
+        leave = torch.cat([_flatten(leave_linear[:, :-1]), _flatten(leave_circular[:, :-1])])
+        leave_offset = torch.cat([leave_linear[:, -1].T.reshape(-1), leave_circular[:, -1].T.reshape(-1)])
         return _LayerWeights(half, enter, offset, leave, leave_offset)
 
     def encode(
@@ -249,39 +253,40 @@ class _CouplingLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         half = weights.half
         for_linear, for_circular = self._spline_parameters(linear, circular, temperature_input, weights)
-        log_det = torch.zeros(len(linear), dtype=linear.dtype, device=linear.device)
+        log_det = torch.zeros(linear.shape[1], dtype=linear.dtype, device=linear.device)
         if len(half.linear):
-            values, change = _affine_spline(linear[:, half.linear], for_linear, inverse=inverse)
-            linear = linear.index_copy(1, half.linear, values)
-            log_det = log_det + change.sum(dim=1)
+            values, change = _affine_spline(linear.index_select(0, half.linear), for_linear, inverse=inverse)
+            linear = linear.index_copy(0, half.linear, values)
+            log_det = log_det + change.sum(dim=0)
         if len(half.circular):
-            values, change = _circular_spline(circular[:, half.circular], for_circular, inverse=inverse)
-            circular = circular.index_copy(1, half.circular, values)
-            log_det = log_det + change.sum(dim=1)
+            angles = circular.index_select(0, half.circular)
+            values, change = _circular_spline(angles, for_circular, inverse=inverse)
+            circular = circular.index_copy(0, half.circular, values)
+            log_det = log_det + change.sum(dim=0)
         return linear, circular, log_det
 
     def _spline_parameters(
         self, linear: Tensor, circular: Tensor, temperature_input: Tensor, weights: _LayerWeights
     ) -> tuple[Tensor, Tensor]:
-        """Spline parameters (B, columns, per column) of the linear and the circular columns, float64."""
-        half, rows = weights.half, len(linear)
-        angles = circular[:, half.circular_driver]
+        """Spline parameters (per column, columns, B) of the linear and circular columns, network's dtype."""
+        half, dtype, rows = weights.half, weights.enter.dtype, linear.shape[1]
+        angles = circular.index_select(0, half.circular_driver)
         waves = torch.stack(
-            [wave(n * angles) for n in self.HARMONICS for wave in (torch.cos, torch.sin)], dim=2
+            [wave(n * angles) for n in self.HARMONICS for wave in (torch.cos, torch.sin)], dim=1
         )
-        inputs = torch.cat([linear[:, half.linear_driver], waves.reshape(rows, -1)], dim=1)
-        inputs = inputs.to(weights.enter.dtype)
-        hidden = functional.silu(
-            inputs @ weights.enter + weights.offset + self.temperature(temperature_input)
-        )
-        for inner in self.inner:
-            hidden = hidden + functional.silu(inner(hidden))
-        outputs = (hidden @ weights.leave + weights.leave_offset).to(linear.dtype)
-        sizes = [len(half.linear) * self.per_linear, len(half.circular) * self.per_circular]
-        for_linear, for_circular = outputs.split(sizes, dim=1)
+        inputs = torch.cat([linear.index_select(0, half.linear_driver), waves.reshape(-1, rows)]).to(dtype)
+        warmth = self.temperature.weight @ temperature_input.T
+        offset = (weights.offset + self.temperature.bias)[:, None]
+        hidden = functional.silu(torch.addmm(warmth + offset, weights.enter, inputs))
+        for module in self.inner:
+            inner = cast("nn.Linear", module)
+            hidden = hidden + functional.silu(torch.addmm(inner.bias[:, None], inner.weight, hidden))
+        outputs = torch.addmm(weights.leave_offset[:, None], weights.leave, hidden)
+        n_linear, n_circular = len(half.linear), len(half.circular)
+        for_linear, for_circular = outputs.split([n_linear * self.per_linear, n_circular * self.per_circular])
         return (
-            for_linear.reshape(rows, len(half.linear), self.per_linear),
-            for_circular.reshape(rows, len(half.circular), self.per_circular),
+            for_linear.view(self.per_linear, n_linear, rows),
+            for_circular.view(self.per_circular, n_circular, rows),
         )
 
 
@@ -301,30 +306,32 @@ def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> _Half:
 
 
 def _flatten(weights: Tensor) -> Tensor:
-    """(columns, hidden, per column) -> (hidden, columns * per column)."""
-    return weights.transpose(0, 1).reshape(weights.shape[1], -1)
+    """(columns, hidden, per column) -> (per column * columns, hidden)."""
+    return weights.permute(2, 0, 1).reshape(-1, weights.shape[1])
 
 
 def _affine_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
     """Shift, scale and spline of whitened coordinates; parameters are (shift, log scale, spline...)."""
-    affine, bins = parameters.split([2, parameters.shape[-1] - 2], dim=-1)
-    shift, log_scale = affine[..., 0], torch.tanh(affine[..., 1] / 3) * 3
+    affine, bins = parameters.split([2, len(parameters) - 2])
+    shift, log_scale = affine.to(values.dtype).unbind()
+    log_scale = torch.tanh(log_scale / 3) * 3
     if inverse:
-        values, log_slope = spline(values, bins, bound=BOUND, circular=False, inverse=True)
+        values, log_slope = spline_by_parameter(values, bins, bound=BOUND, circular=False, inverse=True)
         return values * torch.exp(log_scale) + shift, log_slope + log_scale
     values = (values - shift) * torch.exp(-log_scale)
-    values, log_slope = spline(values, bins, bound=BOUND, circular=False, inverse=False)
+    values, log_slope = spline_by_parameter(values, bins, bound=BOUND, circular=False, inverse=False)
     return values, log_slope - log_scale
 
 
 def _circular_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
     """Rotation and circular spline of angles in [-pi, pi); parameters are (rotation, spline...)."""
-    first, bins = parameters.split([1, parameters.shape[-1] - 1], dim=-1)
-    rotation = first[..., 0]
+    rotation, bins = parameters[0].to(values.dtype), parameters[1:]
     if inverse:
-        values, log_slope = spline(values, bins, bound=math.pi, circular=True, inverse=True)
+        values, log_slope = spline_by_parameter(values, bins, bound=math.pi, circular=True, inverse=True)
         return _wrap(values - rotation), log_slope
-    return spline(_wrap(values + rotation), bins, bound=math.pi, circular=True, inverse=False)
+    return spline_by_parameter(
+        _wrap(values + rotation), bins, bound=math.pi, circular=True, inverse=False
+    )
 
 
 def _wrap(angles: Tensor) -> Tensor:
