@@ -64,7 +64,10 @@ TEMPERATURES = {"alanine-dipeptide-temperatures": (300.0, 400.0, 500.0, 600.0)}
 
 #: Options of `simulate` for the data that a row learns from (its folder MD). Each step of each replica is one
 #: evaluation of the budget. Rows without an entry learn from energies alone.
-SHORT = {"engine": "torch", "timestep": "1fs", "save_interval": "0.2ps", "equilibration": "10ps"}
+SHORT = {
+    "engine": "torch", "timestep": "1fs", "exchange_interval": "0.2ps", "save_interval": "0.2ps",
+    "equilibration": "10ps",
+}  # fmt: skip
 LADDER = "300,366,446,543,662,800"
 DATA: dict[str, dict[str, Any]] = {
     "alanine-dipeptide-fab": {**SHORT, "temperatures": LADDER, "replicas": 48, "time": "60ps"},
@@ -85,7 +88,7 @@ DATA: dict[str, dict[str, Any]] = {
 REFERENCE_SEED = 987_654_321
 REFERENCE: dict[str, Any] = {
     **SHORT, "temperatures": "300,350,410,480,560,655,770,900", "replicas": 128, "equilibration": "50ps",
-    "save_interval": "0.5ps",
+    "exchange_interval": "0.25ps", "save_interval": "0.5ps",
 }  # fmt: skip
 
 
