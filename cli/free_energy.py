@@ -10,6 +10,7 @@ import typer
 from boltzgen_cli import console, free_energy_tables
 from boltzgen_cli.free_energy_averages import observable, thermo
 from boltzgen_cli.free_energy_between import between
+from boltzgen_cli.free_energy_mbar import mbar
 from boltzgen_cli.free_energy_surface import surface
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ app.command("surface")(surface)
 app.command("observable")(observable)
 app.command("thermo")(thermo)
 app.command("between")(between)
+app.command("mbar")(mbar)
 
 
 def show(result: FreeEnergyResult) -> None:

@@ -60,6 +60,9 @@ def observable(
 
 def thermo(
     folder: _Folder,
+    states: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same of each state (YAML or JSON).")
+    ] = None,
     step: Annotated[
         float, typer.Option(min=1e-4, max=0.2, help="Relative step in temperature of the check.")
     ] = 0.01,
@@ -75,14 +78,16 @@ def thermo(
     """Energy, heat capacity, entropy and free energy of the configurations.
 
     Of the potential energy at fixed parameters: no momenta, and no solvation entropy, since the
-    implicit solvent does not change with temperature here.
+    implicit solvent does not change with temperature here. With --states the same of each state, and
+    the differences that the file names.
 
     Example: boltzgen free-energy thermo OUT -o thermo.json
     """
     from boltzgen.workflows.free_energy_averages import thermo as work
 
     result = work(
-        folder, relative_step=step, smoothed=smooth, output=output, n_bootstrap=bootstrap, seed=seed
+        folder, states_file=states, relative_step=step, smoothed=smooth, output=output,
+        n_bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
     content = result.document
     entries = [{**entry, "name": f"{entry['name']}: {entry['quantity']}"} for entry in content["estimates"]]

@@ -176,6 +176,33 @@ def test_observables_are_those_of_mdtraj(folders):
     assert found["rg"].unit == "nm" and found["J3-HN-HA:2"].unit == "Hz"
 
 
+def test_thermodynamics_of_states(folders, tmp_path):
+    """Two unequal parts of a Gaussian: U, S and A of each and their differences by quadrature."""
+    (tmp_path / "s.yaml").write_text(
+        "states: [{name: low, where: {x0: [-.inf, 0.5]}}, {name: high, where: rest}]\n"
+        "differences: [[low, high]]\n"
+    )
+    result = thermo(
+        folders / "WELL", states_file=tmp_path / "s.yaml", output=tmp_path / "t.json", n_bootstrap=200
+    )
+    found = {e.name: e for e in result.estimates}
+    assert len(found) == 4 + 8 + 3
+    x = np.linspace(-9.0, 9.0, 180_001)
+    density = np.exp(-(x**2) / 2)
+    exact = {}
+    for name, here in (("low", x < 0.5), ("high", x >= 0.5)):
+        total = density[here].sum() * (x[1] - x[0])
+        u = (density * x**2 / 2)[here].sum() / density[here].sum() + 0.5  # the other oscillator: 1/2
+        a = -np.log(total * np.sqrt(2 * np.pi / STIFFNESS[1]))
+        exact |= {f"U {name}": u, f"A {name}": a, f"S {name}": u - a}
+    for quantity in "UAS":
+        exact[f"{quantity} low -> high"] = exact[f"{quantity} high"] - exact[f"{quantity} low"]
+    for name, value in exact.items():
+        assert abs(found[name].value - value) < 4 * found[name].standard_error < 0.12, (name, found[name])
+    assert found["S low -> high"].unit == "k" and found["A low -> high"].A == "low"
+    assert "states_file_sha256" in json.loads((tmp_path / "t.json").read_text())["provenance"]
+
+
 def test_thermodynamics_of_two_oscillators(folders, tmp_path):
     """U = C = 1 (two halves), A = -ln Z = -ln(2 pi / 2), S = U - A, all in kT and k; within 4 errors."""
     result = thermo(folders / "WELL", output=tmp_path / "t.json", n_bootstrap=200)

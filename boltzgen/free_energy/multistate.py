@@ -69,9 +69,9 @@ class MultistateResult:
         values = np.linalg.eigvals(self.overlap_kk[np.ix_(sampled, sampled)]).real
         return float(np.clip(1.0 - np.sort(values)[-2], 0.0, 1.0)) if values.size > 1 else 1.0
 
-    def difference(self, a: str, b: str) -> Estimate:
-        """``dG(a->b) = f_b - f_a`` in kT, of two of `names`."""
-        return self._estimate(self._index(a), self._index(b), f"{a} -> {b}", a, b, DIFFERENCE, "kT", 1.0)
+    def difference(self, a: str, b: str, *, unit: str = "kT", quantity: str = DIFFERENCE) -> Estimate:
+        """``dG(a->b) = f_b - f_a`` of two of `names`; `unit` is 1 where they differ in temperature."""
+        return self._estimate(self._index(a), self._index(b), f"{a} -> {b}", a, b, quantity, unit, 1.0)
 
     def log_partition(self, a: str) -> Estimate:
         """``ln Z`` of state `a`, absolute (unit 1); see `boltzgen.free_energy.partition` for what it is."""

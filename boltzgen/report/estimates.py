@@ -120,6 +120,28 @@ def work_figure(
     return save(figure, path)
 
 
+def overlap_figure(
+    path: str | os.PathLike[str], estimates: Sequence[Estimate], names: Sequence[str], overlap_kk: np.ndarray
+) -> Path:
+    """Estimates with error bars, differences beside ``ln Z``, and the overlap matrix (K, K) of the states."""
+    groups = [[e for e in estimates if (e.quantity == "ln Z") is absolute] for absolute in (False, True)]
+    shown = [group for group in groups if group]
+    size = 2.4 + 0.45 * min(max(len(names), *map(len, shown)), MOST_BARS)
+    figure, axes = new_figure(4.4 * len(shown) + size + 1.0, size, 1, len(shown) + 1)
+    for axis, group in zip(axes[0], shown, strict=False):
+        label = "ln Z" if group[0].quantity == "ln Z" else "f − f of the first state (kT)"
+        _bars(axis, group, label, [e.name for e in group])
+    axis = axes[0, -1]
+    axis.imshow(overlap_kk, cmap="Blues", vmin=0.0, vmax=1.0)
+    axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    axis.set_title("overlap", fontsize=9)
+    for i, j in np.ndindex(overlap_kk.shape) if len(names) <= 12 else ():
+        dark = "white" if overlap_kk[i, j] > 0.6 else "0.2"
+        axis.text(j, i, f"{overlap_kk[i, j]:.2f}", ha="center", va="center", fontsize=7, color=dark)
+    return save(figure, path)
+
+
 def _bars(axis: Axes, estimates: Sequence[Estimate], label: str, names: Sequence[str]) -> None:
     """Estimates as points with standard errors (thick) and 95 % intervals (thin), coloured by verdict."""
     shown = list(estimates)[:MOST_BARS]

@@ -20,9 +20,10 @@ from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, read_target
+from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.refine import is_refined
 from boltzgen.workflows.targeted_map import System
 
 
@@ -80,7 +81,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     }  # fmt: skip
     alone = ensemble.temperature or MODEL_TEMPERATURE
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
-    if model is None or source is None or not need:
+    if model is None or source is None or not need or is_refined(ensemble):
         missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
         return End(name, out, ensemble, alone, missing=missing, record={**record, "temperature_K": alone})
     trained = load_model(Path(model))
@@ -111,7 +112,36 @@ def require_comparable(a: End, b: End) -> None:
     if a.ensemble.is_molecular:
         _require_same_atoms(a, b)
     if a.system is not None and b.system is not None:
-        _require_one_domain(a, b)
+        require_one_molecule(
+            (str(a.folder), a.molecule, a.system.generator.target),
+            (str(b.folder), b.molecule, b.system.generator.target),
+        )
+
+
+def require_one_molecule(
+    a: tuple[str, MolecularSystem | None, Target], b: tuple[str, MolecularSystem | None, Target]
+) -> None:
+    """InputError unless two systems (name, molecule, target) have the same atoms and bonds and one domain."""
+    (name_a, first, here), (name_b, second, there) = a, b
+    if first is None or second is None:
+        same = here.domain == there.domain
+    else:
+        same = np.array_equal(first.atomic_numbers, second.atomic_numbers) and np.array_equal(
+            first.bonds, second.bonds
+        )
+    if not same:
+        raise InputError(f"{name_a} and {name_b} differ in their atoms, their order or their bonds.")
+    if here.domain != there.domain:
+        raise InputError(
+            f"{name_a} and {name_b} differ in their domain ({here.domain!r} and {there.domain!r})."
+        )
+    for coordinates, reference in ((here.coordinates, there.reference), (there.coordinates, here.reference)):
+        reason = coordinates.reasons[int(coordinates.domain(reference.to(torch.float64))[0])]
+        if reason:
+            raise InputError(
+                f"{name_a} and {name_b} were prepared from different isomers ({reason}), so that their "
+                "partition functions cover different conformations; prepare both from one structure."
+            )
 
 
 def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamples:
@@ -165,6 +195,8 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
 def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> str:
     if "reweighted_from" in ensemble.provenance:
         return f"{folder} was reweighted: its samples come from a flow that was asked about another target"
+    if is_refined(ensemble):
+        return f"{folder} was refined: its weights are not those of the flow's own draws"
     lost = "model" if model is None else "prepared system"
     return f"the {lost} of {folder} is not where its manifest says"
 
@@ -209,20 +241,6 @@ def _require_same_atoms(a: End, b: End) -> None:
         a.molecule.bonds, b.molecule.bonds
     ):  # fmt: skip
         raise InputError(f"{a.folder} and {b.folder} differ in their bonds: they are different molecules.")
-
-
-def _require_one_domain(a: End, b: End) -> None:
-    """The reference structure of each lies in the domain of the other."""
-    assert a.system is not None and b.system is not None
-    for here, there in ((a.system, b.system), (b.system, a.system)):
-        coordinates = here.generator.target.coordinates
-        reference = there.generator.target.reference.to(torch.float64)
-        reason = coordinates.reasons[int(coordinates.domain(reference)[0])]
-        if reason:
-            raise InputError(
-                f"{a.folder} and {b.folder} were prepared from different isomers ({reason}), so that their "
-                "partition functions cover different conformations; prepare both from one structure."
-            )
 
 
 def _elements(end: End, prepared: bool) -> list[str]:

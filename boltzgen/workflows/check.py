@@ -81,8 +81,9 @@ def check(
     ensemble = Ensemble.load(out)
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
-            f"{out} was reweighted from {ensemble.provenance['reweighted_from']}; check that one, where the "
-            "flow that drew the samples can be asked."
+            f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
+            "energy: check that folder, and compare it with a simulation of the new system by `boltzgen "
+            "free-energy mbar` (docs/free_energy.md)."
         )
     trained = load_model(Path(_named(out, ensemble, "model", model)))
     molecule, target = read_target(str(_named(out, ensemble, "system", system)), isomers=trained.isomers)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
 from boltzgen.errors import InputError
-from boltzgen.free_energy import Estimate, expectations, thermodynamics
+from boltzgen.files import sha256_file
+from boltzgen.free_energy import Estimate, expectations, read_states, thermodynamics
+from boltzgen.free_energy.combination import difference
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.mdtraj_observables import Observable, observables
 from boltzgen.free_energy.states import read_coordinates
@@ -77,6 +80,7 @@ def observable(
 def thermo(
     folder: str | os.PathLike[str],
     *,
+    states_file: str | os.PathLike[str] | None = None,
     relative_step: float = 0.01,
     smoothed: bool = False,
     output: str | os.PathLike[str] | None = None,
@@ -86,24 +90,54 @@ def thermo(
     """Energy, heat capacity, entropy and free energy of the configurations of the ensemble `folder` (OUT).
 
     See `boltzgen.free_energy.thermodynamics`: what they are, what they are not (``scope`` in the file), and
-    the check by reweighting to temperatures `relative_step` lower and higher.
+    the check by reweighting to temperatures `relative_step` lower and higher. states_file: the same of each
+    state, and energy, entropy and free energy of the differences that the file names.
 
     Writes `output` (default ``OUT/thermo.json``), CSV and figure beside it.
     """
     check_statistics_options(n_bootstrap, seed)
     path = result_path(output, Path(folder) / "thermo.json")
     ensemble = Ensemble.load(folder)
-    estimates = thermodynamics(
-        ensemble.log_w, ensemble.u, relative_step=relative_step, smoothed=smoothed,
-        coverage=ensemble.coverage, n_bootstrap=n_bootstrap, rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed)
+    rng = np.random.default_rng(seed)
+
+    def of(log_w: np.ndarray) -> list[Estimate]:
+        return thermodynamics(
+            log_w, ensemble.u, relative_step=relative_step, smoothed=smoothed, coverage=ensemble.coverage,
+            n_bootstrap=n_bootstrap, rng=rng,
+        )  # fmt: skip
+
+    whole = of(ensemble.log_w)
+    further: dict[str, Any] = {}
+    estimates = list(whole)
+    if states_file is not None:
+        estimates += _of_states(ensemble, folder, states_file, of)
+        further = {"states_file": str(states_file), "states_file_sha256": sha256_file(states_file)}
+    origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, **further)
     content = document(estimates, ensemble.temperature, origin, scope=SCOPE)
-    checks = [estimate.further["by_reweighting"] for estimate in estimates]
-    figure = write_results(
-        content, path, lambda picture: estimates_figure(picture, estimates, checks=checks)
-    )  # fmt: skip
+    checks = [estimate.further["by_reweighting"] for estimate in whole]
+    figure = write_results(content, path, lambda picture: estimates_figure(picture, whole, checks=checks))
     return FreeEnergyResult(tuple(estimates), content, path, figure)
+
+
+def _of_states(
+    ensemble: Ensemble, folder: Any, states_file: Any, of: Callable[[np.ndarray], list[Estimate]]
+) -> list[Estimate]:
+    """U, C, S and A of each state of the file, then U, S and A of each difference that it names.
+
+    Two states share no sample, so that errors add in squares (what their counts share is of order 1/N).
+    """
+    topology = _topology(ensemble, folder)
+    states = read_states(states_file, topology, dimension=ensemble.positions.shape[1])
+    with naming(states_file):
+        masks = states.masks(ensemble.positions)
+    found = {state: of(np.where(mask, ensemble.log_w, -np.inf)) for state, mask in masks.items()}
+    named = [replace(e, name=f"{e.name} {state}") for state, four in found.items() for e in four]
+    for a, b in states.differences:
+        for x, y in zip(found[a], found[b], strict=True):
+            what: dict[str, Any] = {"name": f"{x.name} {a} -> {b}", "quantity": f"difference of {x.quantity}"}
+            if x.name != "C":
+                named.append(difference(y, x, A=a, B=b, estimator=x.estimator, unit=x.unit, **what))
+    return named
 
 
 def _estimates(
@@ -123,11 +157,16 @@ def _named(
     names: tuple[str, ...],
     coordinates: str | os.PathLike[str] | None,
 ) -> list[Observable]:
-    size = ensemble.positions.shape[1]
-    with naming(Path(folder) / "topology.pdb"):
-        topology = read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
+    size, topology = ensemble.positions.shape[1], _topology(ensemble, folder)
     declared = {} if coordinates is None else read_coordinates(coordinates, topology, dimension=size)
     return observables(names, ensemble.positions, topology, declared)
+
+
+def _topology(ensemble: Ensemble, folder: str | os.PathLike[str]) -> Any:
+    """MDTraj's topology of the samples; None for a model system."""
+    with naming(Path(folder) / "topology.pdb"):
+        size = ensemble.positions.shape[1]
+        return read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
 
 
 def _from_file(path: Path, unit: str, n: int) -> list[Observable]:
