@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_molecules import CHAIN_BONDS, chain, halopropane
+from toy_molecules import CHAIN_BONDS, bond_grid, chain, exact_energy, halopropane
 
 from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.data.trajectory import read_trajectory
@@ -28,19 +28,6 @@ QUICK = {
     "save_interval": "0.1ps",
     "exchange_interval": "0.1ps",
 }
-
-
-def bond_grid(length: float, constant: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Energies and probabilities of one bond on a grid: p(b) ~ b^2 exp(-U/kT), by brute force."""
-    b = np.linspace(1e-4, length + 0.3, 20001)
-    energy = 0.5 * constant * (b - length) ** 2
-    weight = b**2 * np.exp(-energy / (GAS_CONSTANT * temperature))
-    return energy, weight / weight.sum()
-
-
-def exact_energy(temperature: float) -> float:
-    grids = (bond_grid(length, k, temperature) for length, k in CHAIN_BONDS)
-    return sum(float(energy @ p) for energy, p in grids)
 
 
 def exact_energies(temperature: float, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.pdb_text import AtomName, format_pdb
+from boltzgen.units import GAS_CONSTANT
 
 #: Bonds of the chain: nm, kJ/mol/nm2; soft, so that the b^2 of the measure matters.
 CHAIN_BONDS = ((0.15, 3000.0), (0.17, 4500.0), (0.13, 6000.0), (0.16, 3600.0))
@@ -44,6 +45,20 @@ def chain() -> MolecularSystem:
     steps = np.array([[length, 0.03 * (-1) ** i, 0.02 * i] for i, (length, _) in enumerate(CHAIN_BONDS)])
     positions = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
     return _system("chain", [""] * count, [0] * count, [12.0] * count, bonds, positions, [force])
+
+
+def bond_grid(length: float, constant: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Energies and probabilities of one bond on a grid: p(b) ~ b^2 exp(-U/kT), by brute force."""
+    b = np.linspace(1e-4, length + 0.3, 20001)
+    energy = 0.5 * constant * (b - length) ** 2
+    weight = b**2 * np.exp(-energy / (GAS_CONSTANT * temperature))
+    return energy, weight / weight.sum()
+
+
+def exact_energy(temperature: float) -> float:
+    """Mean potential energy of the chain in kJ/mol."""
+    grids = (bond_grid(length, k, temperature) for length, k in CHAIN_BONDS)
+    return sum(float(energy @ p) for energy, p in grids)
 
 
 def halopropane() -> MolecularSystem:

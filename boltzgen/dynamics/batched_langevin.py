@@ -60,7 +60,7 @@ def thermal_velocities(
     positions: Tensor, *, kt: Tensor, masses: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Maxwell-Boltzmann velocities (R, ...) for `positions`; particles without mass have none."""
-    width = _of_rows(kt, positions).sqrt() * inverse_masses(masses, positions).sqrt()
+    width = _of_rows(kt, positions).sqrt().to(positions.dtype) * inverse_masses(masses, positions).sqrt()
     return _noise(positions, generator) * width
 
 
@@ -87,7 +87,7 @@ def langevin(
     inverse = inverse_masses(masses, x)
     kick = -0.5 * timestep * inverse
     decay = math.exp(-friction * timestep)
-    width = (_of_rows(kt, x) * -math.expm1(-2.0 * friction * timestep)).sqrt() * inverse.sqrt()
+    width = (_of_rows(kt, x) * -math.expm1(-2.0 * friction * timestep)).sqrt().to(x.dtype) * inverse.sqrt()
     sound = torch.isfinite(value)
     for _ in range(steps):
         v.addcmul_(kick, gradient)

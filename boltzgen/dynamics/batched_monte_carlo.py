@@ -28,7 +28,7 @@ LogDensityWithGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 MALA_ACCEPTANCE, HMC_ACCEPTANCE = 0.574, 0.8
 
 #: Decay of the adaptation of step sizes with its iterations, and its first gain.
-ADAPTATION_DECAY, ADAPTATION_GAIN = 0.6, 1.5
+ADAPTATION_DECAY, ADAPTATION_GAIN = 0.6, 3.0
 
 
 @dataclass(frozen=True, eq=False)

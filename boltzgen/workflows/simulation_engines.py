@@ -54,7 +54,7 @@ class OpenMMEngine:
             backend = self.system.energy_model.region.backend
             raise UnsupportedError(
                 f"The energy of {self.system.name!r} is a hybrid with {backend}, which OpenMM alone cannot "
-                "simulate; simulate it with --engine torch."
+                "simulate; add --engine torch, or prepare the molecule without --ml too and simulate that."
             )
         self.platform = choose_platform(
             self.system.openmm_system(), self.system.reference_positions,
