@@ -27,22 +27,14 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        common = settings.model_dump(include={"bins", "embedding", "encoder_blocks"})
+        width, depth = settings.hidden, settings.depth
         if settings.kind == "autoregressive":
-            return AutoregressiveFlow(
-                N_FEATURES, hidden=settings.hidden, depth=settings.depth, bins=settings.bins,
-                embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
-            )  # fmt: skip
+            return AutoregressiveFlow(N_FEATURES, hidden=width, depth=depth, **common)
+        layers = settings.model_dump(include={"layers", "mask_seed"})
         if settings.kind == "attention":
-            return AttentionCouplingFlow(
-                N_FEATURES, layers=settings.layers, width=settings.hidden, blocks=settings.depth,
-                bins=settings.bins, embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
-                mask_seed=settings.mask_seed,
-            )  # fmt: skip
-        return CouplingFlow(
-            N_FEATURES, layers=settings.layers, hidden=settings.hidden, depth=settings.depth,
-            bins=settings.bins, embedding=settings.embedding, encoder_blocks=settings.encoder_blocks,
-            mask_seed=settings.mask_seed,
-        )  # fmt: skip
+            return AttentionCouplingFlow(N_FEATURES, width=width, blocks=depth, **layers, **common)
+        return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
 
 
 @dataclass(frozen=True)

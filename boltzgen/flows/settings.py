@@ -33,9 +33,9 @@ class FlowSettings(Settings):
     @classmethod
     def _belongs_to_coupling_layers(cls, value: int, info: ValidationInfo) -> int:
         assert info.field_name is not None
-        default = cls.model_fields[info.field_name].default
+        default: int = cls.model_fields[info.field_name].default
         if info.data.get("kind") == "autoregressive" and value != default:
-            raise ValueError("an autoregressive flow has no coupling layers; leave this key out")
+            raise ValueError(f"an autoregressive flow has no coupling layers; leave this key at {default}")
         return value
 
     @field_validator("hidden")
