@@ -329,9 +329,7 @@ def _circular_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tu
     if inverse:
         values, log_slope = spline_by_parameter(values, bins, bound=math.pi, circular=True, inverse=True)
         return _wrap(values - rotation), log_slope
-    return spline_by_parameter(
-        _wrap(values + rotation), bins, bound=math.pi, circular=True, inverse=False
-    )
+    return spline_by_parameter(_wrap(values + rotation), bins, bound=math.pi, circular=True, inverse=False)
 
 
 def _wrap(angles: Tensor) -> Tensor:

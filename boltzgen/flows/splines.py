@@ -165,7 +165,8 @@ def _to_parameters(
     """Gradient of the parameters from those of a bin's two starts (2, ...), lengths (2, ...) and slopes."""
     shares, index, left, right = place
     bins = shares.shape[1]
-    result = shares.new_zeros(3 * bins, *shares.shape[2:])
+    result = shares.new_empty(3 * bins, *shares.shape[2:])
+    result[2 * bins :].zero_()
     columns = torch.arange(bins, device=index.device).view(-1, *(1,) * (index.dim() - 1))
     to_shares = torch.where(columns < index, by_start[:, None], 0.0)
     to_shares = torch.where(columns == index, by_length[:, None], to_shares)
