@@ -4,8 +4,8 @@ nflows has the interval form, but asserts on rounding and raises on inputs outsi
 bad row ends a batch, it has no circle, and it brings tensorboard along. Here a bad row comes out as NaN, the
 circle ties its two boundary slopes, and parameters may be float32 while values are float64. Parameters come
 first and splines last, so that every operation runs along contiguous memory; the gradients are closed forms
-that touch the bins that a value does not fall into only to normalise widths and heights. Together that is
-several times faster on a processor. A test holds both forms and their gradients to nflows.
+that touch the bins that a value does not fall into only to normalise widths and heights (speed beside nflows:
+tests/benchmarks/flow_speed.py). A test holds both forms and their gradients to nflows.
 
 Sources: Gregory & Delbourgo, IMA J. Numer. Anal. 2, 123 (1982); Durkan et al., Neural Spline Flows
 (arXiv 1906.04032), eq. 4 to 8; circular form: Rezende et al. (arXiv 2002.02428).
