@@ -124,7 +124,7 @@ def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
         return
     words = [
         f"system={out / f'SYS-{name}'}", f"data={out / f'TRAIN-{name}'}", f"optimizer.steps={steps}",
-        f"evaluation.every={max(steps // 5, 1)}", "workers=1",
+        f"evaluation.every={max(steps // 5, 1)}", "workers=1", "checkpoint_every=50",
     ]  # fmt: skip
     spent = time.process_time()
     result = train("alanine-dipeptide-demo", words, run, resume="auto", seed=seed)
