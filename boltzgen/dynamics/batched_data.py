@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from boltzgen.dynamics.batched_run import BatchedProblem, initial_state, relaxed_start, run_batched_blocks
+from boltzgen.dynamics.batched_run import (
+    MINIMISATION_STEPS,
+    BatchedProblem,
+    initial_state,
+    relaxed_start,
+    run_batched_blocks,
+)
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.settings import BatchedSettings, check_temperatures
 from boltzgen.errors import InputError
@@ -83,7 +89,8 @@ def batched_replica_exchange(
     problem = BatchedProblem.of(
         potential, masses, boltzmann_constant=boltzmann_constant, device=device, dtype=dtype
     )
-    starts, evaluations = relaxed_start(problem, reference)
+    starts = relaxed_start(problem, reference)
+    evaluations = (MINIMISATION_STEPS + 1) * len(starts)
     state = initial_state(problem, starts, settings)
     blocks = []
     for block in run_batched_blocks(problem, state, settings):

@@ -89,10 +89,10 @@ class BatchedProblem:
         )  # fmt: skip
 
 
-def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> tuple[np.ndarray, int]:
-    """`reference` (N, 3), or several (S, N, 3), after some steps downhill in float64; and evaluations made.
+def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> np.ndarray:
+    """`reference` (N, 3), or several (S, N, 3), after `MINIMISATION_STEPS` downhill in float64: (S, N, 3).
 
-    BoltzgenError when the energy there is not finite.
+    Costs one evaluation more than steps for each. BoltzgenError when the energy there is not finite.
     """
     one = np.array(reference, dtype=float)
     starts = one[None] if one.ndim == (2 if problem.atomic else 1) else one
@@ -103,7 +103,7 @@ def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> tuple[np.nd
             "The energy of the starting structure is not finite; check the structure with "
             "`boltzgen prepare --check`."
         )
-    return found.cpu().numpy(), (MINIMISATION_STEPS + 1) * len(starts)
+    return found.cpu().numpy()
 
 
 def initial_state(problem: BatchedProblem, starts: np.ndarray, settings: BatchedSettings) -> RunState:

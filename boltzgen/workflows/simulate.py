@@ -238,14 +238,13 @@ class _Job:
             statistical_inefficiency={},
         )
         record = self.engine.record(state)
-        if record is not None:
-            self.manifest["torch"] = record
+        self.manifest.update(record)
         self._write()
         if complete:
             trajectory = read_trajectory(self.folder, self.system)
             self.manifest["statistical_inefficiency"] = slowest_inefficiencies(trajectory, self.system)
-            if record is not None:
-                record["drift"] = drifts(trajectory, self.system, self.settings.walks)
+            if "torch" in record:
+                record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
             self._write()
             return SimulationResult(self.folder, frames, self.manifest)
         raise StoppedError(

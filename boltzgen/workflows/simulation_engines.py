@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from boltzgen.dynamics.batched_run import (
+    MINIMISATION_STEPS,
     BatchedProblem,
     relaxed_start,
     run_batched_blocks,
@@ -35,8 +36,8 @@ class Engine(Protocol):
 
     def blocks(self, state: RunState) -> Iterator[Block]: ...
 
-    def record(self, state: RunState) -> dict[str, Any] | None:
-        """What the manifest tells beyond what all engines tell."""
+    def record(self, state: RunState) -> dict[str, Any]:
+        """Keys of the manifest beyond those of all engines."""
 
     def close(self) -> None: ...
 
@@ -67,8 +68,8 @@ class OpenMMEngine:
     def blocks(self, state: RunState) -> Iterator[Block]:
         return run_blocks(self._engine(), state, self.settings)
 
-    def record(self, state: RunState) -> dict[str, Any] | None:
-        return None
+    def record(self, state: RunState) -> dict[str, Any]:
+        return {}
 
     def close(self) -> None:
         """Nothing is held."""
@@ -109,21 +110,25 @@ class TorchEngine:
         self._problem = BatchedProblem.of(self._potential, masses, device=self.device, dtype=dtype)
 
     def start(self) -> RunState:
-        positions, _ = relaxed_start(self._problem, self.system.reference_positions)
+        positions = relaxed_start(self._problem, self.system.reference_positions)
         return initial_batched_state(self._problem, positions, self.settings)
 
     def blocks(self, state: RunState) -> Iterator[Block]:
         return run_batched_blocks(self._problem, state, self.settings)
 
-    def record(self, state: RunState) -> dict[str, Any] | None:
-        """Compilation, evaluations of the steps (rows) and breakdowns."""
+    def record(self, state: RunState) -> dict[str, Any]:
+        """Evaluations (rows) of everything, independent walks, compilation and breakdowns."""
         settings = self.settings
         blocks = -(-state.segments // segments_per_block(settings, self.system.n_atoms))
         return {
-            "walks": settings.walks,
-            "compilation": self.compilation,
-            "energy_evaluations": settings.replicas * (state.segments * settings.segment_steps + blocks),
-            "restarts": state.restarts,
+            "energy_evaluations": MINIMISATION_STEPS
+            + 1
+            + settings.replicas * (state.segments * settings.segment_steps + blocks),
+            "torch": {
+                "walks": settings.walks,
+                "compilation": self.compilation,
+                "restarts": state.restarts,
+            },
         }
 
     def close(self) -> None:
