@@ -16,14 +16,10 @@ from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.training.gradients import GradientWorkers, Task
-from boltzgen.training.objectives import (
-    Loss,
-    negative_log_likelihood,
-    reverse_kl,
-    reweighted_likelihood,
-    tame_energy,
-    truncated_weights,
-)
+from boltzgen.training.loss import Loss
+from boltzgen.training.objectives import stored_pairs_loss
+from boltzgen.training.pairs import Pairs
+from boltzgen.training.reverse_kl import reverse_kl, tame_energy
 from boltzgen.training.settings import LikelihoodSettings, schedule_value
 
 TINY = FlowSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
@@ -41,6 +37,11 @@ def tiny_flow(spread: float, seed: int = 3):
             if "leave" in name:
                 parameter.copy_(spread * noise)
     return flow
+
+
+def likelihood(flow, x: torch.Tensor, context: Context) -> Loss:
+    unknown = torch.full((len(x),), math.nan, dtype=torch.float64)
+    return stored_pairs_loss(flow, Pairs(x, context, unknown), "likelihood", 0.0, 3.0)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -75,11 +76,11 @@ def test_schedules_that_make_no_sense_are_refused(points, told):
 def test_likelihood_of_the_base_in_closed_form():
     target = Target.from_model(WELL)
     x = 1.5 + 2.5 * torch.randn(40, DIMENSION, generator=seeded(1), dtype=torch.float64)
-    loss = negative_log_likelihood(tiny_flow(0.0), x, Context.of(target.features, TEMPERATURE, 40))
+    loss = likelihood(tiny_flow(0.0), x, Context.of(target.features, TEMPERATURE, 40))
     variance = WIDTH**2 * TEMPERATURE / 300.0
     expected = stats.norm(0, math.sqrt(variance)).logpdf(x.numpy()).sum(axis=1).mean()
     assert loss.value.item() == pytest.approx(-expected, abs=1e-10)
-    assert (loss.rows, loss.discarded) == (40, 0)
+    assert (loss.rows, loss.discarded, loss.parts) == (40, 0, {"likelihood": loss.value.item()})
 
 
 def test_a_bad_row_is_counted_and_spoils_no_gradient():
@@ -88,8 +89,8 @@ def test_a_bad_row_is_counted_and_spoils_no_gradient():
     bad = x.clone()
     bad[4, 1], bad[7, 0] = math.nan, math.inf
     good = [row for row in range(9) if row not in (4, 7)]
-    loss = negative_log_likelihood(flow, bad, Context.of(target.features, TEMPERATURE, 9))
-    alone = negative_log_likelihood(flow, x[good], Context.of(target.features, TEMPERATURE, 7))
+    loss = likelihood(flow, bad, Context.of(target.features, TEMPERATURE, 9))
+    alone = likelihood(flow, x[good], Context.of(target.features, TEMPERATURE, 7))
     assert (loss.rows, loss.discarded) == (7, 2)
     for one, other in zip(gradients(loss, flow), gradients(alone, flow), strict=True):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
@@ -118,7 +119,7 @@ def test_reverse_kl_gradient_against_finite_differences():
     ladder = torch.tensor([250.0, 300.0, 450.0], dtype=torch.float64).repeat(8)
 
     def value() -> Loss:
-        return reverse_kl(flow, target, ladder, energy_cap=25.0, generator=seeded(2))
+        return reverse_kl(flow, target, ladder, energy_cap=25.0, generator=seeded(2), path_gradient=False)
 
     found = gradients(value(), flow)
     direction = [torch.randn(p.shape, generator=seeded(8), dtype=torch.float64) for p in flow.parameters()]
@@ -174,49 +175,11 @@ def test_rejected_rows_count_in_the_partition_function():
     assert ensemble.diagnostics().log_z == pytest.approx(exact, abs=0.06)
 
 
-@pytest.mark.parametrize("largest_share", [1.0, 0.08])
-def test_reweighted_gradient_is_self_normalised_importance_sampling(largest_share):
-    target, flow = Target.from_model(WELL), tiny_flow(0.1)
-    temperature = torch.full((24,), TEMPERATURE, dtype=torch.float64)
-    loss = reweighted_likelihood(flow, target, temperature, largest_share=largest_share, generator=seeded(6))
-    embedding = flow.embed(Context.of(target.features, temperature))
-    with torch.no_grad():
-        draws, density = flow.sample(embedding, generator=seeded(6))
-        w = torch.exp(-target.potential.energy(draws) * 300.0 / TEMPERATURE - density).numpy()
-    assert w.max() / w.sum() > 0.1
-    ceiling = w.max()
-    for _ in range(5000):  # the highest ceiling that keeps to the share is a fixed point from above
-        ceiling = min(ceiling, largest_share * np.minimum(w, ceiling).sum())
-    cut = np.minimum(w, ceiling)
-    expected = [torch.zeros_like(p) for p in flow.parameters()]
-    for row, share in zip(draws, cut / cut.sum(), strict=True):
-        single = flow.embed(Context.of(target.features, TEMPERATURE, 1))
-        score = gradients(Loss(flow.log_prob(row[None], single)[0], 1, 0), flow)
-        expected = [e - share * g for e, g in zip(expected, score, strict=True)]
-    for found, e in zip(gradients(loss, flow), expected, strict=True):
-        assert torch.allclose(found, e, rtol=1e-7, atol=1e-9)
-    assert loss.energy_evaluations == 24
-
-
-@pytest.mark.parametrize("spread", [0.1, 3.0, 1e4])
-def test_the_largest_share_is_honoured(spread):
-    log_w = spread * torch.randn(64, generator=seeded(3), dtype=torch.float64) - 500.0
-    weights = truncated_weights(log_w, 0.07)
-    assert float(weights.sum()) == pytest.approx(1.0, abs=1e-12)
-    assert float(weights.max()) <= 0.07 * (1 + 1e-9)
-    assert bool((weights[log_w.argsort()].diff() >= -1e-15).all())
-    below = weights < 0.07 * (1 - 1e-6)
-    ratio = (weights[below].log() - log_w[below])[weights[below] > 1e-300]
-    assert float(ratio.max() - ratio.min()) < 1e-6 * max(1.0, spread / 1e3)
-    few = truncated_weights(log_w[:9], 0.07)
-    assert few.tolist() == pytest.approx([1 / 9] * 9)
-
-
 def likelihood_task(flow, target: Target, name: str, weight: float, share: float, seed: int) -> Task:
     x = 2.0 + torch.randn(6, 2, generator=seeded(seed), dtype=torch.float64)
     return Task(
         name, weight, share,
-        lambda: negative_log_likelihood(flow, x, Context.of(target.features, TEMPERATURE, 6)),
+        lambda: likelihood(flow, x, Context.of(target.features, TEMPERATURE, 6)),
     )  # fmt: skip
 
 
@@ -238,15 +201,16 @@ def test_workers_add_clipped_gradients(workers):
 
     def broken() -> Loss:
         zero = next(flow.parameters()).sum() * 0.0
-        return Loss(torch.sqrt(zero) + 2.0, 5, 1)  # value 2, gradient 0 * inf
+        return Loss(torch.sqrt(zero) + 2.0, 5, 1, parts={"broken": 2.0})  # gradient 0 * inf
 
     failed = [Task("broken", 1.0, 1.0, broken), Task("empty", 1.0, 1.0, lambda: Loss(None, 0, 4))]
     pool = GradientWorkers(flow, workers, clip)
     with pool.alone():
-        outcomes = pool([tasks[0], failed[0], tasks[1], failed[1], tasks[2]])
+        outcomes, others = pool([tasks[0], failed[0], tasks[1], failed[1], tasks[2]], [lambda: 7, lambda: 8])
+    assert others == [7, 8]
     for parameter, e in zip(flow.parameters(), expected, strict=True):
         found = torch.zeros_like(e) if parameter.grad is None else parameter.grad
         assert torch.allclose(found, e, rtol=1e-12, atol=1e-12)
     assert [bool(outcome.gradients) for outcome in outcomes] == [True, False, True, False, True]
     assert [outcome.norm for outcome in outcomes][::2] == pytest.approx(norms)
-    assert (outcomes[1].value, outcomes[3].value, outcomes[3].discarded) == (2.0, None, 4)
+    assert (outcomes[1].parts, outcomes[3].parts, outcomes[3].discarded) == ({"broken": 2.0}, {}, 4)

@@ -15,7 +15,8 @@ from boltzgen.errors import InputError
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
-from boltzgen.training.training_data import TrainingData, draw_batch
+from boltzgen.training.training_data import TrainingData, draw_batch, energies_of_frames
+from boltzgen.units import GAS_CONSTANT
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -127,12 +128,15 @@ def test_split_by_time_at_each_temperature(butane):
     assert torch.equal(data.positions, torch.as_tensor(positions[kept].astype(np.float32)))
     assert data.temperature.tolist() == [300.0] * 16 + [350.0] * 8
     assert data.outside == {}
-    values, drawn = data.draw(400, seeded(5))
+    values, drawn, reduced = data.draw(400, seeded(5))
     own = target.coordinates.encode(data.positions.double())[0]
     distance = torch.cdist(values, own)
     assert float(distance.min(dim=1)[0].max()) < 1e-7
     source = distance.argmin(dim=1)
     assert torch.equal(drawn, data.temperature[source])
+    log_det = target.coordinates.encode(data.positions.double())[1]
+    u = torch.tensor(kept, dtype=torch.float64)[source] / (GAS_CONSTANT * drawn)
+    assert torch.allclose(reduced, u + log_det[source], rtol=1e-12)
     assert len(source.unique()) == 24, "some frames are never drawn"
 
 
@@ -144,6 +148,49 @@ def test_temperatures_are_chosen_and_named(butane):
         TrainingData.from_trajectory(target, many, holdout=0.0, temperatures=[310.0])
     with pytest.raises(InputError, match=r"holdout of 0\.9 leaves none of the 6 frames"):
         TrainingData.from_trajectory(target, many, holdout=0.9, temperatures=None)
+
+
+def test_weighted_frames_are_drawn_by_their_weights(butane):
+    """A frame of three times the weight is drawn three times as often: 30 000 draws, error 2 %."""
+    target, positions = Target.from_system(butane), simulated(butane, 400)
+    weights = np.log(np.tile([1.0, 3.0], 200))
+    data = TrainingData.from_trajectory(
+        target, trajectory(positions, [350.0] * 400), holdout=0.0, temperatures=None, log_weights=weights
+    )
+    reduced = data.draw(30_000, seeded(2))[2]
+    log_det = target.coordinates.encode(data.positions.double())[1]
+    numbers = torch.cdist(reduced[:, None], (data.energy / 350.0 + log_det)[:, None]).argmin(dim=1)
+    assert float((numbers % 2).double().mean()) == pytest.approx(0.75, abs=0.02)
+
+
+def test_frames_of_a_hot_simulation_are_learned_at_another_temperature(butane):
+    """Mean energy of what is drawn against its own reweighting, within 1 %."""
+    target, positions = Target.from_system(butane), simulated(butane, 300)
+    energies = 3.0 + 4.0 * np.random.default_rng(3).random(300)
+    frames = replace(trajectory(positions, [600.0] * 300), energies=energies)
+    data = TrainingData.from_trajectory(target, frames, holdout=0.0, temperatures=None, learned_at=300.0)
+    values, kelvin, reduced = data.draw(20_000, seeded(4))
+    log_det = target.coordinates.encode(target.coordinates.decode(values)[0])[1]
+    weights = np.exp(-energies / GAS_CONSTANT * (1 / 300.0 - 1 / 600.0))
+    expected = (weights * energies).sum() / weights.sum() / (GAS_CONSTANT * 300.0)
+    assert kelvin.unique().tolist() == [300.0]
+    assert float((reduced - log_det).mean()) == pytest.approx(expected, rel=0.01)
+    unknown = replace(frames, energies=np.full(300, np.nan))
+    with pytest.raises(InputError, match="without energies"):
+        TrainingData.from_trajectory(target, unknown, holdout=0.0, temperatures=None, learned_at=300.0)
+
+
+def test_missing_energies_are_computed_and_counted(butane):
+    target = Target.from_system(butane)
+    frames = trajectory(simulated(butane, 8), [300.0] * 8)
+    energies = np.arange(8.0)
+    energies[[2, 5]] = np.nan
+    whole_, cost = energies_of_frames(target, replace(frames, energies=energies), known=True)
+    exact = target.potential.energy(torch.as_tensor(np.array(frames.positions)).double()).numpy()
+    assert cost == 2 and whole_.energies[[2, 5]] == pytest.approx(exact[[2, 5]])
+    assert whole_.energies[[0, 1]].tolist() == [0.0, 1.0]
+    every, cost = energies_of_frames(target, frames, known=False)
+    assert cost == 8 and every.energies == pytest.approx(exact)
 
 
 def other_amide(alanine: Target, positions: np.ndarray) -> np.ndarray:
@@ -181,7 +228,8 @@ def test_frames_outside_the_domain_are_counted_by_reason(alanine, frames):
 def test_a_batch_of_several_molecules(alanine, frames, butane):
     small = Target.from_system(butane)
     data = [whole(small, simulated(butane, 5), 350.0), whole(alanine, frames, 300.0)]
-    values, context = draw_batch([small, alanine], data, 7, seeded(3))
+    pairs = draw_batch([small, alanine], data, 7, seeded(3))
+    values, context = pairs.coordinates, pairs.context
     assert values.shape == (7, 60) and context.molecule.tolist() == [0] * 4 + [1] * 3
     assert context.temperature.tolist() == [350.0] * 4 + [300.0] * 3
     assert [m.fingerprint for m in context.molecules] == [small.fingerprint, alanine.fingerprint]

@@ -93,6 +93,25 @@ def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any
     return folder
 
 
+def evaluations_of_folder(path: str | Path) -> int:
+    """Energy evaluations that made the MD folder `path`, equilibration included; 0 where nobody recorded it.
+
+    A step of dynamics, which needs the energy's gradient, counts one.
+    """
+    manifest = Path(path) / "manifest.json"
+    record = read_json(manifest) if manifest.is_file() else None
+    if not isinstance(record, dict):
+        return 0
+    if isinstance(record.get("energy_evaluations"), int):
+        return int(record["energy_evaluations"])
+    settings = record.get("settings") or {}
+    try:
+        steps = (settings["time"] + settings["equilibration"]) / settings["timestep"]
+        return round(steps) * len(record["temperatures_K"])
+    except (KeyError, TypeError):
+        return 0
+
+
 def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     if not (folder / "manifest.json").is_file():
         raise InputError(

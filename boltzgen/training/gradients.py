@@ -8,15 +8,18 @@ the same number of workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from boltzgen.training.objectives import Loss
+from boltzgen.training.loss import Loss
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task; `gradients` is empty when no row was sound or the gradient was not finite."""
+    """What became of a task; `gradients` is empty when no row was sound or the gradient was not finite.
+
+    `parts` are the values of the terms of its loss.
+    """
 
     task: Task
-    value: float | None
+    parts: Mapping[str, float]
     norm: float
     discarded: int
     energy_evaluations: int
@@ -58,26 +64,35 @@ class GradientWorkers:
         if workers > 1:
             self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
-    def __call__(self, tasks: list[Task]) -> list[Outcome]:
-        """Differentiate `tasks`; the sum of their gradients is left in ``.grad`` of the parameters."""
-        mapped = map if self._pool is None else self._pool.map
-        outcomes = list(mapped(self._differentiate, tasks))
+    def __call__(
+        self, tasks: list[Task], others: Sequence[Callable[[], T]] = ()
+    ) -> tuple[list[Outcome], list[T]]:
+        """Differentiate `tasks`, and beside them call `others`; their results come second.
+
+        The sum of the gradients is left in ``.grad`` of the parameters.
+        """
+        if self._pool is None:
+            outcomes, results = [self._differentiate(task) for task in tasks], [call() for call in others]
+        else:
+            first = [self._pool.submit(self._differentiate, task) for task in tasks]
+            second = [self._pool.submit(call) for call in others]
+            outcomes, results = [f.result() for f in first], [f.result() for f in second]
         for index, parameter in enumerate(self.parameters):
             parts = [g for o in outcomes if o.gradients and (g := o.gradients[index]) is not None]
             parameter.grad = torch.stack(parts).sum(dim=0) if parts else None
-        return outcomes
+        return outcomes, results
 
     def _differentiate(self, task: Task) -> Outcome:
         loss = task.compute()
         if loss.value is None:
-            return Outcome(task, None, math.nan, loss.discarded, loss.energy_evaluations, ())
+            return Outcome(task, {}, math.nan, loss.discarded, loss.energy_evaluations, ())
         gradients = torch.autograd.grad(loss.value, self.parameters, allow_unused=True)
         norm = float(nn.utils.get_total_norm([g for g in gradients if g is not None]))
         found: tuple[Tensor | None, ...] = ()
         if math.isfinite(norm):
             factor = task.weight * task.share * min(1.0, self.clip / max(norm, 1e-12))
             found = tuple(None if gradient is None else gradient * factor for gradient in gradients)
-        return Outcome(task, float(loss.value.detach()), norm, loss.discarded, loss.energy_evaluations, found)
+        return Outcome(task, loss.parts, norm, loss.discarded, loss.energy_evaluations, found)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

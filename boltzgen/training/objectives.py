@@ -1,105 +1,192 @@
-"""The losses: each one function of a flow and a batch, in nats a row."""
+"""The objectives of a run: which losses a step consists of, and the buffers that feed them.
+
+A step is a list of tasks, computed side by side: likelihood (and log-dispersion) on data, reverse KL on fresh
+draws, likelihood (and log-dispersion) on the flow's own weighted samples, and the draws that go into the
+buffer for the steps to come. Each task has a random stream of its own, and what it adds is added in the
+order of the list, so that a run repeats bit for bit.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.conditioning.context import Context
+from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
+from boltzgen.training.gradients import Task
+from boltzgen.training.likelihood import negative_log_likelihood
+from boltzgen.training.log_dispersion import log_dispersion
+from boltzgen.training.loss import Loss
+from boltzgen.training.pairs import Pairs
+from boltzgen.training.replay_buffer import ReplayBuffer, Samples, draw_samples
+from boltzgen.training.reverse_kl import reverse_kl
+from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.training_data import TrainingData, draw_batch
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A loss to differentiate (None when no row was sound), and what to tell people about it."""
+class Draw:
+    """Fresh samples to be put into one buffer once `compute` has drawn them; each costs one evaluation."""
 
-    value: Tensor | None
+    buffer: ReplayBuffer
+    compute: Callable[[], Samples]
+
+
+@dataclass(frozen=True)
+class _Term:
+    """One objective at one step: its weight, rows, and what computes it."""
+
+    name: str
+    weight: float
     rows: int
-    discarded: int
-    energy_evaluations: int = 0
+    compute: Callable[[int, torch.Generator], Loss]
 
 
-def negative_log_likelihood(flow: Flow, coordinates: Tensor, context: Context) -> Loss:
-    """``-E_data[log q]`` of internal coordinates (B, D); rows without density are discarded and counted."""
-    density = flow.log_prob(coordinates, flow.embed(context))
-    return _mean(-density)
+class Objectives:
+    """Makes the tasks of each step for one flow, its targets and their data."""
+
+    def __init__(
+        self, settings: TrainingSettings, flow: Flow, targets: list[Target], data: list[TrainingData]
+    ) -> None:
+        self.settings, self.flow, self.targets, self.data = settings, flow, targets, data
+        own = settings.reweighted
+        self.buffers = [[ReplayBuffer(own.buffer) for _ in own.temperatures] for _ in targets]
+        self._check()
+
+    def tasks(self, step: int, workers: int) -> tuple[list[Task], list[Draw]]:
+        """What step number `step` consists of; a lone objective is split among the `workers`."""
+        random = partial(_stream, self.settings.seed, step)
+        terms, draws = self._terms(step, random)
+        parts = workers if len(terms) == 1 and not draws else 1
+        tasks: list[Task] = []
+        for term in terms:
+            for rows in _shares(term.rows, parts):
+                call = partial(term.compute, rows, random(2 + len(tasks)))
+                tasks.append(Task(term.name, term.weight, rows / term.rows, call))
+        return tasks, draws
+
+    def _terms(self, step: int, random: Callable[[int], torch.Generator]) -> tuple[list[_Term], list[Draw]]:
+        """The objectives with a weight above zero at `step`, and the samples to be drawn for later steps."""
+        data, kl, own = self.settings.likelihood, self.settings.reverse_kl, self.settings.reweighted
+        done = step / self.settings.optimizer.steps
+        terms: list[_Term] = []
+        if self.data and (weight := schedule_value(data.weight, done)) > 0:
+            terms.append(_Term("likelihood", weight, data.batch_size, partial(self._data, done)))
+        if (weight := schedule_value(kl.weight, done)) > 0:
+            terms.append(_Term("reverse_kl", weight, kl.batch_size, partial(self._reverse_kl, step)))
+        if (weight := schedule_value(own.weight, done)) <= 0:
+            return terms, []
+        rung = int(torch.randint(len(own.temperatures), (1,), generator=random(0)))
+        temperature = own.temperatures[rung] * schedule_value(own.heating, done)
+        place = step % len(self.targets)
+        target, buffer = self.targets[place], self.buffers[place][rung]
+        if len(buffer):
+            compute = partial(self._own, done, target, buffer, temperature)
+            terms.append(_Term("reweighted", weight, own.batch_size, compute))
+        draw = partial(draw_samples, self.flow, target, temperature, own.fresh, random(1))
+        return terms, [Draw(buffer, draw)]
+
+    def _data(self, done: float, rows: int, generator: torch.Generator) -> Loss:
+        settings = self.settings.likelihood
+        pairs = draw_batch(self.targets, self.data, rows, generator)
+        return stored_pairs_loss(
+            self.flow, pairs, "likelihood", schedule_value(settings.dispersion, done), settings.knee
+        )
+
+    def _own(
+        self, done: float, target: Target, buffer: ReplayBuffer, temperature: float, rows: int,
+        generator: torch.Generator,
+    ) -> Loss:  # fmt: skip
+        settings = self.settings.reweighted
+        pairs = buffer.draw(
+            target, temperature, rows, largest_share=settings.largest_share,
+            trust_region=settings.trust_region, generator=generator,
+        )  # fmt: skip
+        return stored_pairs_loss(
+            self.flow, pairs, "reweighted", schedule_value(settings.dispersion, done), settings.knee
+        )
+
+    def _reverse_kl(self, step: int, rows: int, generator: torch.Generator) -> Loss:
+        """On the targets in turn, a step each."""
+        target, settings = self.targets[step % len(self.targets)], self.settings.reverse_kl
+        ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
+        temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)]
+        return reverse_kl(
+            self.flow, target, temperature.to(target.reference.device), energy_cap=settings.energy_cap,
+            generator=generator, path_gradient=settings.path_gradient,
+        )  # fmt: skip
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The buffers, for a checkpoint."""
+        return {
+            f"{molecule}/{rung}/{name}": value
+            for molecule, ladder in enumerate(self.buffers)
+            for rung, buffer in enumerate(ladder)
+            for name, value in buffer.tensors().items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Inverse of `tensors`."""
+        for molecule, ladder in enumerate(self.buffers):
+            for rung, buffer in enumerate(ladder):
+                start = f"{molecule}/{rung}/"
+                own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+                device = self.targets[molecule].reference.device
+                buffer.restore({name: value.to(device) for name, value in own.items()})
+
+    def _check(self) -> None:
+        """InputError when at some point of the run no loss has a weight above zero."""
+        settings = self.settings
+        schedules = [settings.reverse_kl.weight, settings.reweighted.weight]
+        if self.data:
+            schedules.append(settings.likelihood.weight)
+        inner = np.linspace(0, 1, 101)[1:-1]
+        idle = [p for p in inner if not any(schedule_value(schedule, p) > 0 for schedule in schedules)]
+        if len(idle) == len(inner):
+            raise InputError(
+                "Nothing to train on: there are no data, and reverse_kl.weight is 0. "
+                "Give data=MD or reverse_kl.weight=1."
+            )
+        if idle:
+            raise InputError(
+                f"From progress {idle[0]:.2f} to {idle[-1]:.2f} no loss that can be computed has a weight "
+                "above 0; change the schedules of the weights, or give data."
+            )
 
 
-def reverse_kl(
-    flow: Flow, target: Target, temperature: Tensor, *, energy_cap: float, generator: torch.Generator
-) -> Loss:
-    """``E_q[log q + u]`` on one draw for each of `temperature` (B,) K, with the energies of clashes tamed.
+def stored_pairs_loss(flow: Flow, pairs: Pairs, name: str, dispersion: float, knee: float) -> Loss:
+    """Likelihood and `dispersion` times log-dispersion of `pairs`, from one pass of the flow.
 
-    The gradient flows through the samples (Noe et al., Science 2019, eq. 4; Wirnsberger et al. 2020).
+    Rows without density, or without energy where it is needed, are discarded and counted. The likelihood
+    goes by `name` in the metrics, the log-dispersion by ``dispersion``.
     """
-    embedding = flow.embed(Context.of(target.features, temperature))
-    coordinates, density = flow.sample(embedding, generator=generator)
-    if coordinates.requires_grad:
-        coordinates.register_hook(_without_broken_rows)
-    positions, log_det = target.coordinates.decode(coordinates)
-    with torch.no_grad():
-        lowest = target.reduced_energy(target.reference, temperature)
-    excess = target.reduced_energy(positions, temperature) - lowest
-    return _mean(density - log_det + tame_energy(excess, energy_cap), energy_evaluations=len(temperature))
+    density = flow.log_prob(pairs.coordinates, flow.embed(pairs.context))
+    sound = torch.isfinite(density)
+    if dispersion > 0:
+        sound = sound & torch.isfinite(pairs.reduced)
+    kept = density[sound]
+    if not len(kept):
+        return Loss(None, 0, len(density))
+    value = negative_log_likelihood(kept)
+    parts = {name: float(value.detach())}
+    if dispersion > 0:
+        spread = log_dispersion(kept + pairs.reduced[sound], pairs.groups[sound], knee)
+        parts[f"{name}_dispersion"] = float(spread.detach())
+        value = value + dispersion * spread
+    return Loss(value, len(kept), len(density) - len(kept), parts=parts)
 
 
-def reweighted_likelihood(
-    flow: Flow, target: Target, temperature: Tensor, *, largest_share: float, generator: torch.Generator
-) -> Loss:
-    """``-sum w log q`` over the flow's own draws, with weights ``w = exp(-u) / q`` made to sum to one.
-
-    The forward Kullback-Leibler divergence from the target, estimated by self-normalised importance
-    sampling (as in Midgley et al., arXiv 2208.01893, and Schopmans & Friederich, arXiv 2501.19077): maximum
-    likelihood on data that the energy, not a simulation, provides. No weight exceeds `largest_share` of the
-    sum; that biases the loss a little and bounds its variance. Only for draws at one temperature, of one
-    molecule.
-    """
-    context = Context.of(target.features, temperature)
-    with torch.no_grad():
-        coordinates, density = flow.sample(flow.embed(context), generator=generator)
-        positions, log_det = target.coordinates.decode(coordinates)
-        log_w = log_det - density - target.reduced_energy(positions, temperature)
-        sound = torch.isfinite(log_w) & target.coordinates.inside(positions)
-        weights = truncated_weights(log_w[sound], largest_share)
-    if not bool(sound.any()):
-        return Loss(None, 0, len(log_w), len(log_w))
-    value = -(weights * flow.log_prob(coordinates, flow.embed(context))[sound]).sum()
-    return Loss(value, int(sound.sum()), int((~sound).sum()), len(log_w))
+def _stream(seed: int, step: int, task: int) -> torch.Generator:
+    """The random stream of one task of a step: a function of seed, step and task alone."""
+    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 64 + task) % 2**63)
 
 
-def truncated_weights(log_w: Tensor, largest_share: float) -> Tensor:
-    """Weights (B,) that sum to one: ``exp(log_w)``, finite, cut at one ceiling.
-
-    The ceiling is the highest for which no weight exceeds `largest_share` of the sum; where there are too
-    few rows for that, all weights are equal.
-    """
-    if len(log_w) * largest_share <= 1:
-        return torch.full_like(log_w, 1 / max(len(log_w), 1))
-    ordered = log_w.sort(descending=True)[0]
-    cut = torch.arange(len(log_w), dtype=log_w.dtype, device=log_w.device) * largest_share
-    rest = torch.logcumsumexp(ordered.flip(0), dim=0).flip(0)
-    ceiling = rest + math.log(largest_share) - torch.log1p(-cut.clamp_max(1.0))
-    fits = (cut < 1) & (ordered <= ceiling)
-    return torch.softmax(torch.minimum(log_w, ceiling[fits.nonzero()[0]]), dim=0)
-
-
-def tame_energy(excess: Tensor, cap: float) -> Tensor:
-    """`excess` up to `cap`, ``cap + log(1 + excess - cap)`` above: value and slope agree where they meet."""
-    above = (excess - cap).clamp_min(0.0)
-    return torch.where(excess < cap, excess, cap + torch.log1p(above))
-
-
-def _without_broken_rows(gradient: Tensor) -> Tensor:
-    """`gradient` (B, D) with zeros in the rows that are not finite, so that they spoil no other row's."""
-    return torch.where(torch.isfinite(gradient).all(dim=1, keepdim=True), gradient, 0.0)
-
-
-def _mean(values: Tensor, energy_evaluations: int = 0) -> Loss:
-    """The mean over the finite rows; the others get no gradient."""
-    sound = torch.isfinite(values)
-    kept = values[sound]
-    return Loss(kept.mean() if len(kept) else None, len(kept), len(values) - len(kept), energy_evaluations)
+def _shares(size: int, parts: int) -> list[int]:
+    """`size` rows in `parts` shares that differ by at most one; none is empty."""
+    return [share for n in range(parts) if (share := size // parts + (n < size % parts))]

@@ -46,6 +46,27 @@ def schedule_value(schedule: float | list[tuple[float, float]], progress: float)
     return schedule[-1][1]
 
 
+class SimulationSource(Settings):
+    """Data that the run makes itself: replica exchange on the batched potential, from the reference."""
+
+    evaluations: int = Field(default=1_000_000, ge=100)
+    """Energies with gradients to spend; they count in the budget of the run."""
+    temperatures: Ladder = [300.0, 370.0, 456.0, 563.0, 694.0, 856.0]
+    """The ladder (K), rising."""
+    ladders: int | None = Field(default=None, ge=1)
+    """Independent ladders at once; chosen by the budget when not given."""
+    frames: int = Field(default=5000, ge=1)
+    """Frames kept at each temperature."""
+    timestep: float = Field(default=0.001, gt=0, le=0.002)
+    """Step (ps)."""
+    hydrogen_mass: float | None = Field(default=None, ge=1, le=4)
+    """Mass of hydrogens (dalton) taken from their neighbours; 3 allows a timestep of 0.002 ps."""
+    equilibration: float = Field(default=5.0, ge=0)
+    """Time (ps) that is thrown away, at most a quarter of the run."""
+    exchange_interval: float = Field(default=0.1, gt=0)
+    """Time (ps) between exchanges."""
+
+
 class LikelihoodSettings(Settings):
     """Maximum likelihood on data."""
 
@@ -55,6 +76,12 @@ class LikelihoodSettings(Settings):
     """Frames a step."""
     temperatures: Ladder | None = None
     """Temperatures (K) of the frames to use; all when not given."""
+    learned_at: Temperature | None = None
+    """Weight the frames of every temperature to this one (K); each is learned at its own when not given."""
+    dispersion: Schedule = 0.0
+    """Log-dispersion of the same frames, whose energies are labels: weight relative to the likelihood's."""
+    knee: float = Field(default=3.0, gt=0)
+    """Deviation (nats) from which the log-dispersion grows linearly."""
 
 
 class ReverseKLSettings(Settings):
@@ -68,19 +95,33 @@ class ReverseKLSettings(Settings):
     """Temperatures (K), one drawn for each sample."""
     energy_cap: float = Field(default=100.0, gt=0)
     """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
+    path_gradient: bool = True
+    """Leave out the score term of the gradient: less noise near the target, for a second pass of the flow."""
 
 
 class ReweightedSettings(Settings):
-    """Maximum likelihood on the flow's own samples, weighted to the potential (forward KL)."""
+    """Learning from the flow's own samples, weighted to the potential and kept in a buffer (forward KL)."""
 
     weight: Schedule = 0.0
     """Weight of this loss over the run; it helps once the effective sample size is some percent."""
     batch_size: int = Field(default=256, ge=2)
-    """Samples a step, all at one temperature."""
+    """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
+    fresh: int = Field(default=256, ge=1)
+    """Samples drawn a step, each one energy evaluation; they go into the buffer."""
+    buffer: int = Field(default=4096, ge=2)
+    """Samples kept at each temperature; the oldest give way."""
     temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each step."""
-    largest_share: float = Field(default=0.05, gt=0, le=1)
+    heating: Schedule = 1.0
+    """Factor on the temperatures over the run: start hot, end at 1, so that no mode is lost on the way."""
+    trust_region: float | None = Field(default=None, gt=0)
+    """Largest step (nats) from what proposed the samples to what is learned; None: the target at once."""
+    largest_share: float = Field(default=0.01, gt=0, le=1)
     """Largest share of one sample in the sum of weights; in the loss alone."""
+    dispersion: Schedule = 0.0
+    """Log-dispersion of the same samples: weight relative to the likelihood's."""
+    knee: float = Field(default=3.0, gt=0)
+    """Deviation (nats) from which the log-dispersion grows linearly."""
 
 
 class OptimizerSettings(Settings):
@@ -111,6 +152,17 @@ class EvaluationSettings(Settings):
     """Temperature (K) of the evaluation."""
 
 
+class UntilSettings(Settings):
+    """Ends a run before its last step; the model is the average at that point."""
+
+    ess: float | None = Field(default=None, gt=0, le=1)
+    """Raw effective sample size, as a fraction, at an evaluation."""
+    evaluations: int | None = Field(default=None, ge=1)
+    """Energy evaluations, those that made the data included, those that only measure left out."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall time of the training, of all parts of a resumed run together."""
+
+
 class TrainingSettings(Settings):
     """One training run."""
 
@@ -118,6 +170,10 @@ class TrainingSettings(Settings):
     """Folder written by `prepare`, or `model:NAME`; a list trains one flow on several molecules."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
+    simulation: SimulationSource | None = None
+    """Makes the data instead of `data`."""
+    data_system: str | list[str] | None = None
+    """System that the data were simulated with, where it is another potential: frames are then weighted."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the frames of each temperature, the last ones, that training never sees."""
     isomers: Literal["reference", "free"] = "reference"
@@ -138,5 +194,7 @@ class TrainingSettings(Settings):
     """The optimizer."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Measurements on the way."""
+    until: UntilSettings = UntilSettings()
+    """When to end early."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints."""

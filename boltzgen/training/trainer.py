@@ -5,28 +5,25 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.flows.base import Flow
-from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from boltzgen.training.gradients import GradientWorkers, Outcome, Task
+from boltzgen.training.evaluation import Measured, evaluate
+from boltzgen.training.gradients import GradientWorkers, Outcome
 from boltzgen.training.metrics import MetricsFiles
-from boltzgen.training.objectives import Loss, negative_log_likelihood, reverse_kl, reweighted_likelihood
-from boltzgen.training.settings import Schedule, TrainingSettings, schedule_value
-from boltzgen.training.training_data import TrainingData, draw_batch
+from boltzgen.training.objectives import Objectives
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.training_data import TrainingData
 
 #: Consecutive steps without a finite gradient after which a run gives up.
 PATIENCE = 50
@@ -34,7 +31,10 @@ PATIENCE = 50
 
 @dataclass
 class Counters:
-    """What a run has spent so far; saved with every checkpoint."""
+    """What a run has spent so far; saved with every checkpoint.
+
+    `energy_evaluations` begins with those that made the data; `evaluation_energies` only measure.
+    """
 
     step: int = 0
     skipped_steps: int = 0
@@ -53,6 +53,7 @@ class Trainer:
     settings: the run's. flow: freshly built, on the device of the targets.
     data: frames of each target in the same order, or an empty list for energies alone.
     folder: the run folder; checkpoints and metrics go there.
+    data_evaluations: energy evaluations that the data cost; they count in the budget.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Trainer:
         targets: list[Target],
         data: list[TrainingData],
         folder: Path,
+        *,
+        data_evaluations: int = 0,
     ) -> None:
         self.settings, self.targets, self.data, self.folder = settings, targets, data, folder
         self.flow, self.average = flow, copy.deepcopy(flow)
@@ -72,47 +75,73 @@ class Trainer:
         )
         on_cpu = targets[0].reference.device.type == "cpu"
         self.workers = GradientWorkers(flow, settings.workers if on_cpu else 1, optimizer.gradient_clip)
-        self.counters = Counters()
-        self.last_evaluation: dict[str, float | int | None] = {}
-        self._check_losses()
+        self.objectives = Objectives(settings, flow, targets, data)
+        self.counters = Counters(energy_evaluations=data_evaluations)
+        self.data_evaluations = data_evaluations
+        self.last_evaluation: Measured = {}
 
     def run(self, *, stop: StopRequest | None = None, progress: Progress = silent) -> None:
-        """Train to the last step; StoppedError, after a checkpoint, when `stop` asks for it."""
+        """Train to the last step, or until what `settings.until` asks for is reached.
+
+        StoppedError, after a checkpoint, when `stop` asks to end.
+        """
         with self.workers.alone():
             self._run(stop or StopRequest(), progress)
 
     def _run(self, stop: StopRequest, progress: Progress) -> None:
         metrics = MetricsFiles(self.folder, keep_until=self.counters.step)
-        total = self.settings.optimizer.steps
-        started = time.monotonic() - self.counters.seconds
-        while self.counters.step < total:
+        counters, total = self.counters, self.settings.optimizer.steps
+        started = time.monotonic() - counters.seconds
+        enough = self._enough()
+        while counters.step < total and not enough:
             values = self._step()
-            self.counters.seconds = time.monotonic() - started
-            step = self.counters.step
-            if step % self.settings.evaluation.every == 0 or step == total:
+            counters.seconds = time.monotonic() - started
+            step, enough = counters.step, self._enough()
+            if step % self.settings.evaluation.every == 0 or step == total or enough:
                 self.last_evaluation = self.evaluate()
-                self.counters.seconds = time.monotonic() - started
-                metrics.append({**values, **self.last_evaluation, "seconds": self.counters.seconds})
-            progress(step, total, _shown(values, self.last_evaluation))
-            if step % self.settings.checkpoint_every == 0 or step == total:
+                enough = self._enough()
+                counters.seconds = time.monotonic() - started
+                metrics.append({**values, **self.last_evaluation, **self._pace()})
+            progress(step, total, _shown(values, self.last_evaluation, self._pace()))
+            last = step == total or enough
+            if step % self.settings.checkpoint_every == 0 or last or stop.requested:
                 self.save()
-            elif stop.requested:
-                self.save()
-            if stop.requested and step < total:
+            if stop.requested and not last:
                 raise StoppedError(
                     f"{stop.reason} at step {step} of {total}; a checkpoint is in {self.folder}."
                 )
 
-    def _step(self) -> dict[str, float | int | None]:
+    def _enough(self) -> bool:
+        """Whether the effective sample size or the budget of `settings.until` is reached."""
+        until, counters = self.settings.until, self.counters
+        ess = self.last_evaluation.get("ess")
+        return (
+            (until.ess is not None and ess is not None and ess >= until.ess)
+            or (until.evaluations is not None and counters.energy_evaluations >= until.evaluations)
+            or (until.minutes is not None and counters.seconds >= 60 * until.minutes)
+        )
+
+    def _pace(self) -> Measured:
+        """Wall time of the training so far, and evaluations a second of it."""
+        counters = self.counters
+        spent = counters.energy_evaluations - self.data_evaluations
+        rate = spent / counters.seconds if counters.seconds > 0 else None
+        return {"seconds": counters.seconds, "evaluations_per_second": rate}
+
+    def _step(self) -> Measured:
         """One optimizer step; returns what the metrics say of it."""
         settings, counters = self.settings, self.counters
         rate = self._set_learning_rate()
-        outcomes = self.workers(self._tasks(counters.step / settings.optimizer.steps))
+        tasks, draws = self.objectives.tasks(counters.step, self.workers.workers)
+        outcomes, drawn = self.workers(tasks, [draw.compute for draw in draws])
+        for draw, samples in zip(draws, drawn, strict=True):
+            draw.buffer.add(samples)
+            counters.energy_evaluations += len(samples)
         norm = max((outcome.norm for outcome in outcomes if outcome.gradients), default=math.nan)
         sound = any(outcome.gradients for outcome in outcomes)
         counters.discarded_rows += sum(outcome.discarded for outcome in outcomes)
         counters.energy_evaluations += sum(outcome.energy_evaluations for outcome in outcomes)
-        self._apply(sound)
+        self._apply(sound, expected=bool(tasks))
         counters.step += 1
         progress = counters.step / settings.optimizer.steps
         return {
@@ -121,53 +150,6 @@ class Trainer:
             "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
             "energy_evaluations": counters.energy_evaluations,
         }  # fmt: skip
-
-    def _tasks(self, done: float) -> list[Task]:
-        """The losses with a weight above zero at this point; a lone one is split among the workers."""
-        settings = self.settings
-        objectives: dict[str, tuple[Schedule, int, Callable[[int, torch.Generator], Loss]]] = {
-            "reverse_kl": (settings.reverse_kl.weight, settings.reverse_kl.batch_size, self._reverse_kl),
-            "reweighted": (settings.reweighted.weight, settings.reweighted.batch_size, self._reweighted),
-        }
-        if self.data:
-            own = settings.likelihood
-            objectives = {"likelihood": (own.weight, own.batch_size, self._likelihood), **objectives}
-        active = {k: v for k, v in objectives.items() if schedule_value(v[0], done) > 0}
-        parts = 1 if len(active) > 1 else self.workers.workers
-        tasks: list[Task] = []
-        for name, (schedule, size, compute) in active.items():
-            for rows in _shares(size, parts):
-                call = partial(compute, rows, self._generator(len(tasks)))
-                tasks.append(Task(name, schedule_value(schedule, done), rows / size, call))
-        return tasks
-
-    def _generator(self, task: int) -> torch.Generator:
-        """The random stream of one task of this step: a function of seed, step and task alone."""
-        stream = (self.settings.seed * 1_000_003 + self.counters.step) * 64 + task
-        return torch.Generator().manual_seed(stream % 2**63)
-
-    def _likelihood(self, rows: int, generator: torch.Generator) -> Loss:
-        batch, context = draw_batch(self.targets, self.data, rows, generator)
-        return negative_log_likelihood(self.flow, batch, context)
-
-    def _reverse_kl(self, rows: int, generator: torch.Generator) -> Loss:
-        """On the targets in turn, a step each."""
-        target, settings = self.targets[self.counters.step % len(self.targets)], self.settings.reverse_kl
-        ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
-        temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)].to(
-            target.reference.device
-        )
-        return reverse_kl(self.flow, target, temperature, energy_cap=settings.energy_cap, generator=generator)
-
-    def _reweighted(self, rows: int, generator: torch.Generator) -> Loss:
-        """On the targets in turn, a step each, at one of the temperatures."""
-        target, settings = self.targets[self.counters.step % len(self.targets)], self.settings.reweighted
-        place = int(torch.randint(len(settings.temperatures), (1,), generator=generator))
-        temperature = torch.full((rows,), settings.temperatures[place], dtype=torch.float64)
-        return reweighted_likelihood(
-            self.flow, target, temperature.to(target.reference.device), largest_share=settings.largest_share,
-            generator=generator,
-        )  # fmt: skip
 
     def _set_learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero."""
@@ -178,9 +160,14 @@ class Trainer:
             group["lr"] = rate
         return rate
 
-    def _apply(self, sound: bool) -> None:
-        """Take the step and move the average, or skip when the gradient is not finite."""
+    def _apply(self, sound: bool, *, expected: bool) -> None:
+        """Take the step and move the average, or skip when the gradient is not finite.
+
+        A step that only filled a buffer is not `expected` to have a gradient.
+        """
         counters = self.counters
+        if not expected:
+            return
         if not sound:
             counters.skipped_steps += 1
             counters.failures_in_a_row += 1
@@ -196,39 +183,20 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.flow.parameters()), 1 - decay)
 
-    @torch.no_grad()
-    def evaluate(self) -> dict[str, float | int | None]:
-        """Effective sample size of the averaged flow on the first target; likelihood of held-out frames."""
-        evaluation, target = self.settings.evaluation, self.targets[0]
-        boltzmann = BoltzmannGenerator(self.average, target)
-        ensemble = boltzmann.sample(evaluation.samples, evaluation.temperature, seed=self.settings.seed + 1)
-        self.counters.evaluation_energies += evaluation.samples
-        found = diagnose(ensemble.log_w)
-        return {
-            "ess": found.ess, "k_hat": found.k_hat, "log_z": found.log_z,
-            "held_out_likelihood": self._held_out(boltzmann),
-            "evaluation_energies": self.counters.evaluation_energies,
-        }  # fmt: skip
-
-    def _held_out(self, boltzmann: BoltzmannGenerator) -> float | None:
-        """Mean -log q of at most as many held-out frames as samples, at the evaluation's temperature."""
-        if not self.data:
-            return None
-        evaluation, frames = self.settings.evaluation, self.data[0].held_out
-        rows = np.flatnonzero(np.abs(frames.temperatures - evaluation.temperature) < 0.01)
-        if not len(rows):
-            return None
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, evaluation.samples).astype(int))]
-        positions = torch.as_tensor(np.array(frames.positions[rows]))
-        density, _ = boltzmann.log_prob(positions, evaluation.temperature)
-        density = density[torch.isfinite(density)]
-        return float(-density.mean()) if len(density) else None
+    def evaluate(self) -> Measured:
+        """How good the averaged flow is on the first target."""
+        settings = self.settings.evaluation
+        data = self.data[0] if self.data else None
+        found = evaluate(self.average, self.targets[0], data, settings, self.settings.seed + 1)
+        self.counters.evaluation_energies += settings.samples
+        return {**found, "evaluation_energies": self.counters.evaluation_energies}
 
     def save(self) -> Path:
         """Write a checkpoint from which a run goes on as if it had never stopped."""
         tensors: dict[str, Tensor] = {f"flow/{k}": v for k, v in self.flow.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+        tensors |= {f"buffer/{k}": v for k, v in self.objectives.tensors().items()}
         record: dict[str, Any] = {"counters": vars(self.counters), "last_evaluation": self.last_evaluation}
         return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
 
@@ -238,6 +206,7 @@ class Trainer:
             self.flow.load_state_dict(checkpoint.part("flow"))
             self.average.load_state_dict(checkpoint.part("average"))
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
+            self.objectives.restore(checkpoint.part("buffer"))
             counters = Counters(**checkpoint.record["counters"])
             evaluation = dict(checkpoint.record["last_evaluation"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -247,52 +216,33 @@ class Trainer:
             ) from error
         self.counters, self.last_evaluation = counters, evaluation
 
-    def _check_losses(self) -> None:
-        """InputError when at some point of the run no loss has a weight above zero."""
-        settings = self.settings
-        schedules = [settings.reverse_kl.weight, settings.reweighted.weight]
-        if self.data:
-            schedules.append(settings.likelihood.weight)
-        inner = np.linspace(0, 1, 101)[1:-1]
-        idle = [p for p in inner if not any(schedule_value(schedule, p) > 0 for schedule in schedules)]
-        if len(idle) == len(inner):
-            raise InputError(
-                "Nothing to train on: there are no data, and reverse_kl.weight is 0. "
-                "Give data=MD or reverse_kl.weight=1."
-            )
-        if idle:
-            raise InputError(
-                f"From progress {idle[0]:.2f} to {idle[-1]:.2f} no loss that can be computed has a weight "
-                "above 0; change the schedules of the weights, or give data."
-            )
-
-
-def _shares(size: int, parts: int) -> list[int]:
-    """`size` rows in `parts` shares that differ by at most one; none is empty."""
-    return [share for n in range(parts) if (share := size // parts + (n < size % parts))]
-
 
 def _values(outcomes: list[Outcome]) -> dict[str, float]:
-    """Each loss's value, the mean over its tasks; without those that no sound row gave."""
-    values: dict[str, float] = {}
-    for name in {outcome.task.name for outcome in outcomes}:
-        own = [(o.task.share, o.value) for o in outcomes if o.task.name == name and o.value is not None]
-        finite = [(share, value) for share, value in own if math.isfinite(value)]
-        if finite:
-            values[name] = sum(share * value for share, value in finite) / sum(share for share, _ in finite)
-    return values
+    """Each term's value, the mean over its tasks; without those that no sound row gave."""
+    sums: dict[str, tuple[float, float]] = {}
+    for outcome in outcomes:
+        for name, value in outcome.parts.items():
+            if math.isfinite(value):
+                total, share = sums.get(name, (0.0, 0.0))
+                sums[name] = total + outcome.task.share * value, share + outcome.task.share
+    return {name: total / share for name, (total, share) in sums.items()}
 
 
-def _shown(
-    values: dict[str, float | int | None], evaluation: dict[str, float | int | None]
-) -> dict[str, float | str]:
+def _shown(values: Measured, evaluation: Measured, pace: Measured) -> dict[str, float | str]:
     """What the progress line shows."""
     shown: dict[str, float | str] = {}
     for name in ("likelihood", "reverse_kl", "reweighted"):
         value = values.get(name)
         if value is not None:
             shown[name.replace("_", " ")] = f"{value:.2f}"
-    ess = evaluation.get("ess")
-    if ess is not None:
-        shown["ESS"] = f"{100 * ess:.1f} %"
+    for name, title in (("ess", "ESS"), ("forward_ess", "forward ESS")):
+        share = evaluation.get(name)
+        if share is not None:
+            shown[title] = f"{100 * share:.1f} %"
+    k_hat, rate = evaluation.get("k_hat"), pace.get("evaluations_per_second")
+    if k_hat is not None:
+        shown["k-hat"] = f"{k_hat:.2f}"
+    shown["energies"] = f"{values['energy_evaluations'] or 0:.3g}"
+    if rate:
+        shown["energies/s"] = f"{rate:.0f}"
     return shown

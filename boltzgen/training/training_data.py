@@ -1,9 +1,9 @@
-"""Frames of all molecules, ready to be drawn from as internal coordinates."""
+"""Frames of all molecules, ready to be drawn from as internal coordinates with their energies."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,9 +14,15 @@ from boltzgen.coordinates.base import Coordinates
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.generator import Target
+from boltzgen.training.importance import truncated_weights
+from boltzgen.training.pairs import Pairs
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
+from boltzgen.units import GAS_CONSTANT
 
 ENCODE_ROWS = 4096
+
+#: Largest share of one frame among the weighted frames of its temperature.
+LARGEST_SHARE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,10 @@ class TrainingData:
     Attributes
     ----------
     coordinates: how positions become internal coordinates.
-    positions: (F, N, 3) float32 nm. temperature: (F,) float64 K.
+    positions: (F, N, 3) float32 nm. temperature: (F,) float64 K, at which the frame is learned.
+    energy: (F,) float64 ``U / k`` in K, so that ``u = energy / T``; NaN where unknown.
+    share: (F,) float64, how often a frame is drawn; the frames of each temperature of the data together have
+        the same chance.
     rotors: (G, 3) groups of `boltzgen.training.symmetry`, turned at random in every draw.
     held_out: frames that training never sees, with their energies.
     outside: frames left out, by reason.
@@ -35,15 +44,22 @@ class TrainingData:
     coordinates: Coordinates
     positions: Tensor
     temperature: Tensor
+    energy: Tensor
+    share: Tensor | None
     rotors: Tensor
     held_out: Trajectory
     outside: dict[str, int]
 
     @classmethod
     def from_trajectory(
-        cls, target: Target, trajectory: Trajectory, *, holdout: float, temperatures: list[float] | None
-    ) -> TrainingData:
-        """Split by time at each temperature, encode, and leave out frames outside the domain (counted)."""
+        cls, target: Target, trajectory: Trajectory, *, holdout: float, temperatures: list[float] | None,
+        log_weights: np.ndarray | None = None, learned_at: float | None = None,
+    ) -> TrainingData:  # fmt: skip
+        """Split by time at each temperature, encode, and leave out frames outside the domain (counted).
+
+        `log_weights` (frames,) make frames simulated with another potential follow the target's; with
+        `learned_at` (K) frames of every temperature are weighted to that one.
+        """
         ladder = trajectory.temperature_ladder
         chosen = ladder if temperatures is None else np.asarray(temperatures)
         parts, held = [], []
@@ -63,12 +79,14 @@ class TrainingData:
                 f"A holdout of {holdout:g} leaves none of the {len(trajectory)} frames of {target.name} to "
                 "train on; lower it."
             )
-        return cls._inside(target, trajectory, rows, np.concatenate(held))
+        made = cls._inside(target, trajectory, rows, np.concatenate(held), log_weights)
+        return made if learned_at is None else made._learned_at(learned_at)
 
     @classmethod
     def _inside(
-        cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray
-    ) -> TrainingData:
+        cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray,
+        log_weights: np.ndarray | None,
+    ) -> TrainingData:  # fmt: skip
         """Keep the frames `rows` that lie in the domain and in the support of every coordinate."""
         table, names = target.coordinates.table, np.array(target.coordinates.reasons)
         lower, upper = torch.as_tensor(np.array(table.lower)), torch.as_tensor(np.array(table.upper))
@@ -89,31 +107,79 @@ class TrainingData:
                 f"None of the {len(rows)} frames of {target.name} lies in the domain ({dict(outside)}); "
                 "check that the data and the prepared system are the same isomer."
             )
+        temperature = torch.as_tensor(trajectory.temperatures[chosen], dtype=torch.float64)
         return cls(
-            target.coordinates, torch.as_tensor(np.array(trajectory.positions[chosen])),
-            torch.as_tensor(trajectory.temperatures[chosen], dtype=torch.float64), rotor_groups(target),
-            trajectory[held], dict(outside),
+            target.coordinates, torch.as_tensor(np.array(trajectory.positions[chosen])), temperature,
+            torch.as_tensor(trajectory.energies[chosen] / GAS_CONSTANT),
+            None if log_weights is None else _shares(torch.as_tensor(log_weights[chosen]), temperature),
+            rotor_groups(target), trajectory[held], dict(outside),
         )  # fmt: skip
 
-    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`rows` frames at random: coordinates (rows, D) float64 and temperatures (rows,)."""
-        index = torch.randint(len(self.positions), (rows,), generator=generator)
+    def _learned_at(self, temperature: float) -> TrainingData:
+        """The same frames weighted to `temperature` (K)."""
+        if not bool(torch.isfinite(self.energy).all()):
+            raise InputError("Frames without energies cannot be weighted to another temperature.")
+        log_w = self.energy * (1 / self.temperature - 1 / temperature)
+        if self.share is not None:
+            log_w = log_w + self.share.log()
+        share = _shares(log_w, self.temperature)
+        return replace(self, share=share, temperature=torch.full_like(self.temperature, temperature))
+
+    def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """`rows` frames at random.
+
+        Returns coordinates (rows, D) float64, temperatures (rows,), and ``u`` less the log-determinant of
+        decoding (rows,).
+        """
+        if self.share is None:
+            index = torch.randint(len(self.positions), (rows,), generator=generator)
+        else:
+            index = torch.multinomial(self.share, rows, replacement=True, generator=generator)
         positions = turn_rotors(self.positions[index], self.rotors, generator)
-        return self.coordinates.encode(positions.to(torch.float64))[0], self.temperature[index]
+        values, log_det = self.coordinates.encode(positions.to(torch.float64))
+        temperature = self.temperature[index]
+        return values, temperature, self.energy[index] / temperature + log_det
+
+
+def _shares(log_w: Tensor, temperature: Tensor) -> Tensor:
+    """Weights (F,), truncated, that sum to one over the frames of each temperature."""
+    shares = torch.zeros_like(log_w)
+    for kelvin in temperature.unique():
+        here = temperature == kelvin
+        shares[here] = truncated_weights(log_w[here], LARGEST_SHARE)
+    return shares
 
 
 def draw_batch(
     targets: list[Target], data: list[TrainingData], rows: int, generator: torch.Generator
-) -> tuple[Tensor, Context]:
-    """One padded batch (rows, D) and its context, with as many frames (up to one) of every molecule."""
+) -> Pairs:
+    """One padded batch with as many frames (up to one) of every molecule."""
     share, rest = divmod(rows, len(targets))
     width = max(target.features.dimension for target in targets)
-    parts, contexts = [], []
+    parts, contexts, energies = [], [], []
     for number, (target, frames) in enumerate(zip(targets, data, strict=True)):
         count = share + (number < rest)
         if count:
-            values, temperature = frames.draw(count, generator)
-            values = values.to(target.reference.device)
+            drawn = frames.draw(count, generator)
+            values, temperature, reduced = (x.to(target.reference.device) for x in drawn)
             parts.append(torch.nn.functional.pad(values, (0, width - values.shape[1])))
             contexts.append(Context.of(target.features, temperature))
-    return torch.cat(parts), Context.concatenate(contexts)
+            energies.append(reduced)
+    return Pairs(torch.cat(parts), Context.concatenate(contexts), torch.cat(energies))
+
+
+def energies_of_frames(target: Target, trajectory: Trajectory, *, known: bool) -> tuple[Trajectory, int]:
+    """`trajectory` with the energies of `target` in kJ/mol, and the evaluations that took.
+
+    Energies in the file are used when `known` says that they are the target's; only missing ones cost.
+    """
+    missing = np.isnan(trajectory.energies) if known else np.ones(len(trajectory), dtype=bool)
+    rows = np.flatnonzero(missing)
+    energies = np.array(trajectory.energies)
+    for start in range(0, len(rows), ENCODE_ROWS):
+        batch = rows[start : start + ENCODE_ROWS]
+        positions = torch.as_tensor(np.array(trajectory.positions[batch]), dtype=torch.float64)
+        with torch.no_grad():
+            found = target.potential.energy(positions.to(target.reference.device))
+        energies[batch] = found.cpu().numpy()
+    return replace(trajectory, energies=energies), len(rows)

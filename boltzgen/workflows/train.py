@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,17 +19,15 @@ from boltzgen.config.build import build_flow, save_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
-from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
-from boltzgen.generator import Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
-from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of
+from boltzgen.workflows.training_frames import Frames, targets_and_frames
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,11 @@ class TrainingResult:
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
-            "energy evaluations": self.energy_evaluations,
+            "energy evaluations (data and training)": self.energy_evaluations,
+            "energy evaluations (to measure)": self.evaluation.get("evaluation_energies"),
             "effective sample size": self.evaluation.get("ess"),
             "k-hat": self.evaluation.get("k_hat"),
+            "forward effective sample size": self.evaluation.get("forward_ess"),
             "held-out -log q": self.evaluation.get("held_out_likelihood"),
             **{f"frames left out: {reason}": count for reason, count in self.outside.items()},
         }
@@ -85,10 +86,9 @@ def train(
     check_device(device)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
-    targets, data, digests = _targets_and_data(settings, device)
-    trainer = Trainer(
-        settings, build_flow(settings.flow, seed=settings.seed).to(device), targets, data, folder
-    )
+    targets, frames = targets_and_frames(settings, device, folder, progress)
+    flow = build_flow(settings.flow, seed=settings.seed).to(device)
+    trainer = Trainer(settings, flow, targets, frames.data, folder, data_evaluations=frames.evaluations)
     if start is not None:
         _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
@@ -101,11 +101,8 @@ def train(
     finally:
         for target in targets:
             target.close()
-    _save(folder, settings, trainer, data, digests)
-    outside: dict[str, int] = {}
-    for frames in data:
-        for reason, count in frames.outside.items():
-            outside[reason] = outside.get(reason, 0) + count
+    _save(folder, settings, trainer, frames)
+    outside = dict(sum((Counter(part.outside) for part in frames.data), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
         folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation, outside
@@ -140,41 +137,9 @@ def _check_same_flow(settings: TrainingSettings, checkpoint: Path) -> None:
             )
 
 
-def _targets_and_data(
-    settings: TrainingSettings, device: str
-) -> tuple[list[Target], list[TrainingData], list[str]]:
-    """Targets, their data, and the digest of the frames at each temperature."""
-    sources = [settings.system] if isinstance(settings.system, str) else settings.system
-    read = [read_target(source, isomers=settings.isomers) for source in sources]
-    targets = [target for _, target in read]
-    if settings.data is None:
-        return [target.to(device) for target in targets], [], []
-    paths = [settings.data] if isinstance(settings.data, str) else settings.data
-    if len(paths) != len(targets):
-        raise InputError(
-            f"The configuration names {len(targets)} systems and {len(paths)} data; give one for each."
-        )
-    data, digests = [], []
-    for source, (molecule, target), path in zip(sources, read, paths, strict=True):
-        if molecule is None:
-            raise InputError(
-                f"data: {path} cannot belong to the model system {source}; train it on energies alone."
-            )
-        trajectory = read_trajectory(path, molecule, temperature=settings.evaluation.temperature)
-        digests += [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
-        data.append(
-            TrainingData.from_trajectory(
-                target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures
-            )
-        )
-    return [target.to(device) for target in targets], data, digests
-
-
-def _save(
-    folder: Path, settings: TrainingSettings, trainer: Trainer, data: list[TrainingData], digests: list[str]
-) -> None:
+def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames) -> None:
     """The averaged weights and what is known of them."""
-    seen = {float(t) for frames in data for t in frames.temperature.unique()}
+    seen = {float(t) for part in frames.data for t in part.temperature.unique()}
     for loss in (settings.reverse_kl, settings.reweighted):
         if loss.weight:
             seen |= set(loss.temperatures)
@@ -190,9 +155,10 @@ def _save(
         ],
         "steps": trainer.counters.step,
         "energy_evaluations": trainer.counters.energy_evaluations,
+        "data_evaluations": frames.evaluations,
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
-        "data_sha256": digests,
+        "data_sha256": frames.digests,
     }
     save_model(folder / "model", trainer.average, record)
 

@@ -1,0 +1,97 @@
+"""The flow's own samples, kept with their energies and the densities they were drawn with.
+
+Forward Kullback-Leibler divergence from the target by importance sampling: what the buffer hands out follows
+the target as far as its weights allow, and the flow learns it by likelihood and log-dispersion (as Midgley et
+al., arXiv 2208.01893, and Schopmans & Friederich, arXiv 2501.19077, do). An energy is paid for once and
+learned from several times; the weights stay right, because each sample keeps the density of its own draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from boltzgen.conditioning.context import Context
+from boltzgen.flows.base import Flow
+from boltzgen.generator import Target
+from boltzgen.training.importance import training_weights
+from boltzgen.training.pairs import Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Draws of a flow at one temperature.
+
+    Attributes
+    ----------
+    coordinates: (B, D) float64. log_det: (B,) of decoding. log_q: (B,) the density of the draw, flat in the
+        coordinates. energy: (B,) ``u`` times the temperature in K; inf where the draw is no conformation.
+    """
+
+    coordinates: Tensor
+    log_det: Tensor
+    log_q: Tensor
+    energy: Tensor
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+
+@torch.no_grad()
+def draw_samples(
+    flow: Flow, target: Target, temperature: float, rows: int, generator: torch.Generator
+) -> Samples:
+    """`rows` draws of `flow` at `temperature` (K) with their energies; each costs one evaluation."""
+    context = Context.of(target.features, temperature, rows)
+    coordinates, log_q = flow.sample(flow.embed(context), generator=generator)
+    positions, log_det = target.coordinates.decode(coordinates)
+    energy = target.reduced_energy(positions, temperature) * temperature
+    sound = torch.isfinite(energy) & torch.isfinite(log_q - log_det) & target.coordinates.inside(positions)
+    return Samples(coordinates, log_det, log_q, torch.where(sound, energy, torch.inf))
+
+
+class ReplayBuffer:
+    """The last `capacity` samples of one molecule at one rung of the ladder of temperatures."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.samples: Samples | None = None
+
+    def __len__(self) -> int:
+        return 0 if self.samples is None else len(self.samples)
+
+    def add(self, samples: Samples) -> None:
+        """Put in sound `samples`; the oldest beyond the capacity are dropped."""
+        sound = torch.isfinite(samples.energy)
+        new = {f.name: getattr(samples, f.name)[sound] for f in fields(Samples)}
+        if self.samples is not None:
+            new = {name: torch.cat([getattr(self.samples, name), value]) for name, value in new.items()}
+        self.samples = Samples(**{name: value[-self.capacity :] for name, value in new.items()})
+
+    def draw(
+        self, target: Target, temperature: float, rows: int, *, largest_share: float,
+        trust_region: float | None, generator: torch.Generator,
+    ) -> Pairs:  # fmt: skip
+        """`rows` samples, drawn with replacement by their weights to the target at `temperature` (K)."""
+        kept = self.samples
+        assert kept is not None
+        log_w = kept.log_det - kept.log_q - kept.energy / temperature
+        weights = training_weights(log_w, largest_share, trust_region)
+        chosen = torch.multinomial(weights.cpu(), rows, replacement=True, generator=generator)
+        chosen = chosen.to(weights.device)
+        return Pairs(
+            kept.coordinates[chosen], Context.of(target.features, temperature, rows),
+            kept.energy[chosen] / temperature - kept.log_det[chosen],
+        )  # fmt: skip
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        if self.samples is None:
+            return {}
+        return {f.name: getattr(self.samples, f.name) for f in fields(Samples)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Inverse of `tensors`."""
+        self.samples = Samples(**tensors) if tensors else None

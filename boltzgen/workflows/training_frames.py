@@ -1,0 +1,153 @@
+"""Targets of a training run and the frames they are learned from: read, or simulated as part of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from boltzgen.data.record import Trajectory
+from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, write_trajectory
+from boltzgen.dynamics.batched_data import batched_replica_exchange, replicas_within
+from boltzgen.dynamics.masses import with_heavy_hydrogens
+from boltzgen.errors import InputError
+from boltzgen.generator import Target, read_target
+from boltzgen.progress import Progress
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.settings import SimulationSource, TrainingSettings
+from boltzgen.training.training_data import TrainingData, energies_of_frames
+from boltzgen.units import GAS_CONSTANT
+from boltzgen.workflows.compilation import compile_or_not
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Data of each target, the digest of the frames at each temperature, and what the data cost."""
+
+    data: list[TrainingData]
+    digests: list[str]
+    evaluations: int
+
+
+def targets_and_frames(
+    settings: TrainingSettings, device: str, folder: Path, progress: Progress
+) -> tuple[list[Target], Frames]:
+    """The molecules that `settings` names, on `device`, with their data.
+
+    Data that the run makes itself go to ``folder/data`` and are read from there when it is resumed.
+    """
+    sources = _listed(settings.system)
+    read = [read_target(source, isomers=settings.isomers) for source in sources]
+    targets = [target.to(device) for _, target in read]
+    paths: list[str] = _listed(settings.data)
+    if settings.simulation is not None:
+        if paths:
+            raise InputError("Give data, or a simulation that makes them, not both.")
+        paths = [
+            _simulate(
+                settings, settings.simulation, molecule, target, folder / "data" / str(number), progress
+            )
+            for number, ((molecule, _), target) in enumerate(zip(read, targets, strict=True))
+        ]
+    if not paths:
+        return targets, Frames([], [], 0)
+    others = _listed(settings.data_system)
+    for name, values in (("data", paths), ("data_system", others)):
+        if values and len(values) != len(targets):
+            raise InputError(
+                f"The configuration names {len(targets)} systems and {len(values)} of {name}; "
+                "give one for each."
+            )
+    data, digests, evaluations = [], [], 0
+    for number, (path, (molecule, _), target) in enumerate(zip(paths, read, targets, strict=True)):
+        trajectory, log_weights, cost = _read_frames(
+            settings, path, _molecule(molecule, sources[number]), target, others[number] if others else None
+        )
+        digests += [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
+        evaluations += cost + evaluations_of_folder(path)
+        data.append(
+            TrainingData.from_trajectory(
+                target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures,
+                log_weights=log_weights, learned_at=settings.likelihood.learned_at,
+            )
+        )  # fmt: skip
+    return targets, Frames(data, digests, evaluations)
+
+
+def _molecule(molecule: MolecularSystem | None, source: str) -> MolecularSystem:
+    if molecule is None:
+        raise InputError(
+            f"data: {source} is a model system, which has no trajectory; train it on energies alone."
+        )
+    return molecule
+
+
+def _simulate(
+    settings: TrainingSettings, wanted: SimulationSource, molecule: MolecularSystem | None, target: Target,
+    folder: Path, progress: Progress,
+) -> str:  # fmt: skip
+    """Replica exchange within the budget, written to `folder` unless it is there already."""
+    molecule = _molecule(molecule, target.name)
+    if (folder / "manifest.json").is_file():
+        return str(folder)
+    masses, rungs = np.array(molecule.masses), len(wanted.temperatures)
+    if wanted.hydrogen_mass is not None:
+        masses = with_heavy_hydrogens(
+            masses, np.array(molecule.atomic_numbers), np.array(molecule.bonds), wanted.hydrogen_mass
+        )
+    replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
+    steps = max(1, wanted.evaluations // replicas)
+    equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
+    every = max(1, (steps - equilibration) * (replicas // rungs) // wanted.frames)
+    exchange_every = every * max(1, round(wanted.exchange_interval / wanted.timestep / every))
+    compile_or_not([target.potential], wanted.evaluations, None, str(target.reference.device))
+    frames = batched_replica_exchange(
+        target.potential, masses, np.array(molecule.reference_positions), wanted.temperatures,
+        replicas=replicas, steps=steps, save_every=every, exchange_every=exchange_every,
+        equilibration=equilibration, timestep=wanted.timestep, seed=settings.seed,
+        device=target.reference.device, progress=progress,
+    )  # fmt: skip
+    trajectory = Trajectory(
+        frames.positions, frames.energies, frames.temperatures, frames.replicas, molecule.fingerprint
+    )
+    write_trajectory(
+        folder, trajectory, seed=settings.seed, energy_evaluations=frames.evaluations,
+        settings=wanted.model_dump(mode="json"), restarts=frames.restarts,
+    )  # fmt: skip
+    return str(folder)
+
+
+def _read_frames(
+    settings: TrainingSettings, path: str, molecule: MolecularSystem, target: Target, other: str | None
+) -> tuple[Trajectory, np.ndarray | None, int]:
+    """The frames with the energies of `target`, their log-weights to it, and evaluations of its energy.
+
+    Energies that are missing from the file are computed where a loss needs them; those of frames that were
+    simulated with another system, always.
+    """
+    kelvin = settings.evaluation.temperature
+    if other is None:
+        trajectory = read_trajectory(path, molecule, temperature=kelvin)
+        if settings.likelihood.dispersion == 0 and settings.likelihood.learned_at is None:
+            return trajectory, None, 0
+        whole, cost = energies_of_frames(target, trajectory, known=True)
+        return whole, None, cost
+    source = MolecularSystem.load(other)
+    if source.n_atoms != molecule.n_atoms:
+        raise InputError(
+            f"data_system: {other} has {source.n_atoms} atoms, the system to learn has {molecule.n_atoms}; "
+            "the atoms must be the same, in the same order."
+        )
+    before, _ = energies_of_frames(
+        Target.from_system(source), read_trajectory(path, source, temperature=kelvin), known=True
+    )
+    after, cost = energies_of_frames(target, before, known=False)
+    log_weights = (before.energies - after.energies) / (GAS_CONSTANT * before.temperatures)
+    return replace(after, system_fingerprint=molecule.fingerprint), log_weights, cost
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
