@@ -111,13 +111,14 @@ def test_one_temperature_and_heavy_hydrogens(tmp_path, alanine_dipeptide):
     assert not np.allclose(first.positions, second.positions, atol=1e-4)
 
 
-def test_a_hybrid_is_simulated(tmp_path, alanine_dipeptide):
+def test_a_hybrid_is_simulated(tmp_path, monkeypatch):
     """OpenMM refuses it; torch runs it, and the stored energies are the hybrid's."""
     import torch
 
     from boltzgen.potentials.of_system import potential_of
     from boltzgen.workflows.prepare import prepare
 
+    monkeypatch.setattr(batched_run, "MINIMISATION_STEPS", 8)
     folder = tmp_path / "SYS"
     prepare(sequence="ACE-ALA-NME", output=folder, implicit="obc1", ml="xtb-ala2-small")
     options = {"replicas": 2, "time": "0.004ps", "save_interval": "0.002ps", "equilibration": "0ps"}
