@@ -152,7 +152,7 @@ def test_the_trust_region_of_a_normal_in_closed_form():
 def filled(capacity: int, parts: list[int], temperature: float = TEMPERATURE) -> tuple[Target, ReplayBuffer]:
     target, buffer = Target.from_model(WELL), ReplayBuffer(capacity)
     for seed, rows in enumerate(parts):
-        buffer.add(draw_samples(tiny_flow(0.3, seed), target, temperature, rows, seeded(seed)))
+        buffer.add(draw_samples(tiny_flow(0.05, seed), target, temperature, rows, seeded(seed)))
     return target, buffer
 
 
@@ -181,7 +181,7 @@ def test_samples_serve_another_temperature():
 def test_the_oldest_give_way_and_a_buffer_survives_a_checkpoint():
     target, buffer = filled(50, [30, 40])
     assert len(buffer) == 50 and buffer.samples is not None
-    again = draw_samples(tiny_flow(0.3, 1), target, TEMPERATURE, 40, seeded(1))
+    again = draw_samples(tiny_flow(0.05, 1), target, TEMPERATURE, 40, seeded(1))
     assert torch.equal(buffer.samples.coordinates[10:], again.coordinates)
     other = ReplayBuffer(50)
     other.restore(buffer.tensors())
