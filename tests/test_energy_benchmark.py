@@ -15,11 +15,9 @@ from helpers import ROOT
 
 from boltzgen.config.settings import build_settings, read_yaml
 from boltzgen.config.shipped import shipped_configs
-from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.system import MolecularSystem
 from boltzgen.training.settings import TrainingSettings, schedule_value
-from boltzgen.workflows.simulate import parse_temperatures, parse_time
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +120,6 @@ def test_the_distance_to_the_reference_sees_the_weights(scripts, molecule):
         assert 0 < found["tv_floor"] <= 1
 
 
-def simulation(options: dict) -> BatchedSettings:
-    """The settings that `simulate` makes of `options`."""
-    times = ("time", "timestep", "exchange_interval", "save_interval", "equilibration")
-    given = {key: parse_time(options[key], key) for key in times if key in options}
-    given.setdefault("exchange_interval", 0.5)
-    return BatchedSettings(
-        temperatures=parse_temperatures(options["temperatures"]), replicas=options["replicas"], friction=2.0,
-        seed=1, hydrogen_mass=options.get("hydrogen_mass"), **given,
-    ).checked()  # fmt: skip
-
-
 @pytest.mark.parametrize("method", ["likelihood", "reverse-kl", "fab-like", "annealed", "combined"])
 @pytest.mark.parametrize("budget", [1e5, 1e6, 1e7])
 def test_every_run_of_the_curve_spends_its_budget(scripts, method, budget):
@@ -141,10 +128,9 @@ def test_every_run_of_the_curve_spends_its_budget(scripts, method, budget):
     settings = build_settings(TrainingSettings, config, curve.overrides(method, budget))
     share, spent = curve.METHODS[method][2], 0.0
     if share > 0:
-        options = curve.data_options(method, budget)
-        made = simulation(options)
-        spent = made.replicas * (made.time + made.equilibration) / made.timestep
-        assert 0.8 * share * budget <= spent <= share * budget
+        assert settings.simulation is not None
+        spent = settings.simulation.evaluations
+        assert spent == share * budget
     if method == "likelihood":
         return
     steps, own, kl = settings.optimizer.steps, settings.reweighted, settings.reverse_kl
@@ -154,15 +140,6 @@ def test_every_run_of_the_curve_spends_its_budget(scripts, method, budget):
         spent += kl.batch_size * (schedule_value(kl.weight, done) > 0)
     assert 0.8 * budget <= spent <= 1.1 * budget
     assert settings.until.evaluations == budget
-
-
-def test_the_rows_of_the_table_are_simulations_that_run(scripts):
-    training = scripts["energy_training"]
-    assert set(training.DATA) <= set(shipped_configs())
-    for options in [*training.DATA.values(), {**training.REFERENCE, "time": "1ns"}]:
-        simulation(options)
-    quick = simulation(training.DATA["alanine-dipeptide-fab-quick"])
-    assert quick.replicas * (quick.time + quick.equilibration) / quick.timestep <= 6.5e4
 
 
 def test_the_table_has_every_number_that_was_asked_for(scripts):

@@ -107,7 +107,7 @@ def evaluations_of_folder(path: str | Path) -> int:
     settings = record.get("settings") or {}
     try:
         steps = (settings["time"] + settings["equilibration"]) / settings["timestep"]
-        return round(steps) * len(record["temperatures_K"])
+        return round(steps) * int(settings.get("replicas") or len(record["temperatures_K"]))
     except (KeyError, TypeError):
         return 0
 

@@ -20,16 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.flows.coupling import (
-    REFERENCE_TEMPERATURE,
-    _affine_spline,
-    _circular_spline,
-    _Half,
-    halves,
-)
+from boltzgen.flows.coupling import REFERENCE_TEMPERATURE, CouplingHalf, halves
 from boltzgen.flows.grouped import Group, GroupedFlow
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
+from boltzgen.flows.transforms import affine_spline, circular_spline
 
 HEADS = 4
 
@@ -45,7 +40,7 @@ class _LayerTokens:
     what its value adds. queries: (M, W). distance: (M, K) long, graph distances.
     """
 
-    half: _Half
+    half: CouplingHalf
     offset: Tensor
     linear_slope: Tensor
     circular_slope: Tensor
@@ -149,8 +144,9 @@ class _Layer(nn.Module):
             nn.init.zeros_(leave.bias)
 
     def tokens(
-        self, half: _Half, linear_driver: Tensor, circular_driver: Tensor, asking: Tensor, distance: Tensor
-    ) -> _LayerTokens:
+        self, half: CouplingHalf, linear_driver: Tensor, circular_driver: Tensor, asking: Tensor,
+        distance: Tensor,
+    ) -> _LayerTokens:  # fmt: skip
         """The tokens of a molecule from the embeddings (k, E), (K - k, E) and (M, E) of its halves."""
         return _LayerTokens(
             half,
@@ -171,12 +167,12 @@ class _Layer(nn.Module):
         log_det = torch.zeros(linear.shape[1], dtype=linear.dtype, device=linear.device)
         if len(half.linear):
             parameters = _rows_last(self.leave_linear, for_linear)
-            values, change = _affine_spline(linear[half.linear], parameters, inverse=inverse)
+            values, change = affine_spline(linear[half.linear], parameters, inverse=inverse)
             linear = linear.index_copy(0, half.linear, values)
             log_det = log_det + change.sum(dim=0)
         if len(half.circular):
             parameters = _rows_last(self.leave_circular, for_circular)
-            values, change = _circular_spline(circular[half.circular], parameters, inverse=inverse)
+            values, change = circular_spline(circular[half.circular], parameters, inverse=inverse)
             circular = circular.index_copy(0, half.circular, values)
             log_det = log_det + change.sum(dim=0)
         return linear, circular, log_det

@@ -9,7 +9,7 @@ scale and spline in units of the bonded terms' own thermal width for the others.
 
 All conditions are known when a conformation is given, so its density takes one parallel pass. Drawing goes
 atom by atom; the network looks at positions, never at its own hidden values of former atoms, so a step does
-the new atom's work only, and nothing but positions has to be kept. Both ways are differentiable.
+the new atom's work only, and only positions and drawn coordinates are kept. Both ways are differentiable.
 
 Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); splines: Durkan et al. (arXiv
 1906.04032), Rezende et al. (arXiv 2002.02428); filters for pairs of atoms: Schuett et al., SchNet (arXiv
@@ -26,17 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.coordinates.base import wrap_angle
 from boltzgen.coordinates.support import unlink
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import N_BASIS, Atom
 from boltzgen.flows.grouped import Group, GroupedFlow
-from boltzgen.flows.splines import n_parameters, spline
+from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.standardise import Standardiser
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
-
-#: Splines of whitened coordinates act on [-BOUND, BOUND] standard deviations; the identity outside.
-BOUND = 7.0
+from boltzgen.flows.transforms import WeightGenerator, affine_spline, circular_spline
 
 #: Whitened values beyond some of these enter the network flattened, so that no input explodes.
 SOFT = 6.0
@@ -53,6 +50,9 @@ SLOTS = 3
 #: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
 N_WAVES = 2 * len(HARMONICS)
 N_VALUES = N_WAVES + SLOTS
+
+#: Maps of linear and of circular coordinates.
+_TRANSFORMS = (affine_spline, circular_spline)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class _Weights:
     ----------
     enter: for each atom (inputs, H). shift: (atoms, b, H) by atom and temperature.
     own, own_shift: (d, N_VALUES, H) and (d, 1, H).
-    leave, leave_shift: (columns, H, parameters) and (columns, 1, parameters), of linear and of circular
+    leave, leave_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
         coordinates.
     """
 
@@ -169,15 +169,17 @@ class AutoregressiveFlow(GroupedFlow):
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
-        self.enter = _Generator(embedding, (N_BASIS + N_VALUES) * hidden, std=1.0)
-        self.shift = _Generator(embedding, hidden, std=0.1)
+        self.enter = WeightGenerator(embedding, (N_BASIS + N_VALUES) * hidden, std=1.0)
+        self.shift = WeightGenerator(embedding, hidden, std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.trunk = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
-        self.own = _Generator(embedding, N_VALUES * hidden, std=0.3)
-        self.own_shift = _Generator(embedding, hidden, std=0.1)
+        self.own = WeightGenerator(embedding, N_VALUES * hidden, std=0.3)
+        self.own_shift = WeightGenerator(embedding, hidden, std=0.1)
         self.heads = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
         sizes = (2 + n_parameters(bins, False), 1 + n_parameters(bins, True))
-        self.leave = nn.ModuleList([_Generator(embedding, (hidden + 1) * size, std=1e-3) for size in sizes])
+        self.leave = nn.ModuleList(
+            [WeightGenerator(embedding, (hidden + 1) * size, std=1e-3) for size in sizes]
+        )
 
     def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Weights:
         layout = _Layout.of(molecule)
@@ -190,8 +192,8 @@ class AutoregressiveFlow(GroupedFlow):
         leave, leave_shift = [], []
         for generate, chosen in zip(self.leave, (~molecule.circular, molecule.circular), strict=True):
             both = generate(tokens[chosen]).unflatten(1, (self.hidden + 1, -1))
-            leave.append(both[:, :-1])
-            leave_shift.append(both[:, -1:])
+            leave.append(both[:, :-1].mT)
+            leave_shift.append(both[:, -1][..., None])
         return _Weights(
             layout, self._filters(layout, atoms, molecule.graph_distance),
             self.shift(atoms)[:, None] + heat, self.own(tokens).unflatten(1, (N_VALUES, -1)),
@@ -222,8 +224,8 @@ class AutoregressiveFlow(GroupedFlow):
         for sort, (values, rows) in enumerate(
             ((linear, standardiser.linear), (circular, standardiser.circular))
         ):
-            parameters = hidden[rows] @ group.weights.leave[sort] + group.weights.leave_shift[sort]
-            found, change = _transform(values.T, parameters, circular=bool(sort), inverse=False)
+            parameters = group.weights.leave[sort] @ hidden[rows].mT + group.weights.leave_shift[sort]
+            found, change = _TRANSFORMS[sort](values.T, parameters.transpose(0, 1), inverse=False)
             latents.append(found.T)
             log_det = log_det + change.sum(dim=0)
         return standardiser.join(latents[0], latents[1]), log_det
@@ -292,9 +294,9 @@ class AutoregressiveFlow(GroupedFlow):
         for row in layout.turns[number]:
             own = self._inputs(layout, number, drawn, log_det).T @ weights.own[row] + weights.own_shift[row]
             sort, column = int(layout.circular[row]), layout.column[row]
-            parameters = self._look(hidden + own) @ weights.leave[sort][column]
+            parameters = weights.leave[sort][column] @ self._look(hidden + own).mT
             parameters = parameters + weights.leave_shift[sort][column]
-            value, change = _transform(latents[:, row], parameters, circular=bool(sort), inverse=True)
+            value, change = _TRANSFORMS[sort](latents[:, row], parameters, inverse=True)
             drawn.append(value)
             log_det = log_det + change
         return drawn, log_det
@@ -332,22 +334,6 @@ class AutoregressiveFlow(GroupedFlow):
         return hidden
 
 
-class _Generator(nn.Module):
-    """A linear map from embeddings of unit variance to weights of spread `std`.
-
-    The sum is divided by the number of terms, so that an Adam step moves a weight by the learning rate
-    (the scaling of Yang et al., arXiv 2203.03466).
-    """
-
-    def __init__(self, embedding: int, outputs: int, *, std: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, embedding) * std * math.sqrt(embedding))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return functional.linear(embeddings / embeddings.shape[-1], self.weight, self.bias)
-
-
 def _view(atom: Atom, placed: Tensor, axes: Tensor) -> Tensor:
     """(k, N_BASIS, b) the atoms `placed` (3, k, b), from the first reference of `atom`."""
     return geometry.basis(placed, placed[:, atom.references[0]], axes)
@@ -369,24 +355,3 @@ def _unwhitened(
     return torch.stack(
         [circular[layout.column[row]] if layout.circular[row] else found.pop(0) for row in atom.rows]
     )
-
-
-def _transform(values: Tensor, parameters: Tensor, *, circular: bool, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Values (...) through monotone maps with `parameters` (..., n); the map's value and log slope.
-
-    Circular: (rotation, spline...), angles in [-pi, pi). Linear: (shift, log scale, spline...).
-    """
-    if circular:
-        rotation, bins = parameters[..., 0].to(values.dtype), parameters[..., 1:]
-        if inverse:
-            values, log_slope = spline(values, bins, bound=math.pi, circular=True, inverse=True)
-            return wrap_angle(values - rotation), log_slope
-        return spline(wrap_angle(values + rotation), bins, bound=math.pi, circular=True, inverse=False)
-    shift, log_scale = parameters[..., :2].to(values.dtype).unbind(-1)
-    log_scale = 3 * torch.tanh(log_scale / 3)
-    if inverse:
-        values, log_slope = spline(values, parameters[..., 2:], bound=BOUND, circular=False, inverse=True)
-        return values * torch.exp(log_scale) + shift, log_slope + log_scale
-    values = (values - shift) * torch.exp(-log_scale)
-    values, log_slope = spline(values, parameters[..., 2:], bound=BOUND, circular=False, inverse=False)
-    return values, log_slope - log_scale

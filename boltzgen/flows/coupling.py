@@ -20,23 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from boltzgen.conditioning.context import Context, MoleculeFeatures
-from boltzgen.flows.base import InvertibleFlow
-from boltzgen.flows.splines import n_parameters, spline_by_parameter
-from boltzgen.flows.standardise import Standardiser
+from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import TokenEncoder
-
-#: Splines of whitened coordinates act on [-BOUND, BOUND] standard deviations; the identity outside.
-BOUND = 7.0
+from boltzgen.flows.transforms import WeightGenerator, affine_spline, circular_spline
 
 #: Temperature at which the network's temperature input is zero.
 REFERENCE_TEMPERATURE = 300.0
 
-LOG_TWO_PI = math.log(2 * math.pi)
-
 
 @dataclass(frozen=True)
-class _Half:
+class CouplingHalf:
     """Columns that one layer transforms and columns that drive it, among linear and circular ones."""
 
     linear: Tensor
@@ -49,7 +44,7 @@ class _Half:
 class _LayerWeights:
     """Weights that one molecule generated for one layer."""
 
-    half: _Half
+    half: CouplingHalf
     enter: Tensor
     offset: Tensor
     leave: Tensor
@@ -57,26 +52,14 @@ class _LayerWeights:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The rows of one molecule in a batch, and all that is needed to treat them."""
+class _Molecule:
+    """All layers' weights of one molecule, and the temperature input (b, 2) of its rows."""
 
-    rows: Tensor
-    standardiser: Standardiser
-    temperature_input: Tensor
-    weights: tuple[_LayerWeights, ...]
+    temperature: Tensor
+    layers: tuple[_LayerWeights, ...]
 
 
-@dataclass(frozen=True)
-class CouplingEmbedding:
-    """What `CouplingFlow.embed` returns: the groups of rows and the shape of the batch."""
-
-    groups: tuple[_Rows, ...]
-    n_rows: int
-    dimension: int
-    device: torch.device
-
-
-class CouplingFlow(InvertibleFlow):
+class CouplingFlow(GroupedFlow):
     """Coupling layers of rational-quadratic splines with generated weights.
 
     Parameters
@@ -100,96 +83,37 @@ class CouplingFlow(InvertibleFlow):
     def _stack(self) -> tuple[_CouplingLayer, ...]:
         return tuple(cast("_CouplingLayer", layer) for layer in self.layers)
 
-    def embed(self, context: Context) -> CouplingEmbedding:
-        groups = []
-        for index, molecule in enumerate(context.molecules):
-            rows = torch.nonzero(context.molecule == index)[:, 0]
-            if len(rows):
-                groups.append(self._embed_rows(molecule, rows, context.temperature[rows]))
-        return CouplingEmbedding(tuple(groups), context.rows, context.dimension, context.molecule.device)
-
-    def _embed_rows(self, molecule: MoleculeFeatures, rows: Tensor, temperature: Tensor) -> _Rows:
+    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Molecule:
         tokens = self.encoder(molecule.tokens, molecule.graph_distance)
-        standardiser = Standardiser(molecule, temperature)
-        linear, circular = tokens[standardiser.linear], tokens[standardiser.circular]
+        linear, circular = tokens[~molecule.circular], tokens[molecule.circular]
         weights = tuple(
             layer.generate(linear, circular, halves(len(linear), len(circular), number, self.mask_seed))
             for number, layer in enumerate(self._stack)
         )
         logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
         inputs = torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype)
-        return _Rows(rows, standardiser, inputs, weights)
+        return _Molecule(inputs, weights)
 
-    def encode(self, coordinates: Tensor, embedding: CouplingEmbedding) -> tuple[Tensor, Tensor]:
-        coordinates = coordinates.to(torch.float64)
-        latents, log_dets = [], []
-        for group in embedding.groups:
-            size = group.standardiser.dimension
-            linear, circular, log_det = group.standardiser.encode(coordinates[group.rows, :size])
-            linear, circular = linear.T.contiguous(), circular.T.contiguous()
-            for layer, weights in zip(self._stack, group.weights, strict=True):
-                linear, circular, change = layer.encode(linear, circular, group.temperature_input, weights)
-                log_det = log_det + change
-            latents.append(group.standardiser.join(linear.T, circular.T))
-            log_dets.append(log_det)
-        return _gather(embedding, latents), _gather(embedding, log_dets)
+    def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        molecule: _Molecule = group.weights
+        linear, circular, log_det = group.standardiser.encode(coordinates)
+        linear, circular = linear.T.contiguous(), circular.T.contiguous()
+        for layer, weights in zip(self._stack, molecule.layers, strict=True):
+            linear, circular, change = layer.encode(linear, circular, molecule.temperature, weights)
+            log_det = log_det + change
+        return group.standardiser.join(linear.T, circular.T), log_det
 
-    def decode(self, latents: Tensor, embedding: CouplingEmbedding) -> tuple[Tensor, Tensor]:
-        latents = latents.to(torch.float64)
-        coordinates, log_dets = [], []
-        for group in embedding.groups:
-            standardiser = group.standardiser
-            own = latents[group.rows, : standardiser.dimension].T.contiguous()
-            linear, circular = own[standardiser.linear], own[standardiser.circular]
-            log_det = torch.zeros(len(group.rows), dtype=own.dtype, device=own.device)
-            for layer, weights in zip(reversed(self._stack), reversed(group.weights), strict=True):
-                linear, circular, change = layer.decode(linear, circular, group.temperature_input, weights)
-                log_det = log_det + change
-            values, change = standardiser.decode(linear.T, circular.T)
-            coordinates.append(values)
-            log_dets.append(log_det + change)
-        return _gather(embedding, coordinates), _gather(embedding, log_dets)
-
-    def draw_latents(
-        self, embedding: CouplingEmbedding, *, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        shape = (embedding.n_rows, embedding.dimension)
-        normal = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device)
-        uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-        normal, uniform = normal.to(embedding.device), ((2 * uniform - 1) * math.pi).to(embedding.device)
-        latents = torch.zeros(shape, dtype=torch.float64, device=embedding.device)
-        for group in embedding.groups:
-            for columns, source in (
-                (group.standardiser.linear, normal),
-                (group.standardiser.circular, uniform),
-            ):
-                index = (group.rows[:, None], columns[None, :])
-                latents[index] = source[index]
-        return latents, self.latent_log_prob(latents, embedding)
-
-    def latent_log_prob(self, latents: Tensor, embedding: CouplingEmbedding) -> Tensor:
-        values = []
-        for group in embedding.groups:
-            linear = latents[group.rows[:, None], group.standardiser.linear[None, :]].to(torch.float64)
-            n_linear, n_circular = linear.shape[1], len(group.standardiser.circular)
-            values.append(-0.5 * (linear**2).sum(dim=1) - (0.5 * n_linear + n_circular) * LOG_TWO_PI)
-        return _gather(embedding, values)
-
-
-class _Generator(nn.Module):
-    """A linear map from token embeddings to weights, scaled so that an Adam step moves a weight by its rate.
-
-    Embeddings have unit variance in each of their dimensions, so the sum is divided by their number
-    (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start.
-    """
-
-    def __init__(self, embedding: int, outputs: int, *, std: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, embedding) * std * math.sqrt(embedding))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return functional.linear(embeddings / embeddings.shape[-1], self.weight, self.bias)
+    def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        molecule: _Molecule = group.weights
+        standardiser = group.standardiser
+        own = latents.T.contiguous()
+        linear, circular = own[standardiser.linear], own[standardiser.circular]
+        log_det = torch.zeros(len(latents), dtype=latents.dtype, device=latents.device)
+        for layer, weights in zip(reversed(self._stack), reversed(molecule.layers), strict=True):
+            linear, circular, change = layer.decode(linear, circular, molecule.temperature, weights)
+            log_det = log_det + change
+        values, change = standardiser.decode(linear.T, circular.T)
+        return values, log_det + change
 
 
 class _CouplingLayer(nn.Module):
@@ -207,15 +131,15 @@ class _CouplingLayer(nn.Module):
         self.bins = bins
         self.per_linear = 2 + n_parameters(bins, circular=False)
         self.per_circular = 1 + n_parameters(bins, circular=True)
-        self.enter_linear = _Generator(embedding, hidden, std=1.0)
-        self.enter_circular = _Generator(embedding, self.CIRCULAR_INPUTS * hidden, std=1.0)
-        self.enter_molecule = _Generator(embedding, hidden, std=0.1)
+        self.enter_linear = WeightGenerator(embedding, hidden, std=1.0)
+        self.enter_circular = WeightGenerator(embedding, self.CIRCULAR_INPUTS * hidden, std=1.0)
+        self.enter_molecule = WeightGenerator(embedding, hidden, std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.inner = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth - 1)])
-        self.leave_linear = _Generator(embedding, (hidden + 1) * self.per_linear, std=1e-3)
-        self.leave_circular = _Generator(embedding, (hidden + 1) * self.per_circular, std=1e-3)
+        self.leave_linear = WeightGenerator(embedding, (hidden + 1) * self.per_linear, std=1e-3)
+        self.leave_circular = WeightGenerator(embedding, (hidden + 1) * self.per_circular, std=1e-3)
 
-    def generate(self, linear: Tensor, circular: Tensor, half: _Half) -> _LayerWeights:
+    def generate(self, linear: Tensor, circular: Tensor, half: CouplingHalf) -> _LayerWeights:
         """Weights of this layer from the token embeddings (L, E) and (C, E) of a molecule."""
         hidden = self.temperature.out_features
         drivers = max(1, len(half.linear_driver) + self.CIRCULAR_INPUTS * len(half.circular_driver))
@@ -255,12 +179,12 @@ class _CouplingLayer(nn.Module):
         for_linear, for_circular = self._spline_parameters(linear, circular, temperature_input, weights)
         log_det = torch.zeros(linear.shape[1], dtype=linear.dtype, device=linear.device)
         if len(half.linear):
-            values, change = _affine_spline(linear.index_select(0, half.linear), for_linear, inverse=inverse)
+            values, change = affine_spline(linear.index_select(0, half.linear), for_linear, inverse=inverse)
             linear = linear.index_copy(0, half.linear, values)
             log_det = log_det + change.sum(dim=0)
         if len(half.circular):
             angles = circular.index_select(0, half.circular)
-            values, change = _circular_spline(angles, for_circular, inverse=inverse)
+            values, change = circular_spline(angles, for_circular, inverse=inverse)
             circular = circular.index_copy(0, half.circular, values)
             log_det = log_det + change.sum(dim=0)
         return linear, circular, log_det
@@ -290,7 +214,7 @@ class _CouplingLayer(nn.Module):
         )
 
 
-def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> _Half:
+def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> CouplingHalf:
     """The fixed halves of layer number `layer`: a random split, and its complement in the next layer."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + layer // 2)
     linear, circular = (torch.randperm(n, generator=generator) for n in (n_linear, n_circular))
@@ -301,48 +225,10 @@ def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> _Half:
     cut = n_circular // 2
     first_circular, second_circular = circular[:cut].sort()[0], circular[cut:].sort()[0]
     if layer % 2:
-        return _Half(second_linear, first_linear, second_circular, first_circular)
-    return _Half(first_linear, second_linear, first_circular, second_circular)
+        return CouplingHalf(second_linear, first_linear, second_circular, first_circular)
+    return CouplingHalf(first_linear, second_linear, first_circular, second_circular)
 
 
 def _flatten(weights: Tensor) -> Tensor:
     """(columns, hidden, per column) -> (per column * columns, hidden)."""
     return weights.permute(2, 0, 1).reshape(-1, weights.shape[1])
-
-
-def _affine_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Shift, scale and spline of whitened coordinates; parameters are (shift, log scale, spline...)."""
-    affine, bins = parameters.split([2, len(parameters) - 2])
-    shift, log_scale = affine.to(values.dtype).unbind()
-    log_scale = torch.tanh(log_scale / 3) * 3
-    if inverse:
-        values, log_slope = spline_by_parameter(values, bins, bound=BOUND, circular=False, inverse=True)
-        return values * torch.exp(log_scale) + shift, log_slope + log_scale
-    values = (values - shift) * torch.exp(-log_scale)
-    values, log_slope = spline_by_parameter(values, bins, bound=BOUND, circular=False, inverse=False)
-    return values, log_slope - log_scale
-
-
-def _circular_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Rotation and circular spline of angles in [-pi, pi); parameters are (rotation, spline...)."""
-    rotation, bins = parameters[0].to(values.dtype), parameters[1:]
-    if inverse:
-        values, log_slope = spline_by_parameter(values, bins, bound=math.pi, circular=True, inverse=True)
-        return _wrap(values - rotation), log_slope
-    return spline_by_parameter(_wrap(values + rotation), bins, bound=math.pi, circular=True, inverse=False)
-
-
-def _wrap(angles: Tensor) -> Tensor:
-    return torch.remainder(angles + math.pi, 2 * math.pi) - math.pi
-
-
-def _gather(embedding: CouplingEmbedding, parts: list[Tensor]) -> Tensor:
-    """The results of all groups in the order of the batch, padded with zeros on the right."""
-    first = parts[0]
-    shape = (embedding.n_rows,) if first.dim() == 1 else (embedding.n_rows, embedding.dimension)
-    result = torch.zeros(shape, dtype=first.dtype, device=first.device)
-    for group, part in zip(embedding.groups, parts, strict=True):
-        if first.dim() == 2:
-            part = functional.pad(part, (0, embedding.dimension - part.shape[1]))
-        result = result.index_copy(0, group.rows, part)
-    return result

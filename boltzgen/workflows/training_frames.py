@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def _simulate(
     equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
     every = max(1, (steps - equilibration) * (replicas // rungs) // wanted.frames)
     exchange_every = every * max(1, round(wanted.exchange_interval / wanted.timestep / every))
+    started = time.perf_counter()
     compile_or_not([target.potential], wanted.evaluations, None, str(target.reference.device))
     frames = batched_replica_exchange(
         target.potential, masses, np.array(molecule.reference_positions), wanted.temperatures,
@@ -114,6 +116,7 @@ def _simulate(
     write_trajectory(
         folder, trajectory, seed=settings.seed, energy_evaluations=frames.evaluations,
         settings=wanted.model_dump(mode="json"), restarts=frames.restarts,
+        wall_seconds=time.perf_counter() - started,
     )  # fmt: skip
     return str(folder)
 

@@ -39,7 +39,6 @@ from energy_measure import (
 
 from boltzgen.config.build import load_model
 from boltzgen.config.settings import apply_overrides, load_settings
-from boltzgen.config.shipped import find_config
 from boltzgen.errors import StoppedError
 from boltzgen.files import read_json, write_json
 from boltzgen.generator import BoltzmannGenerator, read_target
@@ -62,33 +61,11 @@ UNFINISHED = 75
 #: Rows that are judged at more than the temperature of their configuration (K).
 TEMPERATURES = {"alanine-dipeptide-temperatures": (300.0, 400.0, 500.0, 600.0)}
 
-#: Options of `simulate` for the data that a row learns from (its folder MD). Each step of each replica is one
-#: evaluation of the budget. Rows without an entry learn from energies alone.
-SHORT = {
-    "engine": "torch", "timestep": "1fs", "exchange_interval": "0.2ps", "save_interval": "0.2ps",
-    "equilibration": "10ps",
-}  # fmt: skip
-LADDER = "300,366,446,543,662,800"
-DATA: dict[str, dict[str, Any]] = {
-    "alanine-dipeptide-fab": {**SHORT, "temperatures": LADDER, "replicas": 48, "time": "60ps"},
-    "alanine-dipeptide-fab-quick": {
-        "engine": "torch", "temperatures": LADDER, "replicas": 12, "time": "8ps", "equilibration": "2ps",
-        "timestep": "2fs", "hydrogen_mass": 3.0, "save_interval": "0.05ps", "exchange_interval": "0.1ps",
-    },
-    "alanine-dipeptide-sbg": {**SHORT, "temperatures": LADDER, "replicas": 48, "time": "60ps"},
-    "alanine-dipeptide-temperatures": {
-        **SHORT, "temperatures": "300,350,410,480,560,655,770,1000", "replicas": 64, "time": "60ps",
-    },
-    "capped-tri-alanine": {**SHORT, "temperatures": LADDER, "replicas": 96, "time": "100ps"},
-    "capped-penta-alanine": {**SHORT, "temperatures": LADDER, "replicas": 192, "time": "200ps"},
-    "elil": {**SHORT, "temperatures": LADDER, "replicas": 192, "time": "200ps"},
-}  # fmt: skip
-
 #: The independent reference: other seeds than any training data has.
 REFERENCE_SEED = 987_654_321
 REFERENCE: dict[str, Any] = {
-    **SHORT, "temperatures": "300,350,410,480,560,655,770,900", "replicas": 128, "equilibration": "50ps",
-    "exchange_interval": "0.25ps", "save_interval": "0.5ps",
+    "engine": "torch", "timestep": "1fs", "temperatures": "300,350,410,480,560,655,770,900",
+    "replicas": 128, "equilibration": "50ps", "exchange_interval": "0.25ps", "save_interval": "0.5ps",
 }  # fmt: skip
 
 
@@ -140,17 +117,12 @@ def run_row(asked: argparse.Namespace) -> int:
 
 
 def trained(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> None:
-    """Make the data and train into `folder`, or go on there, unless it is finished."""
-    run, words = folder / "run", list(asked.overrides)
+    """Train into `folder`, data included, or go on there, unless it is finished."""
+    run = folder / "run"
     if (run / "model" / "model.json").is_file():
         return
-    if asked.row in DATA and not any(word.startswith("data=") for word in words):
-        system = str(load_settings(TrainingSettings, find_config(asked.row), words).system)
-        options = {**DATA[asked.row], "device": asked.device}
-        simulated(system, folder / "MD", asked.seed + 1, options, stop)
-        words.append(f"data={folder / 'MD'}")
     train(
-        asked.row, words, run, resume="auto", device=asked.device, seed=asked.seed, stop=stop,
+        asked.row, asked.overrides, run, resume="auto", device=asked.device, seed=asked.seed, stop=stop,
         progress=printed(every=30.0),
     )  # fmt: skip
 
@@ -204,7 +176,7 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
         "evaluations": evaluations(run, model.record, drawn_rows),
         "shipped": shipped(settings),
         "machine": machine(asked.device),
-        "data_seconds": seconds_of_data(settings),
+        "data_seconds": seconds_of_data(run, settings),
         "training_seconds": float(last_metrics(run).get("seconds") or 0.0),
         "results": found,
         "references": references,
@@ -244,8 +216,10 @@ def last_metrics(run: Path) -> dict[str, Any]:
     return last
 
 
-def seconds_of_data(settings: TrainingSettings) -> float:
-    manifests = [Path(path) / "manifest.json" for path in data_folders(settings)]
+def seconds_of_data(run: Path, settings: TrainingSettings) -> float:
+    """Wall time of the data, those that the run made itself included."""
+    folders = [*map(Path, data_folders(settings)), *sorted((run / "data").glob("*"))]
+    manifests = [path / "manifest.json" for path in folders]
     return sum(float(read_json(path).get("wall_seconds") or 0.0) for path in manifests if path.is_file())
 
 

@@ -13,12 +13,13 @@ run's ``metrics.jsonl``.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from energy_training import DATA, UNFINISHED, printed, simulated
+from energy_training import UNFINISHED, printed
 
 from boltzgen.errors import StoppedError
 from boltzgen.files import write_json
@@ -28,8 +29,10 @@ from boltzgen.training.metrics import read_metrics
 from boltzgen.workflows.train import train
 
 CONFIG = "alanine-dipeptide-fab"
-SYSTEM = "example:alanine-dipeptide-fab"
 RUNS = Path("runs") / "curve"
+
+#: How data are made within a budget; see `boltzgen.training.settings.SimulationSource`.
+SIMULATION: dict[str, Any] = {"timestep": 0.002, "hydrogen_mass": 3.0}
 
 #: Energies of a training step, and steps at most: large budgets take larger batches instead.
 FEWEST_A_STEP, MOST_STEPS = 64, 12_000
@@ -57,8 +60,10 @@ def overrides(method: str, budget: float) -> list[str]:
         "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
         "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
         "reverse_kl.batch_size": each, "reweighted.fresh": each, "reweighted.batch_size": max(256, each),
-        "data": "null",
+        "simulation": "null",
     }  # fmt: skip
+    if METHODS[method][2] > 0:
+        words["simulation"] = json.dumps({**SIMULATION, "evaluations": round(METHODS[method][2] * budget)})
     words.update({
         "likelihood": {"likelihood.weight": 1.0, "until.evaluations": "null"},
         "reverse-kl": {"reverse_kl.weight": 1.0},
@@ -84,25 +89,12 @@ def _reverse_kl_first() -> dict[str, Any]:
     }
 
 
-def data_options(method: str, budget: float) -> dict[str, Any]:
-    """Options of `simulate` that spend the method's share of `budget` on data."""
-    options = dict(DATA[f"{CONFIG}-quick" if budget < 1e6 else CONFIG])
-    step = float(str(options["timestep"]).removesuffix("fs")) * 1e-3
-    picoseconds = METHODS[method][2] * budget / options["replicas"] * step
-    whole = max(np.floor(picoseconds), 1.0)
-    return {**options, "time": f"{0.8 * whole:g}ps", "equilibration": f"{0.2 * whole:g}ps"}
-
-
 def run(asked: argparse.Namespace) -> int:
     """One method at one budget as far as its minutes reach."""
     folder = asked.runs / f"{asked.method}-{asked.budget:.0e}-seed{asked.seed}"
     words = [*overrides(asked.method, asked.budget), *asked.overrides]
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
         try:
-            if METHODS[asked.method][2] > 0:
-                options = {**data_options(asked.method, asked.budget), "device": asked.device}
-                simulated(SYSTEM, folder / "MD", asked.seed + 1, options, stop)
-                words.append(f"data={folder / 'MD'}")
             if not (folder / "run" / "model" / "model.json").is_file():
                 train(
                     CONFIG, words, folder / "run", resume="auto", device=asked.device, seed=asked.seed,
