@@ -182,7 +182,7 @@ class BoltzmannGenerator:
 
 
 def read_target(source: str, *, isomers: str) -> tuple[MolecularSystem | None, Target]:
-    """The molecule (None for ``model:NAME``) and the target that `source` names: a SYS folder, an example or a model."""
+    """The molecule (None for ``model:NAME``) and the target of `source`: a SYS folder, example or model."""
     if source.startswith("model:"):
         return None, Target.from_model(source.removeprefix("model:"))
     molecule = MolecularSystem.load(source)
