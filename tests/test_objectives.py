@@ -13,6 +13,7 @@ from test_training import DIMENSION, STIFFNESS, TEMPERATURE, WELL, seeded, tiny_
 
 from boltzgen.conditioning.context import Context
 from boltzgen.generator import Target
+from boltzgen.training.annealed_draws import draw_annealed
 from boltzgen.training.importance import training_weights, truncated_weights, trust_region_power
 from boltzgen.training.log_dispersion import log_dispersion
 from boltzgen.training.objectives import stored_pairs_loss
@@ -165,8 +166,21 @@ def test_the_buffer_hands_out_the_target():
     )
     exact = TEMPERATURE / 300.0 / STIFFNESS
     assert (pairs.coordinates**2).mean(dim=0).numpy() == pytest.approx(exact, rel=0.09)
-    assert buffer.samples is not None
-    assert float((buffer.samples.coordinates**2).mean()) > 1.5 * exact
+    assert float((buffer.kept["coordinates"] ** 2).mean()) > 1.5 * exact
+    assert torch.allclose(pairs.reduced, target.reduced_energy(pairs.coordinates, TEMPERATURE))
+
+
+def test_annealed_draws_hand_out_the_target():
+    """As above, with draws on their way to p^2/q; with the weights to that, moments would be a third less."""
+    target, buffer = Target.from_model(WELL), ReplayBuffer(40_000)
+    samples = draw_annealed(tiny_flow(0.05), target, TEMPERATURE, 20_000, 3, seeded(4))
+    assert samples.evaluations == 80_000
+    buffer.add(samples)
+    pairs = buffer.draw(
+        target, TEMPERATURE, 20_000, largest_share=1.0, trust_region=None, generator=seeded(9)
+    )
+    exact = TEMPERATURE / 300.0 / STIFFNESS
+    assert (pairs.coordinates**2).mean(dim=0).numpy() == pytest.approx(exact, rel=0.09)
     assert torch.allclose(pairs.reduced, target.reduced_energy(pairs.coordinates, TEMPERATURE))
 
 
@@ -180,9 +194,9 @@ def test_samples_serve_another_temperature():
 
 def test_the_oldest_give_way_and_a_buffer_survives_a_checkpoint():
     target, buffer = filled(50, [30, 40])
-    assert len(buffer) == 50 and buffer.samples is not None
+    assert len(buffer) == 50
     again = draw_samples(tiny_flow(0.05, 1), target, TEMPERATURE, 40, seeded(1))
-    assert torch.equal(buffer.samples.coordinates[10:], again.coordinates)
+    assert torch.equal(buffer.kept["coordinates"][10:], again.coordinates)
     other = ReplayBuffer(50)
     other.restore(buffer.tensors())
     pairs = [

@@ -19,6 +19,7 @@ from torch import Tensor
 from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
+from boltzgen.training.annealed_draws import draw_annealed
 from boltzgen.training.gradients import Task
 from boltzgen.training.likelihood import negative_log_likelihood
 from boltzgen.training.log_dispersion import log_dispersion
@@ -32,7 +33,7 @@ from boltzgen.training.training_data import TrainingData, draw_batch
 
 @dataclass(frozen=True)
 class Draw:
-    """Fresh samples to be put into one buffer once `compute` has drawn them; each costs one evaluation."""
+    """Fresh samples to be put into one buffer once `compute` has drawn them."""
 
     buffer: ReplayBuffer
     compute: Callable[[], Samples]
@@ -89,7 +90,10 @@ class Objectives:
         if len(buffer):
             compute = partial(self._own, done, target, buffer, temperature)
             terms.append(_Term("reweighted", weight, own.batch_size, compute))
-        draw = partial(draw_samples, self.flow, target, temperature, own.fresh, random(1))
+        if own.moves:
+            draw = partial(draw_annealed, self.flow, target, temperature, own.fresh, own.moves, random(1))
+        else:
+            draw = partial(draw_samples, self.flow, target, temperature, own.fresh, random(1))
         return terms, [Draw(buffer, draw)]
 
     def _data(self, done: float, rows: int, generator: torch.Generator) -> Loss:

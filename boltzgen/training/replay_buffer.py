@@ -8,7 +8,7 @@ learned from several times; the weights stay right, because each sample keeps th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from boltzgen.generator import Target
 from boltzgen.training.importance import training_weights
 from boltzgen.training.pairs import Pairs
 
+#: Fields of `Samples` that a buffer keeps of each row.
+KEPT = ("coordinates", "log_det", "log_q", "energy")
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -28,12 +31,14 @@ class Samples:
     ----------
     coordinates: (B, D) float64. log_det: (B,) of decoding. log_q: (B,) the density of the draw, flat in the
         coordinates. energy: (B,) ``u`` times the temperature in K; inf where the draw is no conformation.
+    evaluations: energies that they cost.
     """
 
     coordinates: Tensor
     log_det: Tensor
     log_q: Tensor
     energy: Tensor
+    evaluations: int
 
     def __len__(self) -> int:
         return len(self.energy)
@@ -49,7 +54,7 @@ def draw_samples(
     positions, log_det = target.coordinates.decode(coordinates)
     energy = target.reduced_energy(positions, temperature) * temperature
     sound = torch.isfinite(energy) & torch.isfinite(log_q - log_det) & target.coordinates.inside(positions)
-    return Samples(coordinates, log_det, log_q, torch.where(sound, energy, torch.inf))
+    return Samples(coordinates, log_det, log_q, torch.where(sound, energy, torch.inf), evaluations=rows)
 
 
 class ReplayBuffer:
@@ -57,41 +62,37 @@ class ReplayBuffer:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.samples: Samples | None = None
+        self.kept: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
-        return 0 if self.samples is None else len(self.samples)
+        return len(self.kept["energy"]) if self.kept else 0
 
     def add(self, samples: Samples) -> None:
         """Put in sound `samples`; the oldest beyond the capacity are dropped."""
         sound = torch.isfinite(samples.energy)
-        new = {f.name: getattr(samples, f.name)[sound] for f in fields(Samples)}
-        if self.samples is not None:
-            new = {name: torch.cat([getattr(self.samples, name), value]) for name, value in new.items()}
-        self.samples = Samples(**{name: value[-self.capacity :] for name, value in new.items()})
+        new = {name: getattr(samples, name)[sound] for name in KEPT}
+        if self.kept:
+            new = {name: torch.cat([self.kept[name], value]) for name, value in new.items()}
+        self.kept = {name: value[-self.capacity :] for name, value in new.items()}
 
     def draw(
         self, target: Target, temperature: float, rows: int, *, largest_share: float,
         trust_region: float | None, generator: torch.Generator,
     ) -> Pairs:  # fmt: skip
         """`rows` samples, drawn with replacement by their weights to the target at `temperature` (K)."""
-        kept = self.samples
-        assert kept is not None
-        log_w = kept.log_det - kept.log_q - kept.energy / temperature
+        coordinates, log_det, log_q, energy = (self.kept[name] for name in KEPT)
+        log_w = log_det - log_q - energy / temperature
         weights = training_weights(log_w, largest_share, trust_region)
         chosen = torch.multinomial(weights.cpu(), rows, replacement=True, generator=generator)
         chosen = chosen.to(weights.device)
         return Pairs(
-            kept.coordinates[chosen], Context.of(target.features, temperature, rows),
-            kept.energy[chosen] / temperature - kept.log_det[chosen],
+            coordinates[chosen], Context.of(target.features, temperature, rows),
+            energy[chosen] / temperature - log_det[chosen],
         )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
-        if self.samples is None:
-            return {}
-        return {f.name: getattr(self.samples, f.name) for f in fields(Samples)}
+        """What a checkpoint keeps; `restore` takes it back."""
+        return self.kept
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of `tensors`."""
-        self.samples = Samples(**tensors) if tensors else None
+        self.kept = tensors

@@ -136,7 +136,7 @@ class Trainer:
         outcomes, drawn = self.workers(tasks, [draw.compute for draw in draws])
         for draw, samples in zip(draws, drawn, strict=True):
             draw.buffer.add(samples)
-            counters.energy_evaluations += len(samples)
+            counters.energy_evaluations += samples.evaluations
         norm = max((outcome.norm for outcome in outcomes if outcome.gradients), default=math.nan)
         sound = any(outcome.gradients for outcome in outcomes)
         counters.discarded_rows += sum(outcome.discarded for outcome in outcomes)

@@ -45,7 +45,7 @@ def evaluations_of(settings: TrainingSettings) -> float:
     middles = (np.arange(100) + 0.5) / 100
     a_step = 0.0
     kl, own = settings.reverse_kl, settings.reweighted
-    for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh)):
+    for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh * (1 + own.moves))):
         active = np.mean([schedule_value(weight, place) > 0 for place in middles])
         a_step += float(active) * rows
     return settings.optimizer.steps * (a_step + settings.evaluation.samples / settings.evaluation.every)
