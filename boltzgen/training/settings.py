@@ -109,7 +109,7 @@ class ReweightedSettings(Settings):
     fresh: int = Field(default=256, ge=1)
     """Samples drawn a step, each one energy evaluation; they go into the buffer."""
     moves: int = Field(default=0, ge=0)
-    """Annealed moves of each fresh sample towards p^2/q before it goes there (FAB); each one evaluation more."""
+    """Annealed moves of each fresh sample towards p^2/q before it is kept (FAB); each an evaluation more."""
     buffer: int = Field(default=4096, ge=2)
     """Samples kept at each temperature; the oldest give way."""
     temperatures: Ladder = [300.0]
