@@ -13,7 +13,8 @@ import torch
 from molecules import simulated
 
 from boltzgen.conditioning.context import Context
-from boltzgen.config.build import build_flow
+from boltzgen.config.build import build_flow, load_model
+from boltzgen.config.settings import load_settings
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -23,6 +24,7 @@ from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import PATIENCE, Trainer
 from boltzgen.training.training_data import TrainingData
+from boltzgen.workflows.train import train
 
 FLOW = {"layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1}
 
@@ -284,3 +286,27 @@ def test_energies_alone_give_the_partition_function_of_the_double_well(tmp_path)
     assert found.log_z == pytest.approx(10.293479707, abs=0.05)
     assert found.ess > 0.5
     assert run.counters.energy_evaluations == 80 * 256 + 39 * 128
+
+
+def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
+    """With a learning rate of next to nothing the model stays what it was; its flow need not be repeated."""
+    flow = {"layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0}
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        json.dumps({
+            "system": "model:double-well", "reverse_kl": {"weight": 1.0, "batch_size": 16}, "flow": flow,
+            "optimizer": {"steps": 3, "learning_rate": 0.02}, "evaluation": {"every": 3, "samples": 10},
+        })
+    )  # fmt: skip
+    train(config, [], tmp_path / "first")
+    again = tmp_path / "again.yaml"
+    settings_again = {**json.loads(config.read_text()), "start": str(tmp_path / "first")}
+    del settings_again["flow"]
+    again.write_text(json.dumps(settings_again))
+    train(again, ["optimizer.learning_rate=1e-12", "seed=9"], tmp_path / "second")
+    one, other = (load_model(tmp_path / name).flow.state_dict() for name in ("first", "second"))
+    assert all(torch.allclose(one[name], other[name], atol=1e-9) for name in one)
+    fresh = build_flow(load_settings(TrainingSettings, config).flow, seed=9).state_dict()
+    assert any(not torch.allclose(one[name], fresh[name], atol=1e-3) for name in one)
+    with pytest.raises(InputError, match="holds another flow"):
+        train(again, ["flow.hidden=12"], tmp_path / "third")

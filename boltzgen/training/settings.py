@@ -178,6 +178,8 @@ class TrainingSettings(Settings):
     """System that the data were simulated with, where it is another potential: frames are then weighted."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the frames of each temperature, the last ones, that training never sees."""
+    start: str | None = None
+    """Model to begin from (a run or model folder), to fine-tune it; the flow is then the model's."""
     isomers: Literal["reference", "free"] = "reference"
     """Keep amides and double bonds as in the reference structure, or open them."""
     seed: int = Field(default=0, ge=0, lt=2**63)

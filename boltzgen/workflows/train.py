@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import Model, build_flow, load_model, save_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
+from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
@@ -84,11 +85,16 @@ def train(
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = load_settings(TrainingSettings, find_config(config), words)
     check_device(device)
+    model = None if settings.start is None else load_model(Path(settings.start))
+    if model is not None:
+        settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
     targets, frames = targets_and_frames(settings, device, folder, progress)
-    flow = build_flow(settings.flow, seed=settings.seed).to(device)
-    trainer = Trainer(settings, flow, targets, frames.data, folder, data_evaluations=frames.evaluations)
+    flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
+    trainer = Trainer(
+        settings, flow.to(device), targets, frames.data, folder, data_evaluations=frames.evaluations
+    )
     if start is not None:
         _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
@@ -122,6 +128,20 @@ def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
             "or name another folder with -o."
         )
     return None
+
+
+def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
+    """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
+    flow = FlowSettings.model_validate(model.record["flow"])
+    if settings.flow not in (FlowSettings(), flow):
+        raise InputError(
+            f"start: {settings.start} holds another flow than `flow` asks for; leave `flow` out to fine-tune."
+        )
+    if settings.isomers != model.isomers:
+        raise InputError(
+            f"start: {settings.start} was trained with isomers={model.isomers}; ask for the same."
+        )
+    return settings.model_copy(update={"flow": flow})
 
 
 def _check_same_flow(settings: TrainingSettings, checkpoint: Path) -> None:
