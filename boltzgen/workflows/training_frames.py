@@ -13,6 +13,7 @@ from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, wri
 from boltzgen.dynamics.batched_data import batched_replica_exchange, replicas_within
 from boltzgen.dynamics.masses import with_heavy_hydrogens
 from boltzgen.errors import InputError
+from boltzgen.files import read_json
 from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
@@ -90,7 +91,14 @@ def _simulate(
 ) -> str:  # fmt: skip
     """Replica exchange within the budget, written to `folder` unless it is there already."""
     molecule = _molecule(molecule, target.name)
+    record = wanted.model_dump(mode="json")
     if (folder / "manifest.json").is_file():
+        made = read_json(folder / "manifest.json")
+        if {**record, **made.get("settings", {})} != record or made.get("seed") != settings.seed:
+            raise InputError(
+                f"{folder} was simulated with other settings or another seed; go on with the configuration "
+                "that the run was started with, remove this folder, or name another run folder."
+            )
         return str(folder)
     masses, rungs = np.array(molecule.masses), len(wanted.temperatures)
     if wanted.hydrogen_mass is not None:
@@ -100,8 +108,7 @@ def _simulate(
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
     steps = max(1, wanted.evaluations // replicas)
     equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
-    every = max(1, (steps - equilibration) * (replicas // rungs) // wanted.frames)
-    exchange_every = every * max(1, round(wanted.exchange_interval / wanted.timestep / every))
+    every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
     started = time.perf_counter()
     compile_or_not([target.potential], wanted.evaluations, None, str(target.reference.device))
     frames = batched_replica_exchange(
@@ -115,10 +122,23 @@ def _simulate(
     )
     write_trajectory(
         folder, trajectory, seed=settings.seed, energy_evaluations=frames.evaluations,
-        settings=wanted.model_dump(mode="json"), restarts=frames.restarts,
+        settings=record, restarts=frames.restarts,
         wall_seconds=time.perf_counter() - started,
     )  # fmt: skip
     return str(folder)
+
+
+def save_and_exchange_steps(wanted: SimulationSource, steps: int, walks: int) -> tuple[int, int]:
+    """Steps between frames and between exchanges, one a multiple of the other.
+
+    `walks` ladders of `steps` steps give the frames wanted, up to a factor below two, and at least one frame
+    each.
+    """
+    every = min(max(1, steps * walks // wanted.frames), steps)
+    exchange_every = max(1, round(wanted.exchange_interval / wanted.timestep))
+    if every < exchange_every:
+        return every, every * round(exchange_every / every)
+    return every - every % exchange_every, exchange_every
 
 
 def _read_frames(
@@ -146,7 +166,15 @@ def _read_frames(
         Target.from_system(source), read_trajectory(path, source, temperature=kelvin), known=True
     )
     after, cost = energies_of_frames(target, before, known=False)
-    log_weights = (before.energies - after.energies) / (GAS_CONSTANT * before.temperatures)
+    with np.errstate(invalid="ignore"):
+        log_weights = (before.energies - after.energies) / (GAS_CONSTANT * before.temperatures)
+    log_weights[~np.isfinite(log_weights)] = -np.inf
+    for kelvin in before.temperature_ladder:
+        if np.isneginf(log_weights[np.abs(before.temperatures - kelvin) < 0.01]).all():
+            raise InputError(
+                f"data_system: no frame of {path} at {kelvin:g} K has a finite energy both with {other} and "
+                "with the system to learn."
+            )
     return replace(after, system_fingerprint=molecule.fingerprint), log_weights, cost
 
 
