@@ -20,16 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.flows.coupling import REFERENCE_TEMPERATURE, CouplingHalf, halves
+from boltzgen.flows.coupling import CouplingHalf, halves
 from boltzgen.flows.grouped import Group, GroupedFlow
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
-from boltzgen.flows.transforms import affine_spline, circular_spline
+from boltzgen.flows.transforms import HARMONICS, affine_spline, circular_spline, temperature_input
 
 HEADS = 4
-
-#: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
-HARMONICS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,7 @@ class AttentionCouplingFlow(GroupedFlow):
             layers.append(
                 layer.tokens(half, tokens[drivers[0]], tokens[drivers[1]], tokens[asking], distance)
             )
-        logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
-        inputs = torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype)
-        return _Molecule(inputs, tuple(layers))
+        return _Molecule(temperature_input(temperature).to(tokens.dtype), tuple(layers))
 
     def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         molecule: _Molecule = group.weights

@@ -33,16 +33,16 @@ from boltzgen.flows.grouped import Group, GroupedFlow
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.standardise import Standardiser
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
-from boltzgen.flows.transforms import WeightGenerator, affine_spline, circular_spline
+from boltzgen.flows.transforms import (
+    HARMONICS,
+    WeightGenerator,
+    affine_spline,
+    circular_spline,
+    temperature_input,
+)
 
 #: Whitened values beyond some of these enter the network flattened, so that no input explodes.
 SOFT = 6.0
-
-#: Temperature at which the network's temperature input is zero.
-REFERENCE_TEMPERATURE = 300.0
-
-#: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
-HARMONICS = (1, 2, 3)
 
 #: Coordinates that place one atom.
 SLOTS = 3
@@ -187,8 +187,7 @@ class AutoregressiveFlow(GroupedFlow):
         described = torch.tensor(layout.tokens(), device=tokens.device)
         atoms = self.of_atom(functional.pad(tokens, (0, 0, 0, 1))[described].flatten(1))
         atoms = functional.layer_norm(atoms, atoms.shape[1:])
-        logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
-        heat = self.temperature(torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype))
+        heat = self.temperature(temperature_input(temperature).to(tokens.dtype))
         leave, leave_shift = [], []
         for generate, chosen in zip(self.leave, (~molecule.circular, molecule.circular), strict=True):
             both = generate(tokens[chosen]).unflatten(1, (self.hidden + 1, -1))

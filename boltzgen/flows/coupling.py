@@ -24,10 +24,13 @@ from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows.grouped import Group, GroupedFlow
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import TokenEncoder
-from boltzgen.flows.transforms import WeightGenerator, affine_spline, circular_spline
-
-#: Temperature at which the network's temperature input is zero.
-REFERENCE_TEMPERATURE = 300.0
+from boltzgen.flows.transforms import (
+    HARMONICS,
+    WeightGenerator,
+    affine_spline,
+    circular_spline,
+    temperature_input,
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,7 @@ class CouplingFlow(GroupedFlow):
             layer.generate(linear, circular, halves(len(linear), len(circular), number, self.mask_seed))
             for number, layer in enumerate(self._stack)
         )
-        logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
-        inputs = torch.stack([logarithm, logarithm**2], dim=1).to(tokens.dtype)
-        return _Molecule(inputs, weights)
+        return _Molecule(temperature_input(temperature).to(tokens.dtype), weights)
 
     def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         molecule: _Molecule = group.weights
@@ -122,8 +123,6 @@ class _CouplingLayer(nn.Module):
     Rows are the last dimension here: columns, hidden units and spline parameters come first.
     """
 
-    #: Multiples of an angle whose cosine and sine are inputs; three for the rotation of a methyl group.
-    HARMONICS = (1, 2, 3)
     CIRCULAR_INPUTS = 2 * len(HARMONICS)
 
     def __init__(self, embedding: int, hidden: int, depth: int, bins: int) -> None:
@@ -195,9 +194,7 @@ class _CouplingLayer(nn.Module):
         """Spline parameters (per column, columns, B) of the linear and circular columns, network's dtype."""
         half, dtype, rows = weights.half, weights.enter.dtype, linear.shape[1]
         angles = circular.index_select(0, half.circular_driver)
-        waves = torch.stack(
-            [wave(n * angles) for n in self.HARMONICS for wave in (torch.cos, torch.sin)], dim=1
-        )
+        waves = torch.stack([wave(n * angles) for n in HARMONICS for wave in (torch.cos, torch.sin)], dim=1)
         inputs = torch.cat([linear.index_select(0, half.linear_driver), waves.reshape(-1, rows)]).to(dtype)
         warmth = self.temperature.weight @ temperature_input.T
         offset = (weights.offset + self.temperature.bias)[:, None]

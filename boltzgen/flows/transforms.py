@@ -20,6 +20,18 @@ BOUND = 7.0
 #: Largest absolute log of a scale.
 WIDEST = 3.0
 
+#: Temperature (K) at which `temperature_input` is zero.
+REFERENCE_TEMPERATURE = 300.0
+
+#: Multiples of an angle whose cosine and sine networks see; three for the rotation of a methyl group.
+HARMONICS = (1, 2, 3)
+
+
+def temperature_input(temperature: Tensor) -> Tensor:
+    """(b, 2) what networks see of temperatures (b,) K: their logarithm and its square."""
+    logarithm = torch.log(temperature / REFERENCE_TEMPERATURE)
+    return torch.stack([logarithm, logarithm**2], dim=1)
+
 
 def affine_spline(values: Tensor, parameters: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
     """Shift, scale and spline of whitened coordinates `values` (...); the map's value and log slope.
