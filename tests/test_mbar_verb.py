@@ -120,5 +120,6 @@ def test_refusals(chains, tmp_path):
     assert_refused([*verb, flow, "--temperature", "-5"], "--temperature -5", "positive")
     assert_refused([*verb, flow, "--temperature", "400", "--reference", "X"], "--reference X", "SYS@400K")
     assert_refused([*verb, flow, "--samples", "1"], "samples")
+    assert_refused([*verb, flow, frames, chains / "." / "MD300"], "named twice")
     assert_refused([*verb, frames, "--system", "model:harmonic-well-1", "--system", chains / "SYS"], "differ")
     assert not (tmp_path / "m.json").exists()

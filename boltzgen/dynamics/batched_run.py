@@ -107,7 +107,10 @@ def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> np.ndarray:
 
 
 def initial_state(problem: BatchedProblem, starts: np.ndarray, settings: BatchedSettings) -> RunState:
-    """Replica r at ``starts[r % S]`` (S, N, 3) and on rung r modulo K, with velocities of its temperature."""
+    """Replica r on rung r modulo K, with velocities of its temperature, at one of the `starts` (S, N, 3).
+
+    Ladder after ladder the starts are shifted by one, so that each rung sees all of them.
+    """
     rows = np.arange(settings.replicas)
     rungs = len(settings.temperatures)
     positions = starts[(rows // rungs + rows) % len(starts)]

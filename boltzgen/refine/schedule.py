@@ -70,11 +70,6 @@ class Schedule:
         steps = np.minimum(np.exp(log_steps), LARGEST_STEP)
         return Schedule(tuple(map(float, exponents)), tuple(map(float, steps)))
 
-    def adapted(self, acceptance: tuple[float, ...]) -> Schedule:
-        """Steps moved towards the acceptance aimed at, for the next population; never for the same one."""
-        steps = [adapted_step(step, rate) for step, rate in zip(self.steps, acceptance, strict=True)]
-        return Schedule(self.exponents, tuple(steps))
-
 
 def adapted_step(step: float, acceptance: float) -> float:
     """`step` made longer when more than `ACCEPTANCE` of the moves were accepted, shorter when fewer."""

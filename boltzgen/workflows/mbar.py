@@ -102,6 +102,10 @@ def mbar(
             raise InputError(f"--temperature {kelvin:g}: temperatures are in K and positive.")
     if not folders:
         raise InputError("no folder was given; name OUT folders of sample or MD folders of simulate.")
+    places = [Path(folder).resolve() for folder in folders]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"{folders[number]} is named twice; its samples would count double.")
     path = result_path(output, Path("mbar.json"))
     with ExitStack() as opened:
         ends = {str(f): _flow(f, device, opened) for f in folders if (Path(f) / "samples.npz").is_file()}
