@@ -98,6 +98,11 @@ def test_two_systems_in_kT(chains, tmp_path, butane):
     assert estimate.name == "SOFT@300K -> SYS@300K" and estimate.unit == "kT"
     # three bonds, each Z proportional to <b^2> / sqrt(k): narrow Gaussians, corrections below 0.002
     assert abs(estimate.value + 1.5 * np.log(0.8)) < 4 * estimate.standard_error + 0.002 < 0.2
+    # two flows whose systems lie in folders of one name: the second is called by its path
+    (tmp_path / "SOFT").rename(tmp_path / "SYS")
+    sample(chains / "MODEL", tmp_path / "SYS", tmp_path / "O", 200, seed=2, temperature=300)
+    result = mbar([chains / "O300", tmp_path / "O"], output=tmp_path / "m.json")
+    assert result.estimates[0].name == f"SYS@300K -> {tmp_path / 'SYS'}@300K"
 
 
 def test_model_systems(tmp_path):

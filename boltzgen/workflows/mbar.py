@@ -146,20 +146,16 @@ def _systems(
     found: dict[str, _System] = {}
     for end in ends:
         assert end.system is not None
-        name = Path(str(end.record["system"])).name
-        found.setdefault(
-            end.ensemble.system_fingerprint, _System(name, end.molecule, end.system.generator.target)
-        )
+        fingerprint = end.ensemble.system_fingerprint
+        name = _name(found, str(end.record["system"]))
+        found.setdefault(fingerprint, _System(name, end.molecule, end.system.generator.target))
     isomers = {end.trained.record.get("isomers", "reference") for end in ends if end.trained is not None}
     if len(isomers) > 1:
         raise InputError("the flows differ in their isomers (reference and free), so that their domains do.")
     for source in given:
         molecule, target = read_target(str(source), isomers=next(iter(isomers), "reference"))
         opened.callback(target.close)
-        name = Path(str(source)).name
-        taken = found.get(target.fingerprint)
-        if taken is None and name in {system.name for system in found.values()}:
-            name = str(source)
+        name = _name(found, str(source))
         found.setdefault(target.fingerprint, _System(name, molecule, target.to(device)))
     members = list(found.values())
     for member in members[1:]:
@@ -168,6 +164,12 @@ def _systems(
             (member.name, member.molecule, member.target),
         )
     return found
+
+
+def _name(found: dict[str, _System], source: str) -> str:
+    """The last part of the path `source`, or all of it where another system is called so."""
+    short = Path(source).name
+    return source if short in {system.name for system in found.values()} else short
 
 
 def _states(
