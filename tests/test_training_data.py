@@ -180,6 +180,21 @@ def test_frames_of_a_hot_simulation_are_learned_at_another_temperature(butane):
         TrainingData.from_trajectory(target, unknown, holdout=0.0, temperatures=None, learned_at=300.0)
 
 
+def test_hot_frames_that_hardly_count_are_hardly_drawn(butane):
+    """Half the frames of 300 K, half of 900 K with far higher energies: the mean is that of 300 K."""
+    target, positions = Target.from_system(butane), simulated(butane, 400)
+    rng = np.random.default_rng(5)
+    energies = np.concatenate([10.0 + rng.gamma(6.0, 2.5, 200), 10.0 + rng.gamma(6.0, 7.5, 200)])
+    frames = replace(trajectory(positions, [300.0] * 200 + [900.0] * 200), energies=energies)
+    data = TrainingData.from_trajectory(
+        target, frames, holdout=0.0, temperatures=None, learned_at=300.0
+    )
+    assert data.share is not None
+    hot = float(data.share[200:].sum() / data.share.sum())
+    mean = float((data.share * data.energy).sum() / data.share.sum()) * GAS_CONSTANT
+    assert 0.01 < hot < 0.2 and mean == pytest.approx(energies[:200].mean(), rel=0.05)
+
+
 def test_missing_energies_are_computed_and_counted(butane):
     target = Target.from_system(butane)
     frames = trajectory(simulated(butane, 8), [300.0] * 8)

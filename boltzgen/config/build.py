@@ -54,6 +54,11 @@ class Model:
         return float(self.record["temperature_K"])
 
     @property
+    def all_evaluations(self) -> int:
+        """Energy evaluations of its data and training, and of the model that it began from."""
+        return int(self.record.get("energy_evaluations", 0)) + int(self.record.get("start_evaluations", 0))
+
+    @property
     def temperatures(self) -> list[float]:
         """The temperatures (K) it was trained at."""
         return [float(t) for t in self.record["temperatures_K"]]

@@ -24,7 +24,8 @@ def evaluate(
     Returns
     -------
     ``ess``, ``k_hat``, ``log_z``; ``held_out_likelihood`` (mean ``-log q``) and ``forward_ess`` of at most as
-    many held-out frames at the temperature of the evaluation as samples; None without them.
+    many held-out frames at the temperature of the evaluation as samples, those outside the domain left out;
+    None without them, or when they were simulated with another potential.
     """
     boltzmann = BoltzmannGenerator(flow, target)
     ensemble = boltzmann.sample(settings.samples, settings.temperature, seed=seed)
@@ -37,18 +38,20 @@ def _held_out(
     boltzmann: BoltzmannGenerator, data: TrainingData | None, settings: EvaluationSettings
 ) -> Measured:
     unknown: Measured = {"held_out_likelihood": None, "forward_ess": None}
-    if data is None:
+    if data is None or data.weighted:
         return unknown
     frames = data.held_out
     rows = np.flatnonzero(np.abs(frames.temperatures - settings.temperature) < 0.01)
     if not len(rows):
         return unknown
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, settings.samples).astype(int))]
-    density, _ = boltzmann.log_prob(torch.as_tensor(np.array(frames.positions[rows])), settings.temperature)
-    log_q = density.cpu().numpy()
-    log_w = -frames.energies[rows] / (GAS_CONSTANT * settings.temperature) - log_q
-    sound = np.isfinite(log_q)
-    if not sound.any():
+    positions = torch.as_tensor(np.array(frames.positions[rows]))
+    density, reasons = boltzmann.log_prob(positions, settings.temperature)
+    inside = reasons == ""
+    log_q, energies = density.cpu().numpy()[inside], frames.energies[rows][inside]
+    found = np.isfinite(log_q)
+    if not found.any():
         return unknown
-    forward = forward_ess(log_w) if np.isfinite(frames.energies[rows]).all() else None
-    return {"held_out_likelihood": float(-log_q[sound].mean()), "forward_ess": forward}
+    log_w = -energies / (GAS_CONSTANT * settings.temperature) - log_q
+    forward = forward_ess(log_w) if np.isfinite(energies).all() else None
+    return {"held_out_likelihood": float(-log_q[found].mean()), "forward_ess": forward}

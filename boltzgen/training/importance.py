@@ -14,8 +14,9 @@ import math
 import torch
 from torch import Tensor
 
-#: Bisections of the power; its error is below 1e-6.
-BISECTIONS = 20
+#: Bisections of the logarithm of the power, between `SMALLEST` and one; its error is below 1e-6.
+BISECTIONS = 25
+SMALLEST = 1e-12
 
 
 def training_weights(log_w: Tensor, largest_share: float, trust_region: float | None) -> Tensor:
@@ -33,11 +34,12 @@ def trust_region_power(log_w: Tensor, nats: float) -> float:
     """
     if _divergence(log_w) <= nats:
         return 1.0
-    low, high = 0.0, 1.0
+    low, high = math.log(SMALLEST), 0.0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if _divergence(middle * log_w) <= nats else (low, middle)
-    return low
+        inside = _divergence(math.exp(middle) * log_w) <= nats
+        low, high = (middle, high) if inside else (low, middle)
+    return math.exp(low)
 
 
 def _divergence(log_w: Tensor) -> float:

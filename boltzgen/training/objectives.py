@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.errors import InputError
-from boltzgen.flows.base import Flow
+from boltzgen.flows.base import Flow, InvertibleFlow
 from boltzgen.generator import Target
 from boltzgen.training.annealed_draws import draw_annealed
 from boltzgen.training.gradients import Task
@@ -145,8 +145,10 @@ class Objectives:
                 buffer.restore({name: value.to(device) for name, value in own.items()})
 
     def _check(self) -> None:
-        """InputError when at some point of the run no loss has a weight above zero."""
+        """InputError when at some point of the run no loss has a weight above zero, or one cannot be had."""
         settings = self.settings
+        if settings.reweighted.moves and not isinstance(self.flow, InvertibleFlow):
+            raise InputError("reweighted.moves need a flow with a latent space; set them to 0.")
         schedules = [settings.reverse_kl.weight, settings.reweighted.weight]
         if self.data:
             schedules.append(settings.likelihood.weight)
@@ -154,8 +156,8 @@ class Objectives:
         idle = [p for p in inner if not any(schedule_value(schedule, p) > 0 for schedule in schedules)]
         if len(idle) == len(inner):
             raise InputError(
-                "Nothing to train on: there are no data, and reverse_kl.weight is 0. "
-                "Give data=MD or reverse_kl.weight=1."
+                "Nothing to train on: there are no data, and reverse_kl.weight and reweighted.weight are 0. "
+                "Give data=MD or simulation={}, or reverse_kl.weight=1."
             )
         if idle:
             raise InputError(

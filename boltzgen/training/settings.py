@@ -23,6 +23,12 @@ def _rising(points: float | list[tuple[float, float]]) -> float | list[tuple[flo
     return points
 
 
+def _positive(points: float | list[tuple[float, float]]) -> float | list[tuple[float, float]]:
+    if min([v for _, v in points] if isinstance(points, list) else [points]) <= 0:
+        raise ValueError("a factor on temperatures must be above zero")
+    return points
+
+
 #: A number, or points [progress, value] joined by straight lines; progress runs from 0 to 1.
 Schedule = Annotated[float | list[tuple[float, float]], AfterValidator(_rising)]
 
@@ -114,7 +120,7 @@ class ReweightedSettings(Settings):
     """Samples kept at each temperature; the oldest give way."""
     temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each step."""
-    heating: Schedule = 1.0
+    heating: Annotated[Schedule, AfterValidator(_positive)] = 1.0
     """Factor on the temperatures over the run: start hot, end at 1, so that no mode is lost on the way."""
     trust_region: float | None = Field(default=None, gt=0)
     """Largest step (nats) from what proposed the samples to what is learned; None: the target at once."""
@@ -158,9 +164,9 @@ class UntilSettings(Settings):
     """Ends a run before its last step; the model is the average at that point."""
 
     ess: float | None = Field(default=None, gt=0, le=1)
-    """Raw effective sample size, as a fraction, at an evaluation."""
+    """Raw effective sample size, as a fraction, at one evaluation; of `evaluation.samples`: ask for many."""
     evaluations: int | None = Field(default=None, ge=1)
-    """Energy evaluations, those that made the data included, those that only measure left out."""
+    """Energy evaluations, those that made the data included; those that only measure or made `start` not."""
     minutes: float | None = Field(default=None, gt=0)
     """Wall time of the training, of all parts of a resumed run together."""
 

@@ -141,7 +141,8 @@ class Trainer:
         sound = any(outcome.gradients for outcome in outcomes)
         counters.discarded_rows += sum(outcome.discarded for outcome in outcomes)
         counters.energy_evaluations += sum(outcome.energy_evaluations for outcome in outcomes)
-        self._apply(sound, expected=bool(tasks))
+        filling = not tasks and any(bool(torch.isfinite(samples.energy).any()) for samples in drawn)
+        self._apply(sound, expected=not filling)
         counters.step += 1
         progress = counters.step / settings.optimizer.steps
         return {
@@ -163,7 +164,7 @@ class Trainer:
     def _apply(self, sound: bool, *, expected: bool) -> None:
         """Take the step and move the average, or skip when the gradient is not finite.
 
-        A step that only filled a buffer is not `expected` to have a gradient.
+        A step that only put the first samples into a buffer is not `expected` to have a gradient.
         """
         counters = self.counters
         if not expected:

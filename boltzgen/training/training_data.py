@@ -34,10 +34,11 @@ class TrainingData:
     coordinates: how positions become internal coordinates.
     positions: (F, N, 3) float32 nm. temperature: (F,) float64 K, at which the frame is learned.
     energy: (F,) float64 ``U / k`` in K, so that ``u = energy / T``; NaN where unknown.
-    share: (F,) float64, how often a frame is drawn; the frames of each temperature of the data together have
-        the same chance.
+    share: (F,) float64, how often a frame is drawn; None: all alike.
     rotors: (G, 3) groups of `boltzgen.training.symmetry`, turned at random in every draw.
     held_out: frames that training never sees, with their energies.
+    weighted: whether frames were simulated with another potential, so that `held_out` does not follow the
+        target.
     outside: frames left out, by reason.
     """
 
@@ -49,6 +50,7 @@ class TrainingData:
     rotors: Tensor
     held_out: Trajectory
     outside: dict[str, int]
+    weighted: bool = False
 
     @classmethod
     def from_trajectory(
@@ -112,17 +114,25 @@ class TrainingData:
             target.coordinates, torch.as_tensor(np.array(trajectory.positions[chosen])), temperature,
             torch.as_tensor(trajectory.energies[chosen] / GAS_CONSTANT),
             None if log_weights is None else _shares(torch.as_tensor(log_weights[chosen]), temperature),
-            rotor_groups(target), trajectory[held], dict(outside),
+            rotor_groups(target), trajectory[held], dict(outside), weighted=log_weights is not None,
         )  # fmt: skip
 
     def _learned_at(self, temperature: float) -> TrainingData:
-        """The same frames weighted to `temperature` (K)."""
+        """The same frames weighted to `temperature` (K).
+
+        Each temperature of the data counts by the effective number of its frames there: a hot ladder's rungs,
+        whose weights rest on a few frames, hardly do.
+        """
         if not bool(torch.isfinite(self.energy).all()):
             raise InputError("Frames without energies cannot be weighted to another temperature.")
         log_w = self.energy * (1 / self.temperature - 1 / temperature)
         if self.share is not None:
             log_w = log_w + self.share.log()
         share = _shares(log_w, self.temperature)
+        for kelvin in self.temperature.unique():
+            here = self.temperature == kelvin
+            weights = torch.softmax(log_w[here], dim=0)
+            share[here] = share[here] / (weights**2).sum()
         return replace(self, share=share, temperature=torch.full_like(self.temperature, temperature))
 
     def draw(self, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,8 +186,9 @@ def energies_of_frames(target: Target, trajectory: Trajectory, *, known: bool) -
     missing = np.isnan(trajectory.energies) if known else np.ones(len(trajectory), dtype=bool)
     rows = np.flatnonzero(missing)
     energies = np.array(trajectory.energies)
-    for start in range(0, len(rows), ENCODE_ROWS):
-        batch = rows[start : start + ENCODE_ROWS]
+    at_once = target.batch_rows()
+    for start in range(0, len(rows), at_once):
+        batch = rows[start : start + at_once]
         positions = torch.as_tensor(np.array(trajectory.positions[batch]), dtype=torch.float64)
         with torch.no_grad():
             found = target.potential.energy(positions.to(target.reference.device))

@@ -90,8 +90,14 @@ def train(
         settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
-    targets, frames = targets_and_frames(settings, device, folder, progress)
+    targets, frames = targets_and_frames(settings, device, folder, stop, progress)
     flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
+    limit = settings.until.evaluations
+    if limit is not None and frames.evaluations >= limit:
+        raise InputError(
+            f"The data took {frames.evaluations} energy evaluations, which leaves nothing of "
+            f"until.evaluations={limit}; raise it, or spend less on data."
+        )
     trainer = Trainer(
         settings, flow.to(device), targets, frames.data, folder, data_evaluations=frames.evaluations
     )
@@ -107,7 +113,7 @@ def train(
     finally:
         for target in targets:
             target.close()
-    _save(folder, settings, trainer, frames)
+    _save(folder, settings, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
@@ -157,7 +163,9 @@ def _check_same_flow(settings: TrainingSettings, checkpoint: Path) -> None:
             )
 
 
-def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames) -> None:
+def _save(
+    folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames, start: Model | None
+) -> None:
     """The averaged weights and what is known of them."""
     seen = {float(t) for part in frames.data for t in part.temperature.unique()}
     for loss in (settings.reverse_kl, settings.reweighted):
@@ -176,6 +184,7 @@ def _save(folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Fr
         "steps": trainer.counters.step,
         "energy_evaluations": trainer.counters.energy_evaluations,
         "data_evaluations": frames.evaluations,
+        "start_evaluations": 0 if start is None else start.all_evaluations,
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
         "data_sha256": frames.digests,

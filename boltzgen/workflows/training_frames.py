@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, write_trajectory
-from boltzgen.dynamics.batched_data import batched_replica_exchange, replicas_within
-from boltzgen.dynamics.masses import with_heavy_hydrogens
+from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
+from boltzgen.dynamics.batched_data import replicas_within
 from boltzgen.errors import InputError
-from boltzgen.files import read_json
 from boltzgen.generator import Target, read_target
+from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import SimulationSource, TrainingSettings
 from boltzgen.training.training_data import TrainingData, energies_of_frames
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.compilation import compile_or_not
+from boltzgen.workflows.simulate import simulate
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,12 @@ class Frames:
 
 
 def targets_and_frames(
-    settings: TrainingSettings, device: str, folder: Path, progress: Progress
+    settings: TrainingSettings, device: str, folder: Path, stop: StopRequest | None, progress: Progress
 ) -> tuple[list[Target], Frames]:
     """The molecules that `settings` names, on `device`, with their data.
 
-    Data that the run makes itself go to ``folder/data`` and are read from there when it is resumed.
+    Data that the run makes itself go to ``folder/data`` and are read from there when it is resumed;
+    StoppedError when `stop` asks to end before they are complete.
     """
     sources = _listed(settings.system)
     read = [read_target(source, isomers=settings.isomers) for source in sources]
@@ -48,7 +47,7 @@ def targets_and_frames(
             raise InputError("Give data, or a simulation that makes them, not both.")
         paths = [
             _simulate(
-                settings, settings.simulation, molecule, target, folder / "data" / str(number), progress
+                settings, settings.simulation, molecule, target, folder / "data" / str(number), stop, progress
             )
             for number, ((molecule, _), target) in enumerate(zip(read, targets, strict=True))
         ]
@@ -87,43 +86,22 @@ def _molecule(molecule: MolecularSystem | None, source: str) -> MolecularSystem:
 
 def _simulate(
     settings: TrainingSettings, wanted: SimulationSource, molecule: MolecularSystem | None, target: Target,
-    folder: Path, progress: Progress,
+    folder: Path, stop: StopRequest | None, progress: Progress,
 ) -> str:  # fmt: skip
-    """Replica exchange within the budget, written to `folder` unless it is there already."""
-    molecule = _molecule(molecule, target.name)
-    record = wanted.model_dump(mode="json")
-    if (folder / "manifest.json").is_file():
-        made = read_json(folder / "manifest.json")
-        if {**record, **made.get("settings", {})} != record or made.get("seed") != settings.seed:
-            raise InputError(
-                f"{folder} was simulated with other settings or another seed; go on with the configuration "
-                "that the run was started with, remove this folder, or name another run folder."
-            )
-        return str(folder)
-    masses, rungs = np.array(molecule.masses), len(wanted.temperatures)
-    if wanted.hydrogen_mass is not None:
-        masses = with_heavy_hydrogens(
-            masses, np.array(molecule.atomic_numbers), np.array(molecule.bonds), wanted.hydrogen_mass
-        )
+    """Replica exchange within the budget, in `folder`; goes on where it was stopped."""
+    rungs = len(wanted.temperatures)
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
     steps = max(1, wanted.evaluations // replicas)
     equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
     every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
-    started = time.perf_counter()
-    compile_or_not([target.potential], wanted.evaluations, None, str(target.reference.device))
-    frames = batched_replica_exchange(
-        target.potential, masses, np.array(molecule.reference_positions), wanted.temperatures,
-        replicas=replicas, steps=steps, save_every=every, exchange_every=exchange_every,
-        equilibration=equilibration, timestep=wanted.timestep, seed=settings.seed,
-        device=target.reference.device, progress=progress,
-    )  # fmt: skip
-    trajectory = Trajectory(
-        frames.positions, frames.energies, frames.temperatures, frames.replicas, molecule.fingerprint
-    )
-    write_trajectory(
-        folder, trajectory, seed=settings.seed, energy_evaluations=frames.evaluations,
-        settings=record, restarts=frames.restarts,
-        wall_seconds=time.perf_counter() - started,
+    equilibration = equilibration // every * every
+    simulate(
+        _molecule(molecule, target.name), folder, temperatures=wanted.temperatures,
+        time=(steps - equilibration) * wanted.timestep, timestep=wanted.timestep,
+        exchange_interval=exchange_every * wanted.timestep, save_interval=every * wanted.timestep,
+        equilibration=equilibration * wanted.timestep, seed=settings.seed, engine="torch", replicas=replicas,
+        device=str(target.reference.device), hydrogen_mass=wanted.hydrogen_mass, resume="auto", stop=stop,
+        progress=progress,
     )  # fmt: skip
     return str(folder)
 

@@ -37,9 +37,10 @@ from boltzgen.workflows.probe import ProbeFrames, run_probe
 ROOT = Path(__file__).resolve().parents[2]
 
 PROPANOL = {
-    "flow": {"layers": 6, "hidden": 48, "embedding": 24, "encoder_blocks": 1},
-    "reverse_kl": {"weight": 1.0, "batch_size": 256, "temperatures": [300.0, 450.0, 700.0, 1000.0]},
-    "optimizer": {"steps": 1800, "learning_rate": 3e-3},
+    "flow": {"kind": "autoregressive"},
+    "simulation": {"evaluations": 300_000, "timestep": 0.002, "hydrogen_mass": 3.0},
+    "reweighted": {"weight": [[0.0, 0.0], [0.3, 0.0], [0.35, 1.0]], "buffer": 16_384},
+    "optimizer": {"steps": 400, "learning_rate": 2e-3},
 }  # fmt: skip
 
 
@@ -47,22 +48,21 @@ PROPANOL = {
 class Molecule:
     """One molecule of the suite; `samples` of a case, energy evaluations and number of its probes.
 
-    `ratios` are the temperatures at which the flow is drawn in healthy cases, over 300 K; sabotage starts
-    from the middle one. That of propanol, trained for minutes on energies alone, has thin tails at 300 K
-    (the check says so) and is healthy when drawn hotter.
+    Healthy flows are drawn at 300 K and at `RATIOS` times that; sabotage starts from the middle one.
     """
 
     name: str
     samples: int
     budget: int
     probes: int
-    ratios: tuple[float, float, float]
 
+
+RATIOS = (1.0, 1.03, 1.06)
 
 MOLECULES = {
-    "butane": Molecule("butane", 20_000, 200_000, 4, (1.0, 1.03, 1.06)),
-    "propanol": Molecule("propanol", 10_000, 800_000, 1, (1.15, 1.2, 1.25)),
-    "alanine-dipeptide": Molecule("alanine-dipeptide", 8_000, 1_200_000, 1, (1.0, 1.03, 1.06)),
+    "butane": Molecule("butane", 20_000, 200_000, 4),
+    "propanol": Molecule("propanol", 10_000, 800_000, 1),
+    "alanine-dipeptide": Molecule("alanine-dipeptide", 8_000, 1_200_000, 1),
 }
 
 DEGREE = np.pi / 180
@@ -158,7 +158,7 @@ def plan(suite: Suite) -> list[tuple[str, str, str, Callable[[BoltzmannGenerator
 def healthy_plan() -> list[tuple[str, float]]:
     """(molecule, ratio of the flow's temperature) of the 40 healthy cases."""
     shares = {"butane": 16, "propanol": 12, "alanine-dipeptide": 12}
-    return [(name, MOLECULES[name].ratios[i % 3]) for name, count in shares.items() for i in range(count)]
+    return [(name, RATIOS[i % 3]) for name, count in shares.items() for i in range(count)]
 
 
 def prepare_models(folder: Path) -> None:
@@ -216,7 +216,7 @@ def run_case(
     base = suite.generator(name)
     molecule = MOLECULES[name]
     if kind != "healthy":
-        base = BoltzmannGenerator(cases.Warmer(base.flow, molecule.ratios[1]), base.target)
+        base = BoltzmannGenerator(cases.Warmer(base.flow, RATIOS[1]), base.target)
     result = suite.judge(name, maker(base, molecule.samples, seed), seed)
     seconds = time.perf_counter() - start
     why = result["reasons"][0] if result["reasons"] else ""
