@@ -20,7 +20,7 @@ from boltzgen.units import GAS_CONSTANT
 
 def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:
     """A model folder with fresh weights."""
-    settings = FlowSettings(layers=2, hidden=16)
+    settings = FlowSettings(kind="coupling", layers=2, hidden=16)
     record = {
         "flow": settings.model_dump(mode="json"), "n_features": N_FEATURES, "isomers": "reference",
         "temperature_K": 300.0, "temperatures_K": [300.0], "systems": [], "data_sha256": list(data_sha256),

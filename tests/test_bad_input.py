@@ -90,7 +90,7 @@ def make_models(folder):
     from boltzgen.config.build import build_flow, save_model
     from boltzgen.flows.settings import FlowSettings
 
-    settings = FlowSettings(layers=2, hidden=8)
+    settings = FlowSettings(kind="coupling", layers=2, hidden=8)
     record = {
         "flow": settings.model_dump(mode="json"),
         "n_features": N_FEATURES,

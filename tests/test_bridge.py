@@ -343,7 +343,7 @@ CONFIG = """\
 # A molecule behind the bridge, on energies alone.
 # Seconds.
 system: SYS
-flow: {layers: 2, hidden: 8, bins: 4}
+flow: {kind: coupling, layers: 2, hidden: 8, bins: 4}
 reverse_kl: {weight: 1.0, batch_size: 16}
 workers: 2
 optimizer: {steps: 6}

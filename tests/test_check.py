@@ -27,7 +27,7 @@ from boltzgen.workflows.sample import sample
 from boltzgen_cli.main import main
 
 #: With fresh weights the flow of butane is right in bonds and angles and flat in its torsion.
-FLOW = FlowSettings(layers=2, hidden=16, embedding=8, encoder_blocks=1)
+FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, embedding=8, encoder_blocks=1)
 SAMPLES = 8000
 
 MODEL = {

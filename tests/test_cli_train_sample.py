@@ -24,7 +24,7 @@ CONFIG = """\
 # A double well on energies alone.
 # Seconds.
 system: model:double-well
-flow: {layers: 2, hidden: 8, bins: 4}
+flow: {kind: coupling, layers: 2, hidden: 8, bins: 4}
 reverse_kl: {weight: 1.0, batch_size: 16}
 optimizer: {steps: 40}
 evaluation: {every: 20, samples: 40}
@@ -167,7 +167,8 @@ def butane(tmp_path_factory):
     folder = tmp_path_factory.mktemp("butane")
     write_butane(folder)
     (folder / "train.yaml").write_text(
-        "system: SYS\ndata: MD\nflow: {layers: 2, hidden: 8, bins: 4}\noptimizer: {steps: 2}\n"
+        "system: SYS\ndata: MD\nflow: {kind: coupling, layers: 2, hidden: 8, bins: 4}\n"
+        "optimizer: {steps: 2}\n"
         "evaluation: {samples: 20}\n"
     )
     simulate = ["simulate", "SYS", "--temperatures", "300", "--time", "4ps", "--equilibration", "0.2ps", "-o"]

@@ -15,7 +15,7 @@ CONFIG = """\
 # A flow far too small, for tests.
 # Seconds.
 system: SYS
-flow: {layers: 2, hidden: 8}
+flow: {kind: coupling, layers: 2, hidden: 8}
 likelihood: {batch_size: 32}
 reverse_kl: {weight: 0.1, batch_size: 16}
 optimizer: {steps: 4}

@@ -19,8 +19,10 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.units import GAS_CONSTANT
 
 FLOWS = {
-    "coupling": FlowSettings(layers=4, hidden=24, bins=6, embedding=16, encoder_blocks=1),
-    "coupling-deep": FlowSettings(layers=3, hidden=16, depth=3, bins=4, embedding=8, encoder_blocks=0),
+    "coupling": FlowSettings(kind="coupling", layers=4, hidden=24, bins=6, embedding=16, encoder_blocks=1),
+    "coupling-deep": FlowSettings(
+        kind="coupling", layers=3, hidden=16, depth=3, bins=4, embedding=8, encoder_blocks=0
+    ),
     "attention": FlowSettings(
         kind="attention", layers=4, hidden=16, depth=2, bins=6, embedding=16, encoder_blocks=1
     ),

@@ -355,7 +355,8 @@ def test_from_prepare_to_samples_at_the_terminal(tmp_path):
     assert check["max_relative_force_difference"] < 1e-4
     assert check["max_relative_division_difference"] < 1e-6
     config = (
-        "system: SYS\nflow: {layers: 2}\noptimizer: {steps: 5}\nevaluation: {every: 5, samples: 64}\n"
+        "system: SYS\nflow: {kind: coupling, layers: 2}\noptimizer: {steps: 5}\n"
+        "evaluation: {every: 5, samples: 64}\n"
         "reverse_kl: {weight: 1.0, batch_size: 16}\n"
     )
     (tmp_path / "tiny.yaml").write_text(config)

@@ -135,7 +135,7 @@ class TestOpenMM:
             openmm_force(model)
 
 
-FLOW = FlowSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=0)
+FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=0)
 
 
 @pytest.fixture(scope="module")

@@ -272,7 +272,7 @@ def runs(tmp_path_factory):
     """RUN, a barely trained double well, and OUT, PLAIN and REFINED from it."""
     folder = tmp_path_factory.mktemp("refined")
     (folder / "train.yaml").write_text(
-        "system: model:double-well\nflow: {layers: 2, hidden: 8, bins: 4}\n"
+        "system: model:double-well\nflow: {kind: coupling, layers: 2, hidden: 8, bins: 4}\n"
         "reverse_kl: {weight: 1.0, batch_size: 16}\noptimizer: {steps: 10}\n"
         "evaluation: {every: 10, samples: 40}\n"
     )

@@ -63,7 +63,7 @@ CONFIG = """\
 # Ethanol on energies alone.
 # Seconds.
 system: SYS
-flow: {layers: 2, hidden: 16, embedding: 8, encoder_blocks: 1, bins: 4}
+flow: {kind: coupling, layers: 2, hidden: 16, embedding: 8, encoder_blocks: 1, bins: 4}
 reverse_kl: {weight: 1.0, batch_size: 32}
 optimizer: {steps: 5}
 evaluation: {every: 5, samples: 64}

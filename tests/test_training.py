@@ -22,7 +22,7 @@ from boltzgen.training.pairs import Pairs
 from boltzgen.training.reverse_kl import reverse_kl, tame_energy
 from boltzgen.training.settings import LikelihoodSettings, schedule_value
 
-TINY = FlowSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
+TINY = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
 WELL = "harmonic-well-0.7-3"
 STIFFNESS, DIMENSION, WIDTH, TEMPERATURE = 0.7, 3, 2.0, 450.0
 

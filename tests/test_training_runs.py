@@ -26,7 +26,7 @@ from boltzgen.training.trainer import PATIENCE, Trainer
 from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.train import train
 
-FLOW = {"layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1}
+FLOW = {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1}
 
 
 def settings(**parts) -> TrainingSettings:
@@ -270,7 +270,8 @@ def unseen(run: Trainer, target: Target, data: TrainingData) -> float:
 def test_energies_alone_give_the_partition_function_of_the_double_well(tmp_path):
     """ln Z = 10.2935 within 0.05; a flow that lost the smaller well would give 10.124."""
     chosen = settings(
-        flow={"layers": 4, "hidden": 16, "embedding": 16, "encoder_blocks": 0}, seed=1, workers=1,
+        flow={"kind": "coupling", "layers": 4, "hidden": 16, "embedding": 16, "encoder_blocks": 0}, seed=1,
+        workers=1,
         reweighted={"weight": 1.0, "batch_size": 256},
         reverse_kl={
             "weight": [[0.0, 0.0], [0.5, 0.0], [0.7, 0.2]], "batch_size": 128, "energy_cap": 1000.0,
@@ -290,7 +291,7 @@ def test_energies_alone_give_the_partition_function_of_the_double_well(tmp_path)
 
 def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     """With a learning rate of next to nothing the model stays what it was; its flow need not be repeated."""
-    flow = {"layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0}
+    flow = {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0}
     config = tmp_path / "config.yaml"
     config.write_text(
         json.dumps({

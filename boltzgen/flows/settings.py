@@ -12,7 +12,7 @@ from boltzgen.settings import Settings
 class FlowSettings(Settings):
     """Size and kind of a flow. The defaults suit one molecule of 20 to 40 atoms."""
 
-    kind: Literal["coupling", "attention", "autoregressive"] = "coupling"
+    kind: Literal["coupling", "attention", "autoregressive"] = "autoregressive"
     """Which flow; see docs/flows.md."""
     layers: int = Field(default=8, ge=1)
     """Coupling layers; an autoregressive flow has none."""

@@ -29,7 +29,10 @@ from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZES = {"defaults (8 x 64)": FlowSettings(), "long (10 x 128)": FlowSettings(layers=10, hidden=128)}
+SIZES = {
+    "usual (8 x 64)": FlowSettings(kind="coupling"),
+    "long (10 x 128)": FlowSettings(kind="coupling", layers=10, hidden=128),
+}
 SPLINE = "boltzgen.flows.coupling.spline_by_parameter"
 
 

@@ -1,0 +1,102 @@
+"""A force field's flow becomes a hybrid's: fine-tuning within 1e4 evaluations of the hybrid, against BAR.
+
+    python tests/benchmarks/hybrid_fine_tuning.py --model RUN --out FOLDER
+
+RUN is a flow of ``example:alanine-dipeptide-fab`` (ff96 + OBC1); the hybrid replaces the molecule's own
+energy by the shipped network xtb-ala2-small and keeps the solvent. `STEPS` x `BATCH` gradients of reverse KL
+move the flow, `ESTIMATE` energies weigh its samples; no frame of a hybrid simulation is used. The reference
+is BAR at both ends, between many more samples of the same flows and replica exchange under each energy
+(torch engine). Each stage is skipped where its output exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from boltzgen.files import make_folder, write_json
+from boltzgen.system.examples import system_folder
+from boltzgen.workflows.between import between
+from boltzgen.workflows.prepare import prepare
+from boltzgen.workflows.sample import sample
+from boltzgen.workflows.simulate import simulate
+from boltzgen.workflows.train import train
+
+MM = "example:alanine-dipeptide-fab"
+STEPS, BATCH, ESTIMATE = 105, 48, 4_900
+SIMULATION: dict[str, Any] = {
+    "temperatures": (300.0, 370.0, 456.0, 563.0, 694.0, 856.0), "engine": "torch", "replicas": 96,
+    "timestep": "1fs", "time": "20ps", "equilibration": "4ps", "save_interval": "0.1ps",
+    "exchange_interval": "0.1ps", "hydrogen_mass": 3.0, "seed": 77,
+}  # fmt: skip
+
+
+def fine_tuned(model: Path, out: Path) -> None:
+    """The hybrid's SYS folder and its flow, from `STEPS` x `BATCH` gradients of the hybrid."""
+    if not (out / "HYBRID").exists():
+        folder = system_folder(MM)
+        prepare(
+            folder / "system.xml", out / "HYBRID", coordinates=folder / "topology.pdb", ml="xtb-ala2-small"
+        )
+    if (out / "RUN" / "model").exists():
+        return
+    config = out / "config.json"
+    write_json(config, {
+        "start": str(model), "system": str(out / "HYBRID"), "likelihood": {"weight": 0.0},
+        "reverse_kl": {"weight": 1.0, "batch_size": BATCH, "energy_cap": 300.0},
+        "optimizer": {"steps": STEPS, "learning_rate": 1.5e-3, "warmup": 5, "average": 0.9},
+        "evaluation": {"every": STEPS, "samples": 2},
+    })  # fmt: skip
+    train(config, [], out / "RUN")
+
+
+def drawn(model: Path, system: str, folder: Path, number: int, seed: int) -> None:
+    if not (folder / "samples.npz").exists():
+        sample(model, system, folder, number, temperature=300.0, seed=seed)
+
+
+def simulated(system: str, folder: Path) -> None:
+    simulate(system, folder, resume="auto", **SIMULATION)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--no-reference", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    out = asked.out
+    make_folder(out)
+    fine_tuned(asked.model, out)
+    drawn(asked.model, MM, out / "OUT-MM", 50_000, 1)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2)
+    ours = between(out / "OUT-MM", out / "OUT", samples=0, output=out / "flows.json")
+    print(json.dumps({"hybrid evaluations": STEPS * BATCH + ESTIMATE}))
+    report("flows", ours)
+    if asked.no_reference:
+        return
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3)
+    simulated(MM, out / "MD-MM")
+    simulated(str(out / "HYBRID"), out / "MD-HYBRID")
+    report("reference", between(
+        out / "OUT-MM", out / "OUT-LARGE", data_a=out / "MD-MM", data_b=out / "MD-HYBRID",
+        output=out / "reference.json",
+    ))  # fmt: skip
+
+
+def report(name: str, result: Any) -> None:
+    for found in result.estimates:
+        error = float("nan") if found.standard_error is None else found.standard_error
+        told = f"{name:10s} {found.estimator:40s} {found.value:9.3f} +- {error:.3f} kT"
+        print(f"{told}  {found.verdict} {list(found.reasons)[:1]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
