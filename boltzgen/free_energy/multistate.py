@@ -310,9 +310,10 @@ def _pymbar(u_kn: np.ndarray, N_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     from pymbar.utils import ParameterError
 
     state = np.random.get_state()
+    offset_k = _offsets(u_kn, N_k)
     try:
         with np.errstate(all="ignore"):
-            solved = MBAR(u_kn, N_k)
+            solved = MBAR(u_kn - offset_k[:, None], N_k)
             result = solved.compute_free_energy_differences(return_theta=True)
             log_W_nk = np.array(solved.Log_W_nk)
     except (ParameterError, np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
@@ -321,10 +322,23 @@ def _pymbar(u_kn: np.ndarray, N_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         ) from error
     finally:
         np.random.set_state(state)
-    f_k = np.asarray(solved.f_k, dtype=np.float64)
+    f_k = np.asarray(solved.f_k, dtype=np.float64) + offset_k
     if not np.isfinite(f_k).all():
         raise BoltzgenError("MBAR found no finite free energies: some state has no weight on any sample.")
     return f_k - f_k[0], np.asarray(result["Theta"], dtype=np.float64), log_W_nk
+
+
+def _offsets(u_kn: np.ndarray, N_k: np.ndarray) -> np.ndarray:
+    """First guesses of f_k (K,), by exponential averaging over the samples of the state that has most.
+
+    MBAR's solver begins at zero; where a flow gives ln Z of hundreds its exponentials overflow.
+    """
+    most = int(np.argmax(N_k))
+    own_kn = u_kn[:, N_k[:most].sum() : N_k[: most + 1].sum()]
+    with np.errstate(invalid="ignore"):
+        difference_kn = np.nan_to_num(own_kn - own_kn[most], nan=np.inf, posinf=np.inf)
+    offset_k = np.log(own_kn.shape[1]) - np.logaddexp.reduce(-difference_kn, axis=1)
+    return np.where(np.isfinite(offset_k), offset_k, 0.0)
 
 
 def _replicates(
