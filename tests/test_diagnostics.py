@@ -189,6 +189,9 @@ def test_the_verdict_rule():
         "the state phi > 0 rests on 7 effective samples; draw about 67 000 more, or train"
     )
     assert dg.judge(log_w, k_hat=0.2, coverage=GOOD, n_effective={"a": 60.0})[0] == "caution"
+    even = np.random.default_rng(13).normal(size=5000) * 0.02
+    assert dg.judge(even, k_hat=0.72, coverage=GOOD) == ("ok", [])
+    assert dg.judge(np.r_[even, 0.8], k_hat=0.72, coverage=GOOD)[0] == "unreliable"
     one = np.r_[np.zeros(300), 8.0]
     assert dg.judge(one, k_hat=0.2, coverage=GOOD)[0] == "unreliable"
     assert dg.judge([-np.inf] * 4, k_hat=None, coverage=GOOD)[0] == "unreliable"

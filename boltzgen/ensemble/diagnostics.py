@@ -33,6 +33,10 @@ SHARE_BAD = 0.5
 #: log-weights with a variance below this are constant: the tail fit would see only rounding noise.
 CONSTANT_VARIANCE = 1e-8
 
+#: Largest weight over the mean weight below which the tail is not judged: no sample counts for two, and
+#: k-hat, which knows no scale, is noise (a flow with an effective sample size of 99.96 % shows up to 0.7).
+EVEN = 2.0
+
 NO_COVERAGE = (
     "coverage not checked: only samples that the flow did not draw can show that it misses nothing; run "
     "`boltzgen check OUT --probe`, or give simulation frames with --data"
@@ -252,6 +256,8 @@ def worst(found: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
 
 def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tuple[str, str]]:
     found = []
+    if w_n.max() * w_n.size < EVEN:
+        k_hat, constant = None, True
     if k_hat is None and not constant:
         found.append(("caution", "k-hat not known: too few samples carry weight to see its tail"))
     elif k_hat is not None and k_hat > K_BAD:
