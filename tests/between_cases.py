@@ -15,7 +15,9 @@ from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
 from boltzgen.data.trajectory import Trajectory, write_trajectory
 from boltzgen.flows.settings import FlowSettings
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
+from boltzgen.workflows.sample import sample
 
 
 def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:
@@ -26,6 +28,17 @@ def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:
         "temperature_K": 300.0, "temperatures_K": [300.0], "systems": [], "data_sha256": list(data_sha256),
     }  # fmt: skip
     save_model(folder, build_flow(settings, seed=1), record)
+    return folder
+
+
+def write_chains(folder: Path, butane: MolecularSystem, *, samples: int, simulated: tuple[int, ...]) -> Path:
+    """SYS of butane, O300 and O600 by an untrained flow, and MD folders with exact independent frames."""
+    butane.save(folder / "SYS")
+    model, rng = untrained_model(folder / "MODEL"), np.random.default_rng(11)
+    for kelvin in (300, 600):
+        sample(model, folder / "SYS", folder / f"O{kelvin}", samples, seed=1, temperature=kelvin)
+    for kelvin in simulated:
+        write_frames(folder / f"MD{kelvin}", butane_frames(2000, kelvin, rng), kelvin, butane.fingerprint)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import os
 import shutil
@@ -73,3 +74,12 @@ def butane():
 
     folder = ROOT / "boltzgen" / "examples" / "butane"
     return prepare(folder / "system.xml", coordinates=folder / "butane.pdb")
+
+
+@pytest.fixture
+def no_collection():
+    """For tests that interrupt this very process: an exception raised while a finalizer runs is lost."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

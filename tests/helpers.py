@@ -1,4 +1,4 @@
-"""What several test modules need: running the command line."""
+"""What several test modules need: running the command line, and flows far from their start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import torch
+
+from boltzgen.flows.base import Flow
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,3 +50,12 @@ def assert_refused(words: list[str | Path], *expected: str, code: int = 2) -> st
     for word in expected:
         assert word in told[0], f"{word!r} is not in {told[0]!r}"
     return told[0]
+
+
+def randomised(flow: Flow, spread: float) -> None:
+    """Move every weight of `flow` by noise of standard deviation `spread`, far from where training starts."""
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_((spread * noise).to(parameter.dtype))

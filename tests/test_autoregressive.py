@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import randomised
 from molecules import from_smiles, relabelled
 
 from boltzgen.conditioning.context import Context
@@ -34,11 +35,7 @@ def random_flow(dtype: torch.dtype = torch.float64, spread: float = 0.12) -> Aut
     """Weights far from where training starts."""
     flow = build_flow(SMALL, seed=5).to(dtype)
     assert isinstance(flow, AutoregressiveFlow)
-    generator = torch.Generator().manual_seed(11)
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_((spread * noise).to(dtype))
+    randomised(flow, spread)
     return flow
 
 

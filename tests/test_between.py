@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from between_cases import butane_frames, untrained_model, write_frames
+from between_cases import butane_frames, untrained_model, write_chains, write_frames
 from butane import EXACT
 from helpers import assert_refused
 
@@ -45,14 +45,7 @@ def wells(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chains(tmp_path_factory, butane):
     """SYS, OUT folders O300 and O600 of butane, and MD300, MD600 with exact independent frames."""
-    folder = tmp_path_factory.mktemp("chains")
-    butane.save(folder / "SYS")
-    model, rng = untrained_model(folder / "MODEL"), np.random.default_rng(11)
-    for kelvin in (300, 600):
-        sample(model, folder / "SYS", folder / f"O{kelvin}", 5000, seed=1, temperature=kelvin)
-        frames = butane_frames(2000, kelvin, rng)
-        write_frames(folder / f"MD{kelvin}", frames, kelvin, butane.fingerprint)
-    return folder
+    return write_chains(tmp_path_factory.mktemp("chains"), butane, samples=5000, simulated=(300, 600))
 
 
 def test_two_force_constants(wells):

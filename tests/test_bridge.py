@@ -238,7 +238,7 @@ def test_closing_amid_an_evaluation_ends_it(molecule, positions):
     closer.join()
 
 
-def test_an_interrupt_leaves_the_conversations_whole(two, positions, expected):
+def test_an_interrupt_leaves_the_conversations_whole(two, positions, expected, no_collection):
     before, many = processes(two), np.tile(positions, (3000, 1, 1))
 
     def interrupt_when_busy():

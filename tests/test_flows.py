@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import randomised
 
 from boltzgen.conditioning.context import Context, MoleculeFeatures
 from boltzgen.conditioning.features import N_FEATURES
@@ -40,11 +41,7 @@ def random_flow(name: str, molecule: str = "alanine", dtype: torch.dtype = torch
     """A flow whose weights are far from where training starts."""
     spread = SPREAD[molecule] * FACTOR.get(name, 1.0)
     flow = build_flow(FLOWS[name], seed=5).to(dtype)
-    generator = torch.Generator().manual_seed(11)
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_((spread * noise).to(dtype))
+    randomised(flow, spread)
     return flow
 
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from between_cases import butane_frames, untrained_model, write_frames
+from between_cases import untrained_model, write_chains
 from butane import EXACT
 from helpers import assert_refused
 
@@ -24,14 +24,9 @@ def mbar(folders, **options):
 @pytest.fixture(scope="module")
 def chains(tmp_path_factory, butane):
     """SYS, O300 and O600 by an untrained flow, MD300, MD450 and MD600 with exact independent frames."""
-    folder = tmp_path_factory.mktemp("chains")
-    butane.save(folder / "SYS")
-    model, rng = untrained_model(folder / "MODEL"), np.random.default_rng(11)
-    for kelvin in (300, 600):
-        sample(model, folder / "SYS", folder / f"O{kelvin}", 3000, seed=1, temperature=kelvin)
-    for kelvin in (300, 450, 600):
-        write_frames(folder / f"MD{kelvin}", butane_frames(2000, kelvin, rng), kelvin, butane.fingerprint)
-    return folder
+    return write_chains(
+        tmp_path_factory.mktemp("chains"), butane, samples=3000, simulated=(300, 450, 600)
+    )
 
 
 def test_simulations_alone_give_differences(chains):

@@ -175,10 +175,10 @@ def test_rejected_rows_count_in_the_partition_function():
     assert ensemble.diagnostics().log_z == pytest.approx(exact, abs=0.06)
 
 
-def likelihood_task(flow, target: Target, name: str, weight: float, share: float, seed: int) -> Task:
+def likelihood_task(flow, target: Target, weight: float, share: float, seed: int) -> Task:
     x = 2.0 + torch.randn(6, 2, generator=seeded(seed), dtype=torch.float64)
     return Task(
-        name, weight, share,
+        weight, share,
         lambda: likelihood(flow, x, Context.of(target.features, TEMPERATURE, 6)),
     )  # fmt: skip
 
@@ -187,9 +187,9 @@ def likelihood_task(flow, target: Target, name: str, weight: float, share: float
 def test_workers_add_clipped_gradients(workers):
     target, flow = Target.from_model("double-well"), tiny_flow(0.2)
     tasks = [
-        likelihood_task(flow, target, "likelihood", 0.7, 0.25, 1),
-        likelihood_task(flow, target, "likelihood", 0.7, 0.75, 2),
-        likelihood_task(flow, target, "other", 3.0, 1.0, 3),
+        likelihood_task(flow, target, 0.7, 0.25, 1),
+        likelihood_task(flow, target, 0.7, 0.75, 2),
+        likelihood_task(flow, target, 3.0, 1.0, 3),
     ]
     losses = [task.compute() for task in tasks]
     norms = [math.sqrt(sum(float((g**2).sum()) for g in gradients(loss, flow))) for loss in losses]
@@ -203,7 +203,7 @@ def test_workers_add_clipped_gradients(workers):
         zero = next(flow.parameters()).sum() * 0.0
         return Loss(torch.sqrt(zero) + 2.0, 5, 1, parts={"broken": 2.0})  # gradient 0 * inf
 
-    failed = [Task("broken", 1.0, 1.0, broken), Task("empty", 1.0, 1.0, lambda: Loss(None, 0, 4))]
+    failed = [Task(1.0, 1.0, broken), Task(1.0, 1.0, lambda: Loss(None, 0, 4))]
     pool = GradientWorkers(flow, workers, clip)
     with pool.alone():
         outcomes, others = pool([tasks[0], failed[0], tasks[1], failed[1], tasks[2]], [lambda: 7, lambda: 8])

@@ -60,7 +60,7 @@ def thermal_velocities(
     positions: Tensor, *, kt: Tensor, masses: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Maxwell-Boltzmann velocities (R, ...) for `positions`; particles without mass have none."""
-    width = _of_rows(kt, positions).sqrt().to(positions.dtype) * inverse_masses(masses, positions).sqrt()
+    width = of_rows(kt, positions).sqrt().to(positions.dtype) * inverse_masses(masses, positions).sqrt()
     return _noise(positions, generator) * width
 
 
@@ -87,7 +87,7 @@ def langevin(
     inverse = inverse_masses(masses, x)
     kick = -0.5 * timestep * inverse
     decay = math.exp(-friction * timestep)
-    width = (_of_rows(kt, x) * -math.expm1(-2.0 * friction * timestep)).sqrt().to(x.dtype) * inverse.sqrt()
+    width = (of_rows(kt, x) * -math.expm1(-2.0 * friction * timestep)).sqrt().to(x.dtype) * inverse.sqrt()
     sound = torch.isfinite(value)
     for _ in range(steps):
         v.addcmul_(kick, gradient)
@@ -104,7 +104,7 @@ def put_back(point: PhasePoint, former: PhasePoint, sound: Tensor, velocities: T
     """`point`; rows that are not `sound` (R,) return to `former`, with the given `velocities` (R, ...)."""
 
     def choose(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(_of_rows(sound, new), new, old)
+        return torch.where(of_rows(sound, new), new, old)
 
     return PhasePoint(
         choose(point.positions, former.positions), choose(point.velocities, velocities),
@@ -133,12 +133,12 @@ def minimised(positions: Tensor, energy: EnergyWithGradient, *, steps: int = 200
     length = torch.full_like(value, 1e-3)
     for _ in range(steps):
         largest = gradient.abs().flatten(1).amax(dim=1).clamp_min(1e-12)
-        trial = x - _of_rows(length / largest, x) * gradient
+        trial = x - of_rows(length / largest, x) * gradient
         new_value, new_gradient = energy(trial)
         better = (new_value < value) | (torch.isfinite(new_value) & ~torch.isfinite(value))
-        x = torch.where(_of_rows(better, x), trial, x)
+        x = torch.where(of_rows(better, x), trial, x)
         value = torch.where(better, new_value, value)
-        gradient = torch.where(_of_rows(better, x), new_gradient, gradient)
+        gradient = torch.where(of_rows(better, x), new_gradient, gradient)
         length = torch.where(better, 1.2 * length, 0.5 * length)
     return x, value
 
@@ -150,7 +150,7 @@ def inverse_masses(masses: Tensor, positions: Tensor) -> Tensor:
     return inverse[None, :, None] if positions.ndim == 3 else inverse[None]
 
 
-def _of_rows(values: Tensor, like: Tensor) -> Tensor:
+def of_rows(values: Tensor, like: Tensor) -> Tensor:
     """`values` (R,) shaped to multiply `like` (R, ...)."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 

@@ -25,6 +25,7 @@ from boltzgen.dynamics.batched_langevin import (
     energy_with_gradient,
     langevin,
     minimised,
+    of_rows,
     put_back,
     recentred,
     thermal_velocities,
@@ -171,7 +172,7 @@ class _Run:
                 number = segment // settings.segments_per_exchange
                 swaps = exchange_round(number, point.energy, rung, 1.0 / ladder, generator)
                 faster = (ladder[swaps.rung] / ladder[rung]).sqrt().to(problem.dtype)
-                point = replace(point, velocities=_times(faster, point.velocities))
+                point = replace(point, velocities=of_rows(faster, point.velocities) * point.velocities)
                 rung = swaps.rung
                 if sampling:
                     exchanges = _counted(exchanges, swaps.low, swaps.accepted, rung)
@@ -261,7 +262,3 @@ def _counted(record: ExchangeRecord, low: Tensor, accepted: Tensor, rung: Tensor
     lower = low.cpu().numpy()
     tried = np.tile(lower, len(accepted))
     return record.after(tried, tried[accepted.cpu().numpy().ravel()], rung.cpu().numpy())
-
-
-def _times(factor: Tensor, values: Tensor) -> Tensor:
-    return factor.reshape(-1, *(1,) * (values.ndim - 1)) * values

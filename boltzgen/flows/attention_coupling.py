@@ -1,6 +1,6 @@
 """A coupling flow whose layers read the molecule by attention: one token a coordinate and sample.
 
-Each layer splits the coordinates into two halves, as `boltzgen.flows.coupling` does. The coordinates that
+Each layer splits the coordinates into two halves, as `boltzgen.flows.layered` says. The coordinates that
 stay are tokens made of their embedding, their value and the temperature; those that are transformed query
 them, and each receives the shift, scale and rational-quadratic spline of its own. No weight belongs to a
 place in the molecule, and every sample pays for its own attention.
@@ -12,6 +12,7 @@ before each block; Durkan et al. (arXiv 1906.04032), splines in coupling layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,11 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.flows.coupling import CouplingHalf, halves
-from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.layered import CouplingHalf, CouplingLayer, LayeredFlow, LayeredMolecule, halves
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
-from boltzgen.flows.transforms import HARMONICS, affine_spline, circular_spline, temperature_input
+from boltzgen.flows.transforms import HARMONICS, temperature_input
 
 HEADS = 4
 
@@ -45,15 +45,7 @@ class _LayerTokens:
     distance: Tensor
 
 
-@dataclass(frozen=True)
-class _Molecule:
-    """All layers' tokens of one molecule, and the temperature input (b, 2) of its rows."""
-
-    temperature: Tensor
-    layers: tuple[_LayerTokens, ...]
-
-
-class AttentionCouplingFlow(GroupedFlow):
+class AttentionCouplingFlow(LayeredFlow):
     """Coupling layers of rational-quadratic splines, conditioned by attention.
 
     Parameters
@@ -69,21 +61,18 @@ class AttentionCouplingFlow(GroupedFlow):
         self, n_features: int, *, layers: int = 8, width: int = 32, blocks: int = 1, bins: int = 8,
         embedding: int = 32, encoder_blocks: int = 2, mask_seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(
+            TokenEncoder(n_features, embedding, encoder_blocks),
+            (_AttentionLayer(embedding, width, blocks, bins) for _ in range(layers)),
+        )
         self.mask_seed = mask_seed
-        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
-        self.layers = nn.ModuleList([_Layer(embedding, width, blocks, bins) for _ in range(layers)])
 
-    @property
-    def _stack(self) -> tuple[_Layer, ...]:
-        return tuple(cast("_Layer", layer) for layer in self.layers)
-
-    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Molecule:
+    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> LayeredMolecule:
         tokens = self.encoder(molecule.tokens, molecule.graph_distance)
         linear, circular = (torch.nonzero(kind)[:, 0] for kind in (~molecule.circular, molecule.circular))
         near = molecule.graph_distance.clamp(max=MAX_GRAPH_DISTANCE)
         layers = []
-        for number, layer in enumerate(self._stack):
+        for number, layer in enumerate(cast("Iterable[_AttentionLayer]", self.layers)):
             half = halves(len(linear), len(circular), number, self.mask_seed)
             drivers = linear[half.linear_driver], circular[half.circular_driver]
             asking = torch.cat([linear[half.linear], circular[half.circular]])
@@ -91,31 +80,10 @@ class AttentionCouplingFlow(GroupedFlow):
             layers.append(
                 layer.tokens(half, tokens[drivers[0]], tokens[drivers[1]], tokens[asking], distance)
             )
-        return _Molecule(temperature_input(temperature).to(tokens.dtype), tuple(layers))
-
-    def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        molecule: _Molecule = group.weights
-        linear, circular, log_det = group.standardiser.encode(coordinates)
-        linear, circular = linear.T.contiguous(), circular.T.contiguous()
-        for layer, tokens in zip(self._stack, molecule.layers, strict=True):
-            linear, circular, change = layer(linear, circular, molecule.temperature, tokens, inverse=False)
-            log_det = log_det + change
-        return group.standardiser.join(linear.T, circular.T), log_det
-
-    def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        molecule: _Molecule = group.weights
-        standardiser = group.standardiser
-        own = latents.T.contiguous()
-        linear, circular = own[standardiser.linear], own[standardiser.circular]
-        log_det = torch.zeros(len(latents), dtype=latents.dtype, device=latents.device)
-        for layer, tokens in zip(reversed(self._stack), reversed(molecule.layers), strict=True):
-            linear, circular, change = layer(linear, circular, molecule.temperature, tokens, inverse=True)
-            log_det = log_det + change
-        values, change = standardiser.decode(linear.T, circular.T)
-        return values, log_det + change
+        return LayeredMolecule(temperature_input(temperature).to(tokens.dtype), tuple(layers))
 
 
-class _Layer(nn.Module):
+class _AttentionLayer(CouplingLayer):
     """One coupling layer: tokens of the half that stays, attention blocks of the other, its splines."""
 
     def __init__(self, embedding: int, width: int, blocks: int, bins: int) -> None:
@@ -152,25 +120,13 @@ class _Layer(nn.Module):
             distance,
         )
 
-    def forward(
-        self, linear: Tensor, circular: Tensor, temperature: Tensor, tokens: _LayerTokens, *, inverse: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Whitened (L, B), angles (C, B), temperature input (B, 2) -> both transformed, log_det (B,)."""
-        half = tokens.half
-        answers = self._attend(self._drivers(linear, circular, temperature, tokens), temperature, tokens)
+    def spline_parameters(
+        self, linear: Tensor, circular: Tensor, temperature: Tensor, weights: _LayerTokens
+    ) -> tuple[Tensor, Tensor]:
+        half = weights.half
+        answers = self._attend(self._drivers(linear, circular, temperature, weights), temperature, weights)
         for_linear, for_circular = answers.split([len(half.linear), len(half.circular)], dim=1)
-        log_det = torch.zeros(linear.shape[1], dtype=linear.dtype, device=linear.device)
-        if len(half.linear):
-            parameters = _rows_last(self.leave_linear, for_linear)
-            values, change = affine_spline(linear[half.linear], parameters, inverse=inverse)
-            linear = linear.index_copy(0, half.linear, values)
-            log_det = log_det + change.sum(dim=0)
-        if len(half.circular):
-            parameters = _rows_last(self.leave_circular, for_circular)
-            values, change = circular_spline(circular[half.circular], parameters, inverse=inverse)
-            circular = circular.index_copy(0, half.circular, values)
-            log_det = log_det + change.sum(dim=0)
-        return linear, circular, log_det
+        return _rows_last(self.leave_linear, for_linear), _rows_last(self.leave_circular, for_circular)
 
     def _drivers(self, linear: Tensor, circular: Tensor, temperature: Tensor, tokens: _LayerTokens) -> Tensor:
         """(B, K, W): the coordinates that stay, with their values."""
@@ -220,7 +176,7 @@ def _rows_last(leave: nn.Linear, answers: Tensor) -> Tensor:
     """`leave` of (B, M, W) as (outputs, M, B), the layout of the splines."""
     rows, columns, _ = answers.shape
     transposed = answers.permute(2, 1, 0).flatten(1)
-    return torch.addmm(leave.bias[:, None], leave.weight, transposed).view(-1, columns, rows)
+    return torch.addmm(leave.bias[:, None], leave.weight, transposed).view(leave.out_features, columns, rows)
 
 
 def _by_head(tokens: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ HyperNetworks (arXiv 1609.09106).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,26 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.layered import CouplingHalf, CouplingLayer, LayeredFlow, LayeredMolecule, halves
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import TokenEncoder
-from boltzgen.flows.transforms import (
-    HARMONICS,
-    WeightGenerator,
-    affine_spline,
-    circular_spline,
-    temperature_input,
-)
-
-
-@dataclass(frozen=True)
-class CouplingHalf:
-    """Columns that one layer transforms and columns that drive it, among linear and circular ones."""
-
-    linear: Tensor
-    linear_driver: Tensor
-    circular: Tensor
-    circular_driver: Tensor
+from boltzgen.flows.transforms import HARMONICS, WeightGenerator, temperature_input
 
 
 @dataclass(frozen=True)
@@ -54,15 +39,7 @@ class _LayerWeights:
     leave_offset: Tensor
 
 
-@dataclass(frozen=True)
-class _Molecule:
-    """All layers' weights of one molecule, and the temperature input (b, 2) of its rows."""
-
-    temperature: Tensor
-    layers: tuple[_LayerWeights, ...]
-
-
-class CouplingFlow(GroupedFlow):
+class CouplingFlow(LayeredFlow):
     """Coupling layers of rational-quadratic splines with generated weights.
 
     Parameters
@@ -77,51 +54,24 @@ class CouplingFlow(GroupedFlow):
         self, n_features: int, *, layers: int = 8, hidden: int = 128, depth: int = 2, bins: int = 8,
         embedding: int = 64, encoder_blocks: int = 2, mask_seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.bins, self.mask_seed = bins, mask_seed
-        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
-        self.layers = nn.ModuleList([_CouplingLayer(embedding, hidden, depth, bins) for _ in range(layers)])
+        super().__init__(
+            TokenEncoder(n_features, embedding, encoder_blocks),
+            (_GeneratedLayer(embedding, hidden, depth, bins) for _ in range(layers)),
+        )
+        self.mask_seed = mask_seed
 
-    @property
-    def _stack(self) -> tuple[_CouplingLayer, ...]:
-        return tuple(cast("_CouplingLayer", layer) for layer in self.layers)
-
-    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Molecule:
+    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> LayeredMolecule:
         tokens = self.encoder(molecule.tokens, molecule.graph_distance)
         linear, circular = tokens[~molecule.circular], tokens[molecule.circular]
         weights = tuple(
             layer.generate(linear, circular, halves(len(linear), len(circular), number, self.mask_seed))
-            for number, layer in enumerate(self._stack)
+            for number, layer in enumerate(cast("Iterable[_GeneratedLayer]", self.layers))
         )
-        return _Molecule(temperature_input(temperature).to(tokens.dtype), weights)
-
-    def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        molecule: _Molecule = group.weights
-        linear, circular, log_det = group.standardiser.encode(coordinates)
-        linear, circular = linear.T.contiguous(), circular.T.contiguous()
-        for layer, weights in zip(self._stack, molecule.layers, strict=True):
-            linear, circular, change = layer.encode(linear, circular, molecule.temperature, weights)
-            log_det = log_det + change
-        return group.standardiser.join(linear.T, circular.T), log_det
-
-    def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        molecule: _Molecule = group.weights
-        standardiser = group.standardiser
-        own = latents.T.contiguous()
-        linear, circular = own[standardiser.linear], own[standardiser.circular]
-        log_det = torch.zeros(len(latents), dtype=latents.dtype, device=latents.device)
-        for layer, weights in zip(reversed(self._stack), reversed(molecule.layers), strict=True):
-            linear, circular, change = layer.decode(linear, circular, molecule.temperature, weights)
-            log_det = log_det + change
-        values, change = standardiser.decode(linear.T, circular.T)
-        return values, log_det + change
+        return LayeredMolecule(temperature_input(temperature).to(tokens.dtype), weights)
 
 
-class _CouplingLayer(nn.Module):
-    """One coupling layer: generators of the outer weights, and the shared inner network.
-
-    Rows are the last dimension here: columns, hidden units and spline parameters come first.
-    """
+class _GeneratedLayer(CouplingLayer):
+    """Generators of the outer weights of one layer, and the shared inner network."""
 
     CIRCULAR_INPUTS = 2 * len(HARMONICS)
 
@@ -155,48 +105,14 @@ class _CouplingLayer(nn.Module):
         leave_offset = torch.cat([leave_linear[:, -1].T.reshape(-1), leave_circular[:, -1].T.reshape(-1)])
         return _LayerWeights(half, enter, offset, leave, leave_offset)
 
-    def encode(
-        self, linear: Tensor, circular: Tensor, temperature_input: Tensor, weights: _LayerWeights
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self._transform(linear, circular, temperature_input, weights, inverse=False)
-
-    def decode(
-        self, linear: Tensor, circular: Tensor, temperature_input: Tensor, weights: _LayerWeights
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self._transform(linear, circular, temperature_input, weights, inverse=True)
-
-    def _transform(
-        self,
-        linear: Tensor,
-        circular: Tensor,
-        temperature_input: Tensor,
-        weights: _LayerWeights,
-        *,
-        inverse: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        half = weights.half
-        for_linear, for_circular = self._spline_parameters(linear, circular, temperature_input, weights)
-        log_det = torch.zeros(linear.shape[1], dtype=linear.dtype, device=linear.device)
-        if len(half.linear):
-            values, change = affine_spline(linear.index_select(0, half.linear), for_linear, inverse=inverse)
-            linear = linear.index_copy(0, half.linear, values)
-            log_det = log_det + change.sum(dim=0)
-        if len(half.circular):
-            angles = circular.index_select(0, half.circular)
-            values, change = circular_spline(angles, for_circular, inverse=inverse)
-            circular = circular.index_copy(0, half.circular, values)
-            log_det = log_det + change.sum(dim=0)
-        return linear, circular, log_det
-
-    def _spline_parameters(
-        self, linear: Tensor, circular: Tensor, temperature_input: Tensor, weights: _LayerWeights
+    def spline_parameters(
+        self, linear: Tensor, circular: Tensor, temperature: Tensor, weights: _LayerWeights
     ) -> tuple[Tensor, Tensor]:
-        """Spline parameters (per column, columns, B) of the linear and circular columns, network's dtype."""
         half, dtype, rows = weights.half, weights.enter.dtype, linear.shape[1]
         angles = circular.index_select(0, half.circular_driver)
         waves = torch.stack([wave(n * angles) for n in HARMONICS for wave in (torch.cos, torch.sin)], dim=1)
         inputs = torch.cat([linear.index_select(0, half.linear_driver), waves.reshape(-1, rows)]).to(dtype)
-        warmth = self.temperature.weight @ temperature_input.T
+        warmth = self.temperature.weight @ temperature.T
         offset = (weights.offset + self.temperature.bias)[:, None]
         hidden = functional.silu(torch.addmm(warmth + offset, weights.enter, inputs))
         for module in self.inner:
@@ -209,21 +125,6 @@ class _CouplingLayer(nn.Module):
             for_linear.view(self.per_linear, n_linear, rows),
             for_circular.view(self.per_circular, n_circular, rows),
         )
-
-
-def halves(n_linear: int, n_circular: int, layer: int, seed: int) -> CouplingHalf:
-    """The fixed halves of layer number `layer`: a random split, and its complement in the next layer."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + layer // 2)
-    linear, circular = (torch.randperm(n, generator=generator) for n in (n_linear, n_circular))
-    first_linear, second_linear = (
-        linear[: (n_linear + 1) // 2].sort()[0],
-        linear[(n_linear + 1) // 2 :].sort()[0],
-    )
-    cut = n_circular // 2
-    first_circular, second_circular = circular[:cut].sort()[0], circular[cut:].sort()[0]
-    if layer % 2:
-        return CouplingHalf(second_linear, first_linear, second_circular, first_circular)
-    return CouplingHalf(first_linear, second_linear, first_circular, second_circular)
 
 
 def _flatten(weights: Tensor) -> Tensor:

@@ -24,9 +24,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Task:
-    """One share of the objective: ``weight * loss`` is differentiated; `name` is the loss it belongs to."""
+    """One `share` of a loss; ``weight * loss`` is differentiated. The loss itself says what it is called."""
 
-    name: str
     weight: float
     share: float
     compute: Callable[[], Loss]

@@ -43,7 +43,6 @@ class Draw:
 class _Term:
     """One objective at one step: its weight, rows, and what computes it."""
 
-    name: str
     weight: float
     rows: int
     compute: Callable[[int, torch.Generator], Loss]
@@ -69,7 +68,7 @@ class Objectives:
         for term in terms:
             for rows in _shares(term.rows, parts):
                 call = partial(term.compute, rows, random(2 + len(tasks)))
-                tasks.append(Task(term.name, term.weight, rows / term.rows, call))
+                tasks.append(Task(term.weight, rows / term.rows, call))
         return tasks, draws
 
     def _terms(self, step: int, random: Callable[[int], torch.Generator]) -> tuple[list[_Term], list[Draw]]:
@@ -78,9 +77,9 @@ class Objectives:
         done = step / self.settings.optimizer.steps
         terms: list[_Term] = []
         if self.data and (weight := schedule_value(data.weight, done)) > 0:
-            terms.append(_Term("likelihood", weight, data.batch_size, partial(self._data, done)))
+            terms.append(_Term(weight, data.batch_size, partial(self._data, done)))
         if (weight := schedule_value(kl.weight, done)) > 0:
-            terms.append(_Term("reverse_kl", weight, kl.batch_size, partial(self._reverse_kl, step)))
+            terms.append(_Term(weight, kl.batch_size, partial(self._reverse_kl, step)))
         if (weight := schedule_value(own.weight, done)) <= 0:
             return terms, []
         rung = int(torch.randint(len(own.temperatures), (1,), generator=random(0)))
@@ -89,7 +88,7 @@ class Objectives:
         target, buffer = self.targets[place], self.buffers[place][rung]
         if len(buffer):
             compute = partial(self._own, done, target, buffer, temperature)
-            terms.append(_Term("reweighted", weight, own.batch_size, compute))
+            terms.append(_Term(weight, own.batch_size, compute))
         if own.moves:
             draw = partial(draw_annealed, self.flow, target, temperature, own.fresh, own.moves, random(1))
         else:
