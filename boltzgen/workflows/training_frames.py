@@ -9,25 +9,42 @@ import numpy as np
 
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
-from boltzgen.dynamics.batched_data import replicas_within
 from boltzgen.errors import InputError
 from boltzgen.generator import Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.training.settings import SimulationSource, TrainingSettings
+from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.training_data import TrainingData, energies_of_frames
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.simulate import simulate
+from boltzgen.workflows.simulation_source import simulate_source
 
 
 @dataclass(frozen=True)
 class Frames:
     """Data of each target, the digest of the frames at each temperature, and what the data cost."""
 
-    data: list[TrainingData]
+    data: list[TrainingData | None]
     digests: list[str]
     evaluations: int
+
+    def with_those_of(
+        self, settings: TrainingSettings, path: str, molecule: MolecularSystem, target: Target,
+        other: str | None = None,
+    ) -> Frames:  # fmt: skip
+        """And the frames in `path` of one more target; `other`: the system that they were simulated with."""
+        trajectory, log_weights, cost = _read_frames(settings, path, molecule, target, other)
+        made = TrainingData.from_trajectory(
+            target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures,
+            log_weights=log_weights, learned_at=settings.likelihood.learned_at,
+        )  # fmt: skip
+        digests = [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
+        cost += evaluations_of_folder(path)
+        return Frames([*self.data, made], self.digests + digests, self.evaluations + cost)
+
+    def without_data(self) -> Frames:
+        """And one more target that has none."""
+        return replace(self, data=[*self.data, None])
 
 
 def targets_and_frames(
@@ -46,9 +63,7 @@ def targets_and_frames(
         if paths:
             raise InputError("Give data, or a simulation that makes them, not both.")
         paths = [
-            _simulate(
-                settings, settings.simulation, molecule, target, folder / "data" / str(number), stop, progress
-            )
+            _simulate(settings, molecule, target, folder / "data" / str(number), stop, progress)
             for number, ((molecule, _), target) in enumerate(zip(read, targets, strict=True))
         ]
     if not paths:
@@ -60,20 +75,11 @@ def targets_and_frames(
                 f"The configuration names {len(targets)} systems and {len(values)} of {name}; "
                 "give one for each."
             )
-    data, digests, evaluations = [], [], 0
+    found = Frames([], [], 0)
     for number, (path, (molecule, _), target) in enumerate(zip(paths, read, targets, strict=True)):
-        trajectory, log_weights, cost = _read_frames(
-            settings, path, _molecule(molecule, sources[number]), target, others[number] if others else None
-        )
-        digests += [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
-        evaluations += cost + evaluations_of_folder(path)
-        data.append(
-            TrainingData.from_trajectory(
-                target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures,
-                log_weights=log_weights, learned_at=settings.likelihood.learned_at,
-            )
-        )  # fmt: skip
-    return targets, Frames(data, digests, evaluations)
+        other = others[number] if others else None
+        found = found.with_those_of(settings, path, _molecule(molecule, sources[number]), target, other)
+    return targets, found
 
 
 def _molecule(molecule: MolecularSystem | None, source: str) -> MolecularSystem:
@@ -85,38 +91,16 @@ def _molecule(molecule: MolecularSystem | None, source: str) -> MolecularSystem:
 
 
 def _simulate(
-    settings: TrainingSettings, wanted: SimulationSource, molecule: MolecularSystem | None, target: Target,
-    folder: Path, stop: StopRequest | None, progress: Progress,
+    settings: TrainingSettings, molecule: MolecularSystem | None, target: Target, folder: Path,
+    stop: StopRequest | None, progress: Progress,
 ) -> str:  # fmt: skip
-    """Replica exchange within the budget, in `folder`; goes on where it was stopped."""
-    rungs = len(wanted.temperatures)
-    replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
-    steps = max(1, wanted.evaluations // replicas)
-    equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
-    every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
-    equilibration = equilibration // every * every
-    simulate(
-        _molecule(molecule, target.name), folder, temperatures=wanted.temperatures,
-        time=(steps - equilibration) * wanted.timestep, timestep=wanted.timestep,
-        exchange_interval=exchange_every * wanted.timestep, save_interval=every * wanted.timestep,
-        equilibration=equilibration * wanted.timestep, seed=settings.seed, engine="torch", replicas=replicas,
-        device=str(target.reference.device), hydrogen_mass=wanted.hydrogen_mass, resume="auto", stop=stop,
-        progress=progress,
+    """Data of one target in `folder`; goes on where it was stopped."""
+    assert settings.simulation is not None
+    simulate_source(
+        settings.simulation, _molecule(molecule, target.name), folder, seed=settings.seed,
+        device=str(target.reference.device), stop=stop, progress=progress,
     )  # fmt: skip
     return str(folder)
-
-
-def save_and_exchange_steps(wanted: SimulationSource, steps: int, walks: int) -> tuple[int, int]:
-    """Steps between frames and between exchanges, one a multiple of the other.
-
-    `walks` ladders of `steps` steps give the frames wanted, up to a factor below two, and at least one frame
-    each.
-    """
-    every = min(max(1, steps * walks // wanted.frames), steps)
-    exchange_every = max(1, round(wanted.exchange_interval / wanted.timestep))
-    if every < exchange_every:
-        return every, every * round(exchange_every / every)
-    return every - every % exchange_every, exchange_every
 
 
 def _read_frames(
