@@ -54,6 +54,7 @@ import typer
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
 from boltzgen_cli.check import check
+from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
@@ -116,6 +117,7 @@ def options(
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(free_energy, name="free-energy")
+app.add_typer(dataset, name="dataset")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

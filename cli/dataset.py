@@ -1,0 +1,108 @@
+"""``boltzgen dataset``: many molecules, prepared and simulated, split by molecule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boltzgen.interrupts import StopRequest, parse_duration
+from boltzgen_cli import console
+
+if TYPE_CHECKING:
+    from boltzgen.data.dataset import Dataset
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def dataset() -> None:
+    """Systems and data of many molecules, to train one flow on.
+
+    Example: boltzgen dataset build dataset-capped-amino-acids -o DATASET
+    """
+
+
+@app.command("build")
+def build(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped configuration.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Departures from CONFIG: simulation.evaluations=1e5."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DATASET", help="Folder of the data set.")
+    ] = Path("DATASET"),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Build this molecule alone; again for more.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="train|validation|test", help="Build the molecules of one split.")
+    ] = None,
+    systems_only: Annotated[
+        bool, typer.Option("--systems-only", help="Prepare without data: to sample, to train on energies.")
+    ] = False,
+    rebuild: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Throw this molecule away, make it anew; again.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to simulate.")] = "cpu",
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 15m, 2h.")
+    ] = None,
+) -> None:
+    """Prepare and simulate the molecules of CONFIG into DATASET.
+
+    The same command goes on where it was stopped, and adds molecules that CONFIG names since.
+
+    Example: boltzgen dataset build dataset-dipeptides -o DATASET --split train --max-time 2h
+    """
+    limit = parse_duration(max_time) if max_time is not None else None
+
+    from boltzgen.workflows.dataset import build_dataset
+
+    with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
+        result = build_dataset(
+            config, output, overrides or [], only=only or (), split=split, systems_only=systems_only,
+            rebuild=rebuild or (), device=device, stop=stop, progress=progress,
+        )  # fmt: skip
+    _show(result)
+
+
+@app.command("list")
+def list_molecules(
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder written by dataset build.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every file with its SHA-256 first.")
+    ] = False,
+) -> None:
+    """The molecules of a data set, and whether their simulations converged.
+
+    Example: boltzgen dataset list DATASET --verify
+    """
+    from boltzgen.data.dataset import Dataset
+
+    found = Dataset.load(folder)
+    if verify:
+        found.verify()
+        console.message(f"{folder}: every file is as it was written.")
+    _show(found)
+
+
+def _show(found: Dataset) -> None:
+    rows = []
+    for one in found.molecules:
+        known = one.convergence
+        halves = known.get("halves") or {}
+        rows.append((
+            one.name, one.split, one.status, one.atoms, one.frames, one.evaluations,
+            known.get("independent_frames"), known.get("round_trips"), halves.get("z"), known.get("verdict"),
+        ))  # fmt: skip
+    console.table(
+        f"{found.folder}: {found.status}",
+        ("molecule", "split", "status", "atoms", "frames a K", "evaluations", "independent", "round trips",
+         "halves, z", "verdict"),
+        rows,
+    )  # fmt: skip
