@@ -30,7 +30,9 @@ def test_each_row_has_a_valid_configuration(name):
 
 
 def test_no_configuration_names_an_example_that_is_not_shipped():
-    for path in shipped_configs().values():
+    for name, path in shipped_configs().items():
+        if name.startswith("dataset-"):  # of `boltzgen dataset build`, see test_dataset
+            continue
         system = load_settings(TrainingSettings, path).system
         for source in [system] if isinstance(system, str) else system:
             system_folder(source)
