@@ -89,7 +89,7 @@ def placements(table: CoordinateTable) -> np.ndarray:
     placed = table.atoms[:, 0]
     if not table.dimension or placed[0] < 0:
         return np.zeros((0, 7), dtype=np.int64)
-    order = [int(table.atoms[0, 1]), *dict.fromkeys(placed.tolist())]
+    order = placed_atoms(table)
     place = {atom: k for k, atom in enumerate(order)} | {-1: -1}
     result = np.full((len(order), 7), -1, dtype=np.int64)
     result[0, 6] = PLACEMENT_STYLES.index("open")
@@ -101,6 +101,11 @@ def placements(table: CoordinateTable) -> np.ndarray:
         result[k, 3 : 3 + len(rows)] = rows
         result[k, 6] = PLACEMENT_STYLES.index(style)
     return result
+
+
+def placed_atoms(table: CoordinateTable) -> list[int]:
+    """The index of each atom of a molecule in order of placement, that of the rows of `placements`."""
+    return [int(table.atoms[0, 1]), *dict.fromkeys(table.atoms[:, 0].tolist())]
 
 
 def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) -> np.ndarray:

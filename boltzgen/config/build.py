@@ -10,7 +10,9 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
+from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.config.shipped import find_model
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.flows.attention_coupling import AttentionCouplingFlow
@@ -39,10 +41,11 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained flow and what is known of its training."""
+    """A trained flow, what is known of its training, and the molecules it has seen (None in older models)."""
 
     flow: Flow
     record: dict[str, Any]
+    seen: Seen | None = None
 
     @property
     def isomers(self) -> str:
@@ -64,23 +67,23 @@ class Model:
         return [float(t) for t in self.record["temperatures_K"]]
 
 
-def save_model(folder: Path, flow: Flow, record: dict[str, Any]) -> None:
-    """Write ``weights.safetensors`` and ``model.json`` to `folder`."""
+def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None = None) -> None:
+    """Write ``weights.safetensors``, ``model.json`` and, if given, ``seen.safetensors`` to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as temporary:
         save_file(tensors, str(temporary))
+    if seen is None:
+        (folder / "seen.safetensors").unlink(missing_ok=True)
+    else:
+        with atomic_path(folder / "seen.safetensors") as temporary:
+            save_file(seen.tensors(), str(temporary))
     write_json(folder / "model.json", {"schema": MODEL_SCHEMA, **record})
 
 
 def load_model(path: Path) -> Model:
-    """The model in `path`: a model folder, or the run folder that holds it."""
-    folder = path / "model" if (path / "model" / "model.json").is_file() else path
-    if not (folder / "model.json").is_file():
-        raise InputError(
-            f"{path} holds no model: expected {folder / 'model.json'}. Train one with "
-            f"`boltzgen train CONFIG -o {path}`, or finish the run with --resume auto."
-        )
+    """The model in `path`: a model folder, the run folder that holds it, or the name of a shipped model."""
+    folder = find_model(path)
     record = read_json(folder / "model.json")
     if not isinstance(record, dict) or record.get("schema") != MODEL_SCHEMA:
         raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
@@ -98,4 +101,17 @@ def load_model(path: Path) -> Model:
             f"{folder}: the weights do not fit model.json ({first}); the folder is damaged."
         ) from error
     flow.eval()
-    return Model(flow, record)
+    return Model(flow, record, _seen(folder / "seen.safetensors"))
+
+
+def _seen(path: Path) -> Seen | None:
+    """What the model in the folder of `path` was trained on; None for models of before there was a record."""
+    if not path.is_file():
+        return None
+    tensors = read_tensors(path)
+    try:
+        return Seen.from_tensors(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a record of training molecules ({error}); copy the model anew."
+        ) from error

@@ -1,4 +1,4 @@
-"""Configurations that come with the package, found by name."""
+"""Configurations and models that come with the package, found by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boltzgen.config.settings import nearest
 from boltzgen.errors import InputError
+from boltzgen.files import read_text, sha256_file
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -28,3 +29,46 @@ def find_config(config: str | PathLike[str]) -> Path:
     if path.is_dir():
         raise InputError(f"{config}: a folder, not a configuration; name the YAML file in it.")
     raise InputError(f"{config}: neither a file nor a shipped configuration.{nearest(name, known)}")
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name -> folder of every shipped model."""
+    folder = Path(str(resources.files("boltzgen_models")))
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.json"))}
+
+
+def find_model(model: str | PathLike[str]) -> Path:
+    """`model` as the folder that holds ``model.json``: its own, that of a run, or a shipped model's name.
+
+    The checksums of a shipped model are compared. InputError when it is none of these.
+    """
+    path = Path(model)
+    for folder in (path / "model", path):
+        if (folder / "model.json").is_file():
+            return folder
+    known = shipped_models()
+    if len(path.parts) == 1 and path.name in known:
+        check_sums(known[path.name])
+        return known[path.name]
+    if path.is_dir():
+        raise InputError(
+            f"{path} holds no model: expected {path / 'model.json'}. Train one with "
+            f"`boltzgen train CONFIG -o {path}`, or finish the run with --resume auto."
+        )
+    names = f"the shipped models are {', '.join(known)}" if known else "no model is shipped"
+    raise InputError(
+        f"{path} holds no model: neither a folder with {path / 'model.json'} nor a shipped model; {names}. "
+        f"Train one with `boltzgen train CONFIG -o {path}`."
+    )
+
+
+def check_sums(folder: Path) -> None:
+    """InputError unless every file that ``folder/SHA256SUMS`` lists is as it was released."""
+    lines = read_text(folder / "SHA256SUMS", missing="no such file; a release lists its checksums.")
+    for line in lines.splitlines():
+        digest, _, name = line.partition("  ")
+        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+            raise InputError(
+                f"{folder / name}: not the file that was released (its checksum differs); "
+                "install boltzgen-sampler anew."
+            )

@@ -153,6 +153,7 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
         "log_z_standard_error": found.log_z_standard_error,
         "energy_evaluations": evaluations,
         **({"refined": refined} if (refined := ensemble.provenance.get("refined")) else {}),
+        **({"unfamiliarity": new["score"]} if (new := ensemble.provenance.get("familiarity")) else {}),
         "verdict": found.verdict,
         "reasons": [
             *found.reasons,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.conditioning.familiarity import familiarity
+from boltzgen.conditioning.features import placed_atoms
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.data.statistics import slowest_inefficiencies
@@ -23,7 +25,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
 from boltzgen.files import make_folder
-from boltzgen.generator import BoltzmannGenerator, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
@@ -97,12 +99,17 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        ensemble = _with_provenance(drawn, model, system, number, seed, kelvin, trained, compilation, dtype)
+        notes, familiar = _notes(trained, target, kelvin)
+        record = {
+            "command": sys.argv, "seed": seed, "requested": number, "dtype": dtype, "model": str(model),
+            "compilation": compilation, "system": str(system), "notes": notes, "familiarity": familiar,
+        }  # fmt: skip
+        ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
+            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
             if frames.digest() in trained.record.get("data_sha256", ()):
-                record = seen_in_training(record)
-            ensemble = replace(ensemble, coverage=record)
+                coverage = seen_in_training(coverage)
+            ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
     ensemble.save(output, status="complete" if complete else "partial")
     found = summary(ensemble)
@@ -138,33 +145,30 @@ def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -
         raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
 
 
-def _with_provenance(
-    ensemble: Ensemble, model: Any, system: Any, number: int, seed: int, temperature: float, trained: Model,
-    compilation: dict[str, Any], dtype: str,
-) -> Ensemble:
+def _notes(trained: Model, target: Target, temperature: float) -> tuple[list[str], dict[str, Any] | None]:
+    """What the model did not learn of the molecule and the temperature (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
-    notes = []
-    if ensemble.system_fingerprint not in domains:
-        notes.append("the model was not trained on this system")
-    elif domains[ensemble.system_fingerprint] not in (None, ensemble.domain):
+    notes, record = [], None
+    if target.fingerprint not in domains:
+        notes, record = _unseen(trained, target)
+    elif domains[target.fingerprint] not in (None, target.domain):
         notes.append("the model was trained on another isomer of this system")
     ladder = trained.temperatures
     if ladder and not min(ladder) - 0.01 <= temperature <= max(ladder) + 0.01:
         notes.append(
             f"{temperature:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
         )
-    provenance = {
-        **ensemble.provenance,
-        "command": sys.argv,
-        "seed": seed,
-        "requested": number,
-        "compilation": compilation,
-        "dtype": dtype,
-        "model": str(model),
-        "system": str(system),
-        "notes": notes,
-    }
-    return replace(ensemble, provenance=provenance)
+    return notes, record
+
+
+def _unseen(trained: Model, target: Target) -> tuple[list[str], dict[str, Any] | None]:
+    """How far a molecule that was not trained on lies from those that were."""
+    if trained.seen is None:
+        return ["the model was not trained on this system"], None
+    atoms = placed_atoms(target.coordinates.table) if target.is_molecular else None
+    found = familiarity(trained.seen, target.features, atoms=atoms)
+    first = f"the model was not trained on this system; unfamiliarity {found.score:.3g} (0: nothing new)"
+    return [first, *found.reasons], {"score": found.score, "reasons": list(found.reasons)}
 
 
 def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:

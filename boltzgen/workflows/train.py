@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import Model, build_flow, load_model, save_model
 from boltzgen.config.devices import check_device
@@ -189,7 +190,8 @@ def _save(
         "seed": settings.seed,
         "data_sha256": frames.digests,
     }
-    save_model(folder / "model", trainer.average, record)
+    known = Seen.of([target.features for target in trainer.targets], record["temperatures_K"])
+    save_model(folder / "model", trainer.average, record, known)
 
 
 def _environment(device: str) -> dict[str, Any]:
