@@ -133,6 +133,16 @@ def relabelled(system: MolecularSystem, order: np.ndarray, seed: int = 0) -> Mol
             for k in range(force.getNumTorsions()):
                 i, j, m, n, *rest = force.getTorsionParameters(k)
                 copy.addTorsion(*(int(rank[a]) for a in (i, j, m, n)), *rest)
+        elif isinstance(force, openmm.NonbondedForce | openmm.GBSAOBCForce | openmm.CustomGBForce):
+            copy, custom = openmm.XmlSerializer.clone(force), isinstance(force, openmm.CustomGBForce)
+            for place, atom in enumerate(order):
+                given = force.getParticleParameters(int(atom))
+                copy.setParticleParameters(place, *([given] if custom else given))
+            for k in range(force.getNumExceptions() if isinstance(force, openmm.NonbondedForce) else 0):
+                i, j, *rest = force.getExceptionParameters(k)
+                copy.setExceptionParameters(k, int(rank[i]), int(rank[j]), *rest)
+        else:
+            assert isinstance(force, openmm.CMMotionRemover), type(force)
         new.addForce(copy)
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
     rotation *= np.sign(np.linalg.det(rotation))

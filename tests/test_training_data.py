@@ -15,7 +15,7 @@ from boltzgen.errors import InputError
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
-from boltzgen.training.training_data import TrainingData, draw_batch, energies_of_frames
+from boltzgen.training.training_data import TrainingData, draw_pairs, energies_of_frames
 from boltzgen.units import GAS_CONSTANT
 
 
@@ -240,12 +240,10 @@ def test_frames_outside_the_domain_are_counted_by_reason(alanine, frames):
         whole(alanine, frames * [1, -1, 1], 300.0)
 
 
-def test_a_batch_of_several_molecules(alanine, frames, butane):
-    small = Target.from_system(butane)
-    data = [whole(small, simulated(butane, 5), 350.0), whole(alanine, frames, 300.0)]
-    pairs = draw_batch([small, alanine], data, 7, seeded(3))
-    values, context = pairs.coordinates, pairs.context
-    assert values.shape == (7, 60) and context.molecule.tolist() == [0] * 4 + [1] * 3
-    assert context.temperature.tolist() == [350.0] * 4 + [300.0] * 3
-    assert [m.fingerprint for m in context.molecules] == [small.fingerprint, alanine.fingerprint]
-    assert bool((values[:4, 6:] == 0).all()) and bool((values[:4, :6] != 0).all())
+def test_pairs_of_one_molecule(alanine, frames):
+    data = whole(alanine, frames, 300.0)
+    pairs = draw_pairs(alanine, data, 7, seeded(3))
+    values, temperature, reduced = data.draw(7, seeded(3))
+    assert torch.equal(pairs.coordinates, values) and pairs.context.molecules == (alanine.features,)
+    assert torch.equal(pairs.context.temperature, temperature)
+    assert torch.equal(pairs.reduced.isnan(), reduced.isnan())

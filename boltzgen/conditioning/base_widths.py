@@ -23,8 +23,6 @@ WIDEST = 1.5
 #: Newton steps; the bonded energy is nearly quadratic and five are usually enough.
 NEWTON_STEPS = 12
 
-DIFFERENCE = 1e-4
-
 
 def bonded_minimum(
     coordinates: Coordinates, bonded_energy: Callable[[Tensor], Tensor]
@@ -40,16 +38,17 @@ def bonded_minimum(
     reference = torch.as_tensor(np.array(table.reference), dtype=torch.float64)
 
     def gradient(points: Tensor) -> Tensor:
-        points = points.detach().requires_grad_(True)
+        points = points if points.requires_grad else points.detach().requires_grad_(True)
         full = reference.repeat(len(points), 1).index_copy(1, linear, unlink(points, lower, upper)[0])
         energy = bonded_energy(coordinates.decode(full)[0])
-        return torch.autograd.grad(energy.sum(), points)[0]
+        return torch.autograd.grad(energy.sum(), points, create_graph=True)[0]
 
     centre = link(reference[linear], lower, upper)[0]
     floor = thermal_energy(300.0) / WIDEST**2
     for _ in range(NEWTON_STEPS):
         values, vectors = _curvature(gradient, centre, floor)
-        step = -(vectors @ ((vectors.T @ gradient(centre[None])[0]) / values))
+        slope = gradient(centre[None])[0].detach()
+        step = -(vectors @ ((vectors.T @ slope) / values))
         centre = centre + step.clamp(-0.1, 0.1)
         if float(step.abs().max()) < 1e-9:
             break
@@ -59,9 +58,11 @@ def bonded_minimum(
 
 
 def _curvature(gradient: Callable[[Tensor], Tensor], centre: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (at least `floor`) and eigenvectors of the Hessian, by central differences of gradients."""
-    steps = DIFFERENCE * torch.eye(len(centre), dtype=centre.dtype)
-    gradients = gradient(torch.cat([centre + steps, centre - steps]))
-    hessian = (gradients[: len(centre)] - gradients[len(centre) :]) / (2 * DIFFERENCE)
+    """Eigenvalues (at least `floor`) and eigenvectors of the Hessian; one copy of the point gives one row.
+
+    Exact derivatives, not differences: rounding would depend on the order in which the atoms are named.
+    """
+    copies = centre.repeat(len(centre), 1).requires_grad_(True)
+    hessian = torch.autograd.grad(gradient(copies).diagonal().sum(), copies)[0]
     values, vectors = torch.linalg.eigh(0.5 * (hessian + hessian.T))
     return values.abs().clamp_min(floor), vectors

@@ -37,9 +37,9 @@ class AutogradKernel(Kernel):
     block_energy: x (N, 3, b) in nm -> (b,) kJ/mol. rows: of its largest tensor.
     """
 
-    def __init__(self, block_energy: Callable[[Tensor], Tensor], rows: int, *, bonded: bool = False) -> None:
+    def __init__(self, block_energy: Callable[[Tensor], Tensor], rows: int) -> None:
         super().__init__()
-        self.block_energy, self.rows, self.bonded = block_energy, rows, bonded
+        self.block_energy, self.rows = block_energy, rows
 
     def evaluate(self, x: Tensor, cyclic: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         if gradient is None:

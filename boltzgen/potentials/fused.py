@@ -46,7 +46,6 @@ def column(values: np.ndarray) -> np.ndarray:
 class Kernel(ABC):
     """Some terms of the energy, with their gradient, for one block of conformations."""
 
-    bonded: bool = False
     #: Rows of the largest tensor: what the block size is chosen by.
     rows: int = 1
 
@@ -84,7 +83,6 @@ def scatter(gradient: Tensor, matrix: Tensor, rows: Tensor) -> None:
 class BondKernel(Kernel):
     """Harmonic bonds."""
 
-    bonded = True
 
     def __init__(self, p: ForceFieldParameters) -> None:
         first, second = p.bond_atoms.T
@@ -112,7 +110,6 @@ class BondKernel(Kernel):
 class AngleKernel(Kernel):
     """Harmonic angles; the two arms of the A angles are the rows [0, A) and [A, 2A) of one tensor."""
 
-    bonded = True
 
     def __init__(self, p: ForceFieldParameters) -> None:
         first, apex, last = p.angle_atoms.T
@@ -197,7 +194,6 @@ class Dihedrals:
 class TorsionKernel(Kernel):
     """Periodic torsions: T terms on Q different quadruples."""
 
-    bonded = True
 
     def __init__(self, p: ForceFieldParameters) -> None:
         quads, term_quad = np.unique(p.torsion_atoms, axis=0, return_inverse=True)

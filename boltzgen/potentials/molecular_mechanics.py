@@ -62,7 +62,7 @@ def _kernels(p: ForceFieldParameters, terms: list[Term]) -> list[Kernel]:
             chosen.append(pairs)
     for term in terms:
         if isinstance(term, BlockTerm):
-            chosen.append(AutogradKernel(term.block_energy, term.rows, bonded=term.bonded))
+            chosen.append(AutogradKernel(term.block_energy, term.rows))
     return chosen
 
 
@@ -81,9 +81,7 @@ class MolecularMechanics(Potential):
         terms = _terms(parameters)
         self.terms = nn.ModuleList(terms)
         self.invariant = all(term.invariant for term in terms)
-        kernels = _kernels(parameters, terms)
-        self._blocks = Blocks(kernels)
-        self._bonded_blocks = Blocks([kernel for kernel in kernels if kernel.bonded])
+        self._blocks = Blocks(_kernels(parameters, terms))
 
     @property
     def n_atoms(self) -> int:
@@ -99,9 +97,12 @@ class MolecularMechanics(Potential):
         return ValueWithGradient.apply(positions, self._blocks.energy_and_gradient)
 
     def bonded_energy(self, positions: Tensor) -> Tensor:
-        """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol."""
+        """Bond, angle and torsion terms (impropers included) only: (batch, N, 3) nm -> (batch,) kJ/mol.
+
+        Differentiable twice.
+        """
         check_positions(positions, self.n_atoms)
-        return ValueWithGradient.apply(positions, self._bonded_blocks.energy_and_gradient)
+        return sum((term(positions) for term in self._term_list() if term.bonded), _zeros(positions))
 
     def energy_and_gradient(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy (batch,) kJ/mol and dE/dx (batch, N, 3) kJ/mol/nm, outside autograd."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from boltzgen.data.record import Trajectory
 from boltzgen.ensemble.diagnostics import diagnose, forward_ess
 from boltzgen.flows.base import Flow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.training.settings import EvaluationSettings
-from boltzgen.training.training_data import TrainingData
 from boltzgen.units import GAS_CONSTANT
 
 #: One measurement: name -> number, None where it is not known.
@@ -17,30 +19,39 @@ Measured = dict[str, float | int | None]
 
 
 def evaluate(
-    flow: Flow, target: Target, data: TrainingData | None, settings: EvaluationSettings, seed: int
+    flow: Flow, target: Target, unseen: Trajectory | None, settings: EvaluationSettings, seed: int
 ) -> Measured:
-    """Effective sample size of `flow` on `target` by its own samples, and how it sees held-out frames.
+    """Effective sample size of `flow` on `target` by its own samples, and how it sees `unseen` frames.
 
     Returns
     -------
     ``ess``, ``k_hat``, ``log_z``; ``held_out_likelihood`` (mean ``-log q``) and ``forward_ess`` of at most as
-    many held-out frames at the temperature of the evaluation as samples, those outside the domain left out;
-    None without them, or when they were simulated with another potential.
+    many unseen frames at the temperature of the evaluation as samples, those outside the domain left out;
+    None without them.
     """
     boltzmann = BoltzmannGenerator(flow, target)
     ensemble = boltzmann.sample(settings.samples, settings.temperature, seed=seed)
     found = diagnose(ensemble.log_w)
-    held_out = _held_out(boltzmann, data, settings)
+    held_out = _held_out(boltzmann, unseen, settings)
     return {"ess": found.ess, "k_hat": found.k_hat, "log_z": found.log_z, **held_out}
 
 
+def mean(found: Sequence[Measured]) -> Measured:
+    """Each number in the mean over several molecules; None where it is unknown for one of them."""
+    names = found[0]
+    values = {name: [one[name] for one in found] for name in names}
+    return {
+        name: None if any(v is None for v in known) else float(np.mean(np.array(known, dtype=float)))
+        for name, known in values.items()
+    }
+
+
 def _held_out(
-    boltzmann: BoltzmannGenerator, data: TrainingData | None, settings: EvaluationSettings
+    boltzmann: BoltzmannGenerator, frames: Trajectory | None, settings: EvaluationSettings
 ) -> Measured:
     unknown: Measured = {"held_out_likelihood": None, "forward_ess": None}
-    if data is None or data.weighted:
+    if frames is None:
         return unknown
-    frames = data.held_out
     rows = np.flatnonzero(np.abs(frames.temperatures - settings.temperature) < 0.01)
     if not len(rows):
         return unknown

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from boltzgen.errors import InputError
 from boltzgen.files import write_atomic
@@ -37,7 +39,17 @@ class MetricsFiles:
             handle.write(_csv([_cells(whole)]))
 
 
-def read_metrics(path: Path) -> list[dict[str, float | int | None]]:
+def append_molecules(
+    folder: Path, step: int, names: Sequence[str], found: Sequence[Mapping[str, float | int | None]]
+) -> None:
+    """Add to ``molecules.jsonl`` what was measured on each molecule; rows of a later step are dropped."""
+    path = folder / "molecules.jsonl"
+    rows = [row for row in read_metrics(path) if (row["step"] or 0) < step]
+    rows += [{"step": step, "molecule": name, **one} for name, one in zip(names, found, strict=True)]
+    write_atomic(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``metrics.jsonl``; none when there is no file. A last line cut short is left out."""
     if not path.is_file():
         return []

@@ -8,7 +8,7 @@ order of the list, so that a run repeats bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,7 +28,11 @@ from boltzgen.training.pairs import Pairs
 from boltzgen.training.replay_buffer import ReplayBuffer, Samples, draw_samples
 from boltzgen.training.reverse_kl import reverse_kl
 from boltzgen.training.settings import TrainingSettings, schedule_value
-from boltzgen.training.training_data import TrainingData, draw_batch
+from boltzgen.training.training_data import TrainingData, draw_pairs
+from boltzgen.training.turns import molecules_in_turn
+
+#: Random streams that steps one after another leave to each other's tasks.
+TASKS = 64
 
 
 @dataclass(frozen=True)
@@ -41,50 +45,63 @@ class Draw:
 
 @dataclass(frozen=True)
 class _Term:
-    """One objective at one step: its weight, rows, and what computes it."""
+    """One objective at one step, or one molecule's `share` of it: its weight, rows, and what computes it."""
 
     weight: float
     rows: int
     compute: Callable[[int, torch.Generator], Loss]
+    share: float = 1.0
 
 
 class Objectives:
-    """Makes the tasks of each step for one flow, its targets and their data."""
+    """Makes the tasks of each step for one flow, its targets and their data.
+
+    Parameters
+    ----------
+    data: of each target, None for one that is learned from energies alone; or empty.
+    rank, ranks: this process among those that train together; each takes molecules and draws of its own.
+    """
 
     def __init__(
-        self, settings: TrainingSettings, flow: Flow, targets: list[Target], data: list[TrainingData]
-    ) -> None:
-        self.settings, self.flow, self.targets, self.data = settings, flow, targets, data
+        self, settings: TrainingSettings, flow: Flow, targets: list[Target],
+        data: Sequence[TrainingData | None], *, rank: int = 0, ranks: int = 1,
+    ) -> None:  # fmt: skip
+        self.settings, self.flow, self.targets, self.rank, self.ranks = settings, flow, targets, rank, ranks
+        self.data = {place: frames for place, frames in enumerate(data) if frames is not None}
         own = settings.reweighted
         self.buffers = [[ReplayBuffer(own.buffer) for _ in own.temperatures] for _ in targets]
         self._check()
 
     def tasks(self, step: int, workers: int) -> tuple[list[Task], list[Draw]]:
-        """What step number `step` consists of; a lone objective is split among the `workers`."""
+        """What step number `step` consists of; a lone task is split among the `workers`."""
+        done = step / self.settings.optimizer.steps
+        step = step * self.ranks + self.rank
         random = partial(_stream, self.settings.seed, step)
-        terms, draws = self._terms(step, random)
+        terms, draws = self._terms(step, done, random)
         parts = workers if len(terms) == 1 and not draws else 1
         tasks: list[Task] = []
         for term in terms:
             for rows in _shares(term.rows, parts):
                 call = partial(term.compute, rows, random(2 + len(tasks)))
-                tasks.append(Task(term.weight, rows / term.rows, call))
+                tasks.append(Task(term.weight, term.share * rows / term.rows, call))
         return tasks, draws
 
-    def _terms(self, step: int, random: Callable[[int], torch.Generator]) -> tuple[list[_Term], list[Draw]]:
+    def _terms(
+        self, step: int, done: float, random: Callable[[int], torch.Generator]
+    ) -> tuple[list[_Term], list[Draw]]:
         """The objectives with a weight above zero at `step`, and the samples to be drawn for later steps."""
         data, kl, own = self.settings.likelihood, self.settings.reverse_kl, self.settings.reweighted
-        done = step / self.settings.optimizer.steps
         terms: list[_Term] = []
         if self.data and (weight := schedule_value(data.weight, done)) > 0:
-            terms.append(_Term(weight, data.batch_size, partial(self._data, done)))
+            terms += self._data_terms(weight, step, done)
         if (weight := schedule_value(kl.weight, done)) > 0:
-            terms.append(_Term(weight, kl.batch_size, partial(self._reverse_kl, step)))
+            terms.append(_Term(weight, kl.batch_size, partial(self._reverse_kl, self._alone(step))))
         if (weight := schedule_value(own.weight, done)) <= 0:
             return terms, []
-        rung = int(torch.randint(len(own.temperatures), (1,), generator=random(0)))
+        stay = step // own.stay
+        rung = int(torch.randint(len(own.temperatures), (1,), generator=_stream(self.settings.seed, stay, 0)))
         temperature = own.temperatures[rung] * schedule_value(own.heating, done)
-        place = step % len(self.targets)
+        place = self._alone(stay)
         target, buffer = self.targets[place], self.buffers[place][rung]
         if len(buffer):
             compute = partial(self._own, done, target, buffer, temperature)
@@ -95,9 +112,25 @@ class Objectives:
             draw = partial(draw_samples, self.flow, target, temperature, own.fresh, random(1))
         return terms, [Draw(buffer, draw)]
 
-    def _data(self, done: float, rows: int, generator: torch.Generator) -> Loss:
+    def _alone(self, turn: int) -> int:
+        """The molecule of an objective that is about one at a time."""
+        return molecules_in_turn(len(self.targets), 1, turn, self.settings.seed)[0]
+
+    def _data_terms(self, weight: float, step: int, done: float) -> list[_Term]:
+        """Likelihood of frames of the molecules whose turn it is, one term a molecule."""
         settings = self.settings.likelihood
-        pairs = draw_batch(self.targets, self.data, rows, generator)
+        known = sorted(self.data)
+        a_step = len(known) if settings.molecules is None else settings.molecules
+        chosen = molecules_in_turn(len(known), min(a_step, settings.batch_size), step, self.settings.seed)
+        terms = []
+        for rows, number in zip(_shares(settings.batch_size, len(chosen)), chosen, strict=True):
+            compute = partial(self._data, done, known[number])
+            terms.append(_Term(weight, rows, compute, share=rows / settings.batch_size))
+        return terms
+
+    def _data(self, done: float, place: int, rows: int, generator: torch.Generator) -> Loss:
+        settings, target = self.settings.likelihood, self.targets[place]
+        pairs = draw_pairs(target, self.data[place], rows, generator)
         return stored_pairs_loss(
             self.flow, pairs, "likelihood", schedule_value(settings.dispersion, done), settings.knee
         )
@@ -115,9 +148,8 @@ class Objectives:
             self.flow, pairs, "reweighted", schedule_value(settings.dispersion, done), settings.knee
         )
 
-    def _reverse_kl(self, step: int, rows: int, generator: torch.Generator) -> Loss:
-        """On the targets in turn, a step each."""
-        target, settings = self.targets[step % len(self.targets)], self.settings.reverse_kl
+    def _reverse_kl(self, place: int, rows: int, generator: torch.Generator) -> Loss:
+        target, settings = self.targets[place], self.settings.reverse_kl
         ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
         temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)]
         return reverse_kl(
@@ -189,7 +221,8 @@ def stored_pairs_loss(flow: Flow, pairs: Pairs, name: str, dispersion: float, kn
 
 def _stream(seed: int, step: int, task: int) -> torch.Generator:
     """The random stream of one task of a step: a function of seed, step and task alone."""
-    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 64 + task) % 2**63)
+    more, task = divmod(task, TASKS)
+    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * TASKS + task + more * 2**55) % 2**63)
 
 
 def _shares(size: int, parts: int) -> list[int]:

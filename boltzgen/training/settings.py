@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.settings import Settings
@@ -79,7 +79,9 @@ class LikelihoodSettings(Settings):
     weight: Schedule = 1.0
     """Weight of this loss over the run."""
     batch_size: int = Field(default=256, ge=1)
-    """Frames a step."""
+    """Frames a step, of all its molecules together."""
+    molecules: int | None = Field(default=None, ge=1)
+    """Molecules a step, in turn and each as often as any other; all when not given."""
     temperatures: Ladder | None = None
     """Temperatures (K) of the frames to use; all when not given."""
     learned_at: Temperature | None = None
@@ -114,6 +116,8 @@ class ReweightedSettings(Settings):
     """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
     fresh: int = Field(default=256, ge=1)
     """Samples drawn a step, each one energy evaluation; they go into the buffer."""
+    stay: int = Field(default=1, ge=1)
+    """Steps in a row on one molecule (of several) and temperature, so that fresh samples are used fresh."""
     moves: int = Field(default=0, ge=0)
     """Annealed moves of each fresh sample towards p^2/q before it is kept (FAB); each an evaluation more."""
     buffer: int = Field(default=4096, ge=2)
@@ -156,6 +160,8 @@ class EvaluationSettings(Settings):
     """Steps between evaluations."""
     samples: int = Field(default=1000, ge=2)
     """Samples drawn for the effective sample size."""
+    molecules: int | None = Field(default=None, ge=1)
+    """Validation molecules of a dataset to measure, the first ones; all when not given."""
     temperature: Temperature = 300.0
     """Temperature (K) of the evaluation."""
 
@@ -174,8 +180,11 @@ class UntilSettings(Settings):
 class TrainingSettings(Settings):
     """One training run."""
 
-    system: str | Annotated[list[str], Field(min_length=1)]
+    system: str | Annotated[list[str], Field(min_length=1)] | None = None
     """Folder written by `prepare`, or `model:NAME`; a list trains one flow on several molecules."""
+    dataset: str | None = None
+    """Folder written by `dataset build`, instead of system and data: the flow learns its training molecules
+    and is measured on its validation molecules."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
     simulation: SimulationSource | None = None
@@ -208,3 +217,11 @@ class TrainingSettings(Settings):
     """When to end early."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _molecules_are_named_once(self) -> TrainingSettings:
+        if (self.system is None) == (self.dataset is None):
+            raise ValueError("give either system=SYS or dataset=DATASET")
+        if self.dataset is not None and (self.data or self.simulation or self.data_system):
+            raise ValueError("a dataset holds its own data: leave out data, simulation and data_system")
+        return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from boltzgen.data.record import Trajectory
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from boltzgen.training.evaluation import Measured, evaluate
+from boltzgen.training.evaluation import Measured, evaluate, mean
 from boltzgen.training.gradients import GradientWorkers, Outcome
-from boltzgen.training.metrics import MetricsFiles
+from boltzgen.training.metrics import MetricsFiles, append_molecules
 from boltzgen.training.objectives import Objectives
+from boltzgen.training.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.training_data import TrainingData
 
@@ -51,9 +54,11 @@ class Trainer:
     Parameters
     ----------
     settings: the run's. flow: freshly built, on the device of the targets.
-    data: frames of each target in the same order, or an empty list for energies alone.
+    data: frames of each target in the same order, None for one without; or empty, for energies alone.
     folder: the run folder; checkpoints and metrics go there.
     data_evaluations: energy evaluations that the data cost; they count in the budget.
+    judged: molecules to measure on, with frames that training never sees; the first target when not given.
+    ranks: the processes that train together.
     """
 
     def __init__(
@@ -61,12 +66,16 @@ class Trainer:
         settings: TrainingSettings,
         flow: Flow,
         targets: list[Target],
-        data: list[TrainingData],
+        data: Sequence[TrainingData | None],
         folder: Path,
         *,
         data_evaluations: int = 0,
+        judged: Sequence[tuple[Target, Trajectory | None]] = (),
+        ranks: Ranks | None = None,
     ) -> None:
-        self.settings, self.targets, self.data, self.folder = settings, targets, data, folder
+        self.settings, self.targets, self.folder, self.ranks = settings, targets, folder, ranks or Ranks()
+        first = data[0] if data else None
+        self.judged = list(judged) or [(targets[0], None if first is None else first.unseen)]
         self.flow, self.average = flow, copy.deepcopy(flow)
         self.average.requires_grad_(False)
         optimizer = settings.optimizer
@@ -75,7 +84,9 @@ class Trainer:
         )
         on_cpu = targets[0].reference.device.type == "cpu"
         self.workers = GradientWorkers(flow, settings.workers if on_cpu else 1, optimizer.gradient_clip)
-        self.objectives = Objectives(settings, flow, targets, data)
+        self.objectives = Objectives(
+            settings, flow, targets, data, rank=self.ranks.rank, ranks=self.ranks.size
+        )
         self.counters = Counters(energy_evaluations=data_evaluations)
         self.data_evaluations = data_evaluations
         self.last_evaluation: Measured = {}
@@ -89,27 +100,32 @@ class Trainer:
             self._run(stop or StopRequest(), progress)
 
     def _run(self, stop: StopRequest, progress: Progress) -> None:
-        metrics = MetricsFiles(self.folder, keep_until=self.counters.step)
+        metrics = MetricsFiles(self.folder, keep_until=self.counters.step) if self.ranks.leads else None
         counters, total = self.counters, self.settings.optimizer.steps
         started = time.monotonic() - counters.seconds
         enough = self._enough()
         while counters.step < total and not enough:
             values = self._step()
             counters.seconds = time.monotonic() - started
-            step, enough = counters.step, self._enough()
+            step, enough = counters.step, self._agreed(self._enough())
             if step % self.settings.evaluation.every == 0 or step == total or enough:
-                self.last_evaluation = self.evaluate()
-                enough = self._enough()
-                counters.seconds = time.monotonic() - started
-                metrics.append({**values, **self.last_evaluation, **self._pace()})
+                if metrics is not None:
+                    self.last_evaluation = self.evaluate()
+                    counters.seconds = time.monotonic() - started
+                    metrics.append({**values, **self.last_evaluation, **self._pace()})
+                enough = self._agreed(self._enough())
             progress(step, total, _shown(values, self.last_evaluation, self._pace()))
-            last = step == total or enough
-            if step % self.settings.checkpoint_every == 0 or last or stop.requested:
+            last, stopped = step == total or enough, self._agreed(stop.requested)
+            if self.ranks.leads and (step % self.settings.checkpoint_every == 0 or last or stopped):
                 self.save()
-            if stop.requested and not last:
+            if stopped and not last:
                 raise StoppedError(
-                    f"{stop.reason} at step {step} of {total}; a checkpoint is in {self.folder}."
+                    f"{stop.reason or 'Another rank stopped'} at step {step} of {total}; a checkpoint is in {self.folder}."
                 )
+
+    def _agreed(self, wish: bool) -> bool:
+        """Whether any rank wishes it; all ranks go on or stop together."""
+        return self.ranks.total([float(wish)])[0] > 0
 
     def _enough(self) -> bool:
         """Whether the effective sample size or the budget of `settings.until` is reached."""
@@ -136,18 +152,23 @@ class Trainer:
         outcomes, drawn = self.workers(tasks, [draw.compute for draw in draws])
         for draw, samples in zip(draws, drawn, strict=True):
             draw.buffer.add(samples)
-            counters.energy_evaluations += samples.evaluations
         norm = max((outcome.norm for outcome in outcomes if outcome.gradients), default=math.nan)
-        sound = any(outcome.gradients for outcome in outcomes)
-        counters.discarded_rows += sum(outcome.discarded for outcome in outcomes)
-        counters.energy_evaluations += sum(outcome.energy_evaluations for outcome in outcomes)
         filling = not tasks and any(bool(torch.isfinite(samples.energy).any()) for samples in drawn)
-        self._apply(sound, expected=not filling)
+        sound, waiting, discarded, energies = self.ranks.total([
+            any(outcome.gradients for outcome in outcomes), filling,
+            sum(outcome.discarded for outcome in outcomes),
+            sum(outcome.energy_evaluations for outcome in outcomes)
+            + sum(samples.evaluations for samples in drawn),
+        ])  # fmt: skip
+        counters.discarded_rows += int(discarded)
+        counters.energy_evaluations += int(energies)
+        self.ranks.average_gradients(self.flow)
+        self._apply(sound > 0, expected=waiting == 0)
         counters.step += 1
         progress = counters.step / settings.optimizer.steps
         return {
             "step": counters.step, "progress": progress, "learning_rate": rate,
-            **_values(outcomes), "gradient_norm": norm if sound else None,
+            **_values(outcomes), "gradient_norm": None if math.isnan(norm) else norm,
             "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
             "energy_evaluations": counters.energy_evaluations,
         }  # fmt: skip
@@ -185,12 +206,14 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.flow.parameters()), 1 - decay)
 
     def evaluate(self) -> Measured:
-        """How good the averaged flow is on the first target."""
-        settings = self.settings.evaluation
-        data = self.data[0] if self.data else None
-        found = evaluate(self.average, self.targets[0], data, settings, self.settings.seed + 1)
-        self.counters.evaluation_energies += settings.samples
-        return {**found, "evaluation_energies": self.counters.evaluation_energies}
+        """How good the averaged flow is, in the mean over the molecules it is judged on."""
+        settings, seed = self.settings.evaluation, self.settings.seed + 1
+        found = [evaluate(self.average, target, unseen, settings, seed) for target, unseen in self.judged]
+        self.counters.evaluation_energies += settings.samples * len(found)
+        if len(found) > 1:
+            names = [target.name for target, _ in self.judged]
+            append_molecules(self.folder, self.counters.step, names, found)
+        return {**mean(found), "evaluation_energies": self.counters.evaluation_energies}
 
     def save(self) -> Path:
         """Write a checkpoint from which a run goes on as if it had never stopped."""

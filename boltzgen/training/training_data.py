@@ -117,6 +117,11 @@ class TrainingData:
             rotor_groups(target), trajectory[held], dict(outside), weighted=log_weights is not None,
         )  # fmt: skip
 
+    @property
+    def unseen(self) -> Trajectory | None:
+        """Frames of the target that training never sees; None when they were simulated with another one."""
+        return None if self.weighted else self.held_out
+
     def _learned_at(self, temperature: float) -> TrainingData:
         """The same frames weighted to `temperature` (K).
 
@@ -160,22 +165,12 @@ def _shares(log_w: Tensor, temperature: Tensor) -> Tensor:
     return shares
 
 
-def draw_batch(
-    targets: list[Target], data: list[TrainingData], rows: int, generator: torch.Generator
-) -> Pairs:
-    """One padded batch with as many frames (up to one) of every molecule."""
-    share, rest = divmod(rows, len(targets))
-    width = max(target.features.dimension for target in targets)
-    parts, contexts, energies = [], [], []
-    for number, (target, frames) in enumerate(zip(targets, data, strict=True)):
-        count = share + (number < rest)
-        if count:
-            drawn = frames.draw(count, generator)
-            values, temperature, reduced = (x.to(target.reference.device) for x in drawn)
-            parts.append(torch.nn.functional.pad(values, (0, width - values.shape[1])))
-            contexts.append(Context.of(target.features, temperature))
-            energies.append(reduced)
-    return Pairs(torch.cat(parts), Context.concatenate(contexts), torch.cat(energies))
+def draw_pairs(target: Target, frames: TrainingData, rows: int, generator: torch.Generator) -> Pairs:
+    """`rows` frames of `target`, drawn from its `frames`, on its device."""
+    values, temperature, reduced = (
+        drawn.to(target.reference.device) for drawn in frames.draw(rows, generator)
+    )
+    return Pairs(values, Context.of(target.features, temperature), reduced)
 
 
 def energies_of_frames(target: Target, trajectory: Trajectory, *, known: bool) -> tuple[Trajectory, int]:

@@ -26,9 +26,11 @@ from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
+from boltzgen.training.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of
+from boltzgen.workflows.training_dataset import Learned, dataset_frames
 from boltzgen.workflows.training_frames import Frames, targets_and_frames
 
 
@@ -91,7 +93,9 @@ def train(
         settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
-    targets, frames = targets_and_frames(settings, device, folder, stop, progress)
+    ranks = Ranks.started(device)
+    learned = _learned(settings, ranks, folder, stop, progress)
+    targets, frames = learned.targets, learned.frames
     flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
     limit = settings.until.evaluations
     if limit is not None and frames.evaluations >= limit:
@@ -100,26 +104,44 @@ def train(
             f"until.evaluations={limit}; raise it, or spend less on data."
         )
     trainer = Trainer(
-        settings, flow.to(device), targets, frames.data, folder, data_evaluations=frames.evaluations
-    )
+        settings, flow.to(ranks.device), targets, frames.data, folder, judged=learned.judged, ranks=ranks,
+        data_evaluations=frames.evaluations,
+    )  # fmt: skip
     if start is not None:
         _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
-    make_folder(folder)
-    write_atomic(folder / "config.yaml", dump_yaml(settings))
     compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, device)
-    write_json(folder / "environment.json", {**_environment(device), "compilation": compilation})
+    if ranks.leads:
+        make_folder(folder)
+        write_atomic(folder / "config.yaml", dump_yaml(settings))
+        environment = {**_environment(device), "ranks": ranks.size, "compilation": compilation}
+        write_json(folder / "environment.json", environment)
     try:
-        trainer.run(stop=stop, progress=progress)
+        trainer.run(stop=stop, progress=progress if ranks.leads else silent)
     finally:
         for target in targets:
             target.close()
-    _save(folder, settings, trainer, frames, model)
-    outside = dict(sum((Counter(part.outside) for part in frames.data), Counter[str]()))
+        ranks.end()
+    if ranks.leads:
+        _save(folder, settings, trainer, frames, model)
+    outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
         folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation, outside
     )
+
+
+def _learned(
+    settings: TrainingSettings, ranks: Ranks, folder: Path, stop: StopRequest | None, progress: Progress
+) -> Learned:
+    """The molecules and data of the run."""
+    if settings.dataset is not None:
+        return dataset_frames(settings, ranks.device, progress)
+    if settings.simulation is not None and ranks.size > 1:
+        raise InputError(
+            "Processes that train together cannot each make the data; simulate first, and give data=MD."
+        )
+    return Learned(*targets_and_frames(settings, ranks.device, folder, stop, progress), judged=[])
 
 
 def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
@@ -168,7 +190,7 @@ def _save(
     folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames, start: Model | None
 ) -> None:
     """The averaged weights and what is known of them."""
-    seen = {float(t) for part in frames.data for t in part.temperature.unique()}
+    seen = {float(t) for part in frames.data if part for t in part.temperature.unique()}
     for loss in (settings.reverse_kl, settings.reweighted):
         if loss.weight:
             seen |= set(loss.temperatures)

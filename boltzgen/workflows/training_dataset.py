@@ -1,0 +1,67 @@
+"""A dataset as a training run sees it: molecules to learn with their frames, and molecules to be judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boltzgen.data.dataset import Dataset, DatasetMolecule
+from boltzgen.data.record import Trajectory
+from boltzgen.data.trajectory import read_trajectory
+from boltzgen.errors import InputError
+from boltzgen.generator import Target
+from boltzgen.progress import Progress
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.training_frames import Frames
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Targets to learn with their frames, and the validation molecules with theirs."""
+
+    targets: list[Target]
+    frames: Frames
+    judged: list[tuple[Target, Trajectory | None]]
+
+
+def dataset_frames(settings: TrainingSettings, device: str, progress: Progress) -> Learned:
+    """The dataset that `settings` names, on `device`.
+
+    Molecules of the split ``train`` are learned, those without data from energies alone; those of
+    ``validation`` are measured, and nothing is learned from them. Without any, the first of the training
+    molecules is measured.
+    """
+    assert settings.dataset is not None
+    dataset = Dataset.load(settings.dataset)
+    learned, judged = dataset.of("train"), dataset.of("validation")[: settings.evaluation.molecules]
+    if not learned:
+        raise InputError(
+            f"dataset: {settings.dataset} holds no complete molecule to train on; run boltzgen dataset build."
+        )
+    targets, frames = [], Frames([], [], 0)
+    for number, molecule in enumerate(learned, start=1):
+        system, target = _target(settings, molecule, device)
+        if molecule.data is None:
+            frames = frames.without_data()
+        else:
+            frames = frames.with_those_of(settings, str(molecule.data), system, target)
+        targets.append(target)
+        progress(number, len(learned), {"reading": molecule.name})
+    return Learned(targets, frames, [_judged(settings, molecule, device) for molecule in judged])
+
+
+def _target(
+    settings: TrainingSettings, molecule: DatasetMolecule, device: str
+) -> tuple[MolecularSystem, Target]:
+    system = MolecularSystem.load(molecule.system)
+    return system, Target.from_system(system, isomers=settings.isomers).to(device)
+
+
+def _judged(
+    settings: TrainingSettings, molecule: DatasetMolecule, device: str
+) -> tuple[Target, Trajectory | None]:
+    system, target = _target(settings, molecule, device)
+    if molecule.data is None:
+        return target, None
+    kelvin = settings.evaluation.temperature
+    return target, read_trajectory(molecule.data, system, temperature=kelvin).at(kelvin)
