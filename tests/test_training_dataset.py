@@ -1,0 +1,135 @@
+"""Training on a data set: what is learned, what is only measured, and what is never touched."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from boltzgen.config.build import build_flow, load_model
+from boltzgen.config.settings import build_settings, dump_yaml, load_settings
+from boltzgen.data.dataset import Dataset
+from boltzgen.errors import InputError
+from boltzgen.generator import Target
+from boltzgen.progress import silent
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.metrics import read_metrics
+from boltzgen.training.objectives import Objectives
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.training_data import draw_pairs
+from boltzgen.workflows.dataset import build_dataset
+from boltzgen.workflows.dataset_settings import DatasetSettings
+from boltzgen.workflows.train import train
+from boltzgen.workflows.training_dataset import dataset_frames
+
+FLOW = {"kind": "autoregressive", "hidden": 8, "embedding": 8, "bins": 4, "encoder_blocks": 1}
+SIMULATION = {
+    "evaluations": 1200, "temperatures": [300.0, 450.0], "frames": 40, "exchange_interval": 0.005,
+    "equilibration": 0.02,
+}  # fmt: skip
+
+
+def small(name: str, smiles: str) -> dict[str, str]:
+    return {"name": name, "smiles": smiles}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ethane and methanol with data; water and methylamine to measure on; propane that nobody may see."""
+    place = tmp_path_factory.mktemp("set") / "DATASET"
+    settings = build_settings(DatasetSettings, {
+        "simulation": SIMULATION, "train": [small("ethane", "CC"), small("methanol", "CO")],
+        "validation": [small("water", "O"), small("methylamine", "CN")], "test": [small("propane", "CCC")],
+    })  # fmt: skip
+    build_dataset(settings, place, split="train")
+    build_dataset(settings, place, split="validation")
+    return place
+
+
+def settings_for(folder, **changes) -> TrainingSettings:
+    values = {
+        "dataset": str(folder), "flow": FLOW, "workers": 1, "optimizer": {"steps": 4},
+        "likelihood": {"molecules": 1, "batch_size": 6, "dispersion": 0.5},
+        "reweighted": {"weight": 1.0, "fresh": 8, "batch_size": 8, "stay": 2},
+        "evaluation": {"every": 2, "samples": 20}, **changes,
+    }  # fmt: skip
+    return TrainingSettings.model_validate(values)
+
+
+def fingerprints(folder, split: str) -> set[str]:
+    return {one.fingerprint for one in Dataset.load(folder).molecules if one.split == split}
+
+
+def test_a_run_learns_train_and_measures_validation(folder, tmp_path):
+    (tmp_path / "run.yaml").write_text(dump_yaml(settings_for(folder)))
+    result = train(tmp_path / "run.yaml", [], tmp_path / "RUN")
+    record = load_model(tmp_path / "RUN").record
+    assert {one["fingerprint"] for one in record["systems"]} == fingerprints(folder, "train")
+    rows = read_metrics(tmp_path / "RUN" / "molecules.jsonl")
+    assert [(row["step"], row["molecule"]) for row in rows] == [
+        (step, name) for step in (2, 4) for name in ("water", "methylamine")
+    ]
+    last = [row for row in rows if row["step"] == 4]
+    assert result.evaluation["ess"] == pytest.approx(np.mean([row["ess"] for row in last]))
+    assert result.evaluation["forward_ess"] == pytest.approx(np.mean([row["forward_ess"] for row in last]))
+    counters = json.loads(next((tmp_path / "RUN").glob("checkpoints/*04/state.json")).read_text())["counters"]
+    data = sum(one.evaluations for one in Dataset.load(folder).of("train"))
+    assert counters["energy_evaluations"] == data + 4 * 8
+
+
+def test_each_step_is_about_one_molecule_and_all_come(folder, monkeypatch):
+    settings = settings_for(folder)
+    learned = dataset_frames(settings, "cpu", silent)
+    drawn_from = []
+
+    def recorded(target, *others):
+        drawn_from.append(target.fingerprint)
+        return draw_pairs(target, *others)
+
+    monkeypatch.setattr("boltzgen.training.objectives.draw_pairs", recorded)
+    flow = build_flow(settings.flow, seed=0)
+    objectives = Objectives(settings, flow, learned.targets, learned.frames.data)
+    for step in range(4):
+        tasks, _ = objectives.tasks(step, 1)
+        assert tasks[0].compute().value is not None
+    assert len(drawn_from) == 4
+    assert {*drawn_from[:2]} == {*drawn_from[2:]} == fingerprints(folder, "train")
+
+
+def test_a_molecule_without_data_is_learned_from_energies(folder, tmp_path):
+    settings = build_settings(DatasetSettings, {
+        "simulation": SIMULATION, "train": [small("ethane", "CC"), small("methanol", "CO")],
+    })  # fmt: skip
+    place = tmp_path / "DATASET"
+    build_dataset(settings, place, only=["ethane"])
+    build_dataset(settings, place, systems_only=True)
+    learned = dataset_frames(settings_for(place), "cpu", silent)
+    assert [part is not None for part in learned.frames.data] == [True, False]
+    assert learned.judged == []
+
+
+def test_validation_frames_are_of_the_temperature_that_is_measured(folder):
+    learned = dataset_frames(settings_for(folder, evaluation={"molecules": 1}), "cpu", silent)
+    assert len(learned.judged) == 1
+    target, frames = learned.judged[0]
+    assert target.name == "water" and frames.temperature_ladder.tolist() == [300.0]
+    molecule = Dataset.load(folder).of("validation")[0]
+    assert target.fingerprint == Target.from_system(MolecularSystem.load(molecule.system)).fingerprint
+    energies = target.potential.energy(torch.as_tensor(np.array(frames.positions[:4]), dtype=torch.float64))
+    np.testing.assert_allclose(energies.numpy(), frames.energies[:4], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "either system=SYS or dataset=DATASET"),
+        ({"system": "SYS", "dataset": "D"}, "either system=SYS or dataset=DATASET"),
+        ({"dataset": "D", "data": "MD"}, "a dataset holds its own data"),
+    ],
+)
+def test_molecules_are_named_once(tmp_path, values, words):
+    (tmp_path / "run.yaml").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=words):
+        load_settings(TrainingSettings, tmp_path / "run.yaml")
