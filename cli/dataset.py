@@ -11,7 +11,7 @@ from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
 
 if TYPE_CHECKING:
-    from boltzgen.data.dataset import Dataset
+    from boltzgen.data.dataset import Dataset, DatasetMolecule
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,7 +40,8 @@ def build(
         list[str] | None, typer.Option(metavar="NAME", help="Build this molecule alone; again for more.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="train|validation|test", help="Build the molecules of one split.")
+        list[str] | None,
+        typer.Option(metavar="train|validation|test", help="Build the molecules of this split; again."),
     ] = None,
     systems_only: Annotated[
         bool, typer.Option("--systems-only", help="Prepare without data: to sample, to train on energies.")
@@ -65,7 +66,7 @@ def build(
 
     with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
         result = build_dataset(
-            config, output, overrides or [], only=only or (), split=split, systems_only=systems_only,
+            config, output, overrides or [], only=only or (), split=split or (), systems_only=systems_only,
             rebuild=rebuild or (), device=device, stop=stop, progress=progress,
         )  # fmt: skip
     _show(result)
@@ -92,17 +93,23 @@ def list_molecules(
 
 
 def _show(found: Dataset) -> None:
-    rows = []
-    for one in found.molecules:
-        known = one.convergence
-        halves = known.get("halves") or {}
-        rows.append((
-            one.name, one.split, one.status, one.atoms, one.frames, one.evaluations,
-            known.get("independent_frames"), known.get("round_trips"), halves.get("z"), known.get("verdict"),
-        ))  # fmt: skip
     console.table(
         f"{found.folder}: {found.status}",
-        ("molecule", "split", "status", "atoms", "frames a K", "evaluations", "independent", "round trips",
-         "halves, z", "verdict"),
-        rows,
+        ("molecule", "split", "atoms", "frames", "g", "trips", "halves", "verdict"),
+        [_row(one) for one in found.molecules],
+    )
+    total = sum(one.evaluations for one in found.molecules)
+    console.message(
+        f"{total} energy evaluations; frames at each temperature; at the lowest: g, frames for one that is "
+        "independent; halves: the largest change between them in standard errors."
+    )
+
+
+def _row(one: DatasetMolecule) -> tuple[str | int | float | None, ...]:
+    known = one.convergence
+    g, halves = known.get("inefficiency"), known.get("halves") or {}
+    verdict = known.get("verdict") or ("no data" if one.status == "complete" else one.status)
+    return (
+        one.name, one.split, one.atoms, one.frames, g and round(g, 1), known.get("round_trips"),
+        (z := halves.get("z")) and round(z, 1), verdict,
     )  # fmt: skip

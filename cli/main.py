@@ -53,6 +53,8 @@ import typer
 
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
+from boltzgen_cli.adapt import adapt
+from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.demo import demo
@@ -60,6 +62,7 @@ from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy import app as free_energy
 from boltzgen_cli.merge import merge
+from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
@@ -72,18 +75,23 @@ VERBS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "simulate": simulate,
     "train": train,
+    "adapt": adapt,
     "sample": sample,
     "check": check,
     "reweight": reweight,
     "merge": merge,
     "export": export,
     "demo": demo,
+    "models": models,
     "doctor": doctor,
     "selftest": selftest,
 }
 
 #: Verbs that can go on where they stopped take ``--resume``.
-RESUMABLE = ("train", "simulate", "reweight")
+RESUMABLE = ("train", "adapt", "simulate", "reweight")
+
+#: Options, each with a value, that the command that goes on must not repeat.
+ONCE = ("--rebuild",)
 
 app = typer.Typer(
     name="boltzgen",
@@ -118,6 +126,7 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(free_energy, name="free-energy")
 app.add_typer(dataset, name="dataset")
+app.add_typer(benchmark, name="benchmark")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -193,7 +202,10 @@ def _given(parameter: Any, words: Sequence[str]) -> str | None:
 
 
 def _resume_command(words: Sequence[str]) -> str:
-    line = list(words)
+    line = [
+        word for before, word in zip(["", *words], words, strict=False)
+        if before not in ONCE and word.split("=")[0] not in ONCE
+    ]  # fmt: skip
     verb = next((word for word in line if not word.startswith("-")), "")
     if verb in RESUMABLE and not any(word.split("=")[0] == "--resume" for word in line):
         line += ["--resume", "auto"]

@@ -82,12 +82,14 @@ def half_agreement(frames: Trajectory, system: MolecularSystem, walks: int) -> d
 
 def _compared(inside: np.ndarray, walks: int) -> dict[str, float]:
     """Populations of the halves of `inside` (frames,), walk after walk, and their difference."""
-    series = inside.astype(float)
-    by_walk = series.reshape(walks, -1)
+    by_walk = inside.astype(float).reshape(walks, -1)
     half = by_walk.shape[1] // 2
-    first, second = float(by_walk[:, :half].mean()), float(by_walk[:, -half:].mean())
-    independent = max(half * walks / statistical_inefficiency(series), 1.0)
-    share = (series.mean() * 2 * independent + 1) / (2 * independent + 2)
+    halves = by_walk[:, :half], by_walk[:, -half:]
+    first, second = (float(part.mean()) for part in halves)
+    # A drift that all walks share is no correlation: it is taken out before the inefficiency is estimated.
+    rest = np.concatenate([part - part.mean() for part in halves], axis=1)
+    independent = max(half * walks / statistical_inefficiency(rest.ravel()), 1.0)
+    share = ((first + second) * independent + 1) / (2 * independent + 2)
     error = math.sqrt(2 * share * (1 - share) / independent)
     difference = second - first
     return {

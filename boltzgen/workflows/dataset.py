@@ -36,7 +36,7 @@ def build_dataset(
     overrides: Sequence[str] = (),
     *,
     only: Sequence[str] = (),
-    split: str | None = None,
+    split: Sequence[str] = (),
     systems_only: bool = False,
     rebuild: Sequence[str] = (),
     device: str = "cpu",
@@ -51,7 +51,7 @@ def build_dataset(
     Parameters
     ----------
     config: a YAML file, the name of a shipped configuration, or settings. overrides: ``key=value``.
-    only: names of the molecules to build; split: build those of one split.
+    only: names of the molecules to build; split: build those of these splits.
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
     rebuild: names of molecules to throw away and make anew.
     device: ``"cpu"`` or ``"cuda"``, of the simulations.
@@ -68,7 +68,7 @@ def build_dataset(
     check_device(device)
     builder = _Builder(settings, Path(output), device, stop or StopRequest(), progress)
     wanted = builder.selected(only, split)
-    builder.refuse_changes(wanted, builder.selected(rebuild, None) if rebuild else [], systems_only)
+    builder.refuse_changes(wanted, builder.selected(rebuild) if rebuild else [], systems_only)
     make_folder(builder.folder)
     builder.build(wanted, systems_only)
     return Dataset.load(builder.folder)
@@ -102,16 +102,17 @@ class _Builder:
     def places(self) -> list[_Place]:
         return [_Place(split, one) for split, one in self.settings.molecules()]
 
-    def selected(self, only: Sequence[str], split: str | None) -> list[_Place]:
-        """The molecules to build."""
-        if split is not None and split not in SPLITS:
-            raise InputError(f"--split {split!r} is unknown; use {', '.join(SPLITS)}.")
+    def selected(self, only: Sequence[str], splits: Sequence[str] = ()) -> list[_Place]:
+        """The molecules of these names and splits; all, where none are given."""
+        for split in splits:
+            if split not in SPLITS:
+                raise InputError(f"--split {split!r} is unknown; use {', '.join(SPLITS)}.")
         names = [place.name for place in self.places]
         for name in only:
             if name not in names:
                 raise InputError(f"The configuration names no molecule {name!r}.{nearest(name, names)}")
         chosen = [p for p in self.places if not only or p.name in only]
-        return [p for p in chosen if split is None or p.split == split]
+        return [p for p in chosen if not splits or p.split in splits]
 
     def refuse_changes(self, wanted: list[_Place], rebuild: list[_Place], systems_only: bool) -> None:
         """InputError where the folder holds something else than what is asked; `rebuild` is removed first."""
