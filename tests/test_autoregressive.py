@@ -16,11 +16,11 @@ from helpers import randomised
 from molecules import from_smiles, relabelled
 
 from boltzgen.conditioning.context import Context
-from boltzgen.conditioning.features import model_features
+from boltzgen.conditioning.features import ORDER, PHYSICS, RING_SIZES, RINGS, model_features
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows import autoregressive_geometry as geometry
-from boltzgen.flows.autoregressive import AutoregressiveFlow
+from boltzgen.flows.autoregressive import REACH, AutoregressiveFlow
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
@@ -267,3 +267,35 @@ def test_training_lowers_the_held_out_likelihood(alanine):
         torch.nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
         optimizer.step()
     assert held_out() < before - 4.0
+
+
+def test_a_local_flow_knows_neither_the_size_nor_the_place():
+    """What is beyond the reach of attention changes no embedding, nor does the place in the order."""
+    molecule = Target.from_system(prepare(sequence="GGGGG", implicit="obc1")).features
+    far = molecule.graph_distance[0] > REACH * SMALL.encoder_blocks
+    assert 10 < int(far.sum()) < molecule.dimension - 10
+
+    def first(local: bool, columns: range, rows: torch.Tensor) -> torch.Tensor:
+        """How far the embedding of the first coordinate moves with features of `rows`."""
+        encoder = build_flow(SMALL.model_copy(update={"local": local}), seed=5).double().encoder
+        moved = molecule.tokens.clone()
+        moved[rows, columns.start : columns.stop] += 1.0
+        with torch.no_grad():
+            before, after = (encoder(x, molecule.graph_distance)[0] for x in (molecule.tokens, moved))
+        return (after - before).abs().max()
+
+    everywhere = torch.ones_like(far)
+    assert first(True, PHYSICS, far) == 0.0 and first(False, PHYSICS, far) > 1e-4
+    assert first(True, ORDER, everywhere) == 0.0 and first(False, ORDER, everywhere) > 1e-4
+    assert first(True, RINGS, everywhere) > 1e-4
+
+
+def test_rings_are_told_by_their_size():
+    target = Target.from_system(prepare(sequence="ACE-TRP-NME", implicit="obc1"))
+    flags = target.features.tokens[:, RINGS].reshape(-1, 4, len(RING_SIZES))
+    rings = target.coordinates.graph.rings
+    assert sorted(map(len, rings)) == [5, 6]
+    for row, atoms in enumerate(target.coordinates.table.atoms):
+        for place, atom in enumerate(atoms):
+            sizes = {len(ring) for ring in rings if atom in ring}
+            assert {RING_SIZES[n] for n in flags[row, place].nonzero()[:, 0]} == sizes

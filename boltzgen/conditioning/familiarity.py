@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.conditioning.features import ATOM_FEATURES, HARMONICS, N_FEATURES, ORDER_WAVES
+from boltzgen.conditioning.features import ATOM_FEATURES, HARMONICS, PHYSICS
 from boltzgen.coordinates.base import KINDS
 from boltzgen.errors import InputError
 
@@ -42,7 +42,7 @@ TORSION_STEP = 0.2
 
 SHELLS = (1, 2, 3)
 _OWN = len(KINDS) + 8
-_SERIES = N_FEATURES - 2 * ORDER_WAVES - 2 * HARMONICS
+_SERIES = PHYSICS.stop - 2 * HARMONICS
 _SURROUNDINGS = _SERIES + HARMONICS + len(SHELLS) * (ATOM_FEATURES + 1)
 _SYMBOLS = {
     1: "H", 3: "Li", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 11: "Na", 12: "Mg", 14: "Si", 15: "P", 16: "S",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from boltzgen.conditioning.base_widths import bonded_minimum
 from boltzgen.conditioning.context import PLACEMENT_STYLES, MoleculeFeatures
 from boltzgen.coordinates.base import KINDS, Coordinates, CoordinateTable
+from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.coordinates.support import unlink
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.parameters import ForceFieldParameters
@@ -21,7 +23,16 @@ ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
 ATOM_FEATURES = len(ELEMENTS) + 1 + 8
 HARMONICS = 6
 ORDER_WAVES = 4
-N_FEATURES = len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS + 2 * ORDER_WAVES
+
+#: Sizes of rings with a feature of their own; larger ones share the last.
+RING_SIZES = (3, 4, 5, 6, 7)
+
+#: Columns of the tokens: physics; place in the canonical order; ring membership. New ones are put at the end,
+#: so that older models find theirs.
+PHYSICS = range(len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)
+ORDER = range(PHYSICS.stop, PHYSICS.stop + 2 * ORDER_WAVES)
+RINGS = range(ORDER.stop, ORDER.stop + 4 * len(RING_SIZES))
+N_FEATURES = RINGS.stop
 
 #: kT of one kelvin for model systems, whose energies are in kT: their base does not depend on temperature
 #: at 300 K.
@@ -29,7 +40,7 @@ MODEL_THERMAL_UNIT = 1.0 / 300.0
 
 
 def molecule_features(
-    system: MolecularSystem, coordinates: Coordinates, potential: MolecularMechanics
+    system: MolecularSystem, coordinates: InternalCoordinates, potential: MolecularMechanics
 ) -> MoleculeFeatures:
     """What a flow may know of `system`, described in `coordinates`, under `potential`."""
     centre, whitening = bonded_minimum(coordinates, potential.bonded_energy)
@@ -44,6 +55,7 @@ def molecule_features(
         _features_of_atoms(table, atoms),
         torsion_series(table, potential.force_field, system.reference_positions),
         _order_waves(table.dimension),
+        _rings(table, coordinates.graph.rings),
     ]
     return _pack(
         system.fingerprint, np.concatenate(columns, axis=1), distance[placed][:, placed], table, centre,
@@ -60,6 +72,7 @@ def model_features(name: str, coordinates: Coordinates, width: float) -> Molecul
         _own_features(table, np.array(table.reference), np.full(size, width)),
         np.zeros((size, 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)),
         _order_waves(size),
+        np.zeros((size, len(RINGS))),
     ]
     steps = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
     return _pack(
@@ -216,6 +229,15 @@ def _features_of_atoms(table: CoordinateTable, atoms: np.ndarray) -> np.ndarray:
     present = table.atoms >= 0
     gathered = atoms[np.where(present, table.atoms, 0)] * present[:, :, None]
     return np.concatenate([gathered, present[:, :, None].astype(float)], axis=2).reshape(table.dimension, -1)
+
+
+def _rings(table: CoordinateTable, rings: Sequence[Sequence[int]]) -> np.ndarray:
+    """(D, 4 * len(RING_SIZES)): sizes of the rings that the placed atom and its references are in."""
+    result = np.zeros((table.dimension, 4, len(RING_SIZES)))
+    for ring in rings:
+        size = min(len(ring), RING_SIZES[-1]) - RING_SIZES[0]
+        result[:, :, size] = np.maximum(result[:, :, size], np.isin(table.atoms, list(ring)))
+    return result.reshape(table.dimension, -1)
 
 
 def _order_waves(size: int) -> np.ndarray:

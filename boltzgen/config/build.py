@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from boltzgen.conditioning.familiarity import Seen
-from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.config.shipped import find_model
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
@@ -25,18 +25,21 @@ from boltzgen.training.checkpoint import read_tensors
 MODEL_SCHEMA = "boltzgen.model/1"
 
 
-def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
-    """A flow with fresh weights; `seed` decides them."""
+def build_flow(settings: FlowSettings, *, seed: int, n_features: int = N_FEATURES) -> Flow:
+    """A flow with fresh weights; `seed` decides them. It reads the first `n_features` of each coordinate."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         common = settings.model_dump(include={"bins", "embedding", "encoder_blocks"})
         width, depth = settings.hidden, settings.depth
         if settings.kind == "autoregressive":
-            return AutoregressiveFlow(N_FEATURES, hidden=width, depth=depth, **common)
+            unread = ORDER if settings.local else ()
+            return AutoregressiveFlow(
+                n_features, hidden=width, depth=depth, local=settings.local, unread=unread, **common
+            )
         layers = settings.model_dump(include={"layers", "mask_seed"})
         if settings.kind == "attention":
-            return AttentionCouplingFlow(N_FEATURES, width=width, blocks=depth, **layers, **common)
-        return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
+            return AttentionCouplingFlow(n_features, width=width, blocks=depth, **layers, **common)
+        return CouplingFlow(n_features, hidden=width, depth=depth, **layers, **common)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,14 @@ def load_model(path: Path) -> Model:
     record = read_json(folder / "model.json")
     if not isinstance(record, dict) or record.get("schema") != MODEL_SCHEMA:
         raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
-    if record.get("n_features") != N_FEATURES:
+    n_features = record.get("n_features")
+    if not isinstance(n_features, int) or not 0 < n_features <= N_FEATURES:
         raise InputError(
-            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this "
-            f"version gives {N_FEATURES}; train again or install the version that made it."
+            f"{folder}: the model was made for {n_features} features a coordinate, this version gives "
+            f"{N_FEATURES}; train again or install the version that made it."
         )
     try:
-        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
+        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0, n_features=n_features)
         flow.load_state_dict(read_tensors(folder / "weights.safetensors"))
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -19,6 +19,7 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,10 @@ SLOTS = 3
 #: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
 N_WAVES = 2 * len(HARMONICS)
 N_VALUES = N_WAVES + SLOTS
+
+#: Bonds that a block of attention looks across, and placed atoms that the inputs are scaled for, when the flow
+#: is to know nothing of the size of the molecule.
+REACH, NEIGHBOURS = 3, 8
 
 #: Maps of linear and of circular coordinates.
 _TRANSFORMS = (affine_spline, circular_spline)
@@ -157,15 +162,18 @@ class AutoregressiveFlow(GroupedFlow):
         each coordinate, which reads what that one found.
     bins: spline bins. embedding, encoder_blocks: width of the token embeddings, and attention blocks that
         make them.
+    local: nothing depends on how many atoms there are: each block of attention looks across `REACH` bonds,
+        and what an atom sees of the placed ones is a sum, not a mean. unread: features not to be read.
     """
 
     def __init__(
         self, n_features: int, *, hidden: int = 64, depth: int = 2, bins: int = 8, embedding: int = 32,
-        encoder_blocks: int = 2,
+        encoder_blocks: int = 2, local: bool = False, unread: Container[int] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.hidden = hidden
-        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
+        self.hidden, self.local = hidden, local
+        reach = REACH if local else None
+        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks, unread=unread, reach=reach)
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
@@ -208,8 +216,9 @@ class AutoregressiveFlow(GroupedFlow):
         filters = self.enter(pairs).unflatten(1, (N_BASIS + N_VALUES, -1))
         if not layout.has_positions:
             filters = filters[:, N_BASIS:]
+        inputs = filters.shape[1]
         return tuple(
-            block.flatten(0, 1) / math.sqrt(max(1, block.shape[0] * block.shape[1] / 2))
+            block.flatten(0, 1) / math.sqrt(max(1, (NEIGHBOURS if self.local else len(block)) * inputs / 2))
             for block in filters.split(list(range(len(atoms))))
         )
 

@@ -26,6 +26,8 @@ class FlowSettings(Settings):
     """Width of the embedding of each coordinate."""
     encoder_blocks: int = Field(default=2, ge=0)
     """Attention blocks that make the embeddings from the physics of the molecule."""
+    local: bool = False
+    """Know nothing of the size of the molecule or the place of an atom in it: for molecules never seen."""
     mask_seed: int = Field(default=0, ge=0, lt=2**32)
     """Which coordinates each coupling layer transforms; part of the model, not of the run."""
 
@@ -36,6 +38,13 @@ class FlowSettings(Settings):
         default: int = cls.model_fields[info.field_name].default
         if info.data.get("kind") == "autoregressive" and value != default:
             raise ValueError(f"an autoregressive flow has no coupling layers; leave this key at {default}")
+        return value
+
+    @field_validator("local")
+    @classmethod
+    def _of_the_autoregressive_flow(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("kind") != "autoregressive":
+            raise ValueError("only the autoregressive flow can be local")
         return value
 
     @field_validator("hidden")
