@@ -25,51 +25,15 @@ from boltzgen.ensemble.diagnostics import (
     log_z,
     pareto_k,
 )
-from boltzgen.ensemble.topology import read_topology
+from boltzgen.ensemble.distances import total_variation
 from boltzgen.files import atomic_path, write_json
-from boltzgen.free_energy.variables import Variable, ready_torsions
+from boltzgen.free_energy.ramachandran import BINS, Pairs, histogram, ramachandran_bins, torsion_pairs
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.system.molecular_system import MolecularSystem
 
-#: Bins of phi and of psi, as in TA-BG and CMT.
-BINS = 100
-
 #: Samples of a chunk; part of what makes a measurement repeatable.
 CHUNK = 20_000
-
-Pairs = list[tuple[int, Variable, Variable]]
-
-
-def torsion_pairs(topology_pdb: str) -> Pairs:
-    """(residue number, phi, psi) of every residue that has both."""
-    topology = read_topology(topology_pdb)
-    phi, psi = ready_torsions("phi", topology), ready_torsions("psi", topology)
-    both = sorted(set(phi) & set(psi))
-    return [(n, Variable("phi", "torsion", phi[n]), Variable("psi", "torsion", psi[n])) for n in both]
-
-
-def ramachandran_bins(positions: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """The bin (n, P) uint16 of each conformation (n, N, 3) nm on the `BINS` x `BINS` grid of each pair."""
-    finite = np.isfinite(positions).all(axis=(1, 2))
-    positions = np.where(finite[:, None, None], positions, 0.0)
-    found = np.zeros((len(positions), len(pairs)), dtype=np.uint16)
-    for column, (_, phi, psi) in enumerate(pairs):
-        turns = [np.nan_to_num((angle.evaluate(positions) + 180.0) / 360.0) for angle in (phi, psi)]
-        first, second = (np.clip(turn * BINS, 0, BINS - 1).astype(int) for turn in turns)
-        found[:, column] = first * BINS + second
-    return found
-
-
-def histogram(bins: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """The share (BINS^2,) of the weight that falls into each bin."""
-    counts = np.bincount(bins, weights=weights, minlength=BINS * BINS)
-    return counts / counts.sum()
-
-
-def total_variation(p: np.ndarray, q: np.ndarray) -> float:
-    """``sum |p - q| / 2`` of two histograms."""
-    return float(0.5 * np.abs(p - q).sum())
 
 
 def draw_chunks(

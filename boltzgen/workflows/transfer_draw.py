@@ -1,0 +1,189 @@
+"""What `benchmark transfer` keeps of the samples of one molecule, and of its reference frames.
+
+Positions are thrown away batch by batch: of a sample remain its weight, its energy, why it was rejected, and
+its phi and psi, so that 1e5 samples of any molecule take a few MB.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.conditioning.context import Context
+from boltzgen.data.statistics import slowest_inefficiencies
+from boltzgen.data.trajectory import read_trajectory
+from boltzgen.errors import InputError, StoppedError
+from boltzgen.flows.base import InvertibleFlow
+from boltzgen.free_energy.ramachandran import backbone_torsions
+from boltzgen.free_energy.variables import Variable
+from boltzgen.generator import BoltzmannGenerator
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.symmetry import rotor_groups, turn_rotors
+
+#: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
+WARM_UP = 64
+
+#: Seed of the turns of methyl-like groups.
+ROTOR_SEED = 5
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Names of the torsions, phi first, and what is needed to measure them on positions."""
+
+    topology_pdb: str
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(variable.name for variable in self._variables())
+
+    def angles(self, positions: np.ndarray) -> np.ndarray:
+        """(n, K) rad of positions (n, N, 3) nm; NaN where positions are not finite."""
+        found = [np.radians(variable.evaluate(positions)) for variable in self._variables()]
+        return np.stack(found, axis=1) if found else np.empty((len(positions), 0))
+
+    def _variables(self) -> list[Variable]:
+        phi, psi = backbone_torsions(self.topology_pdb)
+        return [*phi.values(), *psi.values()]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Samples of a flow, one row each: log_w (N,) with -inf for rejected ones, u (N,) in kT, reason (N,),
+    angles (N, K) rad; and the seconds that drawing and weighing them took."""
+
+    log_w: np.ndarray
+    u: np.ndarray
+    reason: np.ndarray
+    angles: np.ndarray
+    seconds: float
+
+    def rejected(self) -> dict[str, int]:
+        """How many samples were rejected, by reason."""
+        names, counts = np.unique(self.reason[self.reason != ""], return_counts=True)
+        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Frames of the target at one temperature that lie in the flow's domain, in their order.
+
+    Attributes
+    ----------
+    source: where they come from. digest: of all frames at that temperature. outside: frames left out.
+    positions: (n, N, 3) nm. u: (n,) in kT. angles: (n, K) rad. inefficiency: frames per independent frame.
+    """
+
+    source: str
+    digest: str
+    outside: int
+    positions: np.ndarray
+    u: np.ndarray
+    angles: np.ndarray
+    inefficiency: float
+
+    def halves(self) -> tuple[slice, slice]:
+        """The rows of the first and of the second half."""
+        half = len(self.u) // 2
+        return slice(0, half), slice(len(self.u) - half, len(self.u))
+
+
+def draw(
+    generator: BoltzmannGenerator, number: int, temperature: float, *, seed: int, stop: StopRequest,
+    progress: Progress,
+) -> Drawn:  # fmt: skip
+    """`number` samples at `temperature` (K); StoppedError when `stop` asks before all are drawn."""
+    backbone = Backbone(generator.target.topology_pdb)
+    list(generator.draw(min(number, WARM_UP), temperature, generator=torch.Generator().manual_seed(seed + 1)))
+    parts, done, seconds = [], 0, 0.0
+    draws = generator.draw(number, temperature, generator=torch.Generator().manual_seed(seed))
+    while done < number:
+        if stop.requested:
+            raise StoppedError(f"{stop.reason} while drawing {generator.target.name}; what is done is saved.")
+        began = time.perf_counter()
+        part = next(draws)
+        seconds += time.perf_counter() - began
+        parts.append((part.log_w, part.u, part.reason, backbone.angles(part.positions)))
+        done += len(part)
+        progress(done, number, {"molecule": generator.target.name})
+    log_w, u, reason, angles = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Drawn(log_w, u, reason, angles, seconds)
+
+
+def read_reference(
+    generator: BoltzmannGenerator, molecule: MolecularSystem, data: Path | None, temperature: float
+) -> Reference | str:
+    """The frames of `data` at `temperature` (K), with energies of the target; or why there are none.
+
+    Methyl-like groups are turned at random: the labels of their hydrogens mix slowly in a simulation at one
+    temperature, and never mattered to the target.
+    """
+    if data is None:
+        return "the data set holds no simulation of this molecule"
+    whole = read_trajectory(data, molecule, temperature=temperature)
+    try:
+        frames = whole.at(temperature)
+    except InputError as error:
+        return str(error)
+    target = generator.target
+    positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
+    positions = turn_rotors(positions, rotor_groups(target), torch.Generator().manual_seed(ROTOR_SEED))
+    inside, u = [], []
+    with torch.no_grad():
+        for part in positions.split(target.batch_rows()):
+            part = part.to(target.reference.device)
+            inside.append(target.coordinates.inside(part).cpu().numpy())
+            u.append(target.reduced_energy(part, temperature).cpu().numpy())
+    kept = np.concatenate(inside)
+    if kept.sum() < 4:
+        return f"{int(kept.sum())} of the {len(kept)} frames lie in the flow's domain"
+    slowest = frames.statistical_inefficiency or slowest_inefficiencies(frames, molecule)
+    inner = positions.numpy()[kept].astype(np.float32)
+    return Reference(
+        str(data), frames.digest(), int((~kept).sum()), inner, np.concatenate(u)[kept],
+        Backbone(target.topology_pdb).angles(inner), max([1.0, *slowest.values()]),
+    )  # fmt: skip
+
+
+def reference_log_weights(
+    generator: BoltzmannGenerator, reference: Reference, temperature: float
+) -> np.ndarray:
+    """``-u - log_q`` (n,) at the reference frames; +inf where the flow has no density."""
+    positions = torch.as_tensor(np.array(reference.positions), dtype=torch.float64)
+    return generator.target_log_weights(positions, torch.as_tensor(reference.u), temperature)
+
+
+def latents_of(
+    generator: BoltzmannGenerator, reference: Reference, temperature: float, rows: np.ndarray
+) -> np.ndarray | None:
+    """Latents (m, D) of reference frames number `rows`; None for a flow that has no latents.
+
+    Linear coordinates have standard normal latents under the flow, circular ones uniform on [-pi, pi).
+    """
+    flow, target = generator.flow, generator.target
+    if not isinstance(flow, InvertibleFlow):
+        return None
+    positions = torch.as_tensor(np.array(reference.positions[rows]), dtype=torch.float64)
+    found = []
+    with torch.no_grad():
+        for part in positions.split(target.batch_rows()):
+            values, _ = target.coordinates.encode(part.to(target.reference.device))
+            embedding = flow.embed(Context.of(target.features, temperature, len(part)))
+            found.append(flow.encode(values, embedding)[0].cpu().numpy())
+    return np.concatenate(found)
+
+
+def figures_of_speed(drawn: Drawn, ess: float) -> dict[str, Any]:
+    """Seconds, samples and effective samples per second, energies included."""
+    number = len(drawn.log_w)
+    return {
+        "seconds": drawn.seconds,
+        "samples_per_second": number / drawn.seconds,
+        "effective_samples_per_second": ess * number / drawn.seconds,
+    }

@@ -1,0 +1,337 @@
+"""The transfer benchmark: distances, errors and likelihoods against closed forms; a whole run on butane."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from butane import EXACT
+from helpers import assert_refused
+from scipy.special import ive
+from scipy.stats import norm
+
+from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.config.build import build_flow, save_model
+from boltzgen.data.record import Trajectory
+from boltzgen.data.trajectory import write_trajectory
+from boltzgen.ensemble.distances import (
+    jensen_shannon,
+    total_variation,
+    wasserstein_on_line,
+    wasserstein_on_torus,
+)
+from boltzgen.errors import InputError
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
+from boltzgen.free_energy.ramachandran import torsion_pairs
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.system.prepare import prepare
+from boltzgen.workflows.transfer_draw import Drawn, Reference
+from boltzgen.workflows.transfer_likelihood import coordinate_gaps, likelihood_figures
+from boltzgen.workflows.transfer_reference import (
+    energy_distance,
+    phi_differences,
+    ramachandran_distances,
+    torus_distance,
+)
+from boltzgen.workflows.transfer_table import COLUMNS, familiarity_auroc, growth, summarise
+from boltzgen_cli.main import main
+
+
+def reference(u, angles=None, inefficiency=1.0, atoms=4):
+    angles = np.empty((len(u), 0)) if angles is None else angles
+    return Reference("here", "", 0, np.zeros((len(u), atoms, 3)), u, angles, inefficiency)
+
+
+def drawn(log_w, u=None, angles=None):
+    u = np.zeros(len(log_w)) if u is None else u
+    angles = np.empty((len(log_w), 0)) if angles is None else angles
+    return Drawn(log_w, u, np.where(np.isfinite(log_w), "", "open ring"), angles, 1.0)
+
+
+def test_w2_on_the_line_between_gaussians():
+    quantiles = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    found = wasserstein_on_line(1.0 + 2.0 * quantiles, -0.5 + 0.7 * quantiles)
+    assert found == pytest.approx(np.hypot(1.5, 1.3), rel=1e-3)  # W2^2 = (difference of means)^2 + of sds^2
+
+
+def test_w2_on_the_line_with_weights_is_that_of_repeated_rows():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=7), rng.normal(1.0, 2.0, size=5)
+    counts_x, counts_y = rng.integers(1, 5, 7), rng.integers(1, 5, 5)
+    size = np.lcm(counts_x.sum(), counts_y.sum())
+    whole = [
+        np.sort(np.repeat(values, counts * (size // counts.sum())))
+        for values, counts in ((x, counts_x), (y, counts_y))
+    ]
+    expected = np.sqrt(np.mean((whole[0] - whole[1]) ** 2))
+    assert wasserstein_on_line(x, y, counts_x, counts_y) == pytest.approx(expected, rel=1e-12)
+
+
+def test_w2_on_the_torus_of_shifted_points_and_across_the_cut():
+    rng = np.random.default_rng(4)
+    x = np.stack([np.pi - 0.05 + 0.01 * rng.random(30), rng.uniform(-0.3, 0.3, 30)], axis=1)
+    shifted = (x + np.array([0.2, -0.15]) + np.pi) % (2 * np.pi) - np.pi
+    assert wasserstein_on_torus(x, shifted[::-1]) == pytest.approx(0.25, rel=1e-9)
+    with pytest.raises(InputError, match="one shape"):
+        wasserstein_on_torus(x, shifted[:-1])
+
+
+def test_w2_on_the_torus_is_the_best_of_all_assignments():
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(-np.pi, np.pi, (2, 6, 3))
+    apart = np.abs(np.angle(np.exp(1j * (x[:, None] - y[None, :]))))
+    cost = (apart**2).sum(axis=-1)
+    best = min(cost[range(6), list(order)].mean() for order in itertools.permutations(range(6)))
+    assert wasserstein_on_torus(x, y) == pytest.approx(np.sqrt(best), rel=1e-12)
+
+
+def test_distances_of_histograms():
+    p, q = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5])
+    assert total_variation(p, q) == pytest.approx(0.5)
+    assert jensen_shannon(p, q) == pytest.approx(0.5 * np.log(2))
+    assert jensen_shannon(p[:1] * 2, p[:1] * 2) == 0.0
+
+
+def test_the_error_of_the_effective_sample_size_is_its_scatter():
+    """Log-normal weights of spread 0.4 have ESS exp(-0.16)."""
+    rng = np.random.default_rng(6)
+    values, errors = [], []
+    for _ in range(200):
+        found = effective_fraction(0.4 * rng.standard_normal(2000), n_bootstrap=2, rng=rng)
+        values.append(found.value)
+        errors.append(found.asymptotic)
+    scatter = np.std(values, ddof=1)
+    assert np.mean(values) == pytest.approx(np.exp(-0.16), abs=4 * scatter / np.sqrt(200) + 1e-3)
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(scatter, rel=0.2)  # scatter itself: 5 %
+
+
+def test_rejected_samples_lower_the_fraction_and_count_in_its_error():
+    """A share a of equal weights and the rest rejected: ESS a, with the binomial error."""
+    log_w = np.where(np.arange(4000) % 10 < 3, 1.7, -np.inf)
+    found = effective_fraction(log_w, rng=np.random.default_rng(1))
+    assert found.value == pytest.approx(0.3)
+    assert found.asymptotic == pytest.approx(np.sqrt(0.3 * 0.7 / 4000), rel=1e-6)
+    assert found.bootstrap == pytest.approx(found.asymptotic, rel=0.15)
+    figures = weight_figures(log_w, None, rng=np.random.default_rng(1))
+    assert figures["ess_standard_error"] == max(found.asymptotic, found.bootstrap)
+    assert effective_fraction(np.full(9, -np.inf), rng=np.random.default_rng(1)).value is None
+
+
+def test_the_gap_is_the_forward_divergence():
+    """Target N(0, 1)^3 with u shifted by 5, flow N(0, 1.5^2)^3."""
+    rng, d, s = np.random.default_rng(7), 3, 1.5
+
+    def log_w(x):
+        square = (x**2).sum(axis=1)
+        return -(0.5 * square + 5.0) + 0.5 * square / s**2 + d * np.log(s) + 0.5 * d * np.log(2 * np.pi)
+
+    samples, frames = s * rng.standard_normal((8000, d)), rng.standard_normal((8000, d))
+    of_target = reference(np.zeros(8000), inefficiency=41.0)  # too few independent frames for the kinds
+    found = likelihood_figures(None, drawn(log_w(samples)), of_target, log_w(frames), 300.0, rng=rng)
+    expected = d * (np.log(s) + 0.5 / s**2 - 0.5)
+    log_z = 0.5 * d * np.log(2 * np.pi) - 5.0
+    assert found["log_z"] == pytest.approx(log_z, abs=4 * found["log_z_standard_error"])
+    assert found["gap"] == pytest.approx(expected, abs=4 * found["gap_standard_error"])
+    assert found["gap_standard_error"] < 0.1 < expected
+    assert found["gap_per_atom"] == pytest.approx(found["gap"] / 4)
+    assert found["by_kind"] is None and "independent" in found["unknown"]["by_kind"]
+
+
+def test_the_gap_of_single_coordinates():
+    """A latent of spread s has KL (s^2 - 1)/2 - ln s to the base; von Mises, kappa I1/I0 - ln I0."""
+    rng = np.random.default_rng(8)
+    columns = [1.6 * rng.standard_normal(8000), rng.standard_normal(8000), rng.vonmises(1.0, 2.0, 8000)]
+    found = coordinate_gaps(np.stack(columns, axis=1), np.array([False, False, True]), rng=rng)
+    turned = 2.0 * ive(1, 2.0) / ive(0, 2.0) - np.log(ive(0, 2.0)) - 2.0
+    assert found == pytest.approx([0.5 * (1.6**2 - 1) - np.log(1.6), 0.0, turned], abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def glycine():
+    return prepare(sequence="ACE-GLY-NME", forcefield=("amber14-all.xml",), implicit="implicit/obc1.xml")
+
+
+def test_weights_mend_a_wrong_population(glycine):
+    """phi > 0 drawn five times too often, with weights that put it right."""
+    rng = np.random.default_rng(9)
+
+    def angles(share, size):
+        phi = np.where(rng.random(size) < share, 1.2, -1.2)
+        return np.stack([phi, np.full(size, 2.0)], axis=1) + 0.1 * rng.standard_normal((size, 2))
+
+    ours, theirs = angles(0.5, 6000), angles(0.1, 8000)
+    log_w = np.where(ours[:, 0] > 0, np.log(0.2), np.log(1.8))
+    sample, target = drawn(log_w, angles=ours), reference(np.zeros(8000), theirs)
+    names = ("phi:2", "psi:2")
+    first = phi_differences(sample, target, names, rng=rng)[0]
+    assert (first["torsion"], first["B"]) == ("phi:2", "phi>0")
+    noise = np.hypot(first["standard_error"], first["reference_standard_error"])
+    assert first["reference"] == pytest.approx(np.log(9), abs=0.2)
+    assert abs(first["error"]) < 4 * noise < 0.4
+    biased = phi_differences(drawn(0 * log_w, angles=ours), target, names, rng=rng)[0]
+    assert biased["error"] == pytest.approx(-np.log(9), abs=0.3)
+
+    found = torus_distance(sample, target, 500, rng=rng)
+    wrong = torus_distance(drawn(0 * log_w, angles=ours), target, 500, rng=rng)
+    assert found["samples"] == 500
+    assert wrong["value"] == pytest.approx(np.sqrt(0.4) * 2.4, rel=0.15)  # 0.4 of all must go 2.4 rad
+    assert found["value"] < 0.6 * wrong["value"]
+    (row,) = ramachandran_distances(sample, target, names, glycine.topology_pdb)
+    (off,) = ramachandran_distances(drawn(0 * log_w, angles=ours), target, names, glycine.topology_pdb)
+    assert row["residue"] == 2 and row["tv"] < 0.25 and off["tv"] > 0.4
+
+
+def test_energies_of_samples_that_fit_are_as_near_as_halves_of_the_reference():
+    rng = np.random.default_rng(10)
+    u = rng.normal(0.0, 2.0, 9000)  # drawn 1 kT too high on average where the target has spread 2
+    ours = rng.normal(1.0, 2.0, 9000)
+    sample = drawn(-0.25 * ours, u=ours)  # exp(-(x - 0)^2/8 + (x - 1)^2/8) up to a constant
+    found = energy_distance(sample, reference(u))
+    plain = energy_distance(drawn(np.zeros(9000), u=ours), reference(u))
+    assert plain["value"] == pytest.approx(1.0, abs=0.1)
+    assert found["value"] < 0.2 and found["floor"] < 0.2 and found["deleted"] > found["value"]
+
+
+def test_an_uncapped_dipeptide_has_one_map():
+    molecule = prepare(sequence="AA", forcefield=("amber14-all.xml",), implicit="implicit/obc1.xml")
+    ((number, phi, psi),) = torsion_pairs(molecule.topology_pdb)
+    assert (number, phi.name, psi.name) == (2, "phi:2", "psi:1")
+
+
+def rows_with(values, key, atoms):
+    empty = {column.key: None for column in COLUMNS}
+    return [
+        {**empty, "molecule": str(n), "stage": "zero_shot", "atoms": size, key: value}
+        for n, (value, size) in enumerate(zip(values, atoms, strict=True))
+    ]
+
+
+def test_means_worst_deciles_and_growth():
+    atoms = np.arange(10, 50, 2)
+    rows = rows_with(np.exp(-0.05 * atoms), "ess", atoms)
+    found = summarise(rows)["zero_shot"]["ess"]
+    values = np.exp(-0.05 * atoms)
+    assert found["mean"] == pytest.approx(values.mean())
+    assert found["standard_error"] == pytest.approx(values.std(ddof=1) / np.sqrt(20))
+    assert found["worst_decile"] == pytest.approx(values[-2]) and found["molecules"] == 20
+    assert growth(rows)["zero_shot"]["log_ess_per_atom"]["value"] == pytest.approx(-0.05)
+    assert growth(rows)["zero_shot"]["exponent_of_time"] is None
+    slow = rows_with(0.1 * atoms**1.5, "seconds", atoms)
+    assert growth(slow)["zero_shot"]["exponent_of_time"]["value"] == pytest.approx(1.5)
+    assert summarise(slow)["zero_shot"]["seconds"]["worst_decile"] == pytest.approx(0.1 * 46**1.5)
+
+
+def test_auroc_counts_ordered_pairs():
+    def record(score, ess):
+        return {"unfamiliarity": score, "stages": {"zero_shot": {"ess": ess}}}
+
+    records = [record(9.0, 0.001), record(4.0, 0.002), record(4.0, 0.2), record(1.0, 0.3), record(None, 0.0)]
+    assert familiarity_auroc(records) == {"auroc": 3.5 / 4, "threshold": 0.01, "below": 2, "above": 2}
+    assert familiarity_auroc(records[:2]) is None
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, butane):
+    """A model of butane that was never trained, and a data set of it under two names, one with frames."""
+    folder = tmp_path_factory.mktemp("bench")
+    settings = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4)
+    flow, target = build_flow(settings, seed=1), Target.from_system(butane)
+    record = {
+        "flow": settings.model_dump(), "n_features": N_FEATURES, "isomers": "reference",
+        "temperature_K": 300.0, "temperatures_K": [300.0],
+        "systems": [{"name": "other", "fingerprint": "0", "domain": target.domain}],
+    }  # fmt: skip
+    save_model(folder / "MODEL", flow, record)
+    ensemble = BoltzmannGenerator(flow, target).sample(6000, 300.0, seed=5)
+    rows = ensemble.equal_weight_rows(3000, seed=1)
+    frames = Trajectory(
+        ensemble.positions[rows], np.zeros(3000), np.full(3000, 300.0), np.zeros(3000, int),
+        butane.fingerprint, {"torsions@300K": 1.5},
+    )  # fmt: skip
+    entries = []
+    for name in ("first", "second"):
+        home = folder / "DATASET" / "molecules" / name
+        butane.save(home / "SYS")
+        if name == "first":
+            write_trajectory(home / "MD", frames)
+        entries.append({
+            "name": name, "split": "test", "source": {"smiles": "CCCC"}, "system": f"molecules/{name}/SYS",
+            "data": f"molecules/{name}/MD" if name == "first" else None, "status": "complete",
+            "fingerprint": butane.fingerprint, "graph": "g", "atoms": 4, "frames": 3000, "evaluations": 0,
+            "convergence": {}, "sha256": {},
+        })  # fmt: skip
+    document = {"schema": "boltzgen.dataset/1", "status": "complete", "molecules": entries}
+    (folder / "DATASET" / "dataset.json").write_text(json.dumps(document))
+    return folder
+
+
+def run(folder, *words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["benchmark", "transfer", "MODEL", "DATASET", *map(str, words)])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_a_whole_benchmark_that_was_interrupted(bench):
+    words = ("-o", "BENCH", "--samples", "1500")
+    code, _, told = run(bench, *words, "--max-time", "0.01s")
+    assert code == 75 and "To go on: boltzgen benchmark transfer MODEL DATASET" in told
+    assert not (bench / "BENCH" / "transfer.json").exists()
+
+    code, out, told = run(bench, *words, "--molecules", "first")
+    assert code == 0 and "first" in out, told
+    first = (bench / "BENCH" / "molecules" / "first.json").read_bytes()
+    figures = json.loads(first)["stages"]["zero_shot"]
+    exact, _ = EXACT[300.0]
+    assert abs(figures["log_z"] - exact) < 4 * figures["log_z_standard_error"] + 1e-3
+    found = figures["reference"]
+    assert abs(found["likelihood"]["log_z"] - exact) < 4 * found["likelihood"]["log_z_standard_error"] + 0.01
+    gap, error = (found["likelihood"][key] for key in ("gap", "gap_standard_error"))
+    kinds = found["likelihood"]["by_kind"]
+    assert set(kinds) == {"bond", "angle", "torsion"} and gap > 4 * error > 0
+    assert kinds["torsion"]["gap"] > 3 * abs(kinds["bond"]["gap"])  # bonded terms are what the base knows
+    assert found["torus_w2"] is None and found["phi"] == [] and found["energy_w2"]["value"] < 0.3
+    assert figures["ess"] == pytest.approx(found["forward_ess"], abs=0.1)
+
+    code, out, _ = run(bench, *words)
+    assert code == 0 and "second" in out
+    assert (bench / "BENCH" / "molecules" / "first.json").read_bytes() == first  # not measured again
+    document = json.loads((bench / "BENCH" / "transfer.json").read_text())
+    assert document["schema"] == "boltzgen.transfer/1" and document["status"] == "complete"
+    both = [row["ess"] for row in document["rows"]]
+    assert document["summary"]["zero_shot"]["ess"]["mean"] == pytest.approx(np.mean(both))
+    assert document["summary"]["zero_shot"]["forward_ess"]["molecules"] == 1
+    with open(bench / "BENCH" / "transfer.csv", newline="") as handle:
+        assert [row["molecule"] for row in csv.DictReader(handle)] == ["first", "second"]
+    assert "| first | 4 |" in (bench / "BENCH" / "transfer.md").read_text()
+    assert (bench / "BENCH" / "transfer.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_cannot_be_measured_is_refused(bench):
+    line = ["benchmark", "transfer", bench / "MODEL", bench / "DATASET", "-o", bench / "REFUSED"]
+    assert_refused([*line, "--molecules", "frist"], "frist", "first")
+    assert_refused([*line, "--split", "train"], "train", "build it first")
+    assert_refused([*line, "--samples", "10"], "at least 100")
+    assert_refused([*line, "--adapt", "0"], "--adapt 0")
+    code, _, told = run(bench, "-o", "OTHER", "--samples", "200", "--molecules", "second")
+    assert code == 0, told
+    again = [*line[:4], "-o", bench / "OTHER", "--molecules", "second"]
+    assert_refused([*again, "--samples", "300"], "samples = 200, not 300", "another folder")
+
+
+def test_adaptation_is_measured_beside_the_start(bench):
+    code, out, told = run(
+        bench, "-o", "ADAPTED", "--samples", "600", "--molecules", "second", "--adapt", "4000"
+    )
+    assert code == 0 and "adapted" in out, told
+    stages = json.loads((bench / "ADAPTED" / "molecules" / "second.json").read_text())["stages"]
+    assert 0 < stages["adapted"]["adaptation"]["evaluations"] <= 4000
+    assert stages["adapted"]["ess"] != stages["zero_shot"]["ess"]
+    assert torch.isfinite(torch.tensor(stages["adapted"]["log_z"]))
