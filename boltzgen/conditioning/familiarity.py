@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.conditioning.features import ATOM_FEATURES, HARMONICS, PHYSICS
+from boltzgen.conditioning.features import ATOM_FEATURES, HARMONICS, PHYSICS, RINGS
 from boltzgen.coordinates.base import KINDS
 from boltzgen.errors import InputError
 
@@ -43,7 +43,7 @@ TORSION_STEP = 0.2
 SHELLS = (1, 2, 3)
 _OWN = len(KINDS) + 8
 _SERIES = PHYSICS.stop - 2 * HARMONICS
-_SURROUNDINGS = _SERIES + HARMONICS + len(SHELLS) * (ATOM_FEATURES + 1)
+_SURROUNDINGS = _SERIES + HARMONICS + len(RINGS) + len(SHELLS) * (ATOM_FEATURES + 1)
 _SYMBOLS = {
     1: "H", 3: "Li", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 11: "Na", 12: "Mg", 14: "Si", 15: "P", 16: "S",
     17: "Cl", 19: "K", 20: "Ca", 30: "Zn", 34: "Se", 35: "Br", 53: "I",
@@ -213,7 +213,8 @@ def surroundings(molecule: MoleculeFeatures) -> Tensor:
     for bonds in SHELLS:
         inside = ((distance == bonds) & one_a_atom[None, :]).double()
         shells.append(inside @ placed / inside.sum(dim=1, keepdim=True).clamp_min(1.0))
-    return torch.cat([tokens[:, :_SERIES], heights, *shells], dim=1) / _steps()
+    rings = tokens[:, RINGS.start : RINGS.stop]
+    return torch.cat([tokens[:, :_SERIES], heights, rings, *shells], dim=1) / _steps()
 
 
 def atomic_numbers(molecule: MoleculeFeatures) -> list[int]:
@@ -244,13 +245,15 @@ def _steps() -> Tensor:
 
     An atom: another element 0.5; log-mass 0.5; charge 0.1 e; radius a tenth of 0.3 nm; well depth; Born
     radius and scale; degree one; three in the atomic number. A coordinate: its kind; 0.1 nm or rad; a factor
-    of exp(0.3) in the width; a torsion's harmonic of 1 kJ/mol, or half as high again when it is above 2.
+    of exp(0.3) in the width; a torsion's harmonic of 1 kJ/mol, or half as high again when it is above 2;
+    being in a ring of another size.
     """
     atom = [0.5] * (ATOM_FEATURES - 8) + [0.5, 0.1, 0.1, 0.2, 0.1, 0.1, 0.25, 0.3]
     own = [0.5] * len(KINDS) + [0.5, 0.1, 0.1, 0.1, 0.3, 0.5, 0.5, 0.5]
     reference = [*atom, 0.5]
     return torch.tensor(
-        own + 4 * reference + [0.5] * HARMONICS + len(SHELLS) * reference, dtype=torch.float64
+        own + 4 * reference + [0.5] * (HARMONICS + len(RINGS)) + len(SHELLS) * reference,
+        dtype=torch.float64,
     )
 
 

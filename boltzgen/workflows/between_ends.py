@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from boltzgen.config.build import Model, load_model
+from boltzgen.config.shipped import shipped_models
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble import Ensemble
@@ -203,7 +204,7 @@ def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> s
 
 def _found(out: Path, path: str | None) -> str | None:
     """`path` from a manifest: as it stands, or seen from a folder above the samples; None when nowhere."""
-    if path is None or path.startswith(("model:", EXAMPLE)):
+    if path is None or path.startswith(("model:", EXAMPLE)) or path in shipped_models():
         return path
     for base in (Path(), *out.resolve().parents):
         if (base / path).exists():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.config.build import load_model
+from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
@@ -206,7 +207,8 @@ def _named(
     option = f"--{key}"
     if not named:
         raise InputError(f"{out / 'manifest.json'} names no {key}; give it with {option}.")
-    if not str(named).startswith(("model:", EXAMPLE)) and not Path(named).exists():
+    shipped = str(named).startswith(("model:", EXAMPLE)) or str(named) in shipped_models()
+    if not shipped and not Path(named).exists():
         raise InputError(
             f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}."
         )

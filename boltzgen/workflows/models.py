@@ -1,0 +1,176 @@
+"""``models``: what comes with the package, and how a run becomes a release."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from boltzgen.config.build import load_model
+from boltzgen.config.settings import nearest
+from boltzgen.config.shipped import check_sums, find_model, shipped_models
+from boltzgen.errors import InputError
+from boltzgen.files import make_folder, read_json, read_text, sha256_file, write_atomic, write_json
+
+SCHEMA = "boltzgen.release/1"
+
+#: What a name may consist of; it becomes a folder and a word at the terminal.
+NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+
+#: What every release says of itself in ``metrics.json``, besides the schema and the name.
+REQUIRED = ("force_field", "solvent", "figures")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One released model.
+
+    Attributes
+    ----------
+    molecules: how many it was trained on. temperatures: K, rising. parameters: numbers in the flow.
+    figures: what was measured, name -> ``{"value": ..., "standard_error": ...}``. size: bytes of its files.
+    """
+
+    name: str
+    folder: Path
+    molecules: int
+    force_field: str
+    solvent: str
+    temperatures: tuple[float, ...]
+    parameters: int
+    figures: dict[str, Any]
+    size: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Release:
+        """The release in `folder`; InputError when a file of it is missing or was changed."""
+        check_sums(folder)
+        record, metrics = read_json(folder / "model.json"), read_json(folder / "metrics.json")
+        _check_metrics(metrics, str(folder / "metrics.json"))
+        return cls(
+            name=folder.name, folder=folder, molecules=len(record["systems"]),
+            force_field=str(metrics["force_field"]), solvent=str(metrics["solvent"]),
+            temperatures=tuple(float(t) for t in record["temperatures_K"]),
+            parameters=_parameters(folder / "weights.safetensors"), figures=dict(metrics["figures"]),
+            size=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        )  # fmt: skip
+
+    def summary(self) -> dict[str, Any]:
+        """For the table that the command prints."""
+        low, high = min(self.temperatures), max(self.temperatures)
+        return {
+            "molecules trained on": self.molecules,
+            "force field": self.force_field,
+            "solvent": self.solvent,
+            "temperature / K": f"{low:g}" if low == high else f"{low:g} to {high:g}",
+            "parameters": f"{self.parameters / 1e6:.2f} million",
+            "size": f"{self.size / 1e6:.1f} MB",
+            **{name: _shown(figure) for name, figure in self.figures.items()},
+        }
+
+
+def releases() -> list[Release]:
+    """The shipped models, checked, by name."""
+    return [Release.read(folder) for folder in shipped_models().values()]
+
+
+def card(name: str) -> str:
+    """The card of the shipped model `name`: data, cost, figures, where it fails."""
+    known = shipped_models()
+    if name not in known:
+        ship = nearest(name, known) if known else " No model is shipped; train one with `boltzgen train`."
+        raise InputError(f"{name}: no shipped model has this name.{ship}")
+    check_sums(known[name])
+    return read_text(known[name] / "README.md", missing="the release has no card.")
+
+
+def write_release(
+    run: str | PathLike[str], name: str, metrics: Mapping[str, Any], card_text: str,
+    folder: str | PathLike[str],
+) -> Path:  # fmt: skip
+    """Make ``folder/name`` from the finished run or model folder `run`; returns it.
+
+    Parameters
+    ----------
+    metrics: ``force_field``, ``solvent``, ``figures`` (name -> ``{"value", "standard_error"}``, null
+        where a number is not known, with a ``reason``) and whatever else belongs to them.
+    card_text: the card in Markdown: data, cost, figures on unseen molecules with error bars, where it fails.
+
+    Raises
+    ------
+    InputError: the run holds no model or no config.yaml, the name cannot be one, or is taken.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot be the name of a model: use a-z, 0-9, '.', '_', '+' and '-'.")
+    whole = {"schema": SCHEMA, "name": name, **metrics}
+    _check_metrics(whole, "metrics")
+    source = find_model(run)
+    load_model(source)
+    place = Path(folder) / name
+    if place.exists():
+        raise InputError(f"{place} is there already; remove it, or give the release another name.")
+    config = next((p for p in (Path(run) / "config.yaml", source / "config.yaml") if p.is_file()), None)
+    if config is None:
+        raise InputError(f"{run}: no config.yaml; name the run folder that `boltzgen train` wrote.")
+    made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=make_folder(folder)))
+    try:
+        names = ("weights.safetensors", "model.json", "seen.safetensors")
+        for path in (*(source / name for name in names), config):
+            if path.is_file():
+                shutil.copyfile(path, made / path.name)
+        write_json(made / "metrics.json", whole)
+        write_atomic(made / "README.md", card_text)
+        write_atomic(made / "SHA256SUMS", sums_of(made))
+        made.chmod(0o755)
+        made.rename(place)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return place
+
+
+def sums_of(folder: Path) -> str:
+    """The lines of ``SHA256SUMS`` for the files of `folder`, as ``sha256sum`` writes and checks them."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "SHA256SUMS")
+    return "".join(f"{sha256_file(path)}  {path.name}\n" for path in files)
+
+
+def _check_metrics(metrics: Any, where: str) -> None:
+    """InputError unless `metrics` holds what a release must say."""
+    if not isinstance(metrics, dict) or metrics.get("schema") != SCHEMA:
+        raise InputError(f"{where}: does not follow the schema {SCHEMA}.")
+    if missing := [key for key in REQUIRED if key not in metrics]:
+        raise InputError(f"{where}: {', '.join(missing)} missing; a release says its {', '.join(REQUIRED)}.")
+    for name, figure in metrics["figures"].items():
+        if not isinstance(figure, dict) or not {"value", "standard_error"} <= set(figure):
+            raise InputError(f"{where}: the figure {name!r} needs a value and a standard_error (or null).")
+
+
+def _parameters(weights: Path) -> int:
+    """How many numbers the tensors in `weights` hold; their values are not read."""
+    try:
+        with safe_open(str(weights), framework="np") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{weights}: not a readable safetensors file ({error}).") from error
+    total = 0
+    for shape in shapes:
+        size = 1
+        for length in shape:
+            size *= length
+        total += size
+    return total
+
+
+def _shown(figure: Mapping[str, Any]) -> str:
+    """A figure with its error, both with the error's first two digits."""
+    value, error = figure["value"], figure["standard_error"]
+    if value is None:
+        return f"not known ({figure.get('reason', 'no reason given')})"
+    return f"{value:.3g}" if error is None else f"{value:.3g} +- {error:.2g}"

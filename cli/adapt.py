@@ -1,0 +1,66 @@
+"""``boltzgen adapt``: a model goes on to one new molecule, on energies alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzgen.interrupts import StopRequest, parse_duration
+from boltzgen_cli import console
+
+
+def adapt(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run, a model folder or a shipped model.")],
+    system: Annotated[str, typer.Argument(metavar="SYS", help="Folder written by prepare.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Departures from the configuration adapt."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")] = Path(
+        "RUN"
+    ),
+    budget: Annotated[float, typer.Option(metavar="N", help="Energy evaluations to spend.")] = 1e5,
+    temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
+    resume: Annotated[
+        str, typer.Option(metavar="auto|never|CHECKPOINT", help="Where to go on; auto: the latest in RUN.")
+    ] = "never",
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
+    max_time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
+    compile_energies: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+    ] = None,
+) -> None:
+    """Fine-tune a model for a molecule it was not trained on, without data.
+
+    Example: boltzgen adapt RUN SYS --budget 1e5 -o ADAPTED
+
+    The effective sample size is measured before and after, and the better model is kept.
+    """
+    limit = parse_duration(max_time) if max_time is not None else None
+
+    from boltzgen.workflows.adapt import adapt as work
+
+    with StopRequest(limit) as stop, console.progress("adapt") as progress:
+        result = work(
+            model,
+            system,
+            output,
+            overrides or [],
+            budget=budget,
+            temperature=temperature,
+            resume=resume,
+            device=device,
+            seed=seed,
+            compile_energies=compile_energies,
+            stop=stop,
+            progress=progress,
+        )
+    console.key_values(f"adapted: {output}", result.summary())
+    if not result.improved:
+        console.message("adapting did not help; the model that it began from was kept.")

@@ -1,0 +1,33 @@
+"""``boltzgen models``: the models that come with the package."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from boltzgen_cli import console
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A shipped model, to read its card.")
+    ] = None,
+) -> None:
+    """List the shipped models with what was measured of them, or show the card of one.
+
+    Example: boltzgen models
+
+    Every command that takes a MODEL takes the name of one of these.
+    """
+    from boltzgen.workflows.models import card, releases
+
+    if name is not None:
+        console.console().print(card(name))
+        return
+    found = releases()
+    if not found:
+        console.message("no model is shipped with this version; train one with `boltzgen train`.")
+        return
+    for release in found:
+        console.key_values(release.name, release.summary())
