@@ -43,8 +43,8 @@ def folder(tmp_path_factory):
         "simulation": SIMULATION, "train": [small("ethane", "CC"), small("methanol", "CO")],
         "validation": [small("water", "O"), small("methylamine", "CN")], "test": [small("propane", "CCC")],
     })  # fmt: skip
-    build_dataset(settings, place, split="train")
-    build_dataset(settings, place, split="validation")
+    build_dataset(settings, place, split=["train", "validation"])
+    build_dataset(settings, place, split=["test"], systems_only=True)
     return place
 
 
@@ -108,6 +108,22 @@ def test_a_molecule_without_data_is_learned_from_energies(folder, tmp_path):
     learned = dataset_frames(settings_for(place), "cpu", silent)
     assert [part is not None for part in learned.frames.data] == [True, False]
     assert learned.judged == []
+
+
+def test_several_data_sets_are_learned_together(folder, tmp_path):
+    more = build_settings(DatasetSettings, {"train": [small("fluoromethane", "CF")]})
+    build_dataset(more, tmp_path / "MORE", systems_only=True)
+    both = settings_for(folder, dataset=[str(folder), str(tmp_path / "MORE")])
+    learned = dataset_frames(both, "cpu", silent)
+    assert [target.name for target in learned.targets] == ["ethane", "methanol", "fluoromethane"]
+
+
+def test_what_one_data_set_tests_on_no_other_trains_on(folder, tmp_path):
+    other = build_settings(DatasetSettings, {"train": [small("another-name", "CCC")]})
+    build_dataset(other, tmp_path / "OTHER", systems_only=True)
+    both = settings_for(folder, dataset=[str(folder), str(tmp_path / "OTHER")])
+    with pytest.raises(InputError, match="another-name would be trained on, and propane, the same molecule"):
+        dataset_frames(both, "cpu", silent)
 
 
 def test_validation_frames_are_of_the_temperature_that_is_measured(folder):

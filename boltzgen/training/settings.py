@@ -182,9 +182,9 @@ class TrainingSettings(Settings):
 
     system: str | Annotated[list[str], Field(min_length=1)] | None = None
     """Folder written by `prepare`, or `model:NAME`; a list trains one flow on several molecules."""
-    dataset: str | None = None
-    """Folder written by `dataset build`, instead of system and data: the flow learns its training molecules
-    and is measured on its validation molecules."""
+    dataset: str | Annotated[list[str], Field(min_length=1)] | None = None
+    """Folder written by `dataset build`, or several, instead of system and data: the flow learns their
+    training molecules and is measured on their validation molecules."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
     simulation: SimulationSource | None = None

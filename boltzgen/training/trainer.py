@@ -120,7 +120,8 @@ class Trainer:
                 self.save()
             if stopped and not last:
                 raise StoppedError(
-                    f"{stop.reason or 'Another rank stopped'} at step {step} of {total}; a checkpoint is in {self.folder}."
+                    f"{stop.reason or 'Another rank stopped'} at step {step} of {total}; "
+                    f"a checkpoint is in {self.folder}."
                 )
 
     def _agreed(self, wish: bool) -> bool:

@@ -1,4 +1,4 @@
-"""A dataset as a training run sees it: molecules to learn with their frames, and molecules to be judged on."""
+"""A dataset as a training run sees it: molecules to learn with their frames, and molecules to measure."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ class Learned:
 
 
 def dataset_frames(settings: TrainingSettings, device: str, progress: Progress) -> Learned:
-    """The dataset that `settings` names, on `device`.
+    """The datasets that `settings` names, on `device`.
 
     Molecules of the split ``train`` are learned, those without data from energies alone; those of
     ``validation`` are measured, and nothing is learned from them. Without any, the first of the training
     molecules is measured.
     """
     assert settings.dataset is not None
-    dataset = Dataset.load(settings.dataset)
-    learned, judged = dataset.of("train"), dataset.of("validation")[: settings.evaluation.molecules]
+    folders = [settings.dataset] if isinstance(settings.dataset, str) else settings.dataset
+    sets = [Dataset.load(folder) for folder in folders]
+    learned = [molecule for one in sets for molecule in one.of("train")]
+    judged = [molecule for one in sets for molecule in one.of("validation")]
     if not learned:
         raise InputError(
-            f"dataset: {settings.dataset} holds no complete molecule to train on; run boltzgen dataset build."
+            f"dataset: {', '.join(folders)}: no complete molecule to train on; run boltzgen dataset build."
         )
+    _require_separate(learned, [molecule for one in sets for molecule in one.molecules])
     targets, frames = [], Frames([], [], 0)
     for number, molecule in enumerate(learned, start=1):
         system, target = _target(settings, molecule, device)
@@ -47,7 +50,21 @@ def dataset_frames(settings: TrainingSettings, device: str, progress: Progress) 
             frames = frames.with_those_of(settings, str(molecule.data), system, target)
         targets.append(target)
         progress(number, len(learned), {"reading": molecule.name})
-    return Learned(targets, frames, [_judged(settings, molecule, device) for molecule in judged])
+    return Learned(targets, frames, [
+        _judged(settings, molecule, device) for molecule in judged[: settings.evaluation.molecules]
+    ])  # fmt: skip
+
+
+def _require_separate(learned: list[DatasetMolecule], known: list[DatasetMolecule]) -> None:
+    """InputError when a molecule to learn is kept for validation or a test by another of the data sets."""
+    kept = {one.graph: one for one in known if one.split != "train"}
+    for molecule in learned:
+        if molecule.graph in kept:
+            other = kept[molecule.graph]
+            raise InputError(
+                f"dataset: {molecule.name} would be trained on, and {other.name}, the same molecule, is kept "
+                f"for {other.split} ({other.system.parent}); leave it out of one data set."
+            )
 
 
 def _target(
