@@ -148,7 +148,8 @@ def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -
 def _notes(trained: Model, target: Target, temperature: float) -> tuple[list[str], dict[str, Any] | None]:
     """What the model did not learn of the molecule and the temperature (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
-    notes, record = [], None
+    notes: list[str] = []
+    record: dict[str, Any] | None = None
     if target.fingerprint not in domains:
         notes, record = _unseen(trained, target)
     elif domains[target.fingerprint] not in (None, target.domain):

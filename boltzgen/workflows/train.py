@@ -212,7 +212,7 @@ def _save(
         "seed": settings.seed,
         "data_sha256": frames.digests,
     }
-    known = Seen.of([target.features for target in trainer.targets], record["temperatures_K"])
+    known = Seen.of([target.features for target in trainer.targets], sorted(seen))
     save_model(folder / "model", trainer.average, record, known)
 
 
