@@ -52,8 +52,8 @@ SLOTS = 3
 N_WAVES = 2 * len(HARMONICS)
 N_VALUES = N_WAVES + SLOTS
 
-#: Bonds that a block of attention looks across, and placed atoms that the inputs are scaled for, when the flow
-#: is to know nothing of the size of the molecule.
+#: When the flow is to know nothing of the size of the molecule: bonds that a block of attention looks across,
+#: and placed atoms that the inputs are scaled for.
 REACH, NEIGHBOURS = 3, 8
 
 #: Maps of linear and of circular coordinates.
