@@ -28,7 +28,8 @@ def transfer_figure(path: str | os.PathLike[str], rows: Sequence[Mapping[str, An
     """
     if not rows:
         raise InputError("no molecule was measured; there is nothing to draw.")
-    figure, axes = new_figure(10.5, 3.6, 1, 3)
+    figure, axes = new_figure(10.8, 3.6, 1, 3)
+    figure.set_layout_engine("constrained", w_pad=0.12)
     panels = (
         (axes[0, 0], "ess", 100.0, "effective sample size (%)"),
         (axes[0, 1], "gap_per_atom", 1.0, "likelihood gap (nats per atom)"),

@@ -17,10 +17,10 @@ from boltzgen.config.build import Model, load_model, save_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
-from boltzgen.ensemble.diagnostics import diagnose, normalised_weights
+from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
-from boltzgen.free_energy.uncertainty import smooth_functions
+from boltzgen.free_energy.efficiency import effective_fraction
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -175,13 +175,7 @@ def _measured(
 
 def ess_with_error(log_w: np.ndarray, seed: int) -> dict[str, float]:
     """Kish's effective sample size of `log_w` (N,) as a fraction, and its bootstrap standard error."""
-    w = normalised_weights(log_w)
-    if not w.any():
-        return {"ess": 0.0, "standard_error": 0.0}
-    (found,) = smooth_functions(
-        np.stack([w, w**2, np.ones_like(w)]), lambda s: (s[..., 0] ** 2 / (s[..., 1] * s[..., 2]))[..., None],
-        inefficiency=1.0, n_bootstrap=REPLICATES, rng=np.random.default_rng(seed),
-    )  # fmt: skip
+    found = effective_fraction(log_w, n_bootstrap=REPLICATES, rng=np.random.default_rng(seed))
     error = found.bootstrap if found.bootstrap is not None else found.asymptotic
     return {"ess": float(found.value or 0.0), "standard_error": float(error or 0.0)}
 

@@ -119,7 +119,7 @@ def benchmark_transfer(
     """
     check_device(device)
     stop = stop or StopRequest()
-    trained, data = load_model(Path(model)), Dataset.load(dataset)
+    trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
     settings = TransferSettings(
         model=weights_digest(trained), samples=samples,
         temperature_K=trained.temperature if temperature is None else float(temperature), seed=seed,
@@ -215,7 +215,8 @@ class _Bench:
             for stage in self.wanted:
                 if stage in record["stages"]:
                     continue
-                trained, further = self.trained, {}
+                trained = self.trained
+                further: dict[str, Any] = {}
                 if stage == "adapted":
                     assert self.budget is not None
                     trained, further = adapted_model(

@@ -66,8 +66,7 @@ class Drawn:
 
     def rejected(self) -> dict[str, int]:
         """How many samples were rejected, by reason."""
-        names, counts = np.unique(self.reason[self.reason != ""], return_counts=True)
-        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+        return _counted(self.reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +75,14 @@ class Reference:
 
     Attributes
     ----------
-    source: where they come from. digest: of all frames at that temperature. outside: frames left out.
+    source: where they come from. digest: of all frames at that temperature. outside: how many frames were
+        left out, by reason.
     positions: (n, N, 3) nm. u: (n,) in kT. angles: (n, K) rad. inefficiency: frames per independent frame.
     """
 
     source: str
     digest: str
-    outside: int
+    outside: dict[str, int]
     positions: np.ndarray
     u: np.ndarray
     angles: np.ndarray
@@ -134,21 +134,28 @@ def read_reference(
     target = generator.target
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     positions = turn_rotors(positions, rotor_groups(target), torch.Generator().manual_seed(ROTOR_SEED))
-    inside, u = [], []
+    reasons, u, names = [], [], np.array(target.coordinates.reasons)
     with torch.no_grad():
         for part in positions.split(target.batch_rows()):
             part = part.to(target.reference.device)
-            inside.append(target.coordinates.inside(part).cpu().numpy())
+            reasons.append(names[target.coordinates.domain(part).cpu().numpy()])
             u.append(target.reduced_energy(part, temperature).cpu().numpy())
-    kept = np.concatenate(inside)
+    reason = np.concatenate(reasons)
+    kept = reason == ""
     if kept.sum() < 4:
         return f"{int(kept.sum())} of the {len(kept)} frames lie in the flow's domain"
     slowest = frames.statistical_inefficiency or slowest_inefficiencies(frames, molecule)
     inner = positions.numpy()[kept].astype(np.float32)
     return Reference(
-        str(data), frames.digest(), int((~kept).sum()), inner, np.concatenate(u)[kept],
+        str(data), frames.digest(), _counted(reason), inner, np.concatenate(u)[kept],
         Backbone(target.topology_pdb).angles(inner), max([1.0, *slowest.values()]),
     )  # fmt: skip
+
+
+def _counted(reason: np.ndarray) -> dict[str, int]:
+    """How often each reason but the empty one occurs."""
+    names, counts = np.unique(reason[reason != ""], return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
 def reference_log_weights(

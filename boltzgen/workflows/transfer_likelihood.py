@@ -33,8 +33,8 @@ from boltzgen.workflows.transfer_draw import Drawn, Reference, latents_of
 #: What the kinds of coordinates are called in the figures.
 KIND_NAMES = {"distance": "ring closure"}
 
-#: Independent frames below which spacings say nothing about single coordinates.
-FEWEST_FRAMES = 200
+#: Frames from which single coordinates are judged, spread evenly: at most, and at least.
+MOST_FRAMES, FEWEST_FRAMES = 4000, 200
 
 
 def likelihood_figures(
@@ -85,13 +85,10 @@ def log_partition_between(
 def marginal_gaps(
     generator: BoltzmannGenerator, reference: Reference, temperature: float, *, rng: np.random.Generator
 ) -> tuple[dict[str, dict[str, Any]] | None, str]:
-    """For each kind of coordinate how many there are and their summed gap (nats), or None and why.
-
-    From one frame in every `inefficiency`.
-    """
-    rows = spaced_rows(len(reference.u), reference.inefficiency)
+    """For each kind of coordinate how many there are and their summed gap (nats), or None and why."""
+    rows = spaced_rows(len(reference.u), len(reference.u) / MOST_FRAMES)
     if len(rows) < FEWEST_FRAMES:
-        return None, f"{len(rows)} independent frames are fewer than the {FEWEST_FRAMES} that it takes"
+        return None, f"{len(rows)} frames are fewer than the {FEWEST_FRAMES} that it takes"
     latents = latents_of(generator, reference, temperature, rows)
     if latents is None:
         return None, "the flow has no latents"

@@ -147,11 +147,13 @@ def phi_differences(
             )
             (here,) = state_free_energies(drawn.log_w, ours, [("A", "B")], n_bootstrap=200, rng=rng)
             (there,) = counted_free_energies(theirs, [("A", "B")], n_bootstrap=200, rng=rng)
-            known = here.value is not None and there.value is not None
+            error = None
+            if here.value is not None and there.value is not None:
+                error = here.value - there.value
             found.append({
                 "torsion": name, "B": state, "value": here.value, "standard_error": here.standard_error,
                 "reference": there.value, "reference_standard_error": there.standard_error,
-                "error": here.value - there.value if known else None,
+                "error": error,
                 "n_effective": here.n_effective, "reference_n_effective": there.n_effective,
             })  # fmt: skip
     return found

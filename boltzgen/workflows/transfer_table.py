@@ -101,7 +101,7 @@ def growth(rows: Sequence[Record]) -> dict[str, Any]:
     ``ln ESS = a + b n``, ``gap per atom = a + b n``, ``ln seconds = a + b ln n``, by least squares; None with
     fewer than three sizes.
     """
-    laws = {
+    laws: dict[str, tuple[str, Any, Any]] = {
         "log_ess_per_atom": ("ess", np.asarray, np.log),
         "gap_per_atom_per_atom": ("gap_per_atom", np.asarray, np.asarray),
         "exponent_of_time": ("seconds", np.log, np.log),
