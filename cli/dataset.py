@@ -11,7 +11,7 @@ from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
 
 if TYPE_CHECKING:
-    from boltzgen.data.dataset import Dataset, DatasetMolecule
+    from boltzgen.workflows.dataset import Dataset, DatasetMolecule
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,6 +50,10 @@ def build(
         list[str] | None, typer.Option(metavar="NAME", help="Throw this molecule away, make it anew; again.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to simulate.")] = "cpu",
+    compile_energies: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile each energy; default: if the run gains by it."),
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 15m, 2h.")
     ] = None,
@@ -67,7 +71,8 @@ def build(
     with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
         result = build_dataset(
             config, output, overrides or [], only=only or (), split=split or (), systems_only=systems_only,
-            rebuild=rebuild or (), device=device, stop=stop, progress=progress,
+            rebuild=rebuild or (), device=device, compile_energies=compile_energies,
+            stop=stop, progress=progress,
         )  # fmt: skip
     _show(result)
 
@@ -83,11 +88,10 @@ def list_molecules(
 
     Example: boltzgen dataset list DATASET --verify
     """
-    from boltzgen.data.dataset import Dataset
+    from boltzgen.workflows.dataset import read_dataset
 
-    found = Dataset.load(folder)
+    found = read_dataset(folder, verify=verify)
     if verify:
-        found.verify()
         console.message(f"{folder}: every file is as it was written.")
     _show(found)
 

@@ -34,5 +34,5 @@ def test_no_configuration_names_an_example_that_is_not_shipped():
         if name.startswith("dataset-"):  # of `boltzgen dataset build`, see test_dataset
             continue
         system = load_settings(TrainingSettings, path).system
-        for source in [system] if isinstance(system, str) else system:
+        for source in [system] if isinstance(system, str) else system or []:
             system_folder(source)

@@ -14,7 +14,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.settings import load_settings, nearest
 from boltzgen.config.shipped import find_config
 from boltzgen.data.convergence import convergence
-from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, read_dataset_record
+from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read_dataset_record
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import make_folder, read_json, sha256_file, write_json
@@ -26,6 +26,8 @@ from boltzgen.training.settings import SimulationSource
 from boltzgen.workflows.dataset_settings import DatasetSettings, MoleculeSource, Split
 from boltzgen.workflows.prepare import prepare
 from boltzgen.workflows.simulation_source import simulate_source
+
+__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "read_dataset"]
 
 Record = dict[str, Any]
 
@@ -40,6 +42,7 @@ def build_dataset(
     systems_only: bool = False,
     rebuild: Sequence[str] = (),
     device: str = "cpu",
+    compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
 ) -> Dataset:
@@ -54,7 +57,7 @@ def build_dataset(
     only: names of the molecules to build; split: build those of these splits.
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
     rebuild: names of molecules to throw away and make anew.
-    device: ``"cpu"`` or ``"cuda"``, of the simulations.
+    device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
 
     Raises
     ------
@@ -66,12 +69,20 @@ def build_dataset(
         else load_settings(DatasetSettings, find_config(config), overrides)
     )  # fmt: skip
     check_device(device)
-    builder = _Builder(settings, Path(output), device, stop or StopRequest(), progress)
+    builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)
     wanted = builder.selected(only, split)
     builder.refuse_changes(wanted, builder.selected(rebuild) if rebuild else [], systems_only)
     make_folder(builder.folder)
     builder.build(wanted, systems_only)
     return Dataset.load(builder.folder)
+
+
+def read_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
+    """The data set in `folder`; `verify`: InputError for the first file that is not as it was written."""
+    found = Dataset.load(Path(folder))
+    if verify:
+        found.verify()
+    return found
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class _Builder:
     settings: DatasetSettings
     folder: Path
     device: str
+    compile_energies: bool | None
     stop: StopRequest
     progress: Progress
 
@@ -241,7 +253,8 @@ class _Builder:
         try:
             result = simulate_source(
                 SimulationSource.model_validate({k: v for k, v in wanted.items() if k != "seed"}), system,
-                self.folder / folder, seed=wanted["seed"], device=self.device, stop=self.stop, progress=told,
+                self.folder / folder, seed=wanted["seed"], device=self.device,
+                compile_energies=self.compile_energies, stop=self.stop, progress=told,
             )  # fmt: skip
         except StoppedError as error:
             self._stopped(f"{place.name}: {error}")

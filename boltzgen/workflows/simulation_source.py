@@ -19,13 +19,14 @@ def simulate_source(
     *,
     seed: int,
     device: str = "cpu",
+    compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
 ) -> SimulationResult:
     """Replica exchange of `molecule` by the torch engine within the budget, in the MD folder `folder`.
 
-    Goes on where a former call was stopped. The errors of `boltzgen.workflows.simulate.simulate` pass:
-    StoppedError when `stop` asks to end.
+    Goes on where a former call was stopped. `compile_energies`: None compiles where the budget pays for it.
+    The errors of `boltzgen.workflows.simulate.simulate` pass: StoppedError when `stop` asks to end.
     """
     rungs = len(wanted.temperatures)
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
@@ -38,7 +39,8 @@ def simulate_source(
         time=(steps - equilibration) * wanted.timestep, timestep=wanted.timestep,
         exchange_interval=exchange_every * wanted.timestep, save_interval=every * wanted.timestep,
         equilibration=equilibration * wanted.timestep, seed=seed, engine="torch", replicas=replicas,
-        device=device, hydrogen_mass=wanted.hydrogen_mass, resume="auto", stop=stop, progress=progress,
+        device=device, hydrogen_mass=wanted.hydrogen_mass, compile_energies=compile_energies, resume="auto",
+        stop=stop, progress=progress,
     )  # fmt: skip
 
 
