@@ -16,7 +16,7 @@ from helpers import randomised
 from molecules import from_smiles, relabelled
 
 from boltzgen.conditioning.context import Context
-from boltzgen.conditioning.features import ORDER, PHYSICS, RING_SIZES, RINGS, model_features
+from boltzgen.conditioning.features import ORDER, PHYSICS, RINGS, model_features
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows import autoregressive_geometry as geometry
@@ -288,14 +288,3 @@ def test_a_local_flow_knows_neither_the_size_nor_the_place():
     assert first(True, PHYSICS, far) == 0.0 and first(False, PHYSICS, far) > 1e-4
     assert first(True, ORDER, everywhere) == 0.0 and first(False, ORDER, everywhere) > 1e-4
     assert first(True, RINGS, everywhere) > 1e-4
-
-
-def test_rings_are_told_by_their_size():
-    target = Target.from_system(prepare(sequence="ACE-TRP-NME", implicit="obc1"))
-    flags = target.features.tokens[:, RINGS].reshape(-1, 4, len(RING_SIZES))
-    rings = target.coordinates.graph.rings
-    assert sorted(map(len, rings)) == [5, 6]
-    for row, atoms in enumerate(target.coordinates.table.atoms):
-        for place, atom in enumerate(atoms):
-            sizes = {len(ring) for ring in rings if atom in ring}
-            assert {RING_SIZES[n] for n in flags[row, place].nonzero()[:, 0]} == sizes

@@ -27,8 +27,7 @@ ORDER_WAVES = 4
 #: Sizes of rings with a feature of their own; larger ones share the last.
 RING_SIZES = (3, 4, 5, 6, 7)
 
-#: Columns of the tokens: physics; place in the canonical order; ring membership. New ones are put at the end,
-#: so that older models find theirs.
+#: Columns of the tokens: physics; place in the canonical order; ring membership.
 PHYSICS = range(len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)
 ORDER = range(PHYSICS.stop, PHYSICS.stop + 2 * ORDER_WAVES)
 RINGS = range(ORDER.stop, ORDER.stop + 4 * len(RING_SIZES))
@@ -47,13 +46,14 @@ def molecule_features(
     table = coordinates.table
     location, width = _location_and_width(table, centre, whitening)
     atoms = atom_features(system, potential.force_field)
+    positions = _at_minimum(coordinates, centre)
     distance = graph_distance(system.n_atoms, system.bonds)
     placed = table.atoms[:, 0]
     columns = [
         _one_hot(table),
         _own_features(table, location, width),
         _features_of_atoms(table, atoms),
-        torsion_series(table, potential.force_field, system.reference_positions),
+        torsion_series(table, potential.force_field, system.bonds, positions),
         _order_waves(table.dimension),
         _rings(table, coordinates.graph.rings),
     ]
@@ -152,21 +152,39 @@ def graph_distance(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(paths), paths, n_atoms).astype(np.int64)
 
 
+def _at_minimum(coordinates: Coordinates, centre: np.ndarray) -> np.ndarray:
+    """(N, 3) nm: torsions as in the reference, all else at the minimum of the bonded terms.
+
+    So that features do not depend on how the reference is strained.
+    """
+    table = coordinates.table
+    linear = np.flatnonzero(~np.asarray(table.circular))
+    lower, upper = torch.as_tensor(table.lower[linear]), torch.as_tensor(table.upper[linear])
+    values = torch.as_tensor(np.array(table.reference))
+    values[linear] = unlink(torch.as_tensor(centre), lower, upper)[0]
+    return np.asarray(coordinates.decode(values[None])[0][0])
+
+
 def torsion_series(
-    table: CoordinateTable, force_field: ForceFieldParameters, reference_positions: np.ndarray
+    table: CoordinateTable, force_field: ForceFieldParameters, bonds: np.ndarray, positions: np.ndarray
 ) -> np.ndarray:
     """(D, 2 * HARMONICS) Fourier series of each torsion's axis, in units of 10 kJ/mol.
 
-    Every torsion term about the axis counts, moved by its offset from the coordinate in the reference:
-    ``sum k cos(n phi - phase)`` becomes ``sum a_n cos(n phi) + b_n sin(n phi)``.
+    Every torsion term about the axis counts, moved by its offset from the coordinate at `positions`:
+    ``sum k cos(n phi - phase)`` becomes ``sum a_n cos(n phi) + b_n sin(n phi)``. Impropers do not count: no
+    turn about two of their atoms moves them by its own angle.
     """
     series = np.zeros((table.dimension, HARMONICS, 2))
-    axes = [frozenset(pair) for pair in force_field.torsion_atoms[:, 1:3].tolist()]
-    angles = _dihedrals(reference_positions, force_field.torsion_atoms)
+    bonded = {frozenset(pair) for pair in np.asarray(bonds).reshape(-1, 2).tolist()}
+    axes = [
+        frozenset((b, c)) if {frozenset((a, b)), frozenset((b, c)), frozenset((c, d))} <= bonded else None
+        for a, b, c, d in force_field.torsion_atoms.tolist()
+    ]
+    angles = _dihedrals(positions, force_field.torsion_atoms)
     for row, (kind, atoms) in enumerate(zip(table.kind, table.atoms, strict=True)):
         if kind != "torsion":
             continue
-        own = _dihedrals(reference_positions, atoms[None])[0]
+        own = _dihedrals(positions, atoms[None])[0]
         for term, axis in enumerate(axes):
             order = int(force_field.torsion_periodicity[term])
             if axis == frozenset(atoms[1:3].tolist()) and 1 <= order <= HARMONICS:

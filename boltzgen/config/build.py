@@ -25,8 +25,8 @@ from boltzgen.training.checkpoint import read_tensors
 MODEL_SCHEMA = "boltzgen.model/1"
 
 
-def build_flow(settings: FlowSettings, *, seed: int, n_features: int = N_FEATURES) -> Flow:
-    """A flow with fresh weights; `seed` decides them. It reads the first `n_features` of each coordinate."""
+def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
+    """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         common = settings.model_dump(include={"bins", "embedding", "encoder_blocks"})
@@ -34,12 +34,12 @@ def build_flow(settings: FlowSettings, *, seed: int, n_features: int = N_FEATURE
         if settings.kind == "autoregressive":
             unread = ORDER if settings.local else ()
             return AutoregressiveFlow(
-                n_features, hidden=width, depth=depth, local=settings.local, unread=unread, **common
+                N_FEATURES, hidden=width, depth=depth, local=settings.local, unread=unread, **common
             )
         layers = settings.model_dump(include={"layers", "mask_seed"})
         if settings.kind == "attention":
-            return AttentionCouplingFlow(n_features, width=width, blocks=depth, **layers, **common)
-        return CouplingFlow(n_features, hidden=width, depth=depth, **layers, **common)
+            return AttentionCouplingFlow(N_FEATURES, width=width, blocks=depth, **layers, **common)
+        return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,13 @@ def load_model(path: Path) -> Model:
     record = read_json(folder / "model.json")
     if not isinstance(record, dict) or record.get("schema") != MODEL_SCHEMA:
         raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
-    n_features = record.get("n_features")
-    if not isinstance(n_features, int) or not 0 < n_features <= N_FEATURES:
+    if record.get("n_features") != N_FEATURES:
         raise InputError(
-            f"{folder}: the model was made for {n_features} features a coordinate, this version gives "
-            f"{N_FEATURES}; train again or install the version that made it."
+            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this "
+            f"version gives {N_FEATURES}; train again or install the version that made it."
         )
     try:
-        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0, n_features=n_features)
+        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
         flow.load_state_dict(read_tensors(folder / "weights.safetensors"))
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -196,7 +196,7 @@ def _save(
             seen |= set(loss.temperatures)
     record = {
         "flow": settings.flow.model_dump(mode="json"),
-        "n_features": N_FEATURES if start is None else start.record["n_features"],
+        "n_features": N_FEATURES,
         "isomers": settings.isomers,
         "temperature_K": settings.evaluation.temperature,
         "temperatures_K": sorted(seen),
