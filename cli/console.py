@@ -53,7 +53,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
     from rich import box
     from rich.table import Table
 
-    drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE, show_header=header)
+    drawn = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE, show_header=header, padding=(0, 1, 0, 0)
+    )
     for position, column in enumerate(columns):
         numeric = position > 0 and all(isinstance(row[position], int | float) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
