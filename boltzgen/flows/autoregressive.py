@@ -18,7 +18,6 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -137,14 +136,16 @@ class _Weights:
 
     Attributes
     ----------
-    enter: for each atom (inputs, H). shift: (atoms, b, H) by atom and temperature.
+    view, drawn: for each atom (inputs, H), of what it sees of the placed atoms and of their coordinates.
+    shift: (atoms, b, H) by atom and temperature.
     own, own_shift: (d, N_VALUES, H) and (d, 1, H).
     leave, leave_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
         coordinates.
     """
 
     layout: _Layout
-    enter: tuple[Tensor, ...]
+    view: tuple[Tensor, ...]
+    drawn: tuple[Tensor, ...]
     shift: Tensor
     own: Tensor
     own_shift: Tensor
@@ -202,25 +203,29 @@ class AutoregressiveFlow(GroupedFlow):
             leave.append(both[:, :-1].mT)
             leave_shift.append(both[:, -1][..., None])
         return _Weights(
-            layout, self._filters(layout, atoms, molecule.graph_distance),
+            layout, *self._filters(layout, atoms, molecule.graph_distance),
             self.shift(atoms)[:, None] + heat, self.own(tokens).unflatten(1, (N_VALUES, -1)),
             self.own_shift(tokens)[:, None], (leave[0], leave[1]), (leave_shift[0], leave_shift[1]),
         )  # fmt: skip
 
-    def _filters(self, layout: _Layout, atoms: Tensor, graph_distance: Tensor) -> tuple[Tensor, ...]:
+    def _filters(
+        self, layout: _Layout, atoms: Tensor, graph_distance: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """For each atom, the weights (inputs, H) of what it sees of those before it; atoms: (n, E)."""
         near = layout.graph_distance(graph_distance).clamp(max=MAX_GRAPH_DISTANCE)
         later, earlier = torch.tril_indices(len(atoms), len(atoms), -1, device=atoms.device)
         pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
         pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
         filters = self.enter(pairs).unflatten(1, (N_BASIS + N_VALUES, -1))
-        if not layout.has_positions:
-            filters = filters[:, N_BASIS:]
-        inputs = filters.shape[1]
-        return tuple(
-            block.flatten(0, 1) / math.sqrt(max(1, (NEIGHBOURS if self.local else len(block)) * inputs / 2))
-            for block in filters.split(list(range(len(atoms))))
+        inputs = N_BASIS + N_VALUES if layout.has_positions else N_VALUES
+        count = torch.full_like(later, NEIGHBOURS) if self.local else later
+        filters = filters / torch.sqrt(count * inputs / 2)[:, None, None].to(filters.dtype)
+        sizes = list(range(len(atoms)))
+        view, drawn = (
+            tuple(block.flatten(0, 1) for block in part.contiguous().split(sizes))
+            for part in filters.split([N_BASIS, N_VALUES], dim=1)
         )
+        return view, drawn
 
     def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         standardiser = group.standardiser
@@ -250,19 +255,26 @@ class AutoregressiveFlow(GroupedFlow):
         ]
         inputs = torch.stack([self._inputs(layout, n, own, known[0]) for n, own in enumerate(drawn)])
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        placed = torch.stack(positions, dim=1) if positions else None
+        seen = self._seen(layout, positions, axes) if positions else ()
         first = layout.drawn[0]
         read = torch.stack([
-            self._read(
-                weights.enter[number], inputs[:number],
-                None if placed is None else _view(layout.atoms[number], placed[:, :number], axes[number]),
-            )
+            self._read(weights, number, inputs[:number], seen[number] if seen else None)
             for number in layout.drawn
         ])  # fmt: skip
         hidden = self.heads[0](self._think(read + weights.shift[first:]))
         atom = torch.tensor(layout.atom, device=hidden.device)
         own = (inputs[atom] * layout.visible(inputs)).transpose(1, 2)
-        return self._look(hidden[atom - first] + own @ weights.own + weights.own_shift)
+        return self._look(torch.baddbmm(hidden[atom - first] + weights.own_shift, own, weights.own))
+
+    def _seen(self, layout: _Layout, positions: list[Tensor], axes: list[Tensor]) -> tuple[Tensor, ...]:
+        """For each atom what it sees (k, N_BASIS, b) of the k atoms before it, all pairs at once."""
+        count = len(positions)
+        placed, frames = torch.stack(positions, dim=1), torch.stack(axes, dim=2).to(self._precision)
+        later, earlier = torch.tril_indices(count, count, -1, device=placed.device)
+        origin = torch.tensor([own.references[0] if own.references else 0 for own in layout.atoms])
+        origin = origin.to(placed.device)[later]
+        apart = (placed[:, earlier] - placed[:, origin]).to(self._precision)
+        return geometry.basis(apart, frames[:, :, later]).split(list(range(count)))
 
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         weights: _Weights = group.weights
@@ -275,17 +287,19 @@ class AutoregressiveFlow(GroupedFlow):
             atom, view = layout.atoms[number], None
             if layout.has_positions:
                 axes = geometry.axes_of(atom, positions)
-                view = _view(atom, torch.stack(positions, dim=1), axes)
+                placed = torch.stack(positions, dim=1)
+                apart = (placed - placed[:, atom.references[0], None]).to(self._precision)
+                view = geometry.basis(apart, axes[:, :, None].to(self._precision))
             before = torch.stack(inputs) if inputs else latents.new_zeros(0, N_VALUES, len(latents))
-            read = self._read(weights.enter[number], before, view)
+            read = self._read(weights, number, before, view)
             drawn, change = self._draw(latents, weights, number, read)
             log_det = log_det + change
             for row, value in zip(atom.rows, reversed(drawn), strict=True):
                 values[layout.circular[row]].append(value)
             inputs.append(self._inputs(layout, number, drawn, log_det))
             if layout.has_positions:
-                placed = _unwhitened(layout, atom, standardiser, values)
-                positions.append(geometry.place(atom, placed, positions, axes))
+                own = _unwhitened(layout, atom, standardiser, values)
+                positions.append(geometry.place(atom, own, positions, axes))
         nothing = latents[:, :0]
         linear, circular = (torch.stack(sort, dim=1) if sort else nothing for sort in values)
         coordinates, change = standardiser.decode(linear, circular)
@@ -311,7 +325,7 @@ class AutoregressiveFlow(GroupedFlow):
 
     def _inputs(self, layout: _Layout, number: int, drawn: list[Tensor], like: Tensor) -> Tensor:
         """(N_VALUES, b) what the coordinates of one atom, as far as they are `drawn`, give the network."""
-        precision = self.temperature.weight.dtype
+        precision = self._precision
         nothing = torch.zeros_like(like, dtype=precision)
         waves, numbers = [nothing] * N_WAVES, [nothing] * SLOTS
         for slot, (row, value) in enumerate(zip(layout.turns[number], drawn, strict=False)):
@@ -322,12 +336,16 @@ class AutoregressiveFlow(GroupedFlow):
                 numbers[slot] = value / torch.sqrt(1 + (value / SOFT) ** 2)
         return torch.stack([*waves, *numbers])
 
-    def _read(self, enter: Tensor, inputs: Tensor, view: Tensor | None) -> Tensor:
+    @property
+    def _precision(self) -> torch.dtype:
+        return self.temperature.weight.dtype
+
+    def _read(self, weights: _Weights, number: int, inputs: Tensor, view: Tensor | None) -> Tensor:
         """(b, H) from the coordinates (k, N_VALUES, b) and the view (k, N_BASIS, b) of the placed atoms."""
-        inputs = inputs.to(enter.dtype)
-        if view is not None:
-            inputs = torch.cat([view.to(enter.dtype), inputs], dim=1)
-        return inputs.flatten(0, 1).T @ enter
+        read = inputs.to(self._precision).flatten(0, 1).T @ weights.drawn[number]
+        if view is None:
+            return read
+        return torch.addmm(read, view.flatten(0, 1).T, weights.view[number])
 
     def _think(self, hidden: Tensor) -> Tensor:
         hidden = functional.silu(hidden)
@@ -340,11 +358,6 @@ class AutoregressiveFlow(GroupedFlow):
         for layer in self.heads[1:]:
             hidden = hidden + functional.silu(layer(hidden))
         return hidden
-
-
-def _view(atom: Atom, placed: Tensor, axes: Tensor) -> Tensor:
-    """(k, N_BASIS, b) the atoms `placed` (3, k, b), from the first reference of `atom`."""
-    return geometry.basis(placed, placed[:, atom.references[0]], axes)
 
 
 def _unwhitened(

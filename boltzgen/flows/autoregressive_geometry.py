@@ -102,18 +102,20 @@ def place_all(atoms: tuple[Atom, ...], values: Tensor) -> tuple[list[Tensor], li
     return positions, frames
 
 
-def basis(placed: Tensor, origin: Tensor, axes: Tensor) -> Tensor:
-    """What the network sees of the atoms `placed` (3, k, b) from `origin` (3, b): (k, N_BASIS, b)."""
-    difference = placed - origin[:, None]
-    local = torch.stack([(axis[:, None] * difference).sum(0) for axis in axes])
+def basis(difference: Tensor, axes: Tensor) -> Tensor:
+    """What the network sees (k, N_BASIS, b) of k atoms, `difference` (3, k, b) away.
+
+    axes: (3 axes, 3 components, k, b), or one for all, (3, 3, 1, b).
+    """
+    local = axes[:, 0] * difference[0] + axes[:, 1] * difference[1] + axes[:, 2] * difference[2]
     distance = torch.sqrt(dot(local, local) + TINY)
     near = [
         torch.exp(-0.5 * ((distance - centre) / width) ** 2)
         for centre, width in zip(CENTRES, WIDTHS, strict=True)
     ]
-    radial = torch.stack([*near, 1 / (1 + (distance / FAR) ** 2)])
-    directions = torch.cat([torch.ones_like(distance)[None], local / distance])
-    return (directions[:, None] * radial[None]).flatten(0, 1).transpose(0, 1)
+    radial = torch.stack([*near, 1 / (1 + (distance / FAR) ** 2)], dim=1)
+    directions = torch.stack([torch.ones_like(distance), *(local / distance)], dim=1)
+    return (directions[:, :, None] * radial[:, None]).flatten(1, 2)
 
 
 def _along_and_radius(
