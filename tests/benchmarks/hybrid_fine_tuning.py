@@ -41,7 +41,7 @@ TRAINING: dict[str, Any] = {
 ESTIMATE = 3_400
 SIMULATION: dict[str, Any] = {
     "temperatures": (300.0, 370.0, 456.0, 563.0, 694.0, 856.0), "engine": "torch", "replicas": 96,
-    "timestep": "1fs", "time": "10ps", "equilibration": "2ps", "save_interval": "0.1ps",
+    "timestep": "2fs", "time": "20ps", "equilibration": "4ps", "save_interval": "0.1ps",
     "exchange_interval": "0.1ps", "hydrogen_mass": 3.0, "seed": 77,
 }  # fmt: skip
 
