@@ -25,6 +25,7 @@ from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
+from boltzgen.system.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -47,7 +48,10 @@ BYTES_PER_COORDINATE, BYTES_PER_PAIR = 1024, 160
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A molecule (or model system) ready for a flow: coordinates, energy, features and where it came from."""
+    """A molecule (or model system) ready for a flow: coordinates, energy, features and where it came from.
+
+    `graph` is its `graph_hash`, empty for model systems.
+    """
 
     name: str
     fingerprint: str
@@ -57,6 +61,7 @@ class Target:
     domain: str
     topology_pdb: str
     reference: Tensor
+    graph: str = ""
 
     @classmethod
     def from_system(cls, system: MolecularSystem, *, isomers: str = "reference") -> Target:
@@ -70,6 +75,7 @@ class Target:
             features=molecule_features(system, coordinates, described),
             domain=coordinates.domain_label, topology_pdb=system.topology_pdb,
             reference=torch.as_tensor(np.array(system.reference_positions))[None],
+            graph=graph_hash(system),
         )  # fmt: skip
 
     @classmethod

@@ -24,7 +24,7 @@ def benchmark() -> None:
 
 @app.command("transfer")
 def transfer(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a checkpoint or a released model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder or a shipped model.")],
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder written by dataset build.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BENCH", help="Folder for the figures.")],
     split: Annotated[

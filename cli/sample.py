@@ -27,7 +27,7 @@ class Refine(StrEnum):
 
 
 def sample(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a checkpoint or a released model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder or a shipped model.")],
     system: Annotated[Path, typer.Argument(metavar="SYS", help="Folder written by prepare.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for the samples.")],
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="Samples to draw.")],

@@ -103,7 +103,7 @@ def test_what_made_it_worse_is_not_kept(start, adapted, tmp_path, capsys):
 
     words = ["optimizer.learning_rate=3.0", "optimizer.average=0.0", "workers=1", "evaluation.samples=50"]
     words += ["reweighted.batch_size=32"]
-    words += ["--budget", "640", "-o", str(tmp_path / "R")]
+    words += ["--budget", "640", "--temperature", "360", "-o", str(tmp_path / "R")]
     code = main(["adapt", str(adapted.folder), str(start / "SYS"), *words])
     assert code == 0
     told = capsys.readouterr()
@@ -113,7 +113,7 @@ def test_what_made_it_worse_is_not_kept(start, adapted, tmp_path, capsys):
     assert record["kept"] == "start" and record["gain"] < 1
     one, other = (load_model(folder).flow.state_dict() for folder in (adapted.folder, tmp_path / "R"))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert load_model(tmp_path / "R").record == load_model(adapted.folder).record
+    assert load_model(tmp_path / "R").record == {**load_model(adapted.folder).record, "temperature_K": 360.0}
 
 
 def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
@@ -131,6 +131,9 @@ def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
     assert settings(1e5, "reweighted.moves=3").optimizer.steps == 100_000 // (4 * fresh)
     both = settings(1e5, "reverse_kl={weight: 1.0, batch_size: 36}")
     assert both.optimizer.steps == 100_000 // (fresh + 36)
+    alone = settings(1e5, "reweighted.weight=0", "reverse_kl.weight=1", "reverse_kl.batch_size=36")
+    assert alone.reverse_kl.temperatures == [320.0]
+    assert alone.optimizer.steps == 100_000 // 36
     assert settings(1e5, "optimizer.steps=7").optimizer.steps == 7
     with pytest.raises(InputError, match=r"--budget 65 pays for 1 steps"):
         settings(65)

@@ -22,6 +22,7 @@ from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.interrupts import StopRequest
+from boltzgen.progress import silent
 from boltzgen.system.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.sequence import _heavy_atoms, parse_sequence
@@ -149,6 +150,39 @@ def test_other_settings_are_refused_and_rebuilt_on_request(copied):
     moved = settings_for(train=[{**GLYCINE, "sequence": "ACE-VAL-NME"}], test=[ALANINE])
     with pytest.raises(InputError, match="glycine built with another source"):
         build_dataset(moved, folder)
+
+
+def test_nothing_is_thrown_away_before_all_settings_are_looked_at(copied):
+    folder, settings = copied
+    before = written(folder / "molecules")
+    changed = settings.model_copy(update={"per_split": {"test": {"frames": 10}}})
+    with pytest.raises(InputError, match="alanine built with another simulation"):
+        build_dataset(changed, folder, rebuild=["glycine"])
+    assert written(folder / "molecules") == before
+
+
+def test_what_is_thrown_away_is_made_anew_in_a_build_of_others(copied):
+    folder, settings = copied
+    found = build_dataset(settings, folder, only=["alanine"], rebuild=["glycine"])
+    assert [one.status for one in found.molecules] == ["complete", "complete"]
+
+
+def test_a_molecule_that_another_process_ends_meanwhile_is_listed(copied, monkeypatch):
+    """It ends after the records were read and before ``dataset.json`` is written."""
+    folder, settings = copied
+    place = folder / "molecules/alanine/molecule.json"
+    done = place.read_text()
+    place.write_text(json.dumps({**json.loads(done), "status": "partial"}))
+    work = workflow.write_json
+
+    def slow(path, record):
+        place.write_text(done)
+        work(path, record)
+
+    monkeypatch.setattr(workflow, "write_json", slow)
+    builder = workflow._Builder(settings, folder, "cpu", None, StopRequest(), silent)
+    builder.write()
+    assert [one.status for one in Dataset.load(folder).molecules] == ["complete", "complete"]
 
 
 def test_a_stopped_build_goes_on_to_the_same_frames(built, tmp_path, monkeypatch):

@@ -15,9 +15,11 @@ from boltzgen.errors import InputError
 from boltzgen.generator import Target
 from boltzgen.progress import silent
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.metrics import read_metrics
 from boltzgen.training.objectives import Objectives
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import draw_pairs
 from boltzgen.workflows.dataset import build_dataset
 from boltzgen.workflows.dataset_settings import DatasetSettings
@@ -124,6 +126,48 @@ def test_what_one_data_set_tests_on_no_other_trains_on(folder, tmp_path):
     both = settings_for(folder, dataset=[str(folder), str(tmp_path / "OTHER")])
     with pytest.raises(InputError, match="another-name would be trained on, and propane, the same molecule"):
         dataset_frames(both, "cpu", silent)
+
+
+def test_a_run_goes_on_with_its_own_molecules_alone(folder, tmp_path):
+    """Buffers belong to molecules by their place; a data set that grew would shift them."""
+    settings = settings_for(folder)
+    learned = dataset_frames(settings, "cpu", silent)
+
+    def trainer(order: list[int]) -> Trainer:
+        return Trainer(
+            settings, build_flow(settings.flow, seed=0), [learned.targets[n] for n in order],
+            [learned.frames.data[n] for n in order], tmp_path, judged=learned.judged,
+        )  # fmt: skip
+
+    checkpoint = load_checkpoint(trainer([0, 1]).save())
+    trainer([0, 1]).restore(checkpoint)
+    with pytest.raises(InputError, match="of other molecules"):
+        trainer([1, 0]).restore(checkpoint)
+
+
+def test_what_a_model_began_from_is_remembered(folder, tmp_path):
+    """Frames and molecules that the start was trained on are no test of what was made of it."""
+    quick = {"optimizer": {"steps": 1}, "reweighted": {}}
+    (tmp_path / "run.yaml").write_text(dump_yaml(settings_for(folder, **quick)))
+    train(tmp_path / "run.yaml", [], tmp_path / "ONE")
+    more = build_settings(DatasetSettings, {"train": [small("propane", "CCC")]})
+    build_dataset(more, tmp_path / "P", systems_only=True)
+    tuned = settings_for(
+        tmp_path / "P", start=str(tmp_path / "ONE"), optimizer={"steps": 2}, likelihood={"weight": 0.0}
+    )
+    (tmp_path / "two.yaml").write_text(dump_yaml(tuned))
+    train(tmp_path / "two.yaml", [], tmp_path / "TWO")
+    one, two = load_model(tmp_path / "ONE"), load_model(tmp_path / "TWO")
+    assert one.record["data_sha256"] and two.record["data_sha256"] == one.record["data_sha256"]
+    ethane, propane, other = (
+        next(m for m in Dataset.load(folder).molecules if m.name == name)
+        for name in ("ethane", "propane", "methylamine")
+    )
+    assert two.was_trained_on(ethane.fingerprint, ethane.graph)
+    assert two.was_trained_on("in another force field", ethane.graph)
+    assert two.was_trained_on(propane.fingerprint, propane.graph)
+    assert not one.was_trained_on(propane.fingerprint, propane.graph)
+    assert not two.was_trained_on(other.fingerprint, other.graph)
 
 
 def test_validation_frames_are_of_the_temperature_that_is_measured(folder):

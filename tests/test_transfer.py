@@ -27,12 +27,13 @@ from boltzgen.ensemble.distances import (
     wasserstein_on_line,
     wasserstein_on_torus,
 )
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.prepare import prepare
+from boltzgen.workflows import transfer
 from boltzgen.workflows.transfer_draw import Drawn, Reference
 from boltzgen.workflows.transfer_likelihood import coordinate_gaps, likelihood_figures
 from boltzgen.workflows.transfer_reference import (
@@ -327,6 +328,23 @@ def test_what_cannot_be_measured_is_refused(bench):
     assert code == 0, told
     again = [*line[:4], "-o", bench / "OTHER", "--molecules", "second"]
     assert_refused([*again, "--samples", "300"], "samples = 200, not 300", "another folder")
+
+
+def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypatch):
+    words = ("-o", "STAGES", "--samples", "200")
+    assert run(bench, *words)[0] == 0
+    work = transfer._Bench.measure
+
+    def only_first(self, one, record):
+        if one.name == "second":
+            raise StoppedError("stopped")
+        return work(self, one, record)
+
+    monkeypatch.setattr(transfer._Bench, "measure", only_first)
+    code, _, _ = run(bench, *words, "--adapt", "300")
+    document = json.loads((bench / "STAGES" / "transfer.json").read_text())
+    assert code == 75 and document["summary"]["adapted"]["ess"]["molecules"] == 1
+    assert document["status"] == "partial" and document["wanted"] == 2
 
 
 def test_adaptation_is_measured_beside_the_start(bench):

@@ -65,6 +65,17 @@ class Model:
         return int(self.record.get("energy_evaluations", 0)) + int(self.record.get("start_evaluations", 0))
 
     @property
+    def all_systems(self) -> list[dict[str, Any]]:
+        """The molecules it was trained on, and those of the models that it began from."""
+        return [*self.record["systems"], *self.record.get("start_systems", [])]
+
+    def was_trained_on(self, fingerprint: str, graph: str) -> bool:
+        """Whether it, or a model that it began from, saw this system, or its graph in any force field."""
+        return any(
+            one["fingerprint"] == fingerprint or one.get("graph") == graph for one in self.all_systems
+        )
+
+    @property
     def temperatures(self) -> list[float]:
         """The temperatures (K) it was trained at."""
         return [float(t) for t in self.record["temperatures_K"]]

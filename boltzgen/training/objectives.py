@@ -75,9 +75,10 @@ class Objectives:
     def tasks(self, step: int, workers: int) -> tuple[list[Task], list[Draw]]:
         """What step number `step` consists of; a lone task is split among the `workers`."""
         done = step / self.settings.optimizer.steps
+        stay = step // self.settings.reweighted.stay * self.ranks + self.rank
         step = step * self.ranks + self.rank
         random = partial(_stream, self.settings.seed, step)
-        terms, draws = self._terms(step, done, random)
+        terms, draws = self._terms(step, stay, done, random)
         parts = workers if len(terms) == 1 and not draws else 1
         tasks: list[Task] = []
         for term in terms:
@@ -87,9 +88,12 @@ class Objectives:
         return tasks, draws
 
     def _terms(
-        self, step: int, done: float, random: Callable[[int], torch.Generator]
+        self, step: int, stay: int, done: float, random: Callable[[int], torch.Generator]
     ) -> tuple[list[_Term], list[Draw]]:
-        """The objectives with a weight above zero at `step`, and the samples to be drawn for later steps."""
+        """The objectives with a weight above zero at `step`, and the samples to be drawn for later steps.
+
+        `stay` numbers the stays of all ranks on a molecule and temperature.
+        """
         data, kl, own = self.settings.likelihood, self.settings.reverse_kl, self.settings.reweighted
         terms: list[_Term] = []
         if self.data and (weight := schedule_value(data.weight, done)) > 0:
@@ -98,7 +102,6 @@ class Objectives:
             terms.append(_Term(weight, kl.batch_size, partial(self._reverse_kl, self._alone(step))))
         if (weight := schedule_value(own.weight, done)) <= 0:
             return terms, []
-        stay = step // own.stay
         rung = int(torch.randint(len(own.temperatures), (1,), generator=_stream(self.settings.seed, stay, 0)))
         temperature = own.temperatures[rung] * schedule_value(own.heating, done)
         place = self._alone(stay)

@@ -164,7 +164,7 @@ class Trainer:
         counters.discarded_rows += int(discarded)
         counters.energy_evaluations += int(energies)
         self.ranks.average_gradients(self.flow)
-        self._apply(sound > 0, expected=waiting == 0)
+        self._apply(sound > 0, expected=sound > 0 or waiting == 0)
         counters.step += 1
         progress = counters.step / settings.optimizer.steps
         return {
@@ -222,11 +222,19 @@ class Trainer:
         tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
         tensors |= {f"buffer/{k}": v for k, v in self.objectives.tensors().items()}
-        record: dict[str, Any] = {"counters": vars(self.counters), "last_evaluation": self.last_evaluation}
+        record: dict[str, Any] = {
+            "counters": vars(self.counters), "last_evaluation": self.last_evaluation,
+            "systems": self._fingerprints(),
+        }  # fmt: skip
         return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`; InputError when it is of another flow."""
+        """Go on from `checkpoint`; InputError when it is of another flow or of other molecules."""
+        if checkpoint.record.get("systems", self._fingerprints()) != self._fingerprints():
+            raise InputError(
+                "The checkpoint is of other molecules, or of the same in another order (a data set grew?); "
+                "give those of the run, or begin a new run."
+            )
         try:
             self.flow.load_state_dict(checkpoint.part("flow"))
             self.average.load_state_dict(checkpoint.part("average"))
@@ -240,6 +248,10 @@ class Trainer:
                 "resume with the configuration that the run was started with."
             ) from error
         self.counters, self.last_evaluation = counters, evaluation
+
+    def _fingerprints(self) -> list[str]:
+        """Of the targets, in the order of the buffers."""
+        return [target.fingerprint for target in self.targets]
 
 
 def _values(outcomes: list[Outcome]) -> dict[str, float]:

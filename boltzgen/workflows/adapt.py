@@ -118,7 +118,8 @@ def adapt(
         }
     better = found["after"]["ess"] >= found["before"]["ess"]
     if not better:
-        save_model(folder / "model", before.flow.to("cpu"), _without_schema(before.record), before.seen)
+        kept = {**_without_schema(before.record), "temperature_K": kelvin}
+        save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
     on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
     record = {
         "schema": SCHEMA, "model": str(model), "system": str(system), "fingerprint": target.fingerprint,
@@ -140,8 +141,8 @@ def adaptation_settings(
         raise InputError(f"--budget {budget:g}: give the number of energy evaluations, such as 1e5.")
     own = {
         "start": start, "system": system, "isomers": model.isomers, "seed": seed,
-        "reweighted.temperatures": [temperature], "evaluation.temperature": temperature,
-        "until.evaluations": int(budget),
+        "reweighted.temperatures": [temperature], "reverse_kl.temperatures": [temperature],
+        "evaluation.temperature": temperature, "until.evaluations": int(budget),
     }  # fmt: skip
     words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
     settings = load_settings(TrainingSettings, find_config(config), words)
@@ -159,9 +160,12 @@ def adaptation_settings(
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations stay within `budget`."""
     own, kl = settings.reweighted, settings.reverse_kl
-    most = max(schedule_value(kl.weight, place) for place in np.linspace(0, 1, 101))
-    a_step = own.fresh * (1 + own.moves) + (kl.batch_size if most > 0 else 0)
-    return budget // a_step
+    costs = ((own.weight, own.fresh * (1 + own.moves)), (kl.weight, kl.batch_size))
+    a_step = sum(
+        cost for weight, cost in costs
+        if max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
+    )  # fmt: skip
+    return budget // max(a_step, 1)
 
 
 def _measured(

@@ -56,7 +56,7 @@ def build_dataset(
     config: a YAML file, the name of a shipped configuration, or settings. overrides: ``key=value``.
     only: names of the molecules to build; split: build those of these splits.
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
-    rebuild: names of molecules to throw away and make anew.
+    rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
     device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
 
     Raises
@@ -70,8 +70,11 @@ def build_dataset(
     )  # fmt: skip
     check_device(device)
     builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)
-    wanted = builder.selected(only, split)
-    builder.refuse_changes(wanted, builder.selected(rebuild) if rebuild else [], systems_only)
+    anew = builder.selected(rebuild) if rebuild else []
+    asked = builder.selected(only, split)
+    wanted = [place for place in builder.places if place in asked or place in anew]
+    builder.refuse_changes([place for place in wanted if place not in anew], systems_only)
+    builder.remove(anew)
     make_folder(builder.folder)
     builder.build(wanted, systems_only)
     return Dataset.load(builder.folder)
@@ -126,8 +129,8 @@ class _Builder:
         chosen = [p for p in self.places if not only or p.name in only]
         return [p for p in chosen if not splits or p.split in splits]
 
-    def refuse_changes(self, wanted: list[_Place], rebuild: list[_Place], systems_only: bool) -> None:
-        """InputError where the folder holds something else than what is asked; `rebuild` is removed first."""
+    def refuse_changes(self, wanted: list[_Place], systems_only: bool) -> None:
+        """InputError where the folder holds something else than what is asked."""
         former = read_dataset_record(self.folder)
         if former is None and (self.folder / "molecules").exists():
             raise InputError(f"{self.folder} holds other files and no data set; name another folder with -o.")
@@ -138,9 +141,6 @@ class _Builder:
                     f"{self.folder} holds {record['name']}, which the configuration does not name; "
                     "add it there, or build into another folder."
                 )
-        for place in rebuild:
-            if (self.folder / place.folder).exists():
-                shutil.rmtree(self.folder / place.folder)
         for place in wanted:
             changed = self._changed(place, systems_only)
             if changed:
@@ -148,6 +148,12 @@ class _Builder:
                     f"{self.folder} holds {place.name} built with another {', '.join(changed)}; put the "
                     f"setting back, build into another folder, or make it anew with --rebuild {place.name}."
                 )
+
+    def remove(self, places: list[_Place]) -> None:
+        """Throw away what was built of `places`."""
+        for place in places:
+            if (self.folder / place.folder).exists():
+                shutil.rmtree(self.folder / place.folder)
 
     def _changed(self, place: _Place, systems_only: bool) -> list[str]:
         """Settings in which a molecule that was built, or begun, differs from the configuration."""
@@ -189,8 +195,16 @@ class _Builder:
         return {**empty, **read_json(path), "split": place.split} if path.is_file() else empty
 
     def write(self) -> None:
-        """``dataset.json`` from the records of all molecules."""
-        records = [self.record(place) for place in self.places]
+        """``dataset.json`` from the records of all molecules.
+
+        Again when another process changed a record meanwhile, so that the last of them writes all.
+        """
+        records: list[Record] = []
+        while records != (now := [self.record(place) for place in self.places]):
+            records = now
+            self._write(records)
+
+    def _write(self, records: list[Record]) -> None:
         complete = all(record["status"] == "complete" for record in records)
         write_json(
             self.folder / "dataset.json",

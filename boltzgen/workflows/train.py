@@ -201,17 +201,19 @@ def _save(
         "temperature_K": settings.evaluation.temperature,
         "temperatures_K": sorted(seen),
         "systems": [
-            {"name": target.name, "fingerprint": target.fingerprint, "domain": target.domain}
+            {"name": target.name, "fingerprint": target.fingerprint, "graph": target.graph,
+             "domain": target.domain}
             for target in trainer.targets
         ],
+        "start_systems": [] if start is None else start.all_systems,
         "steps": trainer.counters.step,
         "energy_evaluations": trainer.counters.energy_evaluations,
         "data_evaluations": frames.evaluations,
         "start_evaluations": 0 if start is None else start.all_evaluations,
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
-        "data_sha256": frames.digests,
-    }
+        "data_sha256": [*frames.digests, *([] if start is None else start.record.get("data_sha256", []))],
+    }  # fmt: skip
     known = Seen.of([target.features for target in trainer.targets], sorted(seen))
     save_model(folder / "model", trainer.average, record, known)
 

@@ -130,15 +130,16 @@ def benchmark_transfer(
     folder = make_folder(output)
     bench = _Bench(Path(model), trained, settings, adapt, folder, stop, progress)
     header = {"schema": SCHEMA, "model": str(model), "dataset": str(dataset), "split": split,
-              "settings": asdict(settings), "adapt": adapt}  # fmt: skip
+              "settings": asdict(settings), "adapt": adapt, "wanted": len(chosen)}  # fmt: skip
     records = {}
     for one in chosen:  # all files are looked at before anything is measured
         records[one.name] = bench.known(one)
     for one in chosen:
         if not bench.complete(records[one.name]):
             records[one.name] = bench.measure(one, records[one.name])
-            _write(folder, header, [record for record in records.values() if record["stages"]], len(chosen))
-    return _write(folder, header, list(records.values()), len(chosen))
+            complete = all(bench.complete(record) for record in records.values())
+            _write(folder, header, [record for record in records.values() if record["stages"]], complete)
+    return _write(folder, header, list(records.values()), complete=True)
 
 
 def weights_digest(trained: Model) -> str:
@@ -206,9 +207,9 @@ class _Bench:
         molecule = MolecularSystem.load(one.system)
         target = Target.from_system(molecule, isomers=self.trained.isomers)
         kelvin = self.settings.temperature_K
-        seen = {entry["fingerprint"] for entry in self.trained.record["systems"]}
         record = {
-            **record, "dimension": target.features.dimension, "seen_in_training": one.fingerprint in seen,
+            **record, "dimension": target.features.dimension,
+            "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
             "unfamiliarity": unfamiliarity(self.trained, target),
         }  # fmt: skip
         with closing(target):
@@ -267,13 +268,13 @@ class _Bench:
 
 
 def _write(
-    folder: Path, header: dict[str, Any], records: list[dict[str, Any]], wanted: int
+    folder: Path, header: dict[str, Any], records: list[dict[str, Any]], complete: bool
 ) -> TransferResult:
     """``transfer.json``, its table in two forms, and the figure."""
     rows = rows_of(records)
     document = {
-        **header, "status": "complete" if len(records) == wanted else "partial",
-        "molecules": [record["name"] for record in records], "wanted": wanted, "summary": summarise(rows),
+        **header, "status": "complete" if complete else "partial",
+        "molecules": [record["name"] for record in records], "summary": summarise(rows),
         "growth": growth(rows), "unfamiliarity": familiarity_auroc(records), "rows": rows,
         "energy_w2_samples": W2_SAMPLES, "definitions": list(DEFINITIONS),
     }  # fmt: skip
