@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.stats import norm
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
 from boltzgen.data.record import Trajectory
-from boltzgen.data.trajectory import write_trajectory
+from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.ensemble.distances import (
     jensen_shannon,
     total_variation,
@@ -345,6 +346,23 @@ def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypa
     document = json.loads((bench / "STAGES" / "transfer.json").read_text())
     assert code == 75 and document["summary"]["adapted"]["ess"]["molecules"] == 1
     assert document["status"] == "partial" and document["wanted"] == 2
+
+
+def test_frames_that_training_saw_certify_nothing(bench):
+    digest = read_trajectory(bench / "DATASET" / "molecules" / "first" / "MD").at(300.0).digest()
+    shutil.copytree(bench / "MODEL", bench / "KNOWING")
+    record = json.loads((bench / "MODEL" / "model.json").read_text())
+    (bench / "KNOWING" / "model.json").write_text(json.dumps({**record, "data_sha256": [digest]}))
+    reasons = []
+    for model in ("MODEL", "KNOWING"):
+        found = transfer.benchmark_transfer(
+            bench / model, bench / "DATASET", bench / f"OF-{model}", samples=300, molecules=["first"]
+        )
+        record = json.loads((bench / f"OF-{model}" / "molecules" / "first.json").read_text())
+        figures = record["stages"]["zero_shot"]
+        assert figures["verdict"] == found.rows[0]["verdict"]
+        reasons.append(" ".join(figures["reasons"]))
+    assert "frames of the training" not in reasons[0] and "frames of the training" in reasons[1]
 
 
 def test_adaptation_is_measured_beside_the_start(bench):

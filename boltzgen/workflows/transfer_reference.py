@@ -18,6 +18,7 @@ from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.free_energy.populations import counted_free_energies, state_free_energies
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
 from boltzgen.generator import BoltzmannGenerator
+from boltzgen.workflows.sample import seen_in_training
 from boltzgen.workflows.transfer_draw import Backbone, Drawn, Reference, reference_log_weights
 from boltzgen.workflows.transfer_likelihood import likelihood_figures
 
@@ -47,6 +48,8 @@ def reference_figures(
     coverage = check_coverage(
         drawn.log_w, target_log_w, source=reference.source, statistical_inefficiency=reference.inefficiency
     )
+    if seen:
+        coverage = seen_in_training(coverage)
     names = Backbone(generator.target.topology_pdb).names()
     return {
         "source": reference.source, "digest": reference.digest, "frames": len(reference.u),
