@@ -93,6 +93,10 @@ def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path
     assert not (tmp_path / "RUN" / "adapt.json").exists()
     with pytest.raises(InputError, match="--resume auto"):
         adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, **ask)
+    with pytest.raises(InputError, match="begun with another optimizer, until; go on with the same budget"):
+        adapt(
+            start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **{**ask, "budget": 200.0}
+        )
     again = adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **ask)
     timeless = [{k: v for k, v in one.record.items() if k != "seconds"} for one in (again, adapted)]
     assert timeless[0] == timeless[1]

@@ -103,6 +103,8 @@ def adapt(
     settings = adaptation_settings(before, str(model), str(system), kelvin, budget, config, overrides, seed)
     kelvin = settings.evaluation.temperature
     folder = make_folder(Path(run_folder))
+    if resume != "never":
+        _refuse_other_settings(folder, settings)
     written = folder / "adapt.yaml"
     write_atomic(written, dump_yaml(settings))
     result = train(
@@ -155,6 +157,21 @@ def adaptation_settings(
             "raise it, or lower reweighted.fresh."
         )
     return load_settings(TrainingSettings, find_config(config), [*words, f"optimizer.steps={steps}"])
+
+
+def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
+    """InputError when the run in `folder` was begun with other settings: it may have spent another budget."""
+    written = folder / "config.yaml"
+    if not written.is_file():
+        return
+    before, now = load_settings(TrainingSettings, written).model_dump(), settings.model_dump()
+    free = ("start", "system", "flow")  # where the files lie may change; the flow is the model's
+    changed = [key for key in now if key not in free and now[key] != before[key]]
+    if changed:
+        raise InputError(
+            f"{folder} was begun with another {', '.join(changed)}; go on with the same budget, temperature, "
+            "seed and departures, or name another folder with -o."
+        )
 
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
