@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -58,4 +59,5 @@ def train(
             stop=stop,
             progress=progress,
         )
-    console.key_values(f"trained: {output}", result.summary())
+    if os.environ.get("RANK", "0") == "0":
+        console.key_values(f"trained: {output}", result.summary())

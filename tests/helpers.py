@@ -59,3 +59,8 @@ def randomised(flow: Flow, spread: float) -> None:
         for parameter in flow.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_((spread * noise).to(parameter.dtype))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A random stream."""
+    return torch.Generator().manual_seed(seed)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
+from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf
 
@@ -79,10 +80,6 @@ def gaussian(potential=None, rows=4000) -> LatentTarget:
     if potential is not None:
         target = replace(target, potential=potential)
     return LatentTarget(BoltzmannGenerator(GaussianFlow(), target), 300.0, rows=rows)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_harness_is_the_wanted_target():

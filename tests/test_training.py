@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from scipy import stats
 
 from boltzgen.conditioning.context import Context
@@ -42,10 +43,6 @@ def tiny_flow(spread: float, seed: int = 3):
 def likelihood(flow, x: torch.Tensor, context: Context) -> Loss:
     unknown = torch.full((len(x),), math.nan, dtype=torch.float64)
     return stored_pairs_loss(flow, Pairs(x, context, unknown), "likelihood", 0.0, 3.0)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize(

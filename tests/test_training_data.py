@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from molecules import simulated
 from scipy import stats
 
@@ -17,10 +18,6 @@ from boltzgen.system.prepare import prepare
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
 from boltzgen.training.training_data import TrainingData, draw_pairs, energies_of_frames
 from boltzgen.units import GAS_CONSTANT
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 
 from boltzgen.config.build import build_flow, load_model
 from boltzgen.config.settings import build_settings, dump_yaml, load_settings
@@ -73,6 +74,7 @@ def test_a_run_learns_train_and_measures_validation(folder, tmp_path):
     assert [(row["step"], row["molecule"]) for row in rows] == [
         (step, name) for step in (2, 4) for name in ("water", "methylamine")
     ]
+    assert result.summary()["molecules"] == "2 learned, 2 measured"
     last = [row for row in rows if row["step"] == 4]
     assert result.evaluation["ess"] == pytest.approx(np.mean([row["ess"] for row in last]))
     assert result.evaluation["forward_ess"] == pytest.approx(np.mean([row["forward_ess"] for row in last]))
@@ -81,9 +83,22 @@ def test_a_run_learns_train_and_measures_validation(folder, tmp_path):
     assert counters["energy_evaluations"] == data + 4 * 8
 
 
+def test_a_model_is_not_judged_on_what_it_began_from(folder, tmp_path):
+    water = build_settings(DatasetSettings, {"simulation": SIMULATION, "train": [small("water", "O")]})
+    build_dataset(water, tmp_path / "WATER", systems_only=True)
+    alone = settings_for(
+        tmp_path / "WATER", likelihood={"weight": 0.0}, optimizer={"steps": 2}, seed=1
+    )
+    (tmp_path / "one.yaml").write_text(dump_yaml(alone))
+    train(tmp_path / "one.yaml", [], tmp_path / "FIRST")
+    (tmp_path / "two.yaml").write_text(dump_yaml(settings_for(folder, start=str(tmp_path / "FIRST"))))
+    with pytest.raises(InputError, match="trained on water, which the data set keeps for validation"):
+        train(tmp_path / "two.yaml", [], tmp_path / "SECOND")
+
+
 def test_each_step_is_about_one_molecule_and_all_come(folder, monkeypatch):
     settings = settings_for(folder)
-    learned = dataset_frames(settings, "cpu", silent)
+    learned = dataset_frames(settings, "cpu", folder, silent)
     drawn_from = []
 
     def recorded(target, *others):
@@ -107,16 +122,29 @@ def test_a_molecule_without_data_is_learned_from_energies(folder, tmp_path):
     place = tmp_path / "DATASET"
     build_dataset(settings, place, only=["ethane"])
     build_dataset(settings, place, systems_only=True)
-    learned = dataset_frames(settings_for(place), "cpu", silent)
+    learned = dataset_frames(settings_for(place), "cpu", tmp_path, silent)
     assert [part is not None for part in learned.frames.data] == [True, False]
     assert learned.judged == []
+
+
+def test_frames_beyond_the_memory_are_drawn_from_disk(folder, tmp_path):
+    """The same draws, whether positions lie in memory or in a file."""
+    kept, read = (
+        dataset_frames(settings_for(folder, memory=memory), "cpu", tmp_path / "frames", silent).frames.data
+        for memory in (1.0, 0.0)
+    )
+    assert len(list((tmp_path / "frames").iterdir())) == 2
+    for one, other in zip(kept, read, strict=True):
+        assert len(one.positions) == len(other.positions) == 2 * Dataset.load(folder).of("train")[0].frames
+        for first, second in zip(one.draw(9, seeded(3)), other.draw(9, seeded(3)), strict=True):
+            assert torch.equal(first, second)
 
 
 def test_several_data_sets_are_learned_together(folder, tmp_path):
     more = build_settings(DatasetSettings, {"train": [small("fluoromethane", "CF")]})
     build_dataset(more, tmp_path / "MORE", systems_only=True)
     both = settings_for(folder, dataset=[str(folder), str(tmp_path / "MORE")])
-    learned = dataset_frames(both, "cpu", silent)
+    learned = dataset_frames(both, "cpu", tmp_path, silent)
     assert [target.name for target in learned.targets] == ["ethane", "methanol", "fluoromethane"]
 
 
@@ -125,13 +153,13 @@ def test_what_one_data_set_tests_on_no_other_trains_on(folder, tmp_path):
     build_dataset(other, tmp_path / "OTHER", systems_only=True)
     both = settings_for(folder, dataset=[str(folder), str(tmp_path / "OTHER")])
     with pytest.raises(InputError, match="another-name would be trained on, and propane, the same molecule"):
-        dataset_frames(both, "cpu", silent)
+        dataset_frames(both, "cpu", tmp_path, silent)
 
 
 def test_a_run_goes_on_with_its_own_molecules_alone(folder, tmp_path):
     """Buffers belong to molecules by their place; a data set that grew would shift them."""
     settings = settings_for(folder)
-    learned = dataset_frames(settings, "cpu", silent)
+    learned = dataset_frames(settings, "cpu", folder, silent)
 
     def trainer(order: list[int]) -> Trainer:
         return Trainer(
@@ -171,7 +199,7 @@ def test_what_a_model_began_from_is_remembered(folder, tmp_path):
 
 
 def test_validation_frames_are_of_the_temperature_that_is_measured(folder):
-    learned = dataset_frames(settings_for(folder, evaluation={"molecules": 1}), "cpu", silent)
+    learned = dataset_frames(settings_for(folder, evaluation={"molecules": 1}), "cpu", folder, silent)
     assert len(learned.judged) == 1
     target, frames = learned.judged[0]
     assert target.name == "water" and frames.temperature_ladder.tolist() == [300.0]

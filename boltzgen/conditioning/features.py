@@ -27,6 +27,9 @@ ORDER_WAVES = 4
 #: Sizes of rings with a feature of their own; larger ones share the last.
 RING_SIZES = (3, 4, 5, 6, 7)
 
+#: Raised whenever a column changes its meaning: a model reads only the features that it was trained on.
+FEATURES_VERSION = 1
+
 #: Columns of the tokens: physics; place in the canonical order; ring membership.
 PHYSICS = range(len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)
 ORDER = range(PHYSICS.stop, PHYSICS.stop + 2 * ORDER_WAVES)

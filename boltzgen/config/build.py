@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from boltzgen.conditioning.familiarity import Seen
-from boltzgen.conditioning.features import N_FEATURES, ORDER
+from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES, ORDER
 from boltzgen.config.shipped import find_model
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
@@ -101,10 +101,12 @@ def load_model(path: Path) -> Model:
     record = read_json(folder / "model.json")
     if not isinstance(record, dict) or record.get("schema") != MODEL_SCHEMA:
         raise InputError(f"{folder / 'model.json'} does not follow the schema {MODEL_SCHEMA}; train again.")
-    if record.get("n_features") != N_FEATURES:
+    found = (record.get("n_features"), record.get("features_version", 1))
+    if found != (N_FEATURES, FEATURES_VERSION):
         raise InputError(
-            f"{folder}: the model was made for {record.get('n_features')} features a coordinate, this "
-            f"version gives {N_FEATURES}; train again or install the version that made it."
+            f"{folder}: the model was made for {found[0]} features a coordinate (version {found[1]}), this "
+            f"version gives {N_FEATURES} (version {FEATURES_VERSION}); train again or install the version "
+            "that made it."
         )
     try:
         flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)

@@ -17,8 +17,15 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find_config(config: str | PathLike[str]) -> Path:
-    """`config` as a path: a file that exists, or the name of a shipped configuration."""
+#: What the names of the configurations of data sets begin with.
+OF_DATASET = "dataset-"
+
+
+def find_config(config: str | PathLike[str], *, of_dataset: bool = False) -> Path:
+    """`config` as a path: a file that exists, or the name of a shipped configuration.
+
+    The error of an unknown name lists those of data sets, or those of training.
+    """
     path = Path(config)
     if path.is_file():
         return path
@@ -28,7 +35,8 @@ def find_config(config: str | PathLike[str]) -> Path:
         return known[name]
     if path.is_dir():
         raise InputError(f"{config}: a folder, not a configuration; name the YAML file in it.")
-    raise InputError(f"{config}: neither a file nor a shipped configuration.{nearest(name, known)}")
+    names = [name for name in known if name.startswith(OF_DATASET) == of_dataset]
+    raise InputError(f"{config}: neither a file nor a shipped configuration.{nearest(name, names)}")
 
 
 def shipped_models() -> dict[str, Path]:

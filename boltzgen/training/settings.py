@@ -185,6 +185,8 @@ class TrainingSettings(Settings):
     dataset: str | Annotated[list[str], Field(min_length=1)] | None = None
     """Folder written by `dataset build`, or several, instead of system and data: the flow learns their
     training molecules and is measured on their validation molecules."""
+    memory: float = Field(default=2.0, ge=0)
+    """GiB of a dataset's frames to keep in memory; those of further molecules are read as they are drawn."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
     simulation: SimulationSource | None = None

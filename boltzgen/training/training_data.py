@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from boltzgen.conditioning.context import Context
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
+from boltzgen.files import atomic_path
 from boltzgen.generator import Target
 from boltzgen.training.importance import truncated_weights
 from boltzgen.training.pairs import Pairs
@@ -116,6 +118,17 @@ class TrainingData:
             None if log_weights is None else _shares(torch.as_tensor(log_weights[chosen]), temperature),
             rotor_groups(target), trajectory[held], dict(outside), weighted=log_weights is not None,
         )  # fmt: skip
+
+    def on_disk(self, path: Path) -> TrainingData:
+        """The same frames, their positions in the file `path`, from which rows are read as they are drawn.
+
+        The frames that training never sees are let go.
+        """
+        with atomic_path(path) as temporary:
+            np.save(temporary, self.positions.numpy(), allow_pickle=False)
+        # Copy-on-write, for torch wants arrays that could be written to.
+        positions = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+        return replace(self, positions=positions, held_out=self.held_out[np.zeros(0, dtype=int)])
 
     @property
     def unseen(self) -> Trajectory | None:

@@ -66,7 +66,7 @@ def build_dataset(
     """
     settings = (
         config if isinstance(config, DatasetSettings)
-        else load_settings(DatasetSettings, find_config(config), overrides)
+        else load_settings(DatasetSettings, find_config(config, of_dataset=True), overrides)
     )  # fmt: skip
     check_device(device)
     builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from boltzgen.conditioning.familiarity import Seen
-from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import Model, build_flow, load_model, save_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
@@ -36,7 +36,7 @@ from boltzgen.workflows.training_frames import Frames, targets_and_frames
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished run: its folder and its last evaluation."""
+    """A finished run: its folder and its last evaluation; `molecules` says what of a data set was used."""
 
     folder: Path
     steps: int
@@ -44,10 +44,12 @@ class TrainingResult:
     energy_evaluations: int
     evaluation: dict[str, float | int | None]
     outside: dict[str, int]
+    molecules: str
 
     def summary(self) -> dict[str, Any]:
         """For the table that the command prints."""
         return {
+            **({"molecules": self.molecules} if self.molecules else {}),
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "energy evaluations (data and training)": self.energy_evaluations,
@@ -96,6 +98,8 @@ def train(
     ranks = Ranks.started(device)
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
+    if model is not None:
+        _check_judged(model, learned)
     flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
     limit = settings.until.evaluations
     if limit is not None and frames.evaluations >= limit:
@@ -127,8 +131,9 @@ def train(
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
-        folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation, outside
-    )
+        folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation,
+        outside, learned.told,
+    )  # fmt: skip
 
 
 def _learned(
@@ -136,12 +141,23 @@ def _learned(
 ) -> Learned:
     """The molecules and data of the run."""
     if settings.dataset is not None:
-        return dataset_frames(settings, ranks.device, progress)
+        place = folder / ("frames" if ranks.leads else f"frames-{ranks.rank}")
+        return dataset_frames(settings, ranks.device, place, progress)
     if settings.simulation is not None and ranks.size > 1:
         raise InputError(
             "Processes that train together cannot each make the data; simulate first, and give data=MD."
         )
-    return Learned(*targets_and_frames(settings, ranks.device, folder, stop, progress), judged=[])
+    return Learned(*targets_and_frames(settings, ranks.device, folder, stop, progress), judged=[], told="")
+
+
+def _check_judged(model: Model, learned: Learned) -> None:
+    """Refuse to measure on molecules that `model`, from which the run begins, was trained on."""
+    for target, _ in learned.judged:
+        if model.was_trained_on(target.fingerprint, target.graph):
+            raise InputError(
+                f"start: the model was trained on {target.name}, which the data set keeps for validation; "
+                "begin from another model, or move the molecule."
+            )
 
 
 def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
@@ -197,6 +213,7 @@ def _save(
     record = {
         "flow": settings.flow.model_dump(mode="json"),
         "n_features": N_FEATURES,
+        "features_version": FEATURES_VERSION,
         "isomers": settings.isomers,
         "temperature_K": settings.evaluation.temperature,
         "temperatures_K": sorted(seen),

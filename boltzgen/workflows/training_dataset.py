@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.data.record import Trajectory
@@ -17,19 +18,22 @@ from boltzgen.workflows.training_frames import Frames
 
 @dataclass(frozen=True)
 class Learned:
-    """Targets to learn with their frames, and the validation molecules with theirs."""
+    """Targets to learn with their frames, and the validation molecules with theirs; `told` counts them."""
 
     targets: list[Target]
     frames: Frames
     judged: list[tuple[Target, Trajectory | None]]
+    told: str
 
 
-def dataset_frames(settings: TrainingSettings, device: str, progress: Progress) -> Learned:
+def dataset_frames(
+    settings: TrainingSettings, device: str, folder: Path, progress: Progress
+) -> Learned:
     """The datasets that `settings` names, on `device`.
 
     Molecules of the split ``train`` are learned, those without data from energies alone; those of
     ``validation`` are measured, and nothing is learned from them. Without any, the first of the training
-    molecules is measured.
+    molecules is measured, on its holdout. Frames beyond `settings.memory` go to `folder`.
     """
     assert settings.dataset is not None
     folders = [settings.dataset] if isinstance(settings.dataset, str) else settings.dataset
@@ -41,18 +45,27 @@ def dataset_frames(settings: TrainingSettings, device: str, progress: Progress) 
             f"dataset: {', '.join(folders)}: no complete molecule to train on; run boltzgen dataset build."
         )
     _require_separate(learned, [molecule for one in sets for molecule in one.molecules])
-    targets, frames = [], Frames([], [], 0)
+    if judged:
+        settings = settings.model_copy(update={"holdout": 0.0})
+    targets, frames, resident = [], Frames([], [], 0), 0
     for number, molecule in enumerate(learned, start=1):
         system, target = _target(settings, molecule, device)
         if molecule.data is None:
             frames = frames.without_data()
         else:
             frames = frames.with_those_of(settings, str(molecule.data), system, target)
+            resident += frames.last_bytes
+            if resident > settings.memory * 2**30:
+                resident -= frames.last_bytes
+                frames = frames.last_on_disk(folder / f"{number}.npy")
         targets.append(target)
         progress(number, len(learned), {"reading": molecule.name})
-    return Learned(targets, frames, [
-        _judged(settings, molecule, device) for molecule in judged[: settings.evaluation.molecules]
-    ])  # fmt: skip
+    chosen = judged[: settings.evaluation.molecules]
+    told = f"{len(learned)} learned, {len(chosen)} measured"
+    wanted = [one for part in sets for one in part.molecules if one.split != "test"]
+    if missing := sum(one.status != "complete" for one in wanted):
+        told += f"; {missing} of the data sets are not complete"
+    return Learned(targets, frames, [_judged(settings, one, device) for one in chosen], told)
 
 
 def _require_separate(learned: list[DatasetMolecule], known: list[DatasetMolecule]) -> None:

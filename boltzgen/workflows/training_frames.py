@@ -42,6 +42,17 @@ class Frames:
         cost += evaluations_of_folder(path)
         return Frames([*self.data, made], self.digests + digests, self.evaluations + cost)
 
+    @property
+    def last_bytes(self) -> int:
+        """What the positions of the last target's frames take."""
+        last = self.data[-1]
+        return 0 if last is None else last.positions.nbytes
+
+    def last_on_disk(self, path: Path) -> Frames:
+        """The positions of the last target's frames in the file `path` instead of in memory."""
+        *others, last = self.data
+        return self if last is None else replace(self, data=[*others, last.on_disk(path)])
+
     def without_data(self) -> Frames:
         """And one more target that has none."""
         return replace(self, data=[*self.data, None])
