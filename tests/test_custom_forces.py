@@ -151,8 +151,14 @@ def test_bonded_energy_is_of_neighbours_alone():
         ("CustomTorsionForce", [[0, 1, 2, 3]]),
         ("CustomCompoundBondForce", [[4, 5, 6]]),
     ]
-    expected = sum(term(x) for term in potential.terms if term.bonded)
-    torch.testing.assert_close(potential.bonded_energy(x), expected, rtol=1e-12, atol=0)
+    near_bonds, near_torsion = openmm.CustomBondForce("r^2"), openmm.CustomTorsionForce("cos(theta)")
+    near_bonds.addBond(0, 1)
+    near_bonds.addBond(0, 2)
+    near_torsion.addTorsion(0, 1, 2, 3)
+    near = openmm.CustomCompoundBondForce(3, "distance(p1,p2)*angle(p1,p2,p3)")
+    near.addBond([4, 5, 6])
+    expected = reference(system_of(N, near_bonds, near_torsion, near), x.numpy())[0]
+    np.testing.assert_allclose(potential.bonded_energy(x), expected, rtol=1e-10)
     np.testing.assert_allclose(potential.energy(x), reference(system, x.numpy())[0], rtol=1e-10)
     unknown = translate_openmm(system)
     assert {f.kind for f in unknown.force_field.custom if f.bonded} == {"CustomTorsionForce"}

@@ -32,7 +32,7 @@ FLOWS = {
 
 
 #: Spread of the random weights: far from the start, short of saturating the links.
-SPREAD = {"alanine": 0.025, "butane": 0.06, "small": 0.03}
+SPREAD = {"alanine": 0.025, "butane": 0.065, "small": 0.03}
 #: The one network of an autoregressive flow moves the density less than a stack of layers does.
 FACTOR = {"autoregressive": 3.0}
 

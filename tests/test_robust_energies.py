@@ -93,7 +93,7 @@ PREPARED = {
     "bridge": {"implicit": "amber99_obc.xml", "bridge": True, "platform": "Reference"},
 }
 
-KINDS = ("plain", "bonded", "small molecule", *PREPARED, *SYSTEMS)
+KINDS = ("plain", "small molecule", *PREPARED, *SYSTEMS)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -106,10 +106,9 @@ def case(request) -> Iterator[Case]:
         options = PREPARED.get(kind, PREPARED["fused"])
         molecule = prepare(smiles="CC(=O)NC1CCOC1") if kind == "small molecule" else _peptide(**options)
         potential = potential_of(molecule)
-    energies = {"plain": "energy_plain", "bonded": "bonded_energy"}
     far = int(np.linalg.norm(molecule.reference_positions - molecule.reference_positions[4], axis=1).argmax())
     yield Case(
-        energy=getattr(potential, energies.get(kind, "energy")),
+        energy=potential.energy_plain if kind == "plain" else potential.energy,
         start=molecule.reference_positions,
         bonded=tuple(int(i) for i in next(b for b in molecule.bonds if 4 in b)),
         apart=(4, far),
@@ -155,7 +154,7 @@ def test_bad_rows_are_alone(case, dtype):
 
 def test_gradients_of_bad_rows_are_zero(case):
     """So that a loss which masks a row does not multiply 0 by NaN; plain terms promise it not."""
-    if case.energy.__name__ in ("energy_plain", "bonded_energy"):
+    if case.energy.__name__ == "energy_plain":
         pytest.skip("the definition of record is plain autograd")
     x = batch(case, 5)
     x[1, 3], x[3, 0, 2] = torch.nan, torch.inf
