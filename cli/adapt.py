@@ -9,6 +9,7 @@ import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
+from boltzgen_cli.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
 
 
 def adapt(
@@ -18,23 +19,14 @@ def adapt(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Departures from the configuration adapt."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")] = Path(
-        "RUN"
-    ),
+    output: RunFolder = Path("RUN"),
     budget: Annotated[float, typer.Option(metavar="N", help="Energy evaluations to spend.")] = 1e5,
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
-    resume: Annotated[
-        str, typer.Option(metavar="auto|never|CHECKPOINT", help="Where to go on; auto: the latest in RUN.")
-    ] = "never",
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
-    ] = None,
+    resume: Resume = "never",
+    device: Device = "cpu",
+    max_time: MaxTime = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
-    compile_energies: Annotated[
-        bool | None,
-        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
-    ] = None,
+    compile_energies: CompileEnergies = None,
 ) -> None:
     """Fine-tune a model for a molecule it was not trained on, without data.
 

@@ -10,6 +10,7 @@ import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
+from boltzgen_cli.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
 
 
 def train(
@@ -21,21 +22,12 @@ def train(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Departures from CONFIG, as in optimizer.steps=500."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")] = Path(
-        "RUN"
-    ),
-    resume: Annotated[
-        str, typer.Option(metavar="auto|never|CHECKPOINT", help="Where to go on; auto: the latest in RUN.")
-    ] = "never",
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
-    ] = None,
+    output: RunFolder = Path("RUN"),
+    resume: Resume = "never",
+    device: Device = "cpu",
+    max_time: MaxTime = None,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the configuration's.")] = None,
-    compile_energies: Annotated[
-        bool | None,
-        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
-    ] = None,
+    compile_energies: CompileEnergies = None,
 ) -> None:
     """Train a Boltzmann generator on data, on the energy, or on both.
 
