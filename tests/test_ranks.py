@@ -18,6 +18,7 @@ from boltzgen.training.gradients import GradientWorkers
 from boltzgen.training.objectives import Objectives
 from boltzgen.training.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.soap import Soap
 from boltzgen.training.trainer import Trainer
 
 SETTINGS = {
@@ -82,7 +83,7 @@ def test_two_processes_take_the_step_of_their_mean_gradient(tmp_path):
 
     flow = build_flow(settings.flow, seed=settings.seed)
     targets = [Target.from_model("double-well"), Target.from_model("many-well-32")]
-    optimizer = torch.optim.AdamW(flow.parameters(), lr=settings.optimizer.learning_rate, weight_decay=0.0)
+    optimizer = Soap(flow.parameters(), lr=settings.optimizer.learning_rate)
     gradients = []
     for rank in range(2):
         tasks, _ = Objectives(settings, flow, targets, [], rank=rank, ranks=2).tasks(0, 1)

@@ -178,16 +178,16 @@ class AutoregressiveFlow(GroupedFlow):
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
-        self.enter = WeightGenerator(embedding, (N_BASIS + N_VALUES) * hidden, std=1.0)
-        self.shift = WeightGenerator(embedding, hidden, std=0.1)
+        self.enter = WeightGenerator(embedding, (N_BASIS + N_VALUES, hidden), std=1.0)
+        self.shift = WeightGenerator(embedding, (hidden,), std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.trunk = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
-        self.own = WeightGenerator(embedding, N_VALUES * hidden, std=0.3)
-        self.own_shift = WeightGenerator(embedding, hidden, std=0.1)
+        self.own = WeightGenerator(embedding, (N_VALUES, hidden), std=0.3)
+        self.own_shift = WeightGenerator(embedding, (hidden,), std=0.1)
         self.heads = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
         sizes = (2 + n_parameters(bins, False), 1 + n_parameters(bins, True))
         self.leave = nn.ModuleList(
-            [WeightGenerator(embedding, (hidden + 1) * size, std=1e-3) for size in sizes]
+            [WeightGenerator(embedding, (hidden + 1, size), std=1e-3) for size in sizes]
         )
 
     def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Weights:
@@ -199,12 +199,12 @@ class AutoregressiveFlow(GroupedFlow):
         heat = self.temperature(temperature_input(temperature).to(tokens.dtype))
         leave, leave_shift = [], []
         for generate, chosen in zip(self.leave, (~molecule.circular, molecule.circular), strict=True):
-            both = generate(tokens[chosen]).unflatten(1, (self.hidden + 1, -1))
+            both = generate(tokens[chosen])
             leave.append(both[:, :-1].mT)
             leave_shift.append(both[:, -1][..., None])
         return _Weights(
             layout, *self._filters(layout, atoms, molecule.graph_distance),
-            self.shift(atoms)[:, None] + heat, self.own(tokens).unflatten(1, (N_VALUES, -1)),
+            self.shift(atoms)[:, None] + heat, self.own(tokens),
             self.own_shift(tokens)[:, None], (leave[0], leave[1]), (leave_shift[0], leave_shift[1]),
         )  # fmt: skip
 
@@ -216,7 +216,7 @@ class AutoregressiveFlow(GroupedFlow):
         later, earlier = torch.tril_indices(len(atoms), len(atoms), -1, device=atoms.device)
         pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
         pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
-        filters = self.enter(pairs).unflatten(1, (N_BASIS + N_VALUES, -1))
+        filters = self.enter(pairs)
         inputs = N_BASIS + N_VALUES if layout.has_positions else N_VALUES
         count = torch.full_like(later, NEIGHBOURS) if self.local else later
         filters = filters / torch.sqrt(count * inputs / 2)[:, None, None].to(filters.dtype)

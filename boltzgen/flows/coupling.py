@@ -80,13 +80,13 @@ class _GeneratedLayer(CouplingLayer):
         self.bins = bins
         self.per_linear = 2 + n_parameters(bins, circular=False)
         self.per_circular = 1 + n_parameters(bins, circular=True)
-        self.enter_linear = WeightGenerator(embedding, hidden, std=1.0)
-        self.enter_circular = WeightGenerator(embedding, self.CIRCULAR_INPUTS * hidden, std=1.0)
-        self.enter_molecule = WeightGenerator(embedding, hidden, std=0.1)
+        self.enter_linear = WeightGenerator(embedding, (hidden,), std=1.0)
+        self.enter_circular = WeightGenerator(embedding, (self.CIRCULAR_INPUTS, hidden), std=1.0)
+        self.enter_molecule = WeightGenerator(embedding, (hidden,), std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.inner = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth - 1)])
-        self.leave_linear = WeightGenerator(embedding, (hidden + 1) * self.per_linear, std=1e-3)
-        self.leave_circular = WeightGenerator(embedding, (hidden + 1) * self.per_circular, std=1e-3)
+        self.leave_linear = WeightGenerator(embedding, (hidden + 1, self.per_linear), std=1e-3)
+        self.leave_circular = WeightGenerator(embedding, (hidden + 1, self.per_circular), std=1e-3)
 
     def generate(self, linear: Tensor, circular: Tensor, half: CouplingHalf) -> _LayerWeights:
         """Weights of this layer from the token embeddings (L, E) and (C, E) of a molecule."""
@@ -95,12 +95,12 @@ class _GeneratedLayer(CouplingLayer):
         enter = torch.cat(
             [
                 self.enter_linear(linear[half.linear_driver]),
-                self.enter_circular(circular[half.circular_driver]).reshape(-1, hidden),
+                self.enter_circular(circular[half.circular_driver]).flatten(0, 1),
             ]
         ).T / math.sqrt(drivers)
         offset = self.enter_molecule(torch.cat([linear, circular]).mean(dim=0))
-        leave_linear = self.leave_linear(linear[half.linear]).view(-1, hidden + 1, self.per_linear)
-        leave_circular = self.leave_circular(circular[half.circular]).view(-1, hidden + 1, self.per_circular)
+        leave_linear = self.leave_linear(linear[half.linear])
+        leave_circular = self.leave_circular(circular[half.circular])
         leave = torch.cat([_flatten(leave_linear[:, :-1]), _flatten(leave_circular[:, :-1])])
         leave_offset = torch.cat([leave_linear[:, -1].T.reshape(-1), leave_circular[:, -1].T.reshape(-1)])
         return _LayerWeights(half, enter, offset, leave, leave_offset)

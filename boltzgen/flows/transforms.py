@@ -63,13 +63,17 @@ class WeightGenerator(nn.Module):
     """A linear map from token embeddings to weights, scaled so that an Adam step moves a weight by its rate.
 
     Embeddings have unit variance in each of their dimensions, so the sum is divided by their number
-    (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start.
+    (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start. `shape` is
+    that of the weights of one token, kept in the parameters for the sake of `boltzgen.training.soap`.
     """
 
-    def __init__(self, embedding: int, outputs: int, *, std: float) -> None:
+    def __init__(self, embedding: int, shape: tuple[int, ...], *, std: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, embedding) * std * math.sqrt(embedding))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.shape = shape
+        self.weight = nn.Parameter(torch.randn(*shape, embedding) * std * math.sqrt(embedding))
+        self.bias = nn.Parameter(torch.zeros(shape))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return functional.linear(embeddings / embeddings.shape[-1], self.weight, self.bias)
+        """(..., *shape) from embeddings (..., embedding)."""
+        weight, bias = self.weight.flatten(0, -2), self.bias.flatten()
+        return functional.linear(embeddings / embeddings.shape[-1], weight, bias).unflatten(-1, self.shape)

@@ -137,7 +137,7 @@ class ReweightedSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """AdamW with a warm-up, a cosine to zero, clipped gradients and averaged weights."""
+    """SOAP with a warm-up, a cosine to zero, clipped gradients and averaged weights."""
 
     steps: int = Field(default=2000, ge=1)
     """Steps of the whole run."""

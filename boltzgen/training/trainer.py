@@ -26,6 +26,7 @@ from boltzgen.training.metrics import MetricsFiles, append_molecules
 from boltzgen.training.objectives import Objectives
 from boltzgen.training.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.soap import Soap
 from boltzgen.training.training_data import TrainingData
 
 #: Consecutive steps without a finite gradient after which a run gives up.
@@ -79,7 +80,7 @@ class Trainer:
         self.flow, self.average = flow, copy.deepcopy(flow)
         self.average.requires_grad_(False)
         optimizer = settings.optimizer
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = Soap(
             flow.parameters(), lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
         )
         on_cpu = targets[0].reference.device.type == "cpu"

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from soap import Soap
 from torch import Tensor, nn
 from xtb_ala2_data import Pool, molecule
 from xtb_ala2_model import CELU_ALPHA, HIDDEN, SETTINGS, random_weights, trained_on
 
 from boltzgen.files import atomic_path
 from boltzgen.potentials.ani_network import SHIPPED, AniNetwork, NetworkModel
+from boltzgen.training.soap import Soap
 
 #: Directions along which a conformation's gradient is learned, and the step (nm) of their differences.
 DIRECTIONS, STEP = 6, 1e-5
@@ -192,7 +192,7 @@ def fit(
     while progress < 1:
         progress = (time.monotonic() - start) / seconds
         cosine = 0.5 + 0.5 * np.cos(np.pi * min(progress, 1.0))
-        optimizer.rate = rate * min(1.0, (step + 1) / 100) * cosine + 1e-6
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 100) * cosine + 1e-6
         rows = torch.randint(n, (batch,), generator=generator)
         way = torch.randint(DIRECTIONS, (batch,), generator=generator)
         picked = {e: torch.stack([f[rows, 0], f[rows, 1 + way]], 1) for e, f in features.functions.items()}
