@@ -32,6 +32,10 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for the samples.")],
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="Samples to draw.")],
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
+    proposal_temperature: Annotated[
+        float | None,
+        typer.Option(help="Draw at this temperature (K), weigh for --temperature; see docs/reweighting.md."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
     batch_size: Annotated[
         str, typer.Option(metavar="auto|N", help="Samples at a time; auto: what fits in memory.")
@@ -80,6 +84,7 @@ def sample(
             output,
             number,
             temperature=temperature,
+            proposal_temperature=proposal_temperature,
             seed=seed,
             batch_size=batch_size,
             dtype=dtype.value,

@@ -209,6 +209,34 @@ def test_a_temperature_outside_the_training_is_said(butane):
     assert done.returncode == 0 and "900 K lies outside" in done.stderr
 
 
+def test_a_hotter_proposal_is_drawn_hot_and_weighed_at_the_temperature(butane):
+    """The same as to sample hot and to reweight; and `check` asks the flow the same way."""
+    hot = ["--proposal-temperature", "330", "--temperature", "300"]
+    for words in (
+        ["sample", "RUN", "SYS", "-o", "PROPOSED", "-n", "200", "--data", "CHECK", *hot],
+        ["sample", "RUN", "SYS", "-o", "AT330", "-n", "200", "--temperature", "330"],
+        ["reweight", "AT330", "--temperature", "300", "-o", "AT300"],
+    ):
+        done = Done(butane, *words)
+        assert done.returncode == 0, done.stderr
+    own, other = (np.load(butane / name / "samples.npz") for name in ("PROPOSED", "AT300"))
+    assert np.array_equal(own["log_q"], other["log_q"])
+    assert not np.array_equal(own["u"], np.load(butane / "AT330" / "samples.npz")["u"])
+    np.testing.assert_allclose(own["log_w"], other["log_w"], rtol=1e-9)
+    done = Done(butane, "check", "PROPOSED", "--data", "CHECK")
+    assert done.returncode == 0, done.stderr
+    coverage = json.loads((butane / "PROPOSED" / "manifest.json").read_text())["coverage"]
+    assert coverage["examination"]["log_q_difference"] < 1e-3
+    assert not any("do not come from this model" in reason for reason in coverage["reasons"])
+
+
+@pytest.mark.parametrize("kelvin", ["-5", "0", "nan"])
+def test_a_proposal_needs_a_temperature(butane, kelvin):
+    words = ["sample", "RUN", "SYS", "-o", "NONE", "-n", "5", "--proposal-temperature", kelvin]
+    done = Done(butane, *words)
+    assert done.returncode == 2 and "--proposal-temperature" in done.stderr
+
+
 def test_bad_data_is_found_before_samples_are_drawn(butane):
     done = Done(butane, "sample", "RUN", "SYS", "-o", "NONE", "-n", "50", "--data", "nowhere")
     assert done.returncode == 2 and "nowhere" in done.stderr and "50/50" not in done.stderr

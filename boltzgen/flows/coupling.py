@@ -90,7 +90,6 @@ class _GeneratedLayer(CouplingLayer):
 
     def generate(self, linear: Tensor, circular: Tensor, half: CouplingHalf) -> _LayerWeights:
         """Weights of this layer from the token embeddings (L, E) and (C, E) of a molecule."""
-        hidden = self.temperature.out_features
         drivers = max(1, len(half.linear_driver) + self.CIRCULAR_INPUTS * len(half.circular_driver))
         enter = torch.cat(
             [

@@ -63,8 +63,8 @@ class WeightGenerator(nn.Module):
     """A linear map from token embeddings to weights, scaled so that an Adam step moves a weight by its rate.
 
     Embeddings have unit variance in each of their dimensions, so the sum is divided by their number
-    (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start. `shape` is
-    that of the weights of one token, kept in the parameters for the sake of `boltzgen.training.soap`.
+    (the scaling of Yang et al., arXiv 2203.03466); `std` is the spread of the weights at the start. The
+    parameters keep the `shape` of the weights of one token, whose dimensions the optimizer tells apart.
     """
 
     def __init__(self, embedding: int, shape: tuple[int, ...], *, std: float) -> None:

@@ -60,8 +60,9 @@ class Soap(torch.optim.Optimizer):
         state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         for n, length in enumerate(gradient.shape if gradient.ndim > 1 else ()):
             if 1 < length <= self.longest:
-                state[f"moment_{n}"] = _moment(gradient, n)
-                state[f"basis_{n}"] = torch.linalg.eigh(state[f"moment_{n}"])[1].flip(1)
+                moment = state[f"moment_{n}"] = _moment(gradient, n)
+                # In single precision LAPACK fails on a moment of many tiny entries.
+                state[f"basis_{n}"] = torch.linalg.eigh(moment.double())[1].flip(1).to(moment.dtype)
 
 
 def _moment(gradient: Tensor, dimension: int) -> Tensor:

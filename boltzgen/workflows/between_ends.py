@@ -92,6 +92,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
             f"{folder}: the samples belong to another system than {source} holds now; sample again, or "
             "prepare that system as it was."
         )
+    trained.flow.proposal_temperature = ensemble.provenance.get("proposal_temperature")
     generator = BoltzmannGenerator(trained.flow.to(device=device), target.to(device))
     temperature = ensemble.temperature or _model_temperature(ensemble, generator)
     return End(

@@ -93,6 +93,7 @@ def check(
     if probe:
         check_probe(molecule, budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
+    trained.flow.proposal_temperature = ensemble.provenance.get("proposal_temperature")
     generator = BoltzmannGenerator(trained.flow.double(), target)
     with closing(target):
         findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)

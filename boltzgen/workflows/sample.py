@@ -42,6 +42,7 @@ def sample(
     number: int,
     *,
     temperature: float | None = None,
+    proposal_temperature: float | None = None,
     seed: int = 0,
     batch_size: int | str = "auto",
     dtype: str = "float64",
@@ -61,6 +62,8 @@ def sample(
     ----------
     system: folder written by prepare, or ``model:NAME``.
     temperature: K; the model's own when not given.
+    proposal_temperature: K at which the flow draws; `temperature` when not given. The weights are for
+        `temperature` either way.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
@@ -80,9 +83,10 @@ def sample(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, batch_size, dtype)
+    _check(number, kelvin, proposal_temperature, batch_size, dtype)
     refinement = Refinement.of(refine, refine_budget)
     flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
+    flow.proposal_temperature = proposal_temperature
     generator = BoltzmannGenerator(flow, target.to(device))
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
@@ -99,10 +103,11 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, kelvin)
+        notes, familiar = _notes(trained, target, proposal_temperature or kelvin)
         record = {
             "command": sys.argv, "seed": seed, "requested": number, "dtype": dtype, "model": str(model),
             "compilation": compilation, "system": str(system), "notes": notes, "familiarity": familiar,
+            "proposal_temperature": proposal_temperature,
         }  # fmt: skip
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
@@ -134,11 +139,14 @@ def _until_stopped(
     return Ensemble.concatenate(parts)
 
 
-def _check(number: int, temperature: float, batch_size: int | str, dtype: str) -> None:
+def _check(
+    number: int, temperature: float, proposal: float | None, batch_size: int | str, dtype: str
+) -> None:
     if number < 1:
         raise InputError(f"-n {number}: ask for at least one sample.")
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise InputError(f"--temperature {temperature} is not a temperature in K; give a positive number.")
+    for option, kelvin in (("--temperature", temperature), ("--proposal-temperature", proposal)):
+        if kelvin is not None and not (np.isfinite(kelvin) and kelvin > 0):
+            raise InputError(f"{option} {kelvin} is not a temperature in K; give a positive number.")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
     if dtype not in ("float32", "float64"):
