@@ -141,7 +141,7 @@ class OptimizerSettings(Settings):
 
     steps: int = Field(default=2000, ge=1)
     """Steps of the whole run."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-2, gt=0)
     """Highest learning rate."""
     warmup: int = Field(default=50, ge=0)
     """Steps over which the rate rises from zero."""

@@ -35,7 +35,7 @@ RUNS = Path("runs") / "curve"
 SIMULATION: dict[str, Any] = {"timestep": 0.002, "hydrogen_mass": 3.0}
 
 #: Energies of a training step, and steps at most: large budgets take larger batches instead.
-FEWEST_A_STEP, MOST_STEPS = 64, 12_000
+FEWEST_A_STEP, MOST_STEPS = 64, 3_000
 
 #: Samples of an effective sample size on the way; they are not part of the budget.
 JUDGED = 20_000
@@ -60,7 +60,7 @@ def overrides(method: str, budget: float) -> list[str]:
         "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
         "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
         "reverse_kl.batch_size": each, "reweighted.fresh": each, "reweighted.batch_size": max(256, each),
-        "simulation": "null",
+        "likelihood.dispersion": 0.0, "reweighted.dispersion": 0.0, "simulation": "null",
     }  # fmt: skip
     if METHODS[method][2] > 0:
         words["simulation"] = json.dumps({**SIMULATION, "evaluations": round(METHODS[method][2] * budget)})
@@ -73,9 +73,11 @@ def overrides(method: str, budget: float) -> list[str]:
             "reverse_kl.temperatures": "[1200]", "reweighted.trust_region": 0.5,
         },
         "combined": {
-            "likelihood.weight": "[[0, 1], [0.4, 1], [1, 0.2]]",
-            "reweighted.weight": "[[0, 0], [0.1, 0], [0.2, 1], [1, 1]]",
-            "reweighted.fresh": max(2, round(each / 0.85)),
+            "likelihood.weight": "[[0, 1], [0.15, 1], [0.3, 0.1], [1, 0.1]]",
+            "likelihood.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
+            "reweighted.weight": "[[0, 0], [0.12, 0], [0.16, 1]]",
+            "reweighted.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
+            "reweighted.fresh": max(2, round(each / 0.86)),
         },
     }[method])  # fmt: skip
     return [f"{key}={value}" for key, value in words.items()]

@@ -35,10 +35,13 @@ TRAINING: dict[str, Any] = {
         "weight": [[0.0, 0.0], [0.4, 0.0], [0.45, 1.0]], "batch_size": 192, "fresh": 24, "dispersion": 1.0,
         "temperatures": [300.0, 400.0], "trust_region": 1.0,
     },
-    "optimizer": {"steps": 120, "learning_rate": 1.5e-3, "warmup": 5, "average": 0.9},
+    "optimizer": {"steps": 120, "learning_rate": 5e-3, "warmup": 5, "average": 0.9},
     "evaluation": {"every": 120, "samples": 2},
 }  # fmt: skip
 ESTIMATE = 3_400
+
+#: K at which the fine-tuned flow draws those that weigh: it is narrow after so few evaluations.
+PROPOSAL = 330.0
 SIMULATION: dict[str, Any] = {
     "temperatures": (300.0, 370.0, 456.0, 563.0, 694.0, 856.0), "engine": "torch", "replicas": 96,
     "timestep": "2fs", "time": "20ps", "equilibration": "4ps", "save_interval": "0.1ps",
@@ -60,9 +63,13 @@ def fine_tuned(model: Path, out: Path) -> None:
     train(config, [], out / "RUN")
 
 
-def drawn(model: Path, system: str, folder: Path, number: int, seed: int) -> None:
+def drawn(
+    model: Path, system: str, folder: Path, number: int, seed: int, proposal: float | None = None
+) -> None:
     if not (folder / "samples.npz").exists():
-        sample(model, system, folder, number, temperature=300.0, seed=seed)
+        sample(
+            model, system, folder, number, temperature=300.0, proposal_temperature=proposal, seed=seed
+        )
 
 
 def simulated(system: str, folder: Path) -> None:
@@ -82,14 +89,14 @@ def main() -> None:
     make_folder(out)
     fine_tuned(asked.model, out)
     drawn(asked.model, MM, out / "OUT-MM", 50_000, 1)
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2, PROPOSAL)
     ours = between(out / "OUT-MM", out / "OUT", samples=0, output=out / "flows.json")
     spent = read_json(out / "RUN" / "model" / "model.json")["energy_evaluations"]
     print(f"hybrid evaluations: {spent} to train, {ESTIMATE} to weigh", flush=True)
     report("flows", ours)
     if asked.no_reference:
         return
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3, PROPOSAL)
     simulated(MM, out / "MD-MM")
     simulated(str(out / "HYBRID"), out / "MD-HYBRID")
     report("reference", between(
