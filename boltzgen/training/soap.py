@@ -53,16 +53,19 @@ class Soap(torch.optim.Optimizer):
             if basis is not None:
                 state[f"moment_{n}"].lerp_(_moment(gradient, n), 1 - second)
                 if count % self.every == 0:
-                    state[f"basis_{n}"] = torch.linalg.qr(state[f"moment_{n}"] @ basis)[0]
+                    state[f"basis_{n}"] = torch.linalg.qr(state[f"moment_{n}"] @ basis)[0].contiguous()
 
     def _begin(self, state: dict[str, Tensor], gradient: Tensor) -> None:
         state["step"] = torch.zeros(())
-        state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        # All state lies as it will when a checkpoint is read, so that a run goes on bit for bit.
+        for name in ("mean", "square"):
+            state[name] = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
         for n, length in enumerate(gradient.shape if gradient.ndim > 1 else ()):
             if 1 < length <= self.longest:
                 moment = state[f"moment_{n}"] = _moment(gradient, n)
                 # In single precision LAPACK fails on a moment of many tiny entries.
-                state[f"basis_{n}"] = torch.linalg.eigh(moment.double())[1].flip(1).to(moment.dtype)
+                basis = torch.linalg.eigh(moment.double())[1].flip(1).to(moment.dtype)
+                state[f"basis_{n}"] = basis.contiguous()
 
 
 def _moment(gradient: Tensor, dimension: int) -> Tensor:
