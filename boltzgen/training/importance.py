@@ -1,29 +1,84 @@
 """Weights for learning: importance weights of bounded variance, at the price of a bias in the loss alone.
 
-Two ways, which may be combined. *Truncation*: no weight exceeds a share of the sum. *Trust region*: the
+Three ways, which may be combined. *Truncation*: no weight exceeds a share of the sum. *Trust region*: the
 weights are raised to a power below one, so that the distribution that the flow learns next lies no further
 than a given number of nats from the one that proposed the samples. That power is a temperature along the
-geometric path from flow to target (as in annealed and constrained mass transport), found anew at every step;
-it reaches one by itself once the flow is near the target.
+geometric path from flow to target, found anew at every step; it reaches one by itself once the flow is near the
+target. *Entropy*: it falls by no more than a given number of nats a step, so that the flow does not narrow onto
+the modes that it happened to find first.
+
+What is learned under both bounds is the distribution nearest to the target p (in KL(. || p)) that keeps to them,
+``q^(a/s) p^(1/s)`` with s = 1 + a + b, where a and b >= 0 are their Lagrange multipliers: constrained mass
+transport (von Klitzing et al., arXiv 2510.18460), after Abdolmaleki et al., NeurIPS 2015.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 #: Bisections of the logarithm of the power, between `SMALLEST` and one; its error is below 1e-6.
 BISECTIONS = 25
 SMALLEST = 1e-12
 
+#: Largest multiplier of a bound, and the relative error of one.
+LARGEST, PRECISION = 1e9, 1e-3
 
-def training_weights(log_w: Tensor, largest_share: float, trust_region: float | None) -> Tensor:
-    """Weights (B,) that sum to one, from finite `log_w`: first the trust region, then the truncation."""
-    if trust_region is not None:
+
+def training_weights(
+    log_w: Tensor, log_q: Tensor, largest_share: float, *, trust_region: float | None = None,
+    entropy_drop: float | None = None,
+) -> Tensor:  # fmt: skip
+    """Weights (B,) that sum to one, from finite `log_w`: first the bounds in nats, then the truncation.
+
+    log_q: (B,) log density of what proposed the rows; read for the entropy alone.
+    """
+    if entropy_drop is not None:
+        log_w = bounded_log_weights(log_w, log_q, trust_region, entropy_drop)
+    elif trust_region is not None:
         log_w = trust_region_power(log_w, trust_region) * log_w
     return truncated_weights(log_w, largest_share)
+
+
+def bounded_log_weights(log_w: Tensor, log_q: Tensor, nats: float | None, entropy_drop: float) -> Tensor:
+    """Log weights (B,) towards the target under a bound on the fall of the entropy, and on the divergence.
+
+    nats: largest ``KL(. || q)``, None for any. Each bound is met by bisection of its own multiplier: the
+    divergence falls with the first, and with the first where it has to be, the entropy rises with the second.
+    """
+
+    def weights(trust: float, broaden: float) -> Tensor:
+        return (log_w - broaden * log_q) / (1 + trust + broaden)
+
+    def trust(broaden: float) -> float:
+        if nats is None:
+            return 0.0
+        return _multiplier(lambda tried: nats - _divergence(weights(tried, broaden)))
+
+    broaden = _multiplier(
+        lambda tried: entropy_drop - _entropy_drop(weights(trust(tried), tried), log_q)
+    )
+    return weights(trust(broaden), broaden)
+
+
+def _multiplier(slack: Callable[[float], float]) -> float:
+    """The smallest multiplier >= 0 for which `slack`, rising with it, is not negative; `LARGEST` at most."""
+    if slack(0.0) >= 0:
+        return 0.0
+    if slack(LARGEST) < 0:
+        return LARGEST
+    root = brentq(lambda log: slack(math.exp(log)), math.log(SMALLEST), math.log(LARGEST), xtol=PRECISION)
+    return math.exp(root)
+
+
+def _entropy_drop(log_w: Tensor, log_q: Tensor) -> float:
+    """Entropy of what proposed the rows less that of what they are weighed to by `log_w`."""
+    shares = torch.softmax(log_w, dim=0)
+    return float((shares * log_q).sum() - log_q.mean()) + _divergence(log_w)
 
 
 def trust_region_power(log_w: Tensor, nats: float) -> float:

@@ -145,7 +145,7 @@ class Objectives:
         settings = self.settings.reweighted
         pairs = buffer.draw(
             target, temperature, rows, largest_share=settings.largest_share,
-            trust_region=settings.trust_region, generator=generator,
+            trust_region=settings.trust_region, entropy_drop=settings.entropy_drop, generator=generator,
         )  # fmt: skip
         return stored_pairs_loss(
             self.flow, pairs, "reweighted", schedule_value(settings.dispersion, done), settings.knee

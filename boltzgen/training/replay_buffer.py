@@ -77,12 +77,14 @@ class ReplayBuffer:
 
     def draw(
         self, target: Target, temperature: float, rows: int, *, largest_share: float,
-        trust_region: float | None, generator: torch.Generator,
+        trust_region: float | None = None, entropy_drop: float | None = None, generator: torch.Generator,
     ) -> Pairs:  # fmt: skip
         """`rows` samples, drawn with replacement by their weights to the target at `temperature` (K)."""
         coordinates, log_det, log_q, energy = (self.kept[name] for name in KEPT)
         log_w = log_det - log_q - energy / temperature
-        weights = training_weights(log_w, largest_share, trust_region)
+        weights = training_weights(
+            log_w, log_q - log_det, largest_share, trust_region=trust_region, entropy_drop=entropy_drop
+        )
         chosen = torch.multinomial(weights.cpu(), rows, replacement=True, generator=generator)
         chosen = chosen.to(weights.device)
         return Pairs(

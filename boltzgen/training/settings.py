@@ -128,6 +128,8 @@ class ReweightedSettings(Settings):
     """Factor on the temperatures over the run: start hot, end at 1, so that no mode is lost on the way."""
     trust_region: float | None = Field(default=None, gt=0)
     """Largest step (nats) from what proposed the samples to what is learned; None: the target at once."""
+    entropy_drop: float | None = Field(default=None, gt=0)
+    """Largest fall of the entropy (nats) on that step; None: any."""
     largest_share: float = Field(default=0.01, gt=0, le=1)
     """Largest share of one sample in the sum of weights; in the loss alone."""
     dispersion: Schedule = 0.0
