@@ -157,7 +157,7 @@ def divergence_and_drop(weights: torch.Tensor, log_q: torch.Tensor) -> tuple[flo
 
 
 def test_the_entropy_bound_of_normals_in_closed_form():
-    """N(0, 1) towards N(0, 1/20): whatever the power, the next one is normal, so its width is that of the drop."""
+    """N(0, 1) towards N(0, 1/20): the next one is normal whatever the power; the drop says its width."""
     x = torch.randn(200_000, generator=seeded(6), dtype=torch.float64)
     log_q = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
     weights = training_weights(-9.5 * x**2, log_q, 1.0, entropy_drop=0.3)

@@ -3,9 +3,9 @@
 Three ways, which may be combined. *Truncation*: no weight exceeds a share of the sum. *Trust region*: the
 weights are raised to a power below one, so that the distribution that the flow learns next lies no further
 than a given number of nats from the one that proposed the samples. That power is a temperature along the
-geometric path from flow to target, found anew at every step; it reaches one by itself once the flow is near the
-target. *Entropy*: it falls by no more than a given number of nats a step, so that the flow does not narrow onto
-the modes that it happened to find first.
+geometric path from flow to target, found anew at every step; it reaches one by itself once the flow is near
+the target. *Entropy*: it falls by no more than a given number of nats a step, so that the flow does not
+narrow onto the modes that it happened to find first.
 
 What is learned under both bounds is the distribution nearest to the target p (in KL(. || p)) that keeps to them,
 ``q^(a/s) p^(1/s)`` with s = 1 + a + b, where a and b >= 0 are their Lagrange multipliers: constrained mass
@@ -59,9 +59,7 @@ def bounded_log_weights(log_w: Tensor, log_q: Tensor, nats: float | None, entrop
             return 0.0
         return _multiplier(lambda tried: nats - _divergence(weights(tried, broaden)))
 
-    broaden = _multiplier(
-        lambda tried: entropy_drop - _entropy_drop(weights(trust(tried), tried), log_q)
-    )
+    broaden = _multiplier(lambda tried: entropy_drop - _entropy_drop(weights(trust(tried), tried), log_q))
     return weights(trust(broaden), broaden)
 
 
