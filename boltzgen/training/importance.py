@@ -7,9 +7,9 @@ geometric path from flow to target, found anew at every step; it reaches one by 
 the target. *Entropy*: it falls by no more than a given number of nats a step, so that the flow does not
 narrow onto the modes that it happened to find first.
 
-Under both bounds the flow learns the distribution that comes nearest to the target p (in KL(. || p)) and keeps
-to them, ``q^(a/s) p^(1/s)`` with s = 1 + a + b, where a and b >= 0 are their Lagrange multipliers: constrained
-mass transport (von Klitzing et al., arXiv 2510.18460), after Abdolmaleki et al., NeurIPS 2015.
+Under both bounds the flow learns what comes nearest to the target p, in KL(. || p), and keeps to them:
+``q^(a/s) p^(1/s)`` with s = 1 + a + b, where a and b >= 0 are their Lagrange multipliers; constrained mass
+transport (von Klitzing et al., arXiv 2510.18460), after Abdolmaleki et al., NeurIPS 2015.
 """
 
 from __future__ import annotations
