@@ -82,6 +82,8 @@ def main(words: list[str] | None = None) -> int:
     row.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     row.add_argument("--minutes", type=float, help="end this call after so many minutes")
     row.add_argument("--samples", type=int, default=1_000_000)
+    row.add_argument("--proposal", type=float, metavar="RATIO",
+                     help="draw at so many times each temperature (sample --proposal-temperature)")  # fmt: skip
     row.add_argument("--reference", type=Path, help="MD folder of the stage `reference`")
     row.add_argument("--runs", type=Path, default=RUNS)
     reference = verbs.add_parser("reference", help="independent replica exchange, converged by halves")
@@ -155,7 +157,9 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
     with closing(generator.target):
         require_determinants(generator, temperatures[0])
         for kelvin in temperatures:
-            place = folder / f"samples-{kelvin:g}K-{weights[:12]}"
+            flow.proposal_temperature = None if asked.proposal is None else asked.proposal * kelvin
+            drawn_at = "" if asked.proposal is None else f"-from-{flow.proposal_temperature:g}K"
+            place = folder / f"samples-{kelvin:g}K{drawn_at}-{weights[:12]}"
             if not draw_chunks(generator, kelvin, asked.seed, place, asked.samples, stop):
                 return None
             drawn = read_chunks(place, asked.samples)
@@ -170,6 +174,7 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
         "row": folder.name,
         "configuration": asked.row,
         "overrides": asked.overrides,
+        "proposal": asked.proposal,
         "seed": asked.seed,
         "system": str(settings.system),
         "weights_sha256": weights,
