@@ -49,7 +49,7 @@ SIMULATION: dict[str, Any] = {
 }  # fmt: skip
 
 
-def fine_tuned(model: Path, out: Path) -> None:
+def fine_tuned(model: Path, out: Path, seed: int) -> None:
     """The hybrid's SYS folder, and its flow, trained on energies of the hybrid alone."""
     if not (out / "HYBRID").exists():
         folder = system_folder(MM)
@@ -60,7 +60,7 @@ def fine_tuned(model: Path, out: Path) -> None:
         return
     config = out / "config.json"
     write_json(config, {"start": str(model), "system": str(out / "HYBRID"), **TRAINING})
-    train(config, [], out / "RUN")
+    train(config, [], out / "RUN", seed=seed)
 
 
 def drawn(
@@ -82,21 +82,22 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="of the training and of the draws")
     parser.add_argument("--no-reference", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     out = asked.out
     make_folder(out)
-    fine_tuned(asked.model, out)
-    drawn(asked.model, MM, out / "OUT-MM", 50_000, 1)
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2, PROPOSAL)
+    fine_tuned(asked.model, out, asked.seed)
+    drawn(asked.model, MM, out / "OUT-MM", 50_000, 1 + 100 * asked.seed)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2 + 100 * asked.seed, PROPOSAL)
     ours = between(out / "OUT-MM", out / "OUT", samples=0, output=out / "flows.json")
     spent = read_json(out / "RUN" / "model" / "model.json")["energy_evaluations"]
     print(f"hybrid evaluations: {spent} to train, {ESTIMATE} to weigh", flush=True)
     report("flows", ours)
     if asked.no_reference:
         return
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3, PROPOSAL)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3 + 100 * asked.seed, PROPOSAL)
     simulated(MM, out / "MD-MM")
     simulated(str(out / "HYBRID"), out / "MD-HYBRID")
     report("reference", between(
