@@ -33,8 +33,8 @@ def sample(
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="Samples to draw.")],
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
     proposal_temperature: Annotated[
-        float | None,
-        typer.Option(help="Draw at this temperature (K), weigh for --temperature; see docs/reweighting.md."),
+        list[float] | None,
+        typer.Option(help="Draw at this temperature (K), weigh for --temperature; again: in equal shares."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
     batch_size: Annotated[
@@ -84,7 +84,7 @@ def sample(
             output,
             number,
             temperature=temperature,
-            proposal_temperature=proposal_temperature,
+            proposal_temperatures=proposal_temperature or (),
             seed=seed,
             batch_size=batch_size,
             dtype=dtype.value,

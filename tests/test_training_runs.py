@@ -243,7 +243,7 @@ def test_losses_that_leave_a_gap_are_refused(small, tmp_path):
 def test_one_run_improves_two_molecules(butane, alanine_dipeptide, tmp_path):
     """One flow, batches of both; frames that training did not see become more likely for each."""
     targets = [Target.from_system(alanine_dipeptide), Target.from_system(butane)]
-    frames = [simulated(alanine_dipeptide, 250, temperature=300.0), simulated(butane, 1500, temperature=300.0)]
+    frames = [simulated(alanine_dipeptide, 250, 300.0), simulated(butane, 1500, 300.0)]
     data = [data_of(*pair, holdout=0.25) for pair in zip(targets, frames, strict=True)]
     chosen = settings(
         likelihood={"batch_size": 64}, optimizer={"steps": 40, "warmup": 3, "learning_rate": 1e-2},

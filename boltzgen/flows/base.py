@@ -28,11 +28,7 @@ class Flow(nn.Module, ABC):
     * It integrates to one over the exact support of the coordinates.
     * A bad row (NaN, outside the support) gets ``log_prob`` NaN or -inf, and never ends the batch.
     * ``sample`` returns the log density of the very pass that drew the sample.
-    * Where `proposal_temperature` (K) is set, it stands for every temperature of a context: a flow asked a
-      little hotter than its target has fewer samples of huge weight.
     """
-
-    proposal_temperature: float | None = None
 
     @abstractmethod
     def embed(self, context: Context) -> Embedding:

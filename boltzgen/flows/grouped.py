@@ -61,8 +61,6 @@ class GroupedFlow(InvertibleFlow):
             rows = torch.nonzero(context.molecule == index)[:, 0]
             if len(rows):
                 temperature = context.temperature[rows]
-                if self.proposal_temperature is not None:
-                    temperature = torch.full_like(temperature, self.proposal_temperature)
                 weights = self.embed_molecule(molecule, temperature)
                 groups.append(Group(rows, Standardiser(molecule, temperature), weights))
         return GroupedEmbedding(tuple(groups), context.rows, context.dimension, context.molecule.device)

@@ -21,6 +21,7 @@ from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
+from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
@@ -92,8 +93,8 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
             f"{folder}: the samples belong to another system than {source} holds now; sample again, or "
             "prepare that system as it was."
         )
-    trained.flow.proposal_temperature = ensemble.provenance.get("proposal_temperature")
-    generator = BoltzmannGenerator(trained.flow.to(device=device), target.to(device))
+    flow = asked_at(trained.flow.to(device=device), ensemble.provenance.get("proposal_temperatures"))
+    generator = BoltzmannGenerator(flow, target.to(device))
     temperature = ensemble.temperature or _model_temperature(ensemble, generator)
     return End(
         name, out, ensemble, temperature, molecule, trained, System(name, generator, temperature),

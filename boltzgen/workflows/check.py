@@ -16,6 +16,7 @@ from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
+from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -93,8 +94,8 @@ def check(
     if probe:
         check_probe(molecule, budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
-    trained.flow.proposal_temperature = ensemble.provenance.get("proposal_temperature")
-    generator = BoltzmannGenerator(trained.flow.double(), target)
+    flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
+    generator = BoltzmannGenerator(flow, target)
     with closing(target):
         findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
         findings = [*check_files(out), *findings]

@@ -17,6 +17,7 @@ from boltzgen.conditioning.context import Context
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.errors import BoltzgenError
 from boltzgen.flows.base import InvertibleFlow
+from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.generator import BoltzmannGenerator
 
 #: Differences in ln(density) that rounding explains, by the arithmetic of the flow.
@@ -66,6 +67,9 @@ def spot_check(generator: BoltzmannGenerator, temperature: float, *, seed: int =
     The draws have a random generator of their own, so that the samples of a run do not depend on the check.
     """
     target, flow = generator.target, generator.flow
+    if isinstance(flow, TemperatureMixture):  # its own part is a sum; what can be wrong is the flow's
+        temperature = flow.temperatures[0]
+        flow = flow.inner
     with torch.no_grad():
         embedding = flow.embed(Context.of(target.features, temperature, DRAWN))
         values, density = flow.sample(embedding, generator=torch.Generator().manual_seed(seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from os import PathLike
@@ -25,6 +25,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
 from boltzgen.files import make_folder
+from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -42,7 +43,7 @@ def sample(
     number: int,
     *,
     temperature: float | None = None,
-    proposal_temperature: float | None = None,
+    proposal_temperatures: Sequence[float] = (),
     seed: int = 0,
     batch_size: int | str = "auto",
     dtype: str = "float64",
@@ -62,8 +63,8 @@ def sample(
     ----------
     system: folder written by prepare, or ``model:NAME``.
     temperature: K; the model's own when not given.
-    proposal_temperature: K at which the flow draws; `temperature` when not given. The weights are for
-        `temperature` either way.
+    proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
+        weights are for `temperature` either way.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
@@ -83,10 +84,9 @@ def sample(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, proposal_temperature, batch_size, dtype)
+    _check(number, kelvin, proposal_temperatures, batch_size, dtype)
     refinement = Refinement.of(refine, refine_budget)
-    flow = trained.flow.to(device=device, dtype=getattr(torch, dtype))
-    flow.proposal_temperature = proposal_temperature
+    flow = asked_at(trained.flow.to(device=device, dtype=getattr(torch, dtype)), proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(device))
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
@@ -103,11 +103,11 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, proposal_temperature or kelvin)
+        notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
         record = {
             "command": sys.argv, "seed": seed, "requested": number, "dtype": dtype, "model": str(model),
             "compilation": compilation, "system": str(system), "notes": notes, "familiarity": familiar,
-            "proposal_temperature": proposal_temperature,
+            "proposal_temperatures": list(proposal_temperatures),
         }  # fmt: skip
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
@@ -140,12 +140,13 @@ def _until_stopped(
 
 
 def _check(
-    number: int, temperature: float, proposal: float | None, batch_size: int | str, dtype: str
+    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str
 ) -> None:
     if number < 1:
         raise InputError(f"-n {number}: ask for at least one sample.")
-    for option, kelvin in (("--temperature", temperature), ("--proposal-temperature", proposal)):
-        if kelvin is not None and not (np.isfinite(kelvin) and kelvin > 0):
+    asked = [("--temperature", temperature), *(("--proposal-temperature", kelvin) for kelvin in proposals)]
+    for option, kelvin in asked:
+        if not (np.isfinite(kelvin) and kelvin > 0):
             raise InputError(f"{option} {kelvin} is not a temperature in K; give a positive number.")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
@@ -153,8 +154,10 @@ def _check(
         raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
 
 
-def _notes(trained: Model, target: Target, temperature: float) -> tuple[list[str], dict[str, Any] | None]:
-    """What the model did not learn of the molecule and the temperature (K); the score of a new molecule."""
+def _notes(
+    trained: Model, target: Target, temperatures: list[float]
+) -> tuple[list[str], dict[str, Any] | None]:
+    """What the model did not learn of the molecule and the temperatures (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
     notes: list[str] = []
     record: dict[str, Any] | None = None
@@ -163,10 +166,11 @@ def _notes(trained: Model, target: Target, temperature: float) -> tuple[list[str
     elif domains[target.fingerprint] not in (None, target.domain):
         notes.append("the model was trained on another isomer of this system")
     ladder = trained.temperatures
-    if ladder and not min(ladder) - 0.01 <= temperature <= max(ladder) + 0.01:
-        notes.append(
-            f"{temperature:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
-        )
+    for kelvin in dict.fromkeys(temperatures):
+        if ladder and not min(ladder) - 0.01 <= kelvin <= max(ladder) + 0.01:
+            notes.append(
+                f"{kelvin:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
+            )
     return notes, record
 
 

@@ -41,6 +41,7 @@ from boltzgen.config.build import load_model
 from boltzgen.config.settings import apply_overrides, load_settings
 from boltzgen.errors import StoppedError
 from boltzgen.files import read_json, write_json
+from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
@@ -82,8 +83,8 @@ def main(words: list[str] | None = None) -> int:
     row.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     row.add_argument("--minutes", type=float, help="end this call after so many minutes")
     row.add_argument("--samples", type=int, default=1_000_000)
-    row.add_argument("--proposal", type=float, metavar="RATIO",
-                     help="draw at so many times each temperature (sample --proposal-temperature)")  # fmt: skip
+    row.add_argument("--proposals", type=float, nargs="*", default=[], metavar="RATIO",
+                     help="draw at so many times a temperature: sample --proposal-temperature")  # fmt: skip
     row.add_argument("--reference", type=Path, help="MD folder of the stage `reference`")
     row.add_argument("--runs", type=Path, default=RUNS)
     reference = verbs.add_parser("reference", help="independent replica exchange, converged by halves")
@@ -157,8 +158,9 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
     with closing(generator.target):
         require_determinants(generator, temperatures[0])
         for kelvin in temperatures:
-            flow.proposal_temperature = None if asked.proposal is None else asked.proposal * kelvin
-            drawn_at = "" if asked.proposal is None else f"-from-{flow.proposal_temperature:g}K"
+            hotter = [ratio * kelvin for ratio in asked.proposals]
+            generator = BoltzmannGenerator(asked_at(flow, hotter), generator.target)
+            drawn_at = "-".join(["", *(f"{proposal:g}" for proposal in hotter)])
             place = folder / f"samples-{kelvin:g}K{drawn_at}-{weights[:12]}"
             if not draw_chunks(generator, kelvin, asked.seed, place, asked.samples, stop):
                 return None
@@ -174,7 +176,7 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
         "row": folder.name,
         "configuration": asked.row,
         "overrides": asked.overrides,
-        "proposal": asked.proposal,
+        "proposals": asked.proposals,
         "seed": asked.seed,
         "system": str(settings.system),
         "weights_sha256": weights,

@@ -41,7 +41,7 @@ TRAINING: dict[str, Any] = {
 ESTIMATE = 3_400
 
 #: K at which the fine-tuned flow draws those that weigh: it is narrow after so few evaluations.
-PROPOSAL = 330.0
+PROPOSALS = (330.0,)
 SIMULATION: dict[str, Any] = {
     "temperatures": (300.0, 370.0, 456.0, 563.0, 694.0, 856.0), "engine": "torch", "replicas": 96,
     "timestep": "2fs", "time": "20ps", "equilibration": "4ps", "save_interval": "0.1ps",
@@ -64,11 +64,11 @@ def fine_tuned(model: Path, out: Path, seed: int) -> None:
 
 
 def drawn(
-    model: Path, system: str, folder: Path, number: int, seed: int, proposal: float | None = None
+    model: Path, system: str, folder: Path, number: int, seed: int, proposals: tuple[float, ...] = ()
 ) -> None:
     if not (folder / "samples.npz").exists():
         sample(
-            model, system, folder, number, temperature=300.0, proposal_temperature=proposal, seed=seed
+            model, system, folder, number, temperature=300.0, proposal_temperatures=proposals, seed=seed
         )
 
 
@@ -90,14 +90,14 @@ def main() -> None:
     make_folder(out)
     fine_tuned(asked.model, out, asked.seed)
     drawn(asked.model, MM, out / "OUT-MM", 50_000, 1 + 100 * asked.seed)
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2 + 100 * asked.seed, PROPOSAL)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT", ESTIMATE, 2 + 100 * asked.seed, PROPOSALS)
     ours = between(out / "OUT-MM", out / "OUT", samples=0, output=out / "flows.json")
     spent = read_json(out / "RUN" / "model" / "model.json")["energy_evaluations"]
     print(f"hybrid evaluations: {spent} to train, {ESTIMATE} to weigh", flush=True)
     report("flows", ours)
     if asked.no_reference:
         return
-    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3 + 100 * asked.seed, PROPOSAL)
+    drawn(out / "RUN", str(out / "HYBRID"), out / "OUT-LARGE", 50_000, 3 + 100 * asked.seed, PROPOSALS)
     simulated(MM, out / "MD-MM")
     simulated(str(out / "HYBRID"), out / "MD-HYBRID")
     report("reference", between(
