@@ -9,69 +9,75 @@ density of the whole mixture: Veach & Guibas, SIGGRAPH 1995).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import Context
-from boltzgen.flows.base import Embedding, Flow
-
-
-@dataclass(frozen=True)
-class MixtureEmbedding:
-    """The context, and what the flow made of it at each temperature."""
-
-    context: Context
-    parts: tuple[Embedding, ...]
+from boltzgen.flows.base import Flow
 
 
 class TemperatureMixture(Flow):
     """`inner` at each of `temperatures` (K) in equal shares, whatever temperature the context asks for.
 
-    It has no latent space, so that it can be neither refined nor mapped.
+    A temperature that is named twice has two shares. The mixture has no latent space, so that it can be
+    neither refined nor mapped.
     """
 
     def __init__(self, inner: Flow, temperatures: Sequence[float]) -> None:
         super().__init__()
         self.inner: Flow = inner
-        self.temperatures: tuple[float, ...] = tuple(temperatures)
+        counts = Counter(temperatures)
+        self.temperatures: tuple[float, ...] = tuple(counts)
+        self.shares = tuple(count / len(temperatures) for count in counts.values())
 
-    def embed(self, context: Context) -> MixtureEmbedding:
-        parts = tuple(self.inner.embed(_at(context, kelvin)) for kelvin in self.temperatures)
-        return MixtureEmbedding(context, parts)
+    def embed(self, context: Context) -> Context:
+        """The context itself: which rows meet the flow at which temperature is known once they are drawn."""
+        return context
 
-    def log_prob(self, coordinates: Tensor, embedding: MixtureEmbedding) -> Tensor:
-        return self._mixed([self.inner.log_prob(coordinates, part) for part in embedding.parts])
-
-    def sample(self, embedding: MixtureEmbedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if len(self.temperatures) == 1:
-            return self.inner.sample(embedding.parts[0], generator=generator)
-        context = embedding.context
-        drawn_by = torch.randint(len(self.temperatures), (context.rows,), generator=generator)
-        drawn_by = drawn_by.to(context.molecule.device)
-        drawn: list[tuple[Tensor, Tensor, Tensor]] = []
-        for number, kelvin in enumerate(self.temperatures):
-            rows = torch.nonzero(drawn_by == number)[:, 0]
-            own = replace(context, molecule=context.molecule[rows], temperature=context.temperature[rows])
-            if len(rows):
-                there = self.inner.embed(_at(own, kelvin))
-                drawn.append((rows, *self.inner.sample(there, generator=generator)))
-        order = torch.cat([rows for rows, _, _ in drawn]).argsort()
-        coordinates = torch.cat([found for _, found, _ in drawn])[order]
-        own_density = torch.cat([density for _, _, density in drawn])[order]
-        densities = [self.inner.log_prob(coordinates, part) for part in embedding.parts]
-        return coordinates, self._mixed([
-            torch.where(drawn_by == number, own_density, density) for number, density in enumerate(densities)
+    def log_prob(self, coordinates: Tensor, embedding: Context) -> Tensor:
+        return self._mixed([
+            self.inner.log_prob(coordinates, self.inner.embed(_at(embedding, kelvin)))
+            for kelvin in self.temperatures
         ])  # fmt: skip
 
+    def sample(self, embedding: Context, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if len(self.temperatures) == 1:
+            return self.inner.sample(
+                self.inner.embed(_at(embedding, self.temperatures[0])), generator=generator
+            )
+        drawn_by = torch.multinomial(
+            torch.tensor(self.shares), embedding.rows, replacement=True, generator=generator
+        ).to(embedding.molecule.device)
+        parts = [torch.nonzero(drawn_by == n)[:, 0] for n in range(len(self.temperatures))]
+        order = torch.cat(parts).argsort()
+        draws = [
+            self.inner.sample(self.inner.embed(_at(embedding, kelvin, rows)), generator=generator)
+            for kelvin, rows in zip(self.temperatures, parts, strict=True) if len(rows)
+        ]  # fmt: skip
+        coordinates, own = (torch.cat(found)[order] for found in zip(*draws, strict=True))
+        densities = []
+        for number, kelvin in enumerate(self.temperatures):
+            others = torch.nonzero(drawn_by != number)[:, 0]
+            there = self.inner.embed(_at(embedding, kelvin, others))
+            densities.append(own.index_copy(0, others, self.inner.log_prob(coordinates[others], there)))
+        return coordinates, self._mixed(densities)
+
     def _mixed(self, densities: list[Tensor]) -> Tensor:
-        return torch.logsumexp(torch.stack(densities), dim=0) - math.log(len(densities))
+        return torch.logsumexp(
+            torch.stack([d + math.log(s) for d, s in zip(densities, self.shares, strict=True)]), dim=0
+        )
 
 
-def _at(context: Context, kelvin: float) -> Context:
-    return replace(context, temperature=torch.full_like(context.temperature, kelvin))
+def _at(context: Context, kelvin: float, rows: Tensor | None = None) -> Context:
+    """`rows` (index; all when not given) of `context` at `kelvin`."""
+    molecule = context.molecule if rows is None else context.molecule[rows]
+    return replace(
+        context, molecule=molecule, temperature=context.temperature.new_full(molecule.shape, kelvin)
+    )
 
 
 def asked_at(flow: Flow, temperatures: Sequence[float] | None) -> Flow:
