@@ -265,15 +265,15 @@ def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tu
             (
                 "unreliable",
                 f"k-hat {k_hat:.2f} is above {K_BAD}: a few rare samples would change the answer; "
-                "train longer or at a higher temperature",
+                "train longer, or draw some hotter (sample --proposal-temperature)",
             )
         )
     elif k_hat is not None and k_hat > K_GOOD:
         found.append(
             (
                 "caution",
-                f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; train longer or at a higher "
-                "temperature",
+                f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; train longer, or draw some "
+                "hotter (sample --proposal-temperature)",
             )
         )
     share = float(w_n.max())
