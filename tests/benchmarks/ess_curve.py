@@ -4,7 +4,7 @@
     python tests/benchmarks/ess_curve.py figure -o ess_curve.png
 
 METHOD is likelihood, reverse-kl, fab-like, annealed or combined; BUDGET counts the evaluations of data and
-training together (1e5, 1e6, 1e7, ...). Flow, molecule and optimizer are those of `CONFIG` for all. Each
+training together (1e5, 1e6, 1e7, ...). Flow, molecule and optimizer are the same for all. Each
 budget is a run of its own, since learning rate and weights follow schedules that end with it. A point of the
 figure is the raw effective sample size at the end of a run, a thin line its way there, both read from the
 run's ``metrics.jsonl``.
@@ -37,6 +37,9 @@ SIMULATION: dict[str, Any] = {"timestep": 0.002, "hydrogen_mass": 3.0}
 #: Energies of a training step, and steps at most: large budgets take larger batches instead.
 FEWEST_A_STEP, MOST_STEPS = 64, 3_000
 
+#: Learning rate of all: that of `CONFIG` diverges in reverse KL with batches of `FEWEST_A_STEP`.
+RATE = 1e-2
+
 #: Samples of an effective sample size on the way; they are not part of the budget.
 JUDGED = 20_000
 
@@ -56,7 +59,7 @@ def overrides(method: str, budget: float) -> list[str]:
     steps = int(min(MOST_STEPS, max(left, budget / 2) // FEWEST_A_STEP))
     each = max(2, round(left / steps))
     words = {
-        "optimizer.steps": steps, "until.evaluations": round(budget),
+        "optimizer.steps": steps, "optimizer.learning_rate": RATE, "until.evaluations": round(budget),
         "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
         "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
         "reverse_kl.batch_size": each, "reweighted.fresh": each, "reweighted.batch_size": max(256, each),
