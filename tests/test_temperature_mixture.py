@@ -39,6 +39,15 @@ def test_the_density_of_a_sample_is_the_mean_of_those_at_the_temperatures(flow, 
     assert float((each[0] - each[2]).abs().min()) > 1e-3
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_few_rows_may_all_come_from_one_temperature(flow, butane, rows):
+    generator = BoltzmannGenerator(TemperatureMixture(flow, (300.0, 900.0)), Target.from_system(butane))
+    for seed in range(6):
+        drawn = generator.sample(rows, 300.0, seed=seed)
+        positions = torch.as_tensor(np.array(drawn.positions), dtype=torch.float64)
+        np.testing.assert_allclose(drawn.log_q, generator.log_prob(positions, 300.0)[0], atol=1e-2)
+
+
 class Normal(Flow):
     """A normal in each coordinate, `scale` wide at 300 K, and wider with the root of the temperature."""
 
@@ -64,12 +73,12 @@ def test_each_temperature_draws_its_share():
     context = Context.of(Target.from_model(WELL).features, 20.0, 30_000)
     values, _ = mixture.sample(mixture.embed(context), generator=seeded(2))
     assert float((values**2).mean()) == pytest.approx((1 + 1 + 3) / 3, rel=0.04)
-    moved = mixture.sample(mixture.embed(context), generator=seeded(2))[0]
-    assert torch.equal(values, moved)
+    again = mixture.sample(mixture.embed(context), generator=seeded(2))[0]
+    assert torch.equal(values, again)
 
 
 def test_a_narrow_flow_gets_bounded_weights_and_the_right_partition_function():
-    """A flow much narrower than its target has weights of no variance; half hot it has."""
+    """The weights of a flow much narrower than its target have no variance; half hot they have one."""
     target = Target.from_model(WELL)
     exact = target.potential.log_partition()
     hot = 300.0 * 16

@@ -61,9 +61,11 @@ class TemperatureMixture(Flow):
         coordinates, own = (torch.cat(found)[order] for found in zip(*draws, strict=True))
         densities = []
         for number, kelvin in enumerate(self.temperatures):
-            others = torch.nonzero(drawn_by != number)[:, 0]
-            there = self.inner.embed(_at(embedding, kelvin, others))
-            densities.append(own.index_copy(0, others, self.inner.log_prob(coordinates[others], there)))
+            density, others = own, torch.nonzero(drawn_by != number)[:, 0]
+            if len(others):
+                there = self.inner.embed(_at(embedding, kelvin, others))
+                density = own.index_copy(0, others, self.inner.log_prob(coordinates[others], there))
+            densities.append(density)
         return coordinates, self._mixed(densities)
 
     def _mixed(self, densities: list[Tensor]) -> Tensor:
