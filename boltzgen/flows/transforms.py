@@ -69,11 +69,11 @@ class WeightGenerator(nn.Module):
 
     def __init__(self, embedding: int, shape: tuple[int, ...], *, std: float) -> None:
         super().__init__()
-        self.shape = shape
         self.weight = nn.Parameter(torch.randn(*shape, embedding) * std * math.sqrt(embedding))
         self.bias = nn.Parameter(torch.zeros(shape))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(..., *shape) from embeddings (..., embedding)."""
         weight, bias = self.weight.flatten(0, -2), self.bias.flatten()
-        return functional.linear(embeddings / embeddings.shape[-1], weight, bias).unflatten(-1, self.shape)
+        flat = functional.linear(embeddings / embeddings.shape[-1], weight, bias)
+        return flat.unflatten(-1, self.bias.shape)

@@ -25,7 +25,7 @@ from torch import Tensor
 BISECTIONS = 25
 SMALLEST = 1e-12
 
-#: Largest multiplier of a bound, and the relative error of one.
+#: Largest multiplier of the entropy, and its relative error.
 LARGEST, PRECISION = 1e9, 1e-3
 
 
@@ -37,30 +37,17 @@ def training_weights(
 
     log_q: (B,) log density of what proposed the rows; read for the entropy alone.
     """
+
+    def bounded(broaden: float) -> Tensor:
+        """Log weights with `broaden` as multiplier of the entropy, and in the trust region."""
+        log = (log_w - broaden * log_q) / (1 + broaden)
+        return log if trust_region is None else trust_region_power(log, trust_region) * log
+
+    broaden = 0.0
     if entropy_drop is not None:
-        log_w = bounded_log_weights(log_w, log_q, trust_region, entropy_drop)
-    elif trust_region is not None:
-        log_w = trust_region_power(log_w, trust_region) * log_w
-    return truncated_weights(log_w, largest_share)
-
-
-def bounded_log_weights(log_w: Tensor, log_q: Tensor, nats: float | None, entropy_drop: float) -> Tensor:
-    """Log weights (B,) towards the target under a bound on the fall of the entropy, and on the divergence.
-
-    nats: largest ``KL(. || q)``, None for any. Each bound is met by bisection of its own multiplier: the
-    divergence falls with the first, and with the first where it has to be, the entropy rises with the second.
-    """
-
-    def weights(trust: float, broaden: float) -> Tensor:
-        return (log_w - broaden * log_q) / (1 + trust + broaden)
-
-    def trust(broaden: float) -> float:
-        if nats is None:
-            return 0.0
-        return _multiplier(lambda tried: nats - _divergence(weights(tried, broaden)))
-
-    broaden = _multiplier(lambda tried: entropy_drop - _entropy_drop(weights(trust(tried), tried), log_q))
-    return weights(trust(broaden), broaden)
+        # in the trust region, the entropy rises with its multiplier
+        broaden = _multiplier(lambda tried: entropy_drop - _entropy_drop(bounded(tried), log_q))
+    return truncated_weights(bounded(broaden), largest_share)
 
 
 def _multiplier(slack: Callable[[float], float]) -> float:
