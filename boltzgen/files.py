@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from boltzgen.errors import BoltzgenError, InputError
 
 PathLike = str | os.PathLike[str]
@@ -60,6 +62,35 @@ def make_folder(path: PathLike) -> Path:
             raise InputError(f"{folder} is a file; -o needs the name of a folder.") from error
         raise _write_error(folder, error) from error
     return folder
+
+
+@contextmanager
+def alone_in(path: PathLike) -> Iterator[Path]:
+    """`path` as `make_folder` gives it, for this process alone; InputError while another one works in it.
+
+    The operating system lets go of the lock with the process, however that ends. A folder that was made
+    for nothing is removed again.
+    """
+    fresh = not Path(path).exists()
+    folder = make_folder(path)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"Another boltzgen process is at work in {folder}; wait for it, or name another folder with -o."
+        ) from None
+    except OSError as error:
+        raise _write_error(folder / ".lock", error) from error
+    try:
+        yield folder
+    finally:
+        # Nobody waits for the lock, so that it can be removed while it is held.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+        if fresh:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_atomic(path: PathLike, data: bytes | str) -> None:

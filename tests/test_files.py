@@ -6,11 +6,13 @@ import errno
 import hashlib
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
+from boltzgen.files import alone_in, atomic_path, read_json, sha256_file, write_atomic, write_json
 
 
 def test_text_bytes_and_json_come_back(tmp_path):
@@ -84,3 +86,24 @@ def test_hash(tmp_path):
     content = os.urandom(3_000_001)
     (tmp_path / "a").write_bytes(content)
     assert sha256_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_has_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "RUN"
+    work = "import sys; from boltzgen.files import alone_in\nwith alone_in(sys.argv[1]): print('alone')"
+
+    def other():
+        return subprocess.run([sys.executable, "-c", work, folder], capture_output=True, text=True)
+
+    with alone_in(folder):
+        (folder / "kept").touch()
+        refused = other()
+    assert "Another boltzgen process is at work in" in refused.stderr and str(folder) in refused.stderr
+    assert other().stdout == "alone\n"
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+
+
+def test_a_folder_made_for_nothing_is_removed_and_the_error_kept(tmp_path):
+    with pytest.raises(OSError, match="of the work"), alone_in(tmp_path / "RUN"):
+        raise OSError("of the work")
+    assert not (tmp_path / "RUN").exists()

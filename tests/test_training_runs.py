@@ -17,6 +17,7 @@ from boltzgen.config.build import build_flow, load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
+from boltzgen.files import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.model_systems import DoubleWell, by_name
@@ -310,3 +311,5 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     assert any(not torch.allclose(one[name], fresh[name], atol=1e-3) for name in one)
     with pytest.raises(InputError, match="holds another flow"):
         train(again, ["flow.hidden=12"], tmp_path / "third")
+    with alone_in(tmp_path / "second"), pytest.raises(InputError, match=r"Another .* second; wait"):
+        train(again, [], tmp_path / "second", resume="auto")

@@ -17,7 +17,7 @@ from boltzgen.dynamics.replica_exchange import RunState
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
-from boltzgen.files import read_json, write_json
+from boltzgen.files import alone_in, read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
@@ -149,8 +149,9 @@ def simulate(
         again = former is not None and platform == "auto"
         maker = OpenMMEngine(molecule, settings, str(former["platform"]) if former and again else platform)
     try:
-        job = _Job.begin(folder, molecule, settings, maker, former, command)
-        return job.run(stop or StopRequest(), progress)
+        with alone_in(folder):
+            job = _Job.begin(folder, molecule, settings, maker, former, command)
+            return job.run(stop or StopRequest(), progress)
     finally:
         maker.close()
 

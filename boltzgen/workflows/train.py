@@ -6,6 +6,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -21,7 +22,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError
-from boltzgen.files import make_folder, write_atomic, write_json
+from boltzgen.files import alone_in, write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -96,6 +97,19 @@ def train(
     folder = Path(run_folder)
     start = _checkpoint_to_resume(folder, resume)
     ranks = Ranks.started(device)
+    try:
+        with alone_in(folder) if ranks.leads else nullcontext():
+            return _train(settings, folder, model, start, ranks, compile_energies, stop, progress)
+    finally:
+        ranks.end()
+
+
+def _train(
+    settings: TrainingSettings, folder: Path, model: Model | None, start: Path | None, ranks: Ranks,
+    compile_energies: bool | None, stop: StopRequest | None, progress: Progress,
+) -> TrainingResult:  # fmt: skip
+    """The run of `train`, from what it was asked: data, steps, model."""
+    device = str(ranks.device)
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
     if model is not None:
@@ -116,7 +130,6 @@ def train(
         trainer.restore(load_checkpoint(start))
     compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, device)
     if ranks.leads:
-        make_folder(folder)
         write_atomic(folder / "config.yaml", dump_yaml(settings))
         environment = {**_environment(device), "ranks": ranks.size, "compilation": compilation}
         write_json(folder / "environment.json", environment)
@@ -125,7 +138,6 @@ def train(
     finally:
         for target in targets:
             target.close()
-        ranks.end()
     if ranks.leads:
         _save(folder, settings, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
