@@ -159,14 +159,23 @@ def test_the_table_has_every_number_that_was_asked_for(scripts):
 
 def test_the_curve_is_drawn_from_the_metrics_of_the_runs(scripts, tmp_path):
     curve = scripts["ess_curve"]
-    for method, budget, ess in (("combined", 1e5, 0.31), ("combined", 1e6, 0.72), ("reverse-kl", 1e5, 0.07)):
-        run: Path = tmp_path / f"{method}-{budget:.0e}-seed0" / "run"
+    runs = (
+        ("combined", 1e6, 0.72, [0.6, 1.0], True), ("combined", 1e5, 0.31, [0.6, 1.0], True),
+        ("combined", 1e5, 0.30, [0.6, 1.0], True), ("combined", 1e5, 0.99, [0.6], False),
+        ("reverse-kl", 1e5, 0.07, [0.6, 0.5], True),
+    )  # fmt: skip
+    for number, (method, budget, ess, way, finished) in enumerate(runs):
+        run: Path = tmp_path / f"{number}" / "run"
         run.mkdir(parents=True)
-        rows = [{"energy_evaluations": budget * part, "ess": ess * part} for part in (0.6, 1.0)]
+        rows = [{"energy_evaluations": budget * part, "ess": ess * part} for part in way]
         rows.insert(1, {"energy_evaluations": 0.8 * budget, "ess": None})
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if finished:
+            asked = {"method": method, "budget": budget, "rate": 0.01, "seed": 0}
+            (run.parent / "curve.json").write_text(json.dumps(asked))
     found = curve.curves(tmp_path)
     assert {name: len(parts) for name, parts in found.items()} == {"combined": 2, "reverse-kl": 1}
+    np.testing.assert_allclose(found["combined"][0], [[6e4, 0.186], [1e5, 0.31]])
     np.testing.assert_allclose(found["combined"][1], [[6e5, 0.432], [1e6, 0.72]])
     assert curve.main(["figure", "--runs", str(tmp_path), "-o", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 5000

@@ -311,5 +311,5 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     assert any(not torch.allclose(one[name], fresh[name], atol=1e-3) for name in one)
     with pytest.raises(InputError, match="holds another flow"):
         train(again, ["flow.hidden=12"], tmp_path / "third")
-    with alone_in(tmp_path / "second"), pytest.raises(InputError, match="Another boltzgen process .*second; wait"):
+    with alone_in(tmp_path / "second"), pytest.raises(InputError, match="Another boltzgen process"):
         train(again, [], tmp_path / "second", resume="auto")

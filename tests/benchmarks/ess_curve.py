@@ -6,8 +6,8 @@
 METHOD is likelihood, reverse-kl, fab-like, annealed or combined; BUDGET counts the evaluations of data and
 training together (1e5, 1e6, 1e7, ...). Flow, molecule and optimizer are the same for all. Each
 budget is a run of its own, since learning rate and weights follow schedules that end with it. A point of the
-figure is the raw effective sample size at the end of a run, a thin line its way there, both read from the
-run's ``metrics.jsonl``; of several rates the best one counts, method by method and budget by budget.
+figure is the highest raw effective sample size of a run (some methods fall again), a thin line its way, both
+from the run's ``metrics.jsonl``; of several rates the best one counts, method by method and budget by budget.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from energy_training import UNFINISHED, printed
 
 from boltzgen.errors import StoppedError
-from boltzgen.files import write_json
+from boltzgen.files import read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
 from boltzgen.training.metrics import read_metrics
@@ -114,36 +114,38 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def curves(runs: Path) -> dict[str, list[np.ndarray]]:
-    """Method -> one (n, 2) array a run, rising by budget: evaluations and raw effective sample size."""
-    found: dict[str, list[np.ndarray]] = {}
-    for method in METHODS:
-        parts = []
-        for folder in runs.glob(f"{method}-*-seed*"):
-            rows = read_metrics(folder / "run" / "metrics.jsonl")
-            points = [(r["energy_evaluations"], r["ess"]) for r in rows if r.get("ess") is not None]
-            if points:
-                parts.append(np.array(points, dtype=float))
-        if parts:
-            found[method] = sorted(parts, key=lambda part: part[-1, 0])
-    return found
+    """Method -> one (n, 2) array a budget, rising: evaluations and raw effective sample size on the way.
+
+    Of the runs at one budget (rates, seeds) the one that came highest; those that ended early do not count.
+    """
+    best: dict[str, dict[float, np.ndarray]] = {method: {} for method in METHODS}
+    for file in sorted(runs.glob("*/curve.json")):
+        asked = read_json(file)
+        rows = read_metrics(file.parent / "run" / "metrics.jsonl")
+        way = np.array([(r["energy_evaluations"], r["ess"]) for r in rows if r.get("ess") is not None], float)
+        known = best[asked["method"]].get(asked["budget"])
+        if known is None or way[:, 1].max() > known[:, 1].max():
+            best[asked["method"]][asked["budget"]] = way
+    return {method: [found[budget] for budget in sorted(found)] for method, found in best.items() if found}
 
 
 def figure(asked: argparse.Namespace) -> int:
     """The figure of all runs there are."""
     found = curves(asked.runs)
     if not found:
-        print(f"{asked.runs}: no run has been judged yet.", file=sys.stderr)
+        print(f"{asked.runs}: no run is finished yet.", file=sys.stderr)
         return 1
     drawing, axes = new_figure(6.2, 4.0)
     axis = axes[0, 0]
     for method, parts in found.items():
         name, colour, _ = METHODS[method]
-        for part in parts:
-            axis.plot(part[:, 0], 100 * part[:, 1], color=colour, linewidth=0.7, alpha=0.45)
-        ends = np.array([part[-1] for part in parts])
-        axis.plot(ends[:, 0], 100 * ends[:, 1], "o-", color=colour, label=name, markersize=5)
-        for evaluations, ess in ends:
-            print(f"{name}: {evaluations:.2g} evaluations, raw ESS {100 * ess:.2f} %")
+        for way in parts:
+            axis.plot(way[:, 0], 100 * way[:, 1], color=colour, linewidth=0.7, alpha=0.45)
+        points = np.array([(way[-1, 0], way[:, 1].max()) for way in parts])
+        axis.plot(points[:, 0], 100 * points[:, 1], "o-", color=colour, label=name, markersize=5)
+        for way in parts:
+            told = f"at best {100 * way[:, 1].max():.2f} %, at its end {100 * way[-1, 1]:.2f} %"
+            print(f"{name}: {way[-1, 0]:.2g} evaluations, raw ESS {told}")
     axis.set_xscale("log")
     axis.set_ylim(0, 100)
     axis.set_xlabel("energy evaluations, data and training")
