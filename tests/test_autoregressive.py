@@ -26,7 +26,9 @@ from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 
 DATA = Path(__file__).resolve().parents[1] / "boltzgen" / "demo_data" / "alanine-dipeptide" / "MD"
-SMALL = FlowSettings(kind="autoregressive", hidden=24, depth=2, bins=6, embedding=16, encoder_blocks=1)
+SMALL = FlowSettings(
+    kind="autoregressive", hidden=24, depth=2, bins=6, embedding=16, encoder_blocks=1, degree=2
+)
 
 #: A saturated ring with a substituent, a nitrile (bends), two fused rings, a planar amide.
 SMILES = {"ring": "C[C@H]1CCCO1", "nitrile": "CCC#N", "fused": "C1CC2CC2C1", "amide": "CC(=O)NC"}
@@ -288,3 +290,15 @@ def test_a_local_flow_knows_neither_the_size_nor_the_place():
     assert first(True, PHYSICS, far) == 0.0 and first(False, PHYSICS, far) > 1e-4
     assert first(True, ORDER, everywhere) == 0.0 and first(False, ORDER, everywhere) > 1e-4
     assert first(True, RINGS, everywhere) > 1e-4
+
+
+def test_harmonics_obey_the_addition_theorem():
+    """The sum over one degree of products for two directions is the Legendre polynomial of their angle."""
+    drawn = torch.randn(2, 3, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    one, other = drawn / drawn.norm(dim=1, keepdim=True)
+    cosine = (one * other).sum(0)
+    found = [a * b for a, b in zip(geometry.harmonics(one, 2), geometry.harmonics(other, 2), strict=True)]
+    for degree, legendre in enumerate((torch.ones_like(cosine), cosine, 1.5 * cosine**2 - 0.5)):
+        torch.testing.assert_close(sum(found[degree**2 : (degree + 1) ** 2]), legendre)
+    assert len(geometry.harmonics(one, 1)) == 4
+    assert [geometry.n_basis(degree) for degree in (1, 2)] == [20, 45]

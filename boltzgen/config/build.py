@@ -34,8 +34,9 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
         if settings.kind == "autoregressive":
             unread = ORDER if settings.local else ()
             return AutoregressiveFlow(
-                N_FEATURES, hidden=width, depth=depth, local=settings.local, unread=unread, **common
-            )
+                N_FEATURES, hidden=width, depth=depth, local=settings.local, degree=settings.degree,
+                unread=unread, **common,
+            )  # fmt: skip
         layers = settings.model_dump(include={"layers", "mask_seed"})
         if settings.kind == "attention":
             return AttentionCouplingFlow(N_FEATURES, width=width, blocks=depth, **layers, **common)

@@ -28,7 +28,7 @@ from torch.nn import functional
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.coordinates.support import unlink
 from boltzgen.flows import autoregressive_geometry as geometry
-from boltzgen.flows.autoregressive_geometry import N_BASIS, Atom
+from boltzgen.flows.autoregressive_geometry import Atom, n_basis
 from boltzgen.flows.grouped import Group, GroupedFlow
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.standardise import Standardiser
@@ -164,21 +164,22 @@ class AutoregressiveFlow(GroupedFlow):
     bins: spline bins. embedding, encoder_blocks: width of the token embeddings, and attention blocks that
         make them.
     local: nothing depends on how many atoms there are: each block of attention looks across `REACH` bonds,
-        and what an atom sees of the placed ones is a sum, not a mean. unread: features not to be read.
+        and what an atom sees of the placed ones is a sum, not a mean. degree: of the harmonics through which
+        it sees their directions. unread: features not to be read.
     """
 
     def __init__(
         self, n_features: int, *, hidden: int = 64, depth: int = 2, bins: int = 8, embedding: int = 32,
-        encoder_blocks: int = 2, local: bool = False, unread: Container[int] = (),
+        encoder_blocks: int = 2, local: bool = False, degree: int = 1, unread: Container[int] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.hidden, self.local = hidden, local
+        self.hidden, self.local, self.degree, self.n_basis = hidden, local, degree, n_basis(degree)
         reach = REACH if local else None
         self.encoder = TokenEncoder(n_features, embedding, encoder_blocks, unread=unread, reach=reach)
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
-        self.enter = WeightGenerator(embedding, (N_BASIS + N_VALUES, hidden), std=1.0)
+        self.enter = WeightGenerator(embedding, (self.n_basis + N_VALUES, hidden), std=1.0)
         self.shift = WeightGenerator(embedding, (hidden,), std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.trunk = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
@@ -217,13 +218,13 @@ class AutoregressiveFlow(GroupedFlow):
         pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
         pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
         filters = self.enter(pairs)
-        inputs = N_BASIS + N_VALUES if layout.has_positions else N_VALUES
+        inputs = self.n_basis + N_VALUES if layout.has_positions else N_VALUES
         count = torch.full_like(later, NEIGHBOURS) if self.local else later
         filters = filters / torch.sqrt(count * inputs / 2)[:, None, None].to(filters.dtype)
         sizes = list(range(len(atoms)))
         view, drawn = (
             tuple(block.flatten(0, 1) for block in part.contiguous().split(sizes))
-            for part in filters.split([N_BASIS, N_VALUES], dim=1)
+            for part in filters.split([self.n_basis, N_VALUES], dim=1)
         )
         return view, drawn
 
@@ -267,14 +268,14 @@ class AutoregressiveFlow(GroupedFlow):
         return self._look(torch.baddbmm(hidden[atom - first] + weights.own_shift, own, weights.own))
 
     def _seen(self, layout: _Layout, positions: list[Tensor], axes: list[Tensor]) -> tuple[Tensor, ...]:
-        """For each atom what it sees (k, N_BASIS, b) of the k atoms before it, all pairs at once."""
+        """For each atom what it sees (k, n_basis, b) of the k atoms before it, all pairs at once."""
         count = len(positions)
         placed, frames = torch.stack(positions, dim=1), torch.stack(axes, dim=2).to(self._precision)
         later, earlier = torch.tril_indices(count, count, -1, device=placed.device)
         origin = torch.tensor([own.references[0] if own.references else 0 for own in layout.atoms])
         origin = origin.to(placed.device)[later]
         apart = (placed[:, earlier] - placed[:, origin]).to(self._precision)
-        return geometry.basis(apart, frames[:, :, later]).split(list(range(count)))
+        return geometry.basis(apart, frames[:, :, later], self.degree).split(list(range(count)))
 
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         weights: _Weights = group.weights
@@ -289,7 +290,7 @@ class AutoregressiveFlow(GroupedFlow):
                 axes = geometry.axes_of(atom, positions)
                 placed = torch.stack(positions, dim=1)
                 apart = (placed - placed[:, atom.references[0], None]).to(self._precision)
-                view = geometry.basis(apart, axes[:, :, None].to(self._precision))
+                view = geometry.basis(apart, axes[:, :, None].to(self._precision), self.degree)
             before = torch.stack(inputs) if inputs else latents.new_zeros(0, N_VALUES, len(latents))
             read = self._read(weights, number, before, view)
             drawn, change = self._draw(latents, weights, number, read)
@@ -341,7 +342,7 @@ class AutoregressiveFlow(GroupedFlow):
         return self.temperature.weight.dtype
 
     def _read(self, weights: _Weights, number: int, inputs: Tensor, view: Tensor | None) -> Tensor:
-        """(b, H) from the coordinates (k, N_VALUES, b) and the view (k, N_BASIS, b) of the placed atoms."""
+        """(b, H) from the coordinates (k, N_VALUES, b) and the view (k, n_basis, b) of the placed atoms."""
         read = inputs.to(self._precision).flatten(0, 1).T @ weights.drawn[number]
         if view is None:
             return read

@@ -7,6 +7,7 @@ that cannot close and degenerate axes need no care but to stay finite.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +22,6 @@ WIDTHS = (0.05, 0.06, 0.08, 0.14)
 
 #: Distance (nm) at which the one slowly falling function of it has fallen by half.
 FAR = 0.6
-
-#: Each function of the distance, alone and times each component of the direction.
-N_BASIS = 4 * (len(CENTRES) + 1)
 
 #: Squared lengths (nm^2) below this one count as zero where a direction is needed.
 TINY = 1e-8
@@ -102,10 +100,15 @@ def place_all(atoms: tuple[Atom, ...], values: Tensor) -> tuple[list[Tensor], li
     return positions, frames
 
 
-def basis(difference: Tensor, axes: Tensor) -> Tensor:
-    """What the network sees (k, N_BASIS, b) of k atoms, `difference` (3, k, b) away.
+def n_basis(degree: int) -> int:
+    """How many numbers `basis` gives for each atom: every function of the distance times every harmonic."""
+    return (len(CENTRES) + 1) * (degree + 1) ** 2
 
-    axes: (3 axes, 3 components, k, b), or one for all, (3, 3, 1, b).
+
+def basis(difference: Tensor, axes: Tensor, degree: int) -> Tensor:
+    """What the network sees (k, n_basis, b) of k atoms, `difference` (3, k, b) away.
+
+    axes: (3 axes, 3 components, k, b), or one for all, (3, 3, 1, b). degree: of the spherical harmonics.
     """
     local = axes[:, 0] * difference[0] + axes[:, 1] * difference[1] + axes[:, 2] * difference[2]
     distance = torch.sqrt(dot(local, local) + TINY)
@@ -114,8 +117,22 @@ def basis(difference: Tensor, axes: Tensor) -> Tensor:
         for centre, width in zip(CENTRES, WIDTHS, strict=True)
     ]
     radial = torch.stack([*near, 1 / (1 + (distance / FAR) ** 2)], dim=1)
-    directions = torch.stack([torch.ones_like(distance), *(local / distance)], dim=1)
+    directions = torch.stack(harmonics(local / distance, degree), dim=1)
     return (directions[:, :, None] * radial[:, None]).flatten(1, 2)
+
+
+def harmonics(direction: Tensor, degree: int) -> list[Tensor]:
+    """Real spherical harmonics up to `degree` (1 or 2) of unit vectors (3, ...), Racah's normalisation.
+
+    The squares of those of one degree add up to one.
+    """
+    x, y, z = direction
+    found = [torch.ones_like(x), x, y, z]
+    if degree > 1:
+        root = math.sqrt(3)
+        found += [root * x * y, root * y * z, root * x * z]
+        found += [1.5 * x**2 - 0.5, 0.5 * root * (y**2 - z**2)]
+    return found
 
 
 def _along_and_radius(

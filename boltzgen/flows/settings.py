@@ -28,6 +28,8 @@ class FlowSettings(Settings):
     """Attention blocks that make the embeddings from the physics of the molecule."""
     local: bool = False
     """Know nothing of the size of the molecule or the place of an atom in it: for molecules never seen."""
+    degree: int = Field(default=1, ge=1, le=2)
+    """Of the harmonics through which an atom sees in which direction the placed ones lie."""
     mask_seed: int = Field(default=0, ge=0, lt=2**32)
     """Which coordinates each coupling layer transforms; part of the model, not of the run."""
 
@@ -40,11 +42,13 @@ class FlowSettings(Settings):
             raise ValueError(f"an autoregressive flow has no coupling layers; leave this key at {default}")
         return value
 
-    @field_validator("local")
+    @field_validator("local", "degree")
     @classmethod
-    def _of_the_autoregressive_flow(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("kind") != "autoregressive":
-            raise ValueError("only the autoregressive flow can be local")
+    def _of_the_autoregressive_flow(cls, value: bool | int, info: ValidationInfo) -> bool | int:
+        assert info.field_name is not None
+        default: bool | int = cls.model_fields[info.field_name].default
+        if info.data.get("kind") != "autoregressive" and value != default:
+            raise ValueError(f"only the autoregressive flow has this key; leave it at {default}")
         return value
 
     @field_validator("hidden")
