@@ -33,6 +33,14 @@ DIPEPTIDES = (
     "AA CE CL DG DI FK HL HM IK IM KG LE MQ NA NC PG PY QR RL RT SS TD VF VS WA WH WQ WS YC YQ"
 ).split()
 CAPPED = [f"ACE-{residue}-NME" for residue in ("SER", "ILE", "PHE", "PRO", "HIS")]
+TETRAPEPTIDES = (
+    "ARIP CCVH CIPQ DEMT DMTL EHQW FESD FYYY GCDE GDTI GGRS HEAV HQVS HYGW ITYL "
+    "KKAP KLLR KRWN NCFG NEVI PQIF QAKR QWNL RLMM SHKS SVND TAPF TMWC VPFY WNMA"
+).split()
+REPORTED = {
+    "dataset-capped-amino-acids": CAPPED, "dataset-dipeptides": DIPEPTIDES,
+    "dataset-tetrapeptides": TETRAPEPTIDES,
+}  # fmt: skip
 
 SIMULATION = {
     "evaluations": 200, "temperatures": [300.0, 450.0], "frames": 20, "exchange_interval": 0.005,
@@ -323,14 +331,14 @@ def heavy_graph(sequence: str) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ["dataset-capped-amino-acids", "dataset-dipeptides"])
+@pytest.mark.parametrize("name", REPORTED)
 def test_no_configuration_learns_from_what_is_held_out(name):
     settings = load_settings(DatasetSettings, shipped_configs()[name])
-    held_out = {heavy_graph(sequence): sequence for sequence in [*DIPEPTIDES, *CAPPED]}
-    assert len(held_out) == 35
+    held_out = {heavy_graph(sequence): sequence for sequence in sum(REPORTED.values(), [])}
+    assert len(held_out) == 65
     learned = [one.sequence for one in [*settings.train, *settings.validation]]
     assert [s for s in learned if heavy_graph(s) in held_out] == []
-    assert {one.sequence for one in settings.test} == set(CAPPED if "capped" in name else DIPEPTIDES)
+    assert {one.sequence for one in settings.test} == set(REPORTED[name])
 
 
 def test_dipeptides_have_each_residue_equally_often_at_each_end():

@@ -17,7 +17,7 @@ from boltzgen.data.convergence import convergence
 from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read_dataset_record
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import InputError, StoppedError
-from boltzgen.files import alone_in, read_json, sha256_file, write_json
+from boltzgen.files import make_folder, read_json, sha256_file, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.graph_hash import graph_hash
@@ -74,9 +74,9 @@ def build_dataset(
     asked = builder.selected(only, split)
     wanted = [place for place in builder.places if place in asked or place in anew]
     builder.refuse_changes([place for place in wanted if place not in anew], systems_only)
-    with alone_in(builder.folder):
-        builder.remove(anew)
-        builder.build(wanted, systems_only)
+    builder.remove(anew)
+    make_folder(builder.folder)
+    builder.build(wanted, systems_only)
     return Dataset.load(builder.folder)
 
 
