@@ -334,7 +334,7 @@ def heavy_graph(sequence: str) -> str:
 @pytest.mark.parametrize("name", REPORTED)
 def test_no_configuration_learns_from_what_is_held_out(name):
     settings = load_settings(DatasetSettings, shipped_configs()[name])
-    held_out = {heavy_graph(sequence): sequence for sequence in sum(REPORTED.values(), [])}
+    held_out = {heavy_graph(sequence): sequence for sequence in [*CAPPED, *DIPEPTIDES, *TETRAPEPTIDES]}
     assert len(held_out) == 65
     learned = [one.sequence for one in [*settings.train, *settings.validation]]
     assert [s for s in learned if heavy_graph(s) in held_out] == []
