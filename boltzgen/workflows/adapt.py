@@ -29,8 +29,8 @@ from boltzgen.workflows.train import train
 
 SCHEMA = "boltzgen.adapt/1"
 
-#: Samples that judge the model before and after; their energies are no part of the budget.
-SAMPLES = 10_000
+#: Samples that judge the model before and after, no part of the budget: a tenth of it, but within these.
+FEWEST_SAMPLES, MOST_SAMPLES = 1_000, 10_000
 
 #: Replicates of the bootstrap behind the standard errors.
 REPLICATES = 200
@@ -74,7 +74,7 @@ def adapt(
     budget: float = 1e5,
     temperature: float | None = None,
     config: str | PathLike[str] = "adapt",
-    samples: int = SAMPLES,
+    samples: int | None = None,
     resume: str = "never",
     device: str = "cpu",
     seed: int = 0,
@@ -89,7 +89,8 @@ def adapt(
     model: a run, a model folder or the name of a shipped model. system: SYS, or ``model:NAME``.
     overrides: ``key=value`` departures from `config`, a training configuration without a number of steps.
     budget: energy evaluations that the training may spend; those of `samples` draws that measure the
-        effective sample size before and after, and of the measurements on the way, are counted apart.
+        effective sample size before and after (a tenth of the budget, 1 000 to 10 000, when not given), and
+        of the measurements on the way, are counted apart.
     temperature: K; the model's own when not given.
     resume: ``"never"``, ``"auto"`` or a checkpoint folder, as for `train`.
 
@@ -102,6 +103,8 @@ def adapt(
     kelvin = before.temperature if temperature is None else temperature
     settings = adaptation_settings(before, str(model), str(system), kelvin, budget, config, overrides, seed)
     kelvin = settings.evaluation.temperature
+    if samples is None:
+        samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
     folder = make_folder(Path(run_folder))
     if resume != "never":
         _refuse_other_settings(folder, settings)
