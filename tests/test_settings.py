@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 from pydantic import Field
 
-from boltzgen.config.settings import Settings, apply_overrides, dump_yaml, load_settings, parse_yaml
+from boltzgen.config.settings import (
+    Settings,
+    apply_overrides,
+    build_settings,
+    dump_yaml,
+    load_settings,
+    parse_yaml,
+)
 from boltzgen.errors import InputError
+from boltzgen.training.settings import TrainingSettings
 
 
 class Optimizer(Settings):
@@ -97,3 +105,21 @@ def test_overrides_leave_the_original_alone():
 @pytest.mark.parametrize("text", ["1e-3", "1E5", "-2.5e+1", ".5e2", "3."])
 def test_numbers_that_yaml_reads_as_text(text):
     assert parse_yaml(text, source="x") == float(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("likelihood.weight=much", "'likelihood.weight' is 'much': input should be a valid number, unable"),
+        ("likelihood.weight=[[0, x]]", "'likelihood.weight.0.1' is 'x': input should be a valid number,"),
+        ("likelihood.weight=-1", "'likelihood.weight' is -1: a weight or rate cannot be negative."),
+        ("dataset=3", "'dataset' is 3: input should be a valid string."),
+        ("dataset=[3]", "'dataset.0' is 3: input should be a valid string."),
+        ("system=[]", "'system' is []: list should have at least 1 item"),
+    ],
+)
+def test_a_key_of_two_kinds_is_judged_as_the_one_that_was_meant(override, words):
+    with pytest.raises(InputError) as caught:
+        build_settings(TrainingSettings, {}, [override])
+    assert str(caught.value).startswith(f"settings: {words}")
+    assert str(caught.value).count(" is ") == 1

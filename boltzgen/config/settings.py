@@ -7,6 +7,7 @@ from the defaults. Unknown keys are errors that name the nearest known key.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -20,6 +21,9 @@ from boltzgen.files import read_text
 from boltzgen.settings import Settings
 
 S = TypeVar("S", bound=Settings)
+
+#: How pydantic calls the alternatives of a key that takes one value or a list.
+_ALTERNATIVE = re.compile(r"str|int|float|constrained-\w+|(list|tuple)\[.*\]")
 
 
 def load_settings(cls: type[S], path: str | PathLike[str], overrides: Iterable[str] = ()) -> S:
@@ -125,8 +129,6 @@ class _Loader(yaml.SafeLoader):
 
 def _add_float_rule() -> None:
     """YAML 1.1 reads 1e-3 as text; people mean a number."""
-    import re
-
     _Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+0123456789.")
     )
@@ -141,10 +143,32 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sentence(cls: type[BaseModel], error: ValidationError, source: str) -> str:
     """The first faults of `error` in words (at most three)."""
-    faults = error.errors(include_url=False)
+    faults = _of_one_alternative(error.errors(include_url=False))
     sentences = [_fault(cls, fault) for fault in faults[:3]]
     more = f" ({len(faults) - 3} more faults)" if len(faults) > 3 else ""
     return f"{source}: {' '.join(dict.fromkeys(sentences))}{more}"
+
+
+def _of_one_alternative(faults: list[Any]) -> list[Any]:
+    """`faults`, where a key may be one thing or a list: those of the one that was meant, by its own name.
+
+    Pydantic tries each alternative and puts its name into the location of what it finds wrong there.
+    """
+    meant: dict[tuple[Any, ...], list[tuple[bool, bool, Any]]] = {}
+    for fault in faults:
+        place = next((n for n, part in enumerate(fault["loc"]) if _ALTERNATIVE.fullmatch(str(part))), None)
+        if place is None:
+            meant[fault["loc"]] = [(True, True, fault)]
+            continue
+        key, rest = fault["loc"][:place], fault["loc"][place + 1 :]
+        of_list = fault["loc"][place].startswith("list")
+        given_list = bool(rest) or isinstance(fault["input"], list)
+        meant.setdefault(key, []).append((of_list, given_list, {**fault, "loc": (*key, *rest)}))
+    chosen = []
+    for group in meant.values():
+        lists = any(given_list for _, given_list, _ in group)
+        chosen += [fault for of_list, _, fault in group if of_list == lists] or [group[0][2]]
+    return chosen
 
 
 def _fault(cls: type[BaseModel], fault: Any) -> str:
