@@ -16,9 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from boltzgen.errors import BoltzgenError, InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PathLike = str | os.PathLike[str]
 
@@ -68,29 +71,43 @@ def make_folder(path: PathLike) -> Path:
 def alone_in(path: PathLike) -> Iterator[Path]:
     """`path` as `make_folder` gives it, for this process alone; InputError while another one works in it.
 
-    The operating system lets go of the lock with the process, however that ends. A folder that was made
-    for nothing is removed again.
+    The operating system lets go of the lock with the process, however that ends. Where the file system
+    knows no locks, nobody is refused. A folder that was made for nothing is removed again.
     """
     fresh = not Path(path).exists()
     folder = make_folder(path)
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = folder / ".lock"
     try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"Another boltzgen process is at work in {folder}; wait for it, or name another folder with -o."
-        ) from None
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise _write_error(folder / ".lock", error) from error
+        raise _write_error(lock, error) from error
     try:
-        yield folder
+        if not _locked(descriptor):
+            raise InputError(
+                f"Another boltzgen process is at work in {folder}; wait for it, or name another folder "
+                "with -o."
+            )
+        try:
+            yield folder
+        finally:
+            # Nobody waits for the lock, so that its file can be removed while it is held.
+            lock.unlink(missing_ok=True)
     finally:
-        # Nobody waits for the lock, so that it can be removed while it is held.
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        os.close(descriptor)
         if fresh:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock of the file is this process's now; also where there are no locks."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
 
 
 def write_atomic(path: PathLike, data: bytes | str) -> None:

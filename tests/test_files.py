@@ -107,3 +107,12 @@ def test_a_folder_made_for_nothing_is_removed_and_the_error_kept(tmp_path):
     with pytest.raises(OSError, match="of the work"), alone_in(tmp_path / "RUN"):
         raise OSError("of the work")
     assert not (tmp_path / "RUN").exists()
+
+
+def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
+    def unknown(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("boltzgen.files.fcntl.flock", unknown)
+    with alone_in(tmp_path / "RUN"), alone_in(tmp_path / "RUN") as folder:
+        assert folder.is_dir()
