@@ -11,6 +11,9 @@ import typer
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
 
+#: Effective sample size below which a new molecule is worth adapting to.
+ENOUGH = 0.3
+
 
 class Precision(StrEnum):
     """Arithmetic of the flow; weights are float64 in any case."""
@@ -99,6 +102,10 @@ def sample(
             progress=progress,
         )
     show_summary(output, summary)
+    if summary.get("unfamiliarity") is not None and (summary["ess"] or 0.0) < ENOUGH:
+        console.message(
+            f"a model of this molecule, by energies alone: boltzgen adapt {model} {system} -o ADAPTED"
+        )
 
 
 def show_summary(output: Path, summary: dict) -> None:

@@ -175,9 +175,10 @@ def test_the_record_travels_with_the_model(seen, features, tmp_path):
     assert load_model(tmp_path).seen is None
 
 
-def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path):
+def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, monkeypatch):
     from boltzgen.workflows.sample import sample
     from boltzgen.workflows.train import train
+    from boltzgen_cli.main import main
 
     config = tmp_path / "tiny.yaml"
     settings = {
@@ -196,6 +197,13 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path):
     assert new["reasons"][first + 1] == "element Cl was in no training molecule"
     manifest = json.loads((tmp_path / "NEW" / "manifest.json").read_text())
     assert manifest["provenance"]["familiarity"]["score"] == new["unfamiliarity"]
+    monkeypatch.setattr("boltzgen_cli.sample.ENOUGH", 1.0)
+    remedy = f"boltzgen adapt {tmp_path / 'RUN'} {tmp_path / 'chloride'} -o ADAPTED"
+    for name, new_to_it in (("propane", False), ("chloride", True)):
+        words = ["sample", str(tmp_path / "RUN"), str(tmp_path / name), "-n", "500"]
+        assert main([*words, "-o", str(tmp_path / f"OUT-{name}")]) == 0
+        told = capsys.readouterr()
+        assert (remedy in told.err.replace("\n", " ")) == new_to_it
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)
     assert "the model was not trained on this system" in old["reasons"] and "unfamiliarity" not in old
