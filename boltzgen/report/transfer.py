@@ -22,20 +22,24 @@ _STAGES = {"zero_shot": (BLUE, "o", "zero-shot"), "adapted": (ORANGE, "s", "adap
 def transfer_figure(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], samples: int) -> Path:
     """Draw one panel each for ESS (%), gap per atom (nats) and seconds for `samples` samples; PNG at `path`.
 
+    A panel of which nothing is known is left out.
+
     `rows`: one a molecule and stage, with ``molecule``, ``stage``, ``atoms``, ``ess``,
     ``ess_standard_error``, ``gap_per_atom`` and ``seconds``, None where not known. InputError when there
     are none.
     """
     if not rows:
         raise InputError("no molecule was measured; there is nothing to draw.")
-    figure, axes = new_figure(10.8, 3.6, 1, 3)
+    panels = [
+        panel for panel in (
+            ("ess", 100.0, "effective sample size (%)"),
+            ("gap_per_atom", 1.0, "likelihood gap (nats per atom)"),
+            ("seconds", 1.0, f"seconds for {samples} samples"),
+        ) if any(row[panel[0]] is not None for row in rows)
+    ]  # fmt: skip
+    figure, axes = new_figure(3.6 * len(panels), 3.6, 1, len(panels))
     figure.set_layout_engine("constrained", w_pad=0.12)
-    panels = (
-        (axes[0, 0], "ess", 100.0, "effective sample size (%)"),
-        (axes[0, 1], "gap_per_atom", 1.0, "likelihood gap (nats per atom)"),
-        (axes[0, 2], "seconds", 1.0, f"seconds for {samples} samples"),
-    )
-    for axis, key, unit, label in panels:
+    for axis, (key, unit, label) in zip(axes[0], panels, strict=True):
         _panel(axis, rows, key, unit)
         axis.set_xlabel("atoms")
         axis.set_ylabel(label)
@@ -64,9 +68,6 @@ def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], key: str, unit: float)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if high / low < 30:
             axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(value)[0] in "25" else "")
-    elif not values:
-        axis.text(0.5, 0.5, "no reference data", transform=axis.transAxes, ha="center", color=GREY)
-        axis.set_yticks([])
     else:
         axis.set_ylim(bottom=min(0.0, *values))
     axis.margins(x=0.1)
