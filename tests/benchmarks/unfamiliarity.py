@@ -1,4 +1,4 @@
-"""Does the unfamiliarity of molecules foretell an effective sample size below 1 %? Over several benchmarks at once.
+"""Does the unfamiliarity of molecules foretell an effective sample size below 1 %? Over several benchmarks.
 
     python tests/benchmarks/unfamiliarity.py BENCH BENCH2 ...
 
