@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -83,3 +84,11 @@ def no_collection():
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also in a shell's background job, which begins with the signal ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)

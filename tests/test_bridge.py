@@ -238,14 +238,6 @@ def test_closing_amid_an_evaluation_ends_it(molecule, positions):
     closer.join()
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C raises, also in a shell's background job, which begins with the signal ignored."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
-
-
 def test_an_interrupt_leaves_the_conversations_whole(two, positions, expected, no_collection, interruptible):
     before, many = processes(two), np.tile(positions, (3000, 1, 1))
 
