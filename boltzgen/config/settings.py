@@ -154,21 +154,18 @@ def _of_one_alternative(faults: list[Any]) -> list[Any]:
 
     Pydantic tries each alternative and puts its name into the location of what it finds wrong there.
     """
-    meant: dict[tuple[Any, ...], list[tuple[bool, bool, Any]]] = {}
+    plain, tried, lists = [], [], set()
     for fault in faults:
-        place = next((n for n, part in enumerate(fault["loc"]) if _ALTERNATIVE.fullmatch(str(part))), None)
+        location = fault["loc"]
+        place = next((n for n, part in enumerate(location) if _ALTERNATIVE.fullmatch(str(part))), None)
         if place is None:
-            meant[fault["loc"]] = [(True, True, fault)]
+            plain.append(fault)
             continue
-        key, rest = fault["loc"][:place], fault["loc"][place + 1 :]
-        of_list = fault["loc"][place].startswith("list")
-        given_list = bool(rest) or isinstance(fault["input"], list)
-        meant.setdefault(key, []).append((of_list, given_list, {**fault, "loc": (*key, *rest)}))
-    chosen = []
-    for group in meant.values():
-        lists = any(given_list for _, given_list, _ in group)
-        chosen += [fault for of_list, _, fault in group if of_list == lists] or [group[0][2]]
-    return chosen
+        key, below = location[:place], location[place + 1 :]
+        if below or isinstance(fault["input"], list):
+            lists.add(key)
+        tried.append((key, location[place].startswith("list"), {**fault, "loc": (*key, *below)}))
+    return plain + [fault for key, of_list, fault in tried if of_list == (key in lists)] or faults
 
 
 def _fault(cls: type[BaseModel], fault: Any) -> str:

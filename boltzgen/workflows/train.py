@@ -109,7 +109,6 @@ def _train(
     compile_energies: bool | None, stop: StopRequest | None, progress: Progress,
 ) -> TrainingResult:  # fmt: skip
     """The run of `train`, from what it was asked: data, steps, model."""
-    device = str(ranks.device)
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
     if model is not None:
@@ -128,10 +127,10 @@ def _train(
     if start is not None:
         _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
-    compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, device)
+    compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, ranks.device)
     if ranks.leads:
         write_atomic(folder / "config.yaml", dump_yaml(settings))
-        environment = {**_environment(device), "ranks": ranks.size, "compilation": compilation}
+        environment = {**_environment(ranks.device), "ranks": ranks.size, "compilation": compilation}
         write_json(folder / "environment.json", environment)
     try:
         trainer.run(stop=stop, progress=progress if ranks.leads else silent)

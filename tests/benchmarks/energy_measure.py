@@ -102,13 +102,18 @@ def weights_report(drawn: Drawn) -> dict[str, Any]:
 def reference_report(
     generator: BoltzmannGenerator, molecule: MolecularSystem, drawn: Drawn, data: Path, temperature: float,
     digests: list[str],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any] | None:  # fmt: skip
     """Forward ESS and Ramachandran distances of `drawn` to the frames of `data` at `temperature` (K).
+
+    None where `data` has no frames at that temperature.
 
     The floor is the distance between the first and the second half of those frames. `digests` are of the
     frames that training saw: the same frames are refused.
     """
-    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
+    trajectory = read_trajectory(data, molecule, temperature=temperature)
+    if not (abs(trajectory.temperature_ladder - temperature) < 0.01).any():
+        return None
+    frames = trajectory.at(temperature)
     if frames.digest() in digests:
         raise SystemExit(f"{data} holds the frames of the training; a reference must be independent.")
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
