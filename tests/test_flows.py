@@ -24,9 +24,6 @@ FLOWS = {
     "coupling-deep": FlowSettings(
         kind="coupling", layers=3, hidden=16, depth=3, bins=4, embedding=8, encoder_blocks=0
     ),
-    "attention": FlowSettings(
-        kind="attention", layers=4, hidden=16, depth=2, bins=6, embedding=16, encoder_blocks=1
-    ),
     "autoregressive": FlowSettings(kind="autoregressive", hidden=24, bins=6, embedding=16, encoder_blocks=1),
 }
 

@@ -15,7 +15,6 @@ from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES, ORDER
 from boltzgen.config.shipped import find_model
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
-from boltzgen.flows.attention_coupling import AttentionCouplingFlow
 from boltzgen.flows.autoregressive import AutoregressiveFlow
 from boltzgen.flows.base import Flow
 from boltzgen.flows.coupling import CouplingFlow
@@ -38,8 +37,6 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
                 unread=unread, **common,
             )  # fmt: skip
         layers = settings.model_dump(include={"layers", "mask_seed"})
-        if settings.kind == "attention":
-            return AttentionCouplingFlow(N_FEATURES, width=width, blocks=depth, **layers, **common)
         return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
 
 

@@ -12,14 +12,14 @@ from boltzgen.settings import Settings
 class FlowSettings(Settings):
     """Size and kind of a flow. The defaults suit one molecule of 20 to 40 atoms."""
 
-    kind: Literal["coupling", "attention", "autoregressive"] = "autoregressive"
+    kind: Literal["coupling", "autoregressive"] = "autoregressive"
     """Which flow; see docs/flows.md."""
     layers: int = Field(default=8, ge=1)
     """Coupling layers; an autoregressive flow has none."""
     hidden: int = Field(default=64, ge=1)
-    """Width of each layer's network; for attention a multiple of 4."""
+    """Width of the networks."""
     depth: int = Field(default=2, ge=1)
-    """Hidden layers of each layer's network; for attention, attention blocks of each layer."""
+    """Hidden layers of the networks."""
     bins: int = Field(default=8, ge=2)
     """Bins of each rational-quadratic spline."""
     embedding: int = Field(default=32, ge=4, multiple_of=4)
@@ -49,11 +49,4 @@ class FlowSettings(Settings):
         default: bool | int = cls.model_fields[info.field_name].default
         if info.data.get("kind") != "autoregressive" and value != default:
             raise ValueError(f"only the autoregressive flow has this key; leave it at {default}")
-        return value
-
-    @field_validator("hidden")
-    @classmethod
-    def _shared_by_the_heads(cls, value: int, info: ValidationInfo) -> int:
-        if info.data.get("kind") == "attention" and value % 4:
-            raise ValueError("the width of attention must be a multiple of 4")
         return value

@@ -43,8 +43,6 @@ from boltzgen.workflows.train import train
 #: Flow settings of each variant; "matched" ones get the width that matches the first variant's parameters.
 VARIANTS: dict[str, dict[str, Any]] = {
     "coupling": {"kind": "coupling"},
-    "attention": {"kind": "attention", "hidden": 32, "depth": 1},
-    "attention matched": {"kind": "attention"},
     "autoregressive": {"kind": "autoregressive"},
     "autoregressive matched": {"kind": "autoregressive"},
 }
