@@ -127,14 +127,18 @@ def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
         return adaptation_settings(model, "M x", "SYS: 1", 320.0, budget, "adapt", words, 5)
 
     plain = settings(1e5)
-    fresh = plain.reweighted.fresh
-    assert plain.optimizer.steps == 100_000 // fresh and plain.until.evaluations == 100_000
+    own = plain.reweighted
+    fresh, more = own.fresh, max(own.first - own.fresh, 0)
+    assert plain.optimizer.steps == (100_000 - more) // fresh and plain.until.evaluations == 100_000
     assert (plain.start, plain.system, plain.seed) == ("M x", "SYS: 1", 5)
     assert plain.evaluation.temperature == 320.0 and plain.reweighted.temperatures == [320.0]
     assert plain.likelihood.weight == 0.0 and plain.reweighted.trust_region is not None
-    assert settings(1e5, "reweighted.moves=3").optimizer.steps == 100_000 // (4 * fresh)
+    assert settings(1e5, "reweighted.moves=3").optimizer.steps == (100_000 - 4 * more) // (4 * fresh)
+    assert settings(1e5, f"reweighted.first={fresh + 9_000}").optimizer.steps == 91_000 // fresh
+    simulated = settings(1e5, "simulation={evaluations: 40000}", "reweighted.first=0")
+    assert simulated.optimizer.steps == 60_000 // fresh
     both = settings(1e5, "reverse_kl={weight: 1.0, batch_size: 36}")
-    assert both.optimizer.steps == 100_000 // (fresh + 36)
+    assert both.optimizer.steps == (100_000 - more) // (fresh + 36)
     alone = settings(1e5, "reweighted.weight=0", "reverse_kl.weight=1", "reverse_kl.batch_size=36")
     assert alone.reverse_kl.temperatures == [320.0]
     assert alone.optimizer.steps == 100_000 // 36

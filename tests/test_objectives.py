@@ -16,10 +16,11 @@ from boltzgen.generator import Target
 from boltzgen.training.annealed_draws import draw_annealed
 from boltzgen.training.importance import training_weights, truncated_weights, trust_region_power
 from boltzgen.training.log_dispersion import log_dispersion
-from boltzgen.training.objectives import stored_pairs_loss
+from boltzgen.training.objectives import Objectives, stored_pairs_loss
 from boltzgen.training.pairs import Pairs
 from boltzgen.training.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.reverse_kl import reverse_kl
+from boltzgen.training.settings import TrainingSettings
 
 #: The well whose Boltzmann distribution is the base of the flow, a normal of width 2 at 300 K.
 OWN_WELL = "harmonic-well-0.25-3"
@@ -253,3 +254,23 @@ def test_draws_that_are_no_conformation_are_left_out():
     buffer = ReplayBuffer(100)
     buffer.add(replace(samples, energy=energy))
     assert len(buffer) == 29
+
+
+@pytest.mark.parametrize(
+    ("first", "moves", "costs"), [(0, 0, [6, 6, 6]), (40, 0, [40, 6, 6]), (4, 2, [18, 18, 18])]
+)
+def test_an_empty_buffer_is_filled_at_once(first, moves, costs):
+    """One buffer at each of two temperatures: each is filled with `first` draws, then come `fresh` a step."""
+    own = {"weight": 1.0, "fresh": 6, "first": first, "moves": moves, "temperatures": [300.0, 400.0]}
+    settings = TrainingSettings.model_validate({
+        "system": OWN_WELL, "likelihood": {"weight": 0.0}, "reweighted": own, "optimizer": {"steps": 40},
+    })  # fmt: skip
+    objectives = Objectives(settings, tiny_flow(0.0), [Target.from_model(OWN_WELL)], [])
+    spent: dict[int, list[int]] = {}
+    for step in range(20):
+        (draw,) = objectives.tasks(step, 1)[1]
+        samples = draw.compute()
+        draw.buffer.add(samples)
+        spent.setdefault(id(draw.buffer), []).append(samples.evaluations)
+    assert len(spent) == 2
+    assert all(costs_of_one[:3] == costs for costs_of_one in spent.values())

@@ -109,10 +109,11 @@ class Objectives:
         if len(buffer):
             compute = partial(self._own, done, target, buffer, temperature)
             terms.append(_Term(weight, own.batch_size, compute))
+        fresh = own.fresh if len(buffer) else max(own.fresh, own.first)
         if own.moves:
-            draw = partial(draw_annealed, self.flow, target, temperature, own.fresh, own.moves, random(1))
+            draw = partial(draw_annealed, self.flow, target, temperature, fresh, own.moves, random(1))
         else:
-            draw = partial(draw_samples, self.flow, target, temperature, own.fresh, random(1))
+            draw = partial(draw_samples, self.flow, target, temperature, fresh, random(1))
         return terms, [Draw(buffer, draw)]
 
     def _alone(self, turn: int) -> int:

@@ -116,6 +116,9 @@ class ReweightedSettings(Settings):
     """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
     fresh: int = Field(default=256, ge=1)
     """Samples drawn a step, each one energy evaluation; they go into the buffer."""
+    first: int = Field(default=0, ge=0)
+    """Samples that an empty buffer is filled with, where that is more than `fresh`; as many evaluations.
+    From the few of its first steps a model would unlearn what it already knows."""
     stay: int = Field(default=1, ge=1)
     """Steps in a row on one molecule (of several) and temperature, so that fresh samples are used fresh."""
     moves: int = Field(default=0, ge=0)

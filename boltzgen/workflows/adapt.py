@@ -178,14 +178,17 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
-    """The most steps whose energy evaluations stay within `budget`."""
+    """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
     own, kl = settings.reweighted, settings.reverse_kl
-    costs = ((own.weight, own.fresh * (1 + own.moves)), (kl.weight, kl.batch_size))
-    a_step = sum(
-        cost for weight, cost in costs
-        if max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
-    )  # fmt: skip
-    return budget // max(a_step, 1)
+    weighs, reverses = (
+        max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
+        for weight in (own.weight, kl.weight)
+    )
+    at_first = 0 if settings.simulation is None else settings.simulation.evaluations
+    if weighs:
+        at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
+    a_step = weighs * own.fresh * (1 + own.moves) + reverses * kl.batch_size
+    return max(budget - at_first, 0) // max(a_step, 1)
 
 
 def _measured(

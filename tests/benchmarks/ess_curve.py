@@ -37,6 +37,9 @@ SIMULATION: dict[str, Any] = {"timestep": 0.002, "hydrogen_mass": 3.0}
 #: Energies of a training step, and steps at most: large budgets take larger batches instead.
 FEWEST_A_STEP, MOST_STEPS = 64, 3_000
 
+#: Samples of the buffer that a step learns from, at most: it takes longer to learn a sample than to draw one.
+MOST_LEARNED = 512
+
 #: Learning rate where none is asked: that of `CONFIG` diverges in reverse KL with batches of `FEWEST_A_STEP`.
 RATE = 1e-2
 
@@ -62,7 +65,8 @@ def overrides(method: str, budget: float, rate: float = RATE) -> list[str]:
         "optimizer.steps": steps, "optimizer.learning_rate": rate, "until.evaluations": round(budget),
         "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
         "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
-        "reverse_kl.batch_size": each, "reweighted.fresh": each, "reweighted.batch_size": max(256, each),
+        "reverse_kl.batch_size": each, "reweighted.fresh": each,
+        "reweighted.batch_size": min(max(256, each), MOST_LEARNED),
         "likelihood.dispersion": 0.0, "reweighted.dispersion": 0.0, "simulation": "null",
     }  # fmt: skip
     if METHODS[method][2] > 0:
