@@ -32,6 +32,9 @@ SCHEMA = "boltzgen.adapt/1"
 #: Samples that judge the model before and after, no part of the budget: a tenth of it, but within these.
 FEWEST_SAMPLES, MOST_SAMPLES = 1_000, 10_000
 
+#: Share of the budget, and samples at most, that are drawn before the first step.
+FIRST_SHARE, MOST_FIRST = 0.05, 8_192
+
 #: Replicates of the bootstrap behind the standard errors.
 REPLICATES = 200
 
@@ -148,6 +151,7 @@ def adaptation_settings(
         "start": start, "system": system, "isomers": model.isomers, "seed": seed,
         "reweighted.temperatures": [temperature], "reverse_kl.temperatures": [temperature],
         "evaluation.temperature": temperature, "until.evaluations": int(budget),
+        "reweighted.first": min(int(FIRST_SHARE * budget), MOST_FIRST),
     }  # fmt: skip
     words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
     settings = load_settings(TrainingSettings, find_config(config), words)
