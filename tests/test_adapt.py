@@ -23,7 +23,7 @@ from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.adapt import adapt, adaptation_settings, ess_with_error
 
 FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
-QUICK = ["reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]
+QUICK = ["optimizer.warmup=50", "reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]
 
 
 @pytest.fixture(scope="module")
