@@ -123,3 +123,21 @@ def test_a_key_of_two_kinds_is_judged_as_the_one_that_was_meant(override, words)
         build_settings(TrainingSettings, {}, [override])
     assert str(caught.value).startswith(f"settings: {words}")
     assert str(caught.value).count(" is ") == 1
+
+
+@pytest.mark.parametrize(
+    ("flow", "words"),
+    [
+        ({"kind": "autoregressive", "layers": 4}, "only flows of kind coupling have this key; leave it at 8"),
+        ({"mask_seed": 1}, "only flows of kind coupling have this key; leave it at 0"),
+        ({"kind": "coupling", "local": True}, "only flows of kind autoregressive have this key"),
+        ({"kind": "coupling", "degree": 2}, "only flows of kind autoregressive have this key"),
+        ({"kind": "attention"}, "'flow.kind' is 'attention'"),
+    ],
+)
+def test_a_key_of_another_kind_of_flow_is_refused(flow, words):
+    with pytest.raises(InputError) as caught:
+        build_settings(TrainingSettings, {"system": "SYS", "flow": flow}, [])
+    assert words in str(caught.value)
+    plain = {"system": "SYS", "flow": {"kind": "coupling", "layers": 8, "local": False}}
+    assert build_settings(TrainingSettings, plain, []).flow.layers == 8

@@ -33,20 +33,12 @@ class FlowSettings(Settings):
     mask_seed: int = Field(default=0, ge=0, lt=2**32)
     """Which coordinates each coupling layer transforms; part of the model, not of the run."""
 
-    @field_validator("layers", "mask_seed")
+    @field_validator("layers", "mask_seed", "local", "degree")
     @classmethod
-    def _belongs_to_coupling_layers(cls, value: int, info: ValidationInfo) -> int:
-        assert info.field_name is not None
-        default: int = cls.model_fields[info.field_name].default
-        if info.data.get("kind") == "autoregressive" and value != default:
-            raise ValueError(f"an autoregressive flow has no coupling layers; leave this key at {default}")
-        return value
-
-    @field_validator("local", "degree")
-    @classmethod
-    def _of_the_autoregressive_flow(cls, value: bool | int, info: ValidationInfo) -> bool | int:
-        assert info.field_name is not None
-        default: bool | int = cls.model_fields[info.field_name].default
-        if info.data.get("kind") != "autoregressive" and value != default:
-            raise ValueError(f"only the autoregressive flow has this key; leave it at {default}")
+    def _belongs_to_the_kind(cls, value: bool | int, info: ValidationInfo) -> bool | int:
+        name = str(info.field_name)
+        owner = "coupling" if name in ("layers", "mask_seed") else "autoregressive"
+        default: bool | int = cls.model_fields[name].default
+        if info.data.get("kind", owner) != owner and value != default:
+            raise ValueError(f"only flows of kind {owner} have this key; leave it at {default}")
         return value
