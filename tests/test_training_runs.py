@@ -13,7 +13,7 @@ import torch
 from molecules import simulated
 
 from boltzgen.conditioning.context import Context
-from boltzgen.config.build import build_flow, load_model
+from boltzgen.config.build import Model, build_flow, load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
@@ -25,7 +25,8 @@ from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import PATIENCE, Trainer
 from boltzgen.training.training_data import TrainingData
-from boltzgen.workflows.train import train
+from boltzgen.workflows.train import _evaluations_before, train
+from boltzgen.workflows.training_frames import Frames
 
 FLOW = {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1}
 
@@ -313,3 +314,11 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
         train(again, ["flow.hidden=12"], tmp_path / "third")
     with alone_in(tmp_path / "second"), pytest.raises(InputError, match="Another boltzgen process"):
         train(again, [], tmp_path / "second", resume="auto")
+
+
+@pytest.mark.parametrize(("digests", "expected"), [(["a"], 1000 - 600), (["a", "c"], 1000), ([], 1000)])
+def test_data_that_a_run_shares_with_its_start_are_counted_once(digests, expected):
+    past = Model(None, {"energy_evaluations": 900, "start_evaluations": 100, "data_sha256": ["a", "b"]})
+    frames = Frames([], digests, 600)
+    assert _evaluations_before(past, frames) == expected
+    assert _evaluations_before(None, frames) == 0

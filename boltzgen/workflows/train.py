@@ -221,6 +221,8 @@ def _save(
     for loss in (settings.reverse_kl, settings.reweighted):
         if loss.weight:
             seen |= set(loss.temperatures)
+    own = {target.fingerprint for target in trainer.targets}
+    before = [] if start is None else start.all_systems
     record = {
         "flow": settings.flow.model_dump(mode="json"),
         "n_features": N_FEATURES,
@@ -233,17 +235,29 @@ def _save(
              "domain": target.domain}
             for target in trainer.targets
         ],
-        "start_systems": [] if start is None else start.all_systems,
+        "start_systems": [one for one in before if one["fingerprint"] not in own],
         "steps": trainer.counters.step,
         "energy_evaluations": trainer.counters.energy_evaluations,
         "data_evaluations": frames.evaluations,
-        "start_evaluations": 0 if start is None else start.all_evaluations,
+        "start_evaluations": _evaluations_before(start, frames),
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
-        "data_sha256": [*frames.digests, *([] if start is None else start.record.get("data_sha256", []))],
+        "data_sha256": list(dict.fromkeys([*frames.digests, *_data_before(start)])),
     }  # fmt: skip
     known = Seen.of([target.features for target in trainer.targets], sorted(seen))
     save_model(folder / "model", trainer.average, record, known)
+
+
+def _data_before(start: Model | None) -> list[str]:
+    return [] if start is None else list(start.record.get("data_sha256", []))
+
+
+def _evaluations_before(start: Model | None, frames: Frames) -> int:
+    """Those behind the model that the run began from, without those of data that both learned from."""
+    if start is None:
+        return 0
+    again = bool(frames.digests) and set(frames.digests) <= set(_data_before(start))
+    return start.all_evaluations - (frames.evaluations if again else 0)
 
 
 def _environment(device: str) -> dict[str, Any]:

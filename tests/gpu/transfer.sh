@@ -8,6 +8,7 @@
 # checkpoint, the model) and the figures are packed into $OUT (default: the current folder) as transfer.tar.gz.00,
 # .01, ... of at most 15 MiB each, and unpacked from $FROM (default: $OUT) where $WORK has no run yet.
 # More words go to the command: bash tests/gpu/transfer.sh train optimizer.steps=20000
+# The combined loss, from a model that there is: CONFIG=peptides-combined ... train start=peptides-ff14sb-obc1
 # Minutes of a call: $MINUTES (default 8). BOLTZGEN_GPU_DEVICE=cpu rehearses it. PYTHON names the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
