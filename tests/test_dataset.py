@@ -39,7 +39,7 @@ TETRAPEPTIDES = (
 ).split()
 REPORTED = {
     "dataset-capped-amino-acids": CAPPED, "dataset-dipeptides": DIPEPTIDES,
-    "dataset-tetrapeptides": TETRAPEPTIDES,
+    "dataset-tetrapeptides": TETRAPEPTIDES, "dataset-capped-dipeptides": [],
 }  # fmt: skip
 
 SIMULATION = {
