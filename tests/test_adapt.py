@@ -93,7 +93,8 @@ def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path
     assert not (tmp_path / "RUN" / "adapt.json").exists()
     with pytest.raises(InputError, match="--resume auto"):
         adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, **ask)
-    with pytest.raises(InputError, match="begun with another reweighted, optimizer, until; go on with"):
+    refused = "begun with another reweighted, optimizer, until; go on with the same budget"
+    with pytest.raises(InputError, match=refused):
         adapt(
             start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **{**ask, "budget": 200.0}
         )
