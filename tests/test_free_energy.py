@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from boltzgen.errors import InputError
 from boltzgen.free_energy import populations, state_free_energies
 from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import document
-from boltzgen.free_energy.populations import counted_free_energies
+from boltzgen.free_energy.populations import counted_free_energies, exchange_free_energies
 
 GOLDEN = Path(__file__).parent / "golden"
 GOOD = {"verdict": "ok", "reasons": []}
@@ -131,6 +132,68 @@ def test_frames_of_a_simulation_are_not_counted_as_independent():
     assert e.standard_error_asymptotic == pytest.approx(exact_error, rel=0.15)
     assert e.standard_error_bootstrap == pytest.approx(exact_error, rel=0.2)
     assert e.estimator == "frames counted" and e.k_hat is None and e.n_effective < n / 2 / g * 1.2
+
+
+def exchange_of_a_double_well(rng, kelvin, times, together=0.8, stay=0.9):
+    """x, U / R (K, T) of a tilted double well at `kelvin`, and the exact G(right) - G(left) at the first.
+
+    Exact samples by inverse distribution functions of correlated normal deviates: `stay` from one time to the
+    next, `together` between the temperatures of one time, as replicas that wander bring about.
+    """
+    grid = np.linspace(-3, 3, 4001)
+    energy = 300.0 * (3.0 * (grid**2 - 1) ** 2 + 1.2 * grid)
+    common, x = rng.standard_normal((len(kelvin) + 1, times)), []
+    for t in range(1, times):
+        common[:, t] = stay * common[:, t - 1] + math.sqrt(1 - stay**2) * common[:, t]
+    for k, t in enumerate(kelvin):
+        deviate = math.sqrt(together) * common[0] + math.sqrt(1 - together) * common[k + 1]
+        density = np.exp(-energy / t)
+        cumulative = np.cumsum(density) / density.sum()
+        x.append(np.interp(norm.cdf(deviate), cumulative, grid))
+    x = np.array(x)
+    density = np.exp(-energy / kelvin[0])
+    exact = -math.log(density[grid > 0].sum() / density[grid <= 0].sum())
+    return x, np.interp(x, grid, energy), exact
+
+
+def test_all_temperatures_of_a_replica_exchange_answer_for_one():
+    """120 replicates: the error bar is right (to 6 %, one sigma), and smaller than from one temperature."""
+    rng = np.random.default_rng(31)
+    kelvin = np.array([300.0, 400.0, 550.0, 800.0])
+    z, alone, smaller = [], [], 0
+    for _ in range(120):
+        x, energy, exact = exchange_of_a_double_well(rng, kelvin, 1200)
+        right = x > 0
+        (e,) = exchange_free_energies(
+            energy / kelvin[:, None], kelvin, 300.0, {"l": ~right, "r": right}, [("l", "r")],
+            n_bootstrap=60, rng=rng,
+        )  # fmt: skip
+        z.append((e.value - exact) / e.standard_error_asymptotic)
+        (one,) = counted_free_energies(
+            {"l": ~right[0], "r": right[0]}, [("l", "r")], n_bootstrap=60, rng=rng
+        )
+        alone.append(one.value - exact)
+        smaller += abs(e.value - exact) < abs(one.value - exact)
+    assert abs(np.mean(z)) < 4 / math.sqrt(120) and 0.78 < np.sqrt(np.mean(np.square(z))) < 1.25
+    assert smaller > 66 and e.estimator == "MBAR over the temperatures" and e.verdict in ("ok", "caution")
+
+
+def test_frames_outside_the_domain_count_nowhere_in_an_exchange():
+    rng = np.random.default_rng(32)
+    kelvin = np.array([300.0, 500.0])
+    x, energy, _ = exchange_of_a_double_well(rng, kelvin, 4000, together=0.0, stay=0.0)
+    masks = {"l": x < 0, "r": x >= 0}
+    given = (energy / kelvin[:, None], kelvin, 300.0, masks, [("l", "r")])
+    whole, half = (
+        exchange_free_energies(*given, inside=inside, n_bootstrap=50, rng=rng)[0]
+        for inside in (None, (x < 0) | (x > 1.0))
+    )
+    cut = -math.log(((x > 1.0)[0].sum()) / (x >= 0)[0].sum())
+    assert half.value - whole.value == pytest.approx(cut, abs=0.15) and cut > 0.3
+    with pytest.raises(InputError, match="310 K"):
+        exchange_free_energies(given[0], kelvin, 310.0, masks, [("l", "r")], rng=rng)
+    with pytest.raises(InputError, match="the state r marks"):
+        exchange_free_energies(*given[:3], {"l": masks["l"], "r": x[:1] > 0}, [("l", "r")], rng=rng)
 
 
 # where there is little to know -----------------------------------------------------------------

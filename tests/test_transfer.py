@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,7 @@ from boltzgen.free_energy.ramachandran import torsion_pairs
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.prepare import prepare
 from boltzgen.workflows import transfer
-from boltzgen.workflows.transfer_draw import Drawn, Reference
+from boltzgen.workflows.transfer_draw import Drawn, Exchange, Reference, read_reference
 from boltzgen.workflows.transfer_likelihood import coordinate_gaps, likelihood_figures
 from boltzgen.workflows.transfer_reference import (
     energy_distance,
@@ -175,13 +176,21 @@ def test_weights_mend_a_wrong_population(glycine):
     log_w = np.where(ours[:, 0] > 0, np.log(0.2), np.log(1.8))
     sample, target = drawn(log_w, angles=ours), reference(np.zeros(8000), theirs)
     names = ("phi:2", "psi:2")
-    first = phi_differences(sample, target, names, rng=rng)[0]
+    first = phi_differences(sample, target, names, 300.0, rng=rng)[0]
     assert (first["torsion"], first["B"]) == ("phi:2", "phi>0")
     noise = np.hypot(first["standard_error"], first["reference_standard_error"])
     assert first["reference"] == pytest.approx(np.log(9), abs=0.2)
     assert abs(first["error"]) < 4 * noise < 0.4
-    biased = phi_differences(drawn(0 * log_w, angles=ours), target, names, rng=rng)[0]
+    biased = phi_differences(drawn(0 * log_w, angles=ours), target, names, 300.0, rng=rng)[0]
     assert biased["error"] == pytest.approx(-np.log(9), abs=0.3)
+    assert first["reference_estimator"] == "frames counted"
+
+    hot = theirs.reshape(2, 4000, 2)  # two temperatures of an exchange that does not feel the temperature
+    exchange = Exchange(np.array([300.0, 400.0]), np.zeros((2, 4000)), hot, np.ones((2, 4000), bool))
+    few = replace(reference(np.zeros(400), theirs[:400]), exchange=exchange)
+    whole = phi_differences(sample, few, names, 300.0, rng=rng)[0]
+    assert whole["reference"] == pytest.approx(first["reference"], abs=1e-6)  # all 8000 frames, not 400
+    assert whole["reference_estimator"] == "MBAR over the temperatures"
 
     found = torus_distance(sample, target, 500, rng=rng)
     wrong = torus_distance(drawn(0 * log_w, angles=ours), target, 500, rng=rng)
@@ -240,6 +249,26 @@ def test_auroc_counts_ordered_pairs():
     records = [record(9.0, 0.001), record(4.0, 0.002), record(4.0, 0.2), record(1.0, 0.3), record(None, 0.0)]
     assert familiarity_auroc(records) == {"auroc": 3.5 / 4, "threshold": 0.01, "below": 2, "above": 2}
     assert familiarity_auroc(records[:2]) is None
+
+
+def test_a_reference_keeps_all_temperatures_of_an_exchange(tmp_path):
+    """Energies at their own temperatures; a mirrored frame is marked; with unequal numbers there is none."""
+    alanine = prepare(sequence="ACE-ALA-NME", forcefield=("amber14-all.xml",))
+    flow = build_flow(FlowSettings(kind="coupling", layers=2, hidden=8), seed=1)
+    generator = BoltzmannGenerator(flow, Target.from_system(alanine))
+    rng = np.random.default_rng(6)
+    x = alanine.reference_positions + 1e-4 * rng.standard_normal((20, 1, 1))
+    x[13, :, 0] *= -1
+    kelvin, energies = np.repeat([300.0, 400.0], 10), rng.normal(-50, 3, 20)
+    whole = Trajectory(x, energies, kelvin, np.zeros(20, int), alanine.fingerprint)
+    write_trajectory(tmp_path / "MD", whole)
+    exchange = read_reference(generator, alanine, tmp_path / "MD", 300.0).exchange
+    np.testing.assert_allclose(exchange.u.ravel(), energies / (0.00831446261815324 * kelvin))
+    phi = exchange.angles[:, :, 0]
+    assert exchange.angles.shape == (2, 10, 2) and phi[1, 3] == pytest.approx(-phi[0, 0], abs=1e-3)
+    assert np.argwhere(~exchange.inside).tolist() == [[1, 3]]
+    write_trajectory(tmp_path / "FEWER", whole[:-1])
+    assert read_reference(generator, alanine, tmp_path / "FEWER", 300.0).exchange is None
 
 
 @pytest.fixture(scope="module")

@@ -223,6 +223,10 @@ def judge(
     return worst(findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=n_effective))
 
 
+#: The record of coverage for frames of a simulation: no flow drew them, so that there is nothing to doubt.
+COVERED = {"verdict": "ok", "reasons": []}
+
+
 def findings(
     log_w: ArrayLike,
     *,

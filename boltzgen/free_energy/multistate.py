@@ -25,15 +25,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.data.record import spaced_rows
-from boltzgen.ensemble.diagnostics import findings, pareto_k, worst
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.ensemble.diagnostics import COVERED, findings, pareto_k, worst
+from boltzgen.errors import InputError
 from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
+from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
 from boltzgen.free_energy.uncertainty import bootstrap_sums, check_statistics, chosen_error, replicate_errors
 from boltzgen.free_energy.work import ENOUGH_SHARED, FEWEST_SHARED, OVERLAP_BAD, OVERLAP_LOW
 
 FLOW = "flow"
-_COVERED = {"verdict": "ok", "reasons": []}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def mbar(
     InputError for shapes that disagree, NaN, fewer than two samples; BoltzgenError when MBAR finds no
     solution. States without overlap do not raise: their estimates have no value, and say why.
     """
-    u_kn, N_k = _checked(u_kn, N_k)
+    u_kn, N_k = check_samples(u_kn, N_k)
     labels = [f"state {k}" for k in range(len(N_k))] if names is None else list(names)
     given = [None] * len(N_k) if inefficiency_k is None else list(np.asarray(inefficiency_k, dtype=float))
     if len(labels) != len(N_k) or len(set(labels)) != len(labels) or len(given) != len(N_k):
@@ -181,7 +181,7 @@ def mbar(
     g_k, rows = _thinned(u_kn, N_k, given, labels)
     used_k = np.array([len(r) for r in rows])
     chosen_kn = u_kn[:, np.concatenate(rows)]
-    return _solve(chosen_kn, used_k, N_k, g_k, labels, coverage or _COVERED, False, n_bootstrap, rng)
+    return _solve(chosen_kn, used_k, N_k, g_k, labels, coverage or COVERED, False, n_bootstrap, rng)
 
 
 def absolute_mbar(
@@ -223,7 +223,7 @@ def absolute_mbar(
     log_q_n = np.logaddexp.reduce(log_q_mn + np.log(flows_m / flows_m.sum())[:, None], axis=0)
     given = [1.0] + ([None] * len(n_k) if inefficiency_k is None else list(np.asarray(inefficiency_k, float)))
     labels = [FLOW, *([f"state {k}" for k in range(len(n_k))] if names is None else names)]
-    everything, all_k = _checked(np.vstack([-log_q_n, u_kn]), np.r_[flows_m.sum(), n_k])
+    everything, all_k = check_samples(np.vstack([-log_q_n, u_kn]), np.r_[flows_m.sum(), n_k])
     if len(labels) != len(all_k) or len(set(labels)) != len(labels) or len(given) != len(all_k):
         raise InputError(
             f"names (all different, none `{FLOW}`) and inefficiencies must be {len(n_k)}, one a state."
@@ -233,27 +233,6 @@ def absolute_mbar(
     used_k = np.array([len(r) for r in rows])
     chosen_kn = everything[:, np.concatenate(rows)]
     return _solve(chosen_kn, used_k, all_k, g_k, labels, coverage, True, n_bootstrap, rng)
-
-
-def _checked(u_kn: ArrayLike, N_k: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    u, n = np.asarray(u_kn, dtype=np.float64), np.asarray(N_k)
-    if u.ndim != 2 or n.shape != u.shape[:1] or not np.issubdtype(n.dtype, np.integer) or (n < 0).any():
-        raise InputError(
-            f"reduced energies {u.shape} and counts {n.shape}: expected (K, N) and K whole numbers."
-        )
-    if int(n.sum()) != u.shape[1]:
-        raise InputError(f"N_k adds up to {int(n.sum())}, but there are {u.shape[1]} samples.")
-    bad = np.flatnonzero(np.isnan(u).any(axis=0) | np.isneginf(u).any(axis=0))
-    if bad.size:
-        raise InputError(
-            f"the reduced energy of sample {bad[0]} is NaN or -inf in some state ({bad.size} such); "
-            "give +inf for a rejected sample."
-        )
-    own = np.repeat(np.arange(len(n)), n)
-    lost = np.flatnonzero(~np.isfinite(u[own, np.arange(u.shape[1])]))
-    if lost.size:
-        raise InputError(f"sample {lost[0]} has no finite energy in the state that it was drawn from.")
-    return u, n
 
 
 def _thinned(
@@ -282,7 +261,7 @@ def _solve(
     n_bootstrap: int,
     rng: np.random.Generator,
 ) -> MultistateResult:
-    f_k, covariance_kk, log_W_nk = _pymbar(u_kn, used_k)
+    f_k, covariance_kk, log_W_nk = solve_mbar(u_kn, used_k)
     W_nk = np.exp(log_W_nk)
     overlap_kk = W_nk.T @ W_nk * used_k
     k_hat_k = tuple(pareto_k(log_W_nk[:, k]) for k in range(len(labels)))
@@ -299,46 +278,6 @@ def _solve(
         tuple(labels), f_k, covariance_kk, replicates_rk, drawn_k, used_k, g_k, overlap_kk, n_effective_k,
         k_hat_k, absolute, tuple(noted),
     )  # fmt: skip
-
-
-def _pymbar(u_kn: np.ndarray, N_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """f_k (K,), their covariance (K, K) and ln W_nk (N, K); silent, and without reseeding NumPy."""
-    import logging
-
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # a banner on import, hints on the way
-    from pymbar import MBAR
-    from pymbar.utils import ParameterError
-
-    state = np.random.get_state()
-    offset_k = _offsets(u_kn, N_k)
-    try:
-        with np.errstate(all="ignore"):
-            solved = MBAR(u_kn - offset_k[:, None], N_k)
-            result = solved.compute_free_energy_differences(return_theta=True)
-            log_W_nk = np.array(solved.Log_W_nk)
-    except (ParameterError, np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
-        raise BoltzgenError(
-            "MBAR found no solution; the states do not overlap, or one has no samples."
-        ) from error
-    finally:
-        np.random.set_state(state)
-    f_k = np.asarray(solved.f_k, dtype=np.float64) + offset_k
-    if not np.isfinite(f_k).all():
-        raise BoltzgenError("MBAR found no finite free energies: some state has no weight on any sample.")
-    return f_k - f_k[0], np.asarray(result["Theta"], dtype=np.float64), log_W_nk
-
-
-def _offsets(u_kn: np.ndarray, N_k: np.ndarray) -> np.ndarray:
-    """First guesses of f_k (K,), by exponential averaging over the samples of the state that has most.
-
-    MBAR's solver begins at zero; where a flow gives ln Z of hundreds its exponentials overflow.
-    """
-    most = int(np.argmax(N_k))
-    own_kn = u_kn[:, N_k[:most].sum() : N_k[: most + 1].sum()]
-    with np.errstate(invalid="ignore"):
-        difference_kn = np.nan_to_num(own_kn - own_kn[most], nan=np.inf, posinf=np.inf)
-    offset_k = np.log(own_kn.shape[1]) - np.logaddexp.reduce(-difference_kn, axis=1)
-    return np.where(np.isfinite(offset_k), offset_k, 0.0)
 
 
 def _replicates(

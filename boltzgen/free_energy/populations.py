@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import check_log_weights, findings, normalised_weights, worst
+from boltzgen.ensemble.diagnostics import COVERED, check_log_weights, findings, normalised_weights, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample
+from boltzgen.free_energy.mbar_solver import mbar_log_weights
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
     check_statistics,
@@ -132,6 +133,73 @@ def counted_free_energies(
         rng=rng,
         estimator="frames counted",
     )
+
+
+def exchange_free_energies(
+    u_kt: ArrayLike,
+    temperatures: ArrayLike,
+    temperature: float,
+    masks: Mapping[str, ArrayLike],
+    differences: Sequence[tuple[str, str]],
+    *,
+    inside: ArrayLike | None = None,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> list[Estimate]:
+    """`state_free_energies` at one `temperature` (K) of a replica exchange, from the frames of all of them.
+
+    MBAR weighs every frame for `temperature`. Frames of one time depend on one another, since replicas
+    wander, so their weights are summed; the two errors are those of the series of sums, with its
+    statistical inefficiency. (The errors of MBAR's own f_k are left out: the ladder of an exchange overlaps.)
+
+    u_kt: (K, T) reduced energy of each frame **at its own temperature**; a column holds the frames of one
+    time, and columns stand in the order of time (walk after walk, where several ladders ran).
+    temperatures: (K,) K. masks: state name -> (K, T) bool. inside: (K, T) bool, False for frames outside the
+    domain, which count nowhere.
+
+    Raises as `state_free_energies`; InputError where `temperature` is none of `temperatures`.
+    """
+    u_kt, kelvin_k = np.asarray(u_kt, dtype=np.float64), np.asarray(temperatures, dtype=np.float64)
+    rows = np.flatnonzero(np.abs(kelvin_k - temperature) < 0.01)
+    if u_kt.ndim != 2 or kelvin_k.shape != u_kt.shape[:1] or not rows.size:
+        raise InputError(
+            f"reduced energies of shape {u_kt.shape} at {kelvin_k.size} temperatures ({kelvin_k} K) do not "
+            f"answer at {temperature:g} K."
+        )
+    check_statistics(u_kt.shape[1], 1.0, n_bootstrap)
+    inside_kt = np.ones(u_kt.shape, dtype=bool) if inside is None else np.asarray(inside, dtype=bool)
+    w_kt = np.zeros(u_kt.shape)
+    energy_n = (u_kt * kelvin_k[:, None])[inside_kt]
+    log_W_nk = mbar_log_weights(energy_n / kelvin_k[:, None], inside_kt.sum(axis=1))
+    w_kt[inside_kt] = np.exp(log_W_nk[:, rows[0]])
+    sums_st = np.array(
+        [(w_kt * _indicator(name, mask, u_kt.shape)).sum(axis=0) for name, mask in masks.items()]
+    )
+    names, estimates = list(masks), []
+    for a, b in differences:
+        pair_st = sums_st[[names.index(a), names.index(b)]]
+        estimates.append(_exchanged(a, b, pair_st, n_bootstrap, rng))
+    return estimates
+
+
+def _exchanged(a: str, b: str, sums_st: np.ndarray, n_bootstrap: int, rng: np.random.Generator) -> Estimate:
+    """The difference of two states whose weights at each time are `sums_st` (2, T)."""
+    totals_s = sums_st.sum(axis=1)
+    influence_t = sums_st[1] / max(totals_s[1], 1e-300) - sums_st[0] / max(totals_s[0], 1e-300)
+    g = statistical_inefficiency(influence_t)
+    replicates_rs = bootstrap_sums(sums_st, n_bootstrap, g, rng)
+    ones_t = np.ones(sums_st.shape[1])
+    pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], g)
+    counts = {name: _n_effective(row_t, g) for name, row_t in zip((a, b), sums_st, strict=True)}
+    found = findings(np.zeros(ones_t.size), k_hat=None, coverage=COVERED, n_effective=counts)
+    return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures")
+
+
+def _indicator(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    found = np.asarray(mask, dtype=bool)
+    if found.shape != shape:
+        raise InputError(f"the state {name} marks {found.shape} frames, but the energies are {shape}.")
+    return found
 
 
 @dataclass(frozen=True)

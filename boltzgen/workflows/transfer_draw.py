@@ -15,17 +15,19 @@ import numpy as np
 import torch
 
 from boltzgen.conditioning.context import Context
+from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.flows.base import InvertibleFlow
 from boltzgen.free_energy.ramachandran import backbone_torsions
 from boltzgen.free_energy.variables import Variable
-from boltzgen.generator import BoltzmannGenerator
+from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
+from boltzgen.units import thermal_energy
 
 #: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
 WARM_UP = 64
@@ -70,6 +72,20 @@ class Drawn:
 
 
 @dataclass(frozen=True, eq=False)
+class Exchange:
+    """A replica exchange: K temperatures (K), T times, a column for the frames of one time.
+
+    u: (K, T) in kT, each at its own temperature. angles: (K, T, torsions) rad. inside: (K, T), whether a
+    frame lies in the flow's domain.
+    """
+
+    temperatures: np.ndarray
+    u: np.ndarray
+    angles: np.ndarray
+    inside: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Frames of the target at one temperature that lie in the flow's domain, in their order.
 
@@ -78,6 +94,7 @@ class Reference:
     source: where they come from. digest: of all frames at that temperature. outside: how many frames were
         left out, by reason.
     positions: (n, N, 3) nm. u: (n,) in kT. angles: (n, K) rad. inefficiency: frames per independent frame.
+    exchange: the frames of all temperatures, where a replica exchange made them.
     """
 
     source: str
@@ -87,6 +104,7 @@ class Reference:
     u: np.ndarray
     angles: np.ndarray
     inefficiency: float
+    exchange: Exchange | None = None
 
     def halves(self) -> tuple[slice, slice]:
         """The rows of the first and of the second half."""
@@ -134,13 +152,10 @@ def read_reference(
     target = generator.target
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     positions = turn_rotors(positions, rotor_groups(target), torch.Generator().manual_seed(ROTOR_SEED))
-    reasons, u, names = [], [], np.array(target.coordinates.reasons)
     with torch.no_grad():
-        for part in positions.split(target.batch_rows()):
-            part = part.to(target.reference.device)
-            reasons.append(names[target.coordinates.domain(part).cpu().numpy()])
-            u.append(target.reduced_energy(part, temperature).cpu().numpy())
-    reason = np.concatenate(reasons)
+        parts = [part.to(target.reference.device) for part in positions.split(target.batch_rows())]
+        u = [target.reduced_energy(part, temperature).cpu().numpy() for part in parts]
+    reason = _reasons(target, positions)
     kept = reason == ""
     if kept.sum() < 4:
         return f"{int(kept.sum())} of the {len(kept)} frames lie in the flow's domain"
@@ -149,7 +164,31 @@ def read_reference(
     return Reference(
         str(data), frames.digest(), _counted(reason), inner, np.concatenate(u)[kept],
         Backbone(target.topology_pdb).angles(inner), max([1.0, *slowest.values()]),
+        _exchange(whole, generator),
     )  # fmt: skip
+
+
+def _reasons(target: Target, positions: torch.Tensor) -> np.ndarray:
+    """Why each of `positions` (n, N, 3) lies outside the domain; "" for those inside."""
+    names = np.array(target.coordinates.reasons)
+    with torch.no_grad():
+        found = [
+            target.coordinates.domain(part.to(target.reference.device)).cpu().numpy()
+            for part in positions.split(target.batch_rows())
+        ]
+    return names[np.concatenate(found)]
+
+
+def _exchange(whole: Trajectory, generator: BoltzmannGenerator) -> Exchange | None:
+    """All frames of `whole` by temperature and time; None for one temperature or unequal numbers."""
+    ladder, target = whole.temperature_ladder, generator.target
+    parts = [whole.at(float(kelvin)) for kelvin in ladder]
+    if len(ladder) < 2 or len({len(part) for part in parts}) > 1 or not np.isfinite(whole.energies).all():
+        return None
+    inside = [_reasons(target, torch.as_tensor(part.positions, dtype=torch.float64)) == "" for part in parts]
+    angles = [Backbone(target.topology_pdb).angles(part.positions) for part in parts]
+    u = [part.energies / thermal_energy(float(kelvin)) for part, kelvin in zip(parts, ladder, strict=True)]
+    return Exchange(ladder, np.stack(u), np.stack(angles), np.stack(inside))
 
 
 def _counted(reason: np.ndarray) -> dict[str, int]:

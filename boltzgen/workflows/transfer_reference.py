@@ -15,7 +15,11 @@ from boltzgen.ensemble.distances import (
     wasserstein_on_torus,
 )
 from boltzgen.ensemble.resample import equal_weight_rows
-from boltzgen.free_energy.populations import counted_free_energies, state_free_energies
+from boltzgen.free_energy.populations import (
+    counted_free_energies,
+    exchange_free_energies,
+    state_free_energies,
+)
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.workflows.sample import seen_in_training
@@ -59,7 +63,7 @@ def reference_figures(
         "energy_w2": energy_distance(drawn, reference),
         "torus_w2": torus_distance(drawn, reference, torus_samples, rng=rng),
         "ramachandran": ramachandran_distances(drawn, reference, names, generator.target.topology_pdb),
-        "phi": phi_differences(drawn, reference, names, rng=rng),
+        "phi": phi_differences(drawn, reference, names, temperature, rng=rng),
     }, coverage  # fmt: skip
 
 
@@ -132,10 +136,16 @@ def ramachandran_distances(
 
 
 def phi_differences(
-    drawn: Drawn, reference: Reference, names: tuple[str, ...], *, rng: np.random.Generator
+    drawn: Drawn,
+    reference: Reference,
+    names: tuple[str, ...],
+    temperature: float,
+    *,
+    rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """``G_B - G_A`` (kT) of each phi and each of `PHI_STATES`, from the samples and from the frames.
 
+    The frames of all temperatures count where a replica exchange made them, else those at `temperature`.
     ``error`` is the first less the second; null where either never visited one of the states.
     """
     found = []
@@ -143,20 +153,28 @@ def phi_differences(
         if not name.startswith("phi"):
             continue
         for state, low, high in PHI_STATES:
-            ours, theirs = (
-                {"A": ~inside, "B": inside}
-                for angles in (drawn.angles, reference.angles)
-                for inside in [(angles[:, column] > low) & (angles[:, column] < high)]
-            )
+
+            def masks(angles: np.ndarray, low: float = low, high: float = high) -> dict[str, np.ndarray]:
+                inside = (angles > low) & (angles < high)
+                return {"A": ~inside, "B": inside}
+
+            ours = masks(drawn.angles[:, column])
             (here,) = state_free_energies(drawn.log_w, ours, [("A", "B")], n_bootstrap=200, rng=rng)
-            (there,) = counted_free_energies(theirs, [("A", "B")], n_bootstrap=200, rng=rng)
+            if (exchange := reference.exchange) is None:
+                theirs = masks(reference.angles[:, column])
+                (there,) = counted_free_energies(theirs, [("A", "B")], n_bootstrap=200, rng=rng)
+            else:
+                (there,) = exchange_free_energies(
+                    exchange.u, exchange.temperatures, temperature, masks(exchange.angles[..., column]),
+                    [("A", "B")], inside=exchange.inside, n_bootstrap=200, rng=rng,
+                )  # fmt: skip
             error = None
             if here.value is not None and there.value is not None:
                 error = here.value - there.value
             found.append({
                 "torsion": name, "B": state, "value": here.value, "standard_error": here.standard_error,
                 "reference": there.value, "reference_standard_error": there.standard_error,
-                "error": error,
+                "reference_estimator": there.estimator, "error": error,
                 "n_effective": here.n_effective, "reference_n_effective": there.n_effective,
             })  # fmt: skip
     return found
