@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 from boltzgen.errors import InputError
 from boltzgen.free_energy import populations, state_free_energies
-from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.populations import counted_free_energies, exchange_free_energies
 
@@ -105,21 +104,6 @@ def test_bootstrap_over_blocks_agrees_with_the_formula():
 def two_state_chain(rng, n, stay=0.93):
     """A symmetric two-state Markov chain; its statistical inefficiency is (1 + l)/(1 - l), l = 2 stay - 1."""
     return np.cumsum(rng.random(n) > stay) % 2 == 1
-
-
-def test_statistical_inefficiency_of_a_markov_chain():
-    from pymbar import timeseries
-
-    chain = two_state_chain(np.random.default_rng(25), 60_000).astype(float)
-    exact = (1 + 0.86) / (1 - 0.86)
-    assert statistical_inefficiency(chain) == pytest.approx(exact, rel=0.12)
-    assert statistical_inefficiency(chain[:4000]) == pytest.approx(
-        timeseries.statistical_inefficiency(chain[:4000], fft=False, mintime=1), rel=1e-6
-    )
-    assert statistical_inefficiency(np.full(50, 3.2)) == 1.0
-    for bad in ([2.2], [1.0, np.nan]):
-        with pytest.raises(InputError):
-            statistical_inefficiency(bad)
 
 
 def test_frames_of_a_simulation_are_not_counted_as_independent():

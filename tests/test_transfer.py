@@ -1,11 +1,10 @@
-"""The transfer benchmark: distances, errors and likelihoods against closed forms; a whole run on butane."""
+"""The transfer benchmark: errors and likelihoods against closed forms; a whole run on butane."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import io
-import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -17,19 +16,12 @@ import torch
 from butane import EXACT
 from helpers import assert_refused
 from scipy.special import ive
-from scipy.stats import norm
 
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
-from boltzgen.ensemble.distances import (
-    jensen_shannon,
-    total_variation,
-    wasserstein_on_line,
-    wasserstein_on_torus,
-)
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import StoppedError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
@@ -57,50 +49,6 @@ def drawn(log_w, u=None, angles=None):
     u = np.zeros(len(log_w)) if u is None else u
     angles = np.empty((len(log_w), 0)) if angles is None else angles
     return Drawn(log_w, u, np.where(np.isfinite(log_w), "", "open ring"), angles, 1.0)
-
-
-def test_w2_on_the_line_between_gaussians():
-    quantiles = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
-    found = wasserstein_on_line(1.0 + 2.0 * quantiles, -0.5 + 0.7 * quantiles)
-    assert found == pytest.approx(np.hypot(1.5, 1.3), rel=1e-3)  # W2^2 = (difference of means)^2 + of sds^2
-
-
-def test_w2_on_the_line_with_weights_is_that_of_repeated_rows():
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=7), rng.normal(1.0, 2.0, size=5)
-    counts_x, counts_y = rng.integers(1, 5, 7), rng.integers(1, 5, 5)
-    size = np.lcm(counts_x.sum(), counts_y.sum())
-    whole = [
-        np.sort(np.repeat(values, counts * (size // counts.sum())))
-        for values, counts in ((x, counts_x), (y, counts_y))
-    ]
-    expected = np.sqrt(np.mean((whole[0] - whole[1]) ** 2))
-    assert wasserstein_on_line(x, y, counts_x, counts_y) == pytest.approx(expected, rel=1e-12)
-
-
-def test_w2_on_the_torus_of_shifted_points_and_across_the_cut():
-    rng = np.random.default_rng(4)
-    x = np.stack([np.pi - 0.05 + 0.01 * rng.random(30), rng.uniform(-0.3, 0.3, 30)], axis=1)
-    shifted = (x + np.array([0.2, -0.15]) + np.pi) % (2 * np.pi) - np.pi
-    assert wasserstein_on_torus(x, shifted[::-1]) == pytest.approx(0.25, rel=1e-9)
-    with pytest.raises(InputError, match="one shape"):
-        wasserstein_on_torus(x, shifted[:-1])
-
-
-def test_w2_on_the_torus_is_the_best_of_all_assignments():
-    rng = np.random.default_rng(5)
-    x, y = rng.uniform(-np.pi, np.pi, (2, 6, 3))
-    apart = np.abs(np.angle(np.exp(1j * (x[:, None] - y[None, :]))))
-    cost = (apart**2).sum(axis=-1)
-    best = min(cost[range(6), list(order)].mean() for order in itertools.permutations(range(6)))
-    assert wasserstein_on_torus(x, y) == pytest.approx(np.sqrt(best), rel=1e-12)
-
-
-def test_distances_of_histograms():
-    p, q = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5])
-    assert total_variation(p, q) == pytest.approx(0.5)
-    assert jensen_shannon(p, q) == pytest.approx(0.5 * np.log(2))
-    assert jensen_shannon(p[:1] * 2, p[:1] * 2) == 0.0
 
 
 def test_the_error_of_the_effective_sample_size_is_its_scatter():

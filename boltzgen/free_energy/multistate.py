@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.data.record import spaced_rows
+from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.ensemble.diagnostics import COVERED, findings, pareto_k, worst
 from boltzgen.errors import InputError
-from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
 from boltzgen.free_energy.uncertainty import bootstrap_sums, check_statistics, chosen_error, replicate_errors

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.ensemble.diagnostics import COVERED, check_log_weights, findings, normalised_weights, worst
 from boltzgen.errors import InputError
-from boltzgen.free_energy.correlation import statistical_inefficiency
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.mbar_solver import mbar_log_weights

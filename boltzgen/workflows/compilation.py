@@ -48,4 +48,5 @@ def evaluations_of(settings: TrainingSettings) -> float:
     for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh * (1 + own.moves))):
         active = np.mean([schedule_value(weight, place) > 0 for place in middles])
         a_step += float(active) * rows
-    return settings.optimizer.steps * (a_step + settings.evaluation.samples / settings.evaluation.every)
+    every_step = a_step + settings.evaluation.samples / settings.evaluation.every
+    return settings.optimizer.steps * every_step + own.first * (1 + own.moves)
