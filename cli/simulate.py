@@ -40,6 +40,10 @@ def simulate(
     hydrogen_mass: Annotated[
         float | None, typer.Option(help="torch: dalton, taken from their neighbours; 3 suits 2fs.")
     ] = None,
+    torsion_moves: Annotated[
+        int | None,
+        typer.Option(help="torch: Metropolis moves about rotatable bonds at every exchange or frame."),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="single|double", help="torch: of the dynamics; default single.")
     ] = None,
@@ -82,6 +86,7 @@ def simulate(
             replicas=replicas,
             device=device,
             hydrogen_mass=hydrogen_mass,
+            torsion_moves=torsion_moves,
             precision=precision,
             compile_energies=compile_energies,
             resume=resume,

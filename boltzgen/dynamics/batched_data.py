@@ -94,7 +94,7 @@ def batched_replica_exchange(
     state = initial_state(problem, starts, settings)
     blocks = []
     for block in run_batched_blocks(problem, state, settings):
-        evaluations += replicas * (1 + settings.segment_steps * (block.state.segments - state.segments))
+        evaluations += replicas * (1 + settings.segment_evaluations * (block.state.segments - state.segments))
         state = block.state
         blocks.append(block)
         progress(state.segments, settings.total_segments, None)

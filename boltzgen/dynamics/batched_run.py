@@ -34,6 +34,7 @@ from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.openmm_engine import ReplicaState
 from boltzgen.dynamics.replica_exchange import Block, RunState
 from boltzgen.dynamics.settings import BatchedSettings
+from boltzgen.dynamics.torsion_moves import Rotors, torsion_move
 from boltzgen.errors import BoltzgenError
 from boltzgen.potentials.base import Potential
 from boltzgen.units import GAS_CONSTANT
@@ -60,6 +61,7 @@ class BatchedProblem:
         masses: (N,) or (D,), dalton. atomic: whether positions are (R, N, 3).
         invariant: whether translations leave the energy as it is.
         boltzmann_constant: in the unit of the energy, per K.
+        rotors: bonds of the moves that the settings ask for; None where they ask for none.
         device, dtype: of the dynamics.
     """
 
@@ -70,6 +72,7 @@ class BatchedProblem:
     boltzmann_constant: float
     device: torch.device
     dtype: torch.dtype
+    rotors: Rotors | None = None
 
     @classmethod
     def of(
@@ -80,13 +83,14 @@ class BatchedProblem:
         boltzmann_constant: float = GAS_CONSTANT,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        rotors: Rotors | None = None,
     ) -> BatchedProblem:
-        """`potential` with `masses`; the potential must be on `device` already."""
+        """`potential` with `masses`; the potential and `rotors` must be on `device` already."""
         weights = torch.as_tensor(np.array(masses, dtype=float), device=device)
         atomic = potential.energy_unit == "kJ/mol"
         return cls(
             energy_with_gradient(potential), weights, atomic, atomic and potential.invariant,
-            boltzmann_constant, torch.device(device), dtype,
+            boltzmann_constant, torch.device(device), dtype, rotors,
         )  # fmt: skip
 
 
@@ -141,7 +145,7 @@ def run_batched_blocks(
 
 def segments_per_block(settings: BatchedSettings, n_atoms: int) -> int:
     """Segments of a block: a function of the settings and the molecule alone, so that runs repeat."""
-    work = settings.segment_steps * settings.replicas * max(n_atoms, 4) ** 2
+    work = settings.segment_evaluations * settings.replicas * max(n_atoms, 4) ** 2
     return max(int(BLOCK_WORK / work) // settings.segments_per_save, 1) * settings.segments_per_save
 
 
@@ -160,11 +164,12 @@ class _Run:
         point = self._begin(state.replicas)
         ceilings = _ceilings(point, ladder)
         exchanges = state.exchanges
-        broken = torch.zeros(settings.replicas, dtype=torch.int64, device=problem.device)
+        broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
         frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for segment in range(state.segments + 1, stop + 1):
             point, sound = self._segment(point, ladder[rung].to(problem.dtype), ceilings[rung], generator)
             broken += ~sound
+            point = self._turned(point, ladder[rung], turned, generator)
             sampling = segment > settings.equilibration_segments
             if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
                 frames.append(_frame(point, rung, len(ladder)))
@@ -181,7 +186,10 @@ class _Run:
             point.positions.cpu().numpy(), point.velocities.cpu().numpy(), rung.cpu().numpy()
         )
         count = state.frames + len(frames) * settings.walks
-        done = RunState(replicas, exchanges, stop, count, state.restarts + int(broken.sum()))
+        done = RunState(
+            replicas, exchanges, stop, count, state.restarts + int(broken.sum()),
+            state.torsion_moves + int(turned.sum()),
+        )  # fmt: skip
         return _block(state.frames, frames, len(ladder), replicas.positions.shape[1:], done)
 
     def _begin(self, replicas: ReplicaState) -> PhasePoint:
@@ -204,6 +212,17 @@ class _Run:
         fresh = thermal_velocities(point.positions, kt=kt, masses=masses, generator=generator)
         new = put_back(new, point, sound, fresh)
         return (recentred(new) if self.problem.invariant else new), sound
+
+    def _turned(
+        self, point: PhasePoint, kt: Tensor, turned: Tensor, generator: torch.Generator
+    ) -> PhasePoint:
+        """The point after the moves about bonds, which are counted in `turned` (R,)."""
+        rotors = self.problem.rotors
+        for _ in range(self.settings.torsion_moves if rotors else 0):
+            assert rotors is not None
+            point, taken = torsion_move(point, self.problem.energy, rotors, kt=kt, generator=generator)
+            turned += taken
+        return point
 
     def _check(self, broken: Tensor, segments: int) -> None:
         worst, total = int(broken.max()), int(broken.sum())

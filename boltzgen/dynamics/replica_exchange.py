@@ -33,6 +33,7 @@ class RunState:
         segments: segments done, equilibration included.
         frames: frames written per temperature.
         restarts: how often a replica broke down and was put back (the torch engine does that).
+        torsion_moves: moves about bonds that were taken, all replicas together (the torch engine's).
     """
 
     replicas: ReplicaState
@@ -40,6 +41,7 @@ class RunState:
     segments: int
     frames: int
     restarts: int = 0
+    torsion_moves: int = 0
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,8 @@ class BatchedSettings(SimulationSettings):
     """Copies of the molecule; a multiple of the number of temperatures."""
     hydrogen_mass: float | None = None
     """Mass of hydrogens in dalton, taken from their neighbours; None leaves them as they are."""
+    torsion_moves: int = 0
+    """Metropolis moves of each replica about a rotatable bond, after every exchange or frame."""
     precision: Literal["single", "double"] = "single"
     """Floating-point numbers of the dynamics."""
     engine: Literal["torch"] = "torch"
@@ -144,6 +146,11 @@ class BatchedSettings(SimulationSettings):
     @property
     def walks(self) -> int:
         return self.replicas // len(self.temperatures)
+
+    @property
+    def segment_evaluations(self) -> int:
+        """Energies with gradients of each replica in a segment."""
+        return self.segment_steps + self.torsion_moves
 
     @property
     def n_frames(self) -> int:
@@ -165,6 +172,8 @@ class BatchedSettings(SimulationSettings):
                 f"--hydrogen-mass {self.hydrogen_mass:g} is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
                 "3 is usual."
             )
+        if self.torsion_moves < 0:
+            raise InputError(f"--torsion-moves {self.torsion_moves} must not be negative.")
         return self
 
 

@@ -154,14 +154,16 @@ def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
         "exchange_accepted": state.exchanges.accepted,
         "exchange_last_end": state.exchanges.last_end,
         "exchange_half_trips": state.exchanges.half_trips,
-        "progress": np.array([state.segments, state.frames, state.restarts], dtype=np.int64),
+        "progress": np.array(
+            [state.segments, state.frames, state.restarts, state.torsion_moves], dtype=np.int64
+        ),
     }
 
 
 def _read_state(path: Path) -> RunState:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            segments, frames, *restarts = (int(value) for value in arrays["progress"])
+            segments, frames, *counts = (int(value) for value in arrays["progress"])
             replicas = ReplicaState(
                 *(arrays[f"state_{key}"] for key in ("positions", "velocities", "temperature_index"))
             )
@@ -172,7 +174,7 @@ def _read_state(path: Path) -> RunState:
         raise InputError(
             f"{path} cannot be read ({error}); delete this file to go on from the block before it."
         ) from error
-    return RunState(replicas, exchanges, segments, frames, *restarts)
+    return RunState(replicas, exchanges, segments, frames, *counts)
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

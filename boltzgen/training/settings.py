@@ -67,6 +67,8 @@ class SimulationSource(Settings):
     """Step (ps)."""
     hydrogen_mass: float | None = Field(default=None, ge=1, le=4)
     """Mass of hydrogens (dalton) taken from their neighbours; 3 allows a timestep of 0.002 ps."""
+    torsion_moves: int = Field(default=0, ge=0)
+    """Metropolis moves of each replica about a rotatable bond, after every exchange or frame."""
     equilibration: float = Field(default=5.0, ge=0)
     """Time (ps) that is thrown away, at most a quarter of the run."""
     exchange_interval: float = Field(default=0.1, gt=0)

@@ -87,6 +87,7 @@ def simulate(
     replicas: int | None = None,
     device: str | None = None,
     hydrogen_mass: float | None = None,
+    torsion_moves: int | None = None,
     precision: str | None = None,
     compile_energies: bool | None = None,
     resume: str = "never",
@@ -104,8 +105,9 @@ def simulate(
         friction: 1/ps.
         engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
         platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
-        replicas, device, hydrogen_mass, precision, compile_energies: torch's. Copies in all (128 or
-            a few more), ``cpu`` or ``cuda``, dalton, ``single`` or ``double``; None compiles where it pays.
+        replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
+            (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
+            frame (none), ``single`` or ``double``; None compiles where it pays.
         resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
         stop: polled between blocks (a few seconds each).
         command: recorded in the manifest.
@@ -125,12 +127,16 @@ def simulate(
         "equilibration": parse_time(equilibration, "--equilibration"),
         "seed": seed,
     }
-    own = {"--replicas": replicas, "--device": device, "--hydrogen-mass": hydrogen_mass}
+    own = {
+        "--replicas": replicas, "--device": device, "--hydrogen-mass": hydrogen_mass,
+        "--torsion-moves": torsion_moves,
+    }  # fmt: skip
     _check_engine(engine, platform, {**own, "--precision": precision})
     settings = SimulationSettings(**common).checked()
     if engine == "torch":
         settings = BatchedSettings(
-            **common, hydrogen_mass=hydrogen_mass, precision="double" if precision == "double" else "single",
+            **common, hydrogen_mass=hydrogen_mass, torsion_moves=torsion_moves or 0,
+            precision="double" if precision == "double" else "single",
             replicas=usual_replicas(len(ladder)) if replicas is None else replicas,
         ).checked()  # fmt: skip
         check_device(device or "cpu")

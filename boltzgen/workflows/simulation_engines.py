@@ -20,6 +20,7 @@ from boltzgen.dynamics.masses import with_heavy_hydrogens
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, choose_platform
 from boltzgen.dynamics.replica_exchange import Block, RunState, initial_state, run_blocks
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
+from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.of_system import potential_of
@@ -97,9 +98,9 @@ class TorchEngine:
         settings = self.settings
         self.platform = f"torch {self.device}"
         self._potential: Potential = potential_of(self.system).to(self.device)
-        steps = settings.total_segments * settings.segment_steps
+        expected = settings.total_segments * settings.segment_evaluations
         self.compilation = compile_or_not(
-            [self._potential], float(steps) * settings.replicas, self.compile_energies, self.device
+            [self._potential], float(expected) * settings.replicas, self.compile_energies, self.device
         )
         masses = self.system.masses
         if settings.hydrogen_mass is not None:
@@ -107,7 +108,10 @@ class TorchEngine:
                 masses, self.system.atomic_numbers, self.system.bonds, settings.hydrogen_mass
             )
         dtype = torch.float32 if settings.precision == "single" else torch.float64
-        self._problem = BatchedProblem.of(self._potential, masses, device=self.device, dtype=dtype)
+        rotors = Rotors.of(self.system, self.device) if settings.torsion_moves else None
+        self._problem = BatchedProblem.of(
+            self._potential, masses, device=self.device, dtype=dtype, rotors=rotors
+        )
 
     def start(self) -> RunState:
         positions = relaxed_start(self._problem, self.system.reference_positions)
@@ -123,13 +127,22 @@ class TorchEngine:
         return {
             "energy_evaluations": MINIMISATION_STEPS
             + 1
-            + settings.replicas * (state.segments * settings.segment_steps + blocks),
+            + settings.replicas * (state.segments * settings.segment_evaluations + blocks),
             "torch": {
                 "walks": settings.walks,
                 "compilation": self.compilation,
                 "restarts": state.restarts,
+                "torsion_moves": self._moves(state),
             },
         }
+
+    def _moves(self, state: RunState) -> dict[str, Any] | None:
+        """Moves about bonds: how many bonds there are, moves tried and taken; None where none were asked."""
+        if self._problem.rotors is None:
+            return None
+        tried = state.segments * self.settings.torsion_moves * self.settings.replicas
+        bonds = len(self._problem.rotors)
+        return {"bonds": bonds, "tried": tried if bonds else 0, "taken": state.torsion_moves}
 
     def close(self) -> None:
         self._potential.close()

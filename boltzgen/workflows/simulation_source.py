@@ -31,6 +31,9 @@ def simulate_source(
     rungs = len(wanted.temperatures)
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
     steps = max(1, wanted.evaluations // replicas)
+    if wanted.torsion_moves:  # after every segment, which is no longer than the time between exchanges
+        each = min(save_and_exchange_steps(wanted, steps, replicas // rungs))
+        steps = max(1, steps * each // (each + wanted.torsion_moves))
     equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
     every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
     equilibration = equilibration // every * every
@@ -39,8 +42,8 @@ def simulate_source(
         time=(steps - equilibration) * wanted.timestep, timestep=wanted.timestep,
         exchange_interval=exchange_every * wanted.timestep, save_interval=every * wanted.timestep,
         equilibration=equilibration * wanted.timestep, seed=seed, engine="torch", replicas=replicas,
-        device=device, hydrogen_mass=wanted.hydrogen_mass, compile_energies=compile_energies, resume="auto",
-        stop=stop, progress=progress,
+        device=device, hydrogen_mass=wanted.hydrogen_mass, torsion_moves=wanted.torsion_moves,
+        compile_energies=compile_energies, resume="auto", stop=stop, progress=progress,
     )  # fmt: skip
 
 
