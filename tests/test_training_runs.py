@@ -305,7 +305,8 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     settings_again = {**json.loads(config.read_text()), "start": str(tmp_path / "first")}
     del settings_again["flow"]
     again.write_text(json.dumps(settings_again))
-    train(again, ["optimizer.learning_rate=1e-12", "seed=9"], tmp_path / "second")
+    apart = ["optimizer.learning_rate=1e-12", "seed=9"]
+    train(again, apart, tmp_path / "second")
     one, other = (load_model(tmp_path / name).flow.state_dict() for name in ("first", "second"))
     assert all(torch.allclose(one[name], other[name], atol=1e-9) for name in one)
     fresh = build_flow(load_settings(TrainingSettings, config).flow, seed=9).state_dict()
@@ -313,7 +314,7 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     with pytest.raises(InputError, match="holds another flow"):
         train(again, ["flow.hidden=12"], tmp_path / "third")
     with alone_in(tmp_path / "second"), pytest.raises(InputError, match="Another boltzgen process"):
-        train(again, [], tmp_path / "second", resume="auto")
+        train(again, apart, tmp_path / "second", resume="auto")
 
 
 @pytest.mark.parametrize(("digests", "expected"), [(["a"], 1000 - 600), (["a", "c"], 1000), ([], 1000)])

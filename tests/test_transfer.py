@@ -140,6 +140,15 @@ def test_weights_mend_a_wrong_population(glycine):
     assert whole["reference"] == pytest.approx(first["reference"], abs=1e-6)  # all 8000 frames, not 400
     assert whole["reference_estimator"] == "MBAR over the temperatures"
 
+    rare = theirs[:60].copy()  # some six frames at phi > 0: nothing to compare with
+    assert 0 < (rare[:, 0] > 0).sum() < 10
+    unknown = phi_differences(sample, reference(np.zeros(60), rare), names, 300.0, rng=rng)[0]
+    assert unknown["reference"] is not None and unknown["error"] is None
+    assert "effective frames" in unknown["error_unknown"] and unknown["reference_verdict"] == "unreliable"
+    nowhere = drawn(np.where(ours[:, 0] > 0, -np.inf, log_w), angles=ours)
+    lost = phi_differences(nowhere, target, names, 300.0, rng=rng)[0]
+    assert lost["error"] is None and "no sample of weight" in lost["error_unknown"]
+
     found = torus_distance(sample, target, 500, rng=rng)
     wrong = torus_distance(drawn(0 * log_w, angles=ours), target, 500, rng=rng)
     assert found["samples"] == 500

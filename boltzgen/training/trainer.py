@@ -91,6 +91,7 @@ class Trainer:
         self.counters = Counters(energy_evaluations=data_evaluations)
         self.data_evaluations = data_evaluations
         self.last_evaluation: Measured = {}
+        self._last_energies = 0
 
     def run(self, *, stop: StopRequest | None = None, progress: Progress = silent) -> None:
         """Train to the last step, or until what `settings.until` asks for is reached.
@@ -130,14 +131,18 @@ class Trainer:
         return self.ranks.total([float(wish)])[0] > 0
 
     def _enough(self) -> bool:
-        """Whether the effective sample size or the budget of `settings.until` is reached."""
+        """Whether `settings.until` is reached: a further step like the last would pass its evaluations."""
         until, counters = self.settings.until, self.counters
         ess = self.last_evaluation.get("ess")
         return (
             (until.ess is not None and ess is not None and ess >= until.ess)
-            or (until.evaluations is not None and counters.energy_evaluations >= until.evaluations)
+            or (until.evaluations is not None and self._next_total() > until.evaluations)
             or (until.minutes is not None and counters.seconds >= 60 * until.minutes)
         )
+
+    def _next_total(self) -> int:
+        """Evaluations after a further step that costs what the last one did, at least one."""
+        return self.counters.energy_evaluations + max(self._last_energies, 1)
 
     def _pace(self) -> Measured:
         """Wall time of the training so far, and evaluations a second of it."""
@@ -163,7 +168,8 @@ class Trainer:
             + sum(samples.evaluations for samples in drawn),
         ])  # fmt: skip
         counters.discarded_rows += int(discarded)
-        counters.energy_evaluations += int(energies)
+        self._last_energies = int(energies)
+        counters.energy_evaluations += self._last_energies
         self.ranks.average_gradients(self.flow)
         self._apply(sound > 0, expected=sound > 0 or waiting == 0)
         counters.step += 1

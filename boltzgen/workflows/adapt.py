@@ -25,6 +25,7 @@ from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.workflows.resuming import changed_settings, checkpoint_to_resume
 from boltzgen.workflows.train import train
 
 SCHEMA = "boltzgen.adapt/1"
@@ -109,6 +110,7 @@ def adapt(
     if samples is None:
         samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
     folder = make_folder(Path(run_folder))
+    checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
     if resume != "never":
         _refuse_other_settings(folder, settings)
     written = folder / "adapt.yaml"
@@ -171,12 +173,12 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
     written = folder / "config.yaml"
     if not written.is_file():
         return
-    before, now = load_settings(TrainingSettings, written).model_dump(), settings.model_dump()
     free = ("start", "system", "flow")  # where the files lie may change; the flow is the model's
-    changed = [key for key in now if key not in free and now[key] != before[key]]
+    changed = changed_settings(written, settings, free)
     if changed:
+        names = dict.fromkeys(key.split(".")[0] for key in changed)
         raise InputError(
-            f"{folder} was begun with another {', '.join(changed)}; go on with the same budget, temperature, "
+            f"{folder} was begun with another {', '.join(names)}; go on with the same budget, temperature, "
             "seed and departures, or name another folder with -o."
         )
 

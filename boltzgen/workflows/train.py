@@ -26,11 +26,17 @@ from boltzgen.files import alone_in, write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
+from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of
+from boltzgen.workflows.resuming import (
+    check_resumed,
+    check_steps,
+    checkpoint_to_resume,
+    keep_former_settings,
+)
 from boltzgen.workflows.training_dataset import Learned, dataset_frames
 from boltzgen.workflows.training_frames import Frames, targets_and_frames
 
@@ -95,7 +101,9 @@ def train(
     if model is not None:
         settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
-    start = _checkpoint_to_resume(folder, resume)
+    start = checkpoint_to_resume(folder, resume)
+    if start is not None:
+        check_resumed(settings, folder, start, chosen=resume != "auto")
     ranks = Ranks.started(device)
     try:
         with alone_in(folder) if ranks.leads else nullcontext():
@@ -125,10 +133,12 @@ def _train(
         data_evaluations=frames.evaluations,
     )  # fmt: skip
     if start is not None:
-        _check_same_flow(settings, start)
         trainer.restore(load_checkpoint(start))
+        check_steps(settings, start, trainer.counters.step)
     compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, ranks.device)
     if ranks.leads:
+        if start is not None:
+            keep_former_settings(settings, folder, start)
         write_atomic(folder / "config.yaml", dump_yaml(settings))
         environment = {**_environment(ranks.device), "ranks": ranks.size, "compilation": compilation}
         write_json(folder / "environment.json", environment)
@@ -171,21 +181,6 @@ def _check_judged(model: Model, learned: Learned) -> None:
             )
 
 
-def _checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
-    """The checkpoint to start from; refuses to overwrite a run that was not asked to go on."""
-    found = complete_checkpoints(folder / "checkpoints")
-    if resume == "auto":
-        return found[-1] if found else None
-    if resume != "never":
-        return Path(resume)
-    if found:
-        raise InputError(
-            f"{folder} already holds a run (last checkpoint {found[-1].name}); go on with --resume auto, "
-            "or name another folder with -o."
-        )
-    return None
-
-
 def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
     """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
     flow = FlowSettings.model_validate(model.record["flow"])
@@ -198,19 +193,6 @@ def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
             f"start: {settings.start} was trained with isomers={model.isomers}; ask for the same."
         )
     return settings.model_copy(update={"flow": flow})
-
-
-def _check_same_flow(settings: TrainingSettings, checkpoint: Path) -> None:
-    """Refuse to resume with another flow; some departures (the masks) would fit and be silently wrong."""
-    written = checkpoint.parent.parent / "config.yaml"
-    if written.is_file():
-        before = load_settings(TrainingSettings, written).flow
-        if before != settings.flow:
-            names = [f"flow.{k}" for k, v in before.model_dump().items() if v != getattr(settings.flow, k)]
-            raise InputError(
-                f"{checkpoint} was trained with another flow ({', '.join(names)}); "
-                f"resume with the configuration in {written}."
-            )
 
 
 def _save(

@@ -15,6 +15,7 @@ from boltzgen.ensemble.distances import (
     wasserstein_on_torus,
 )
 from boltzgen.ensemble.resample import equal_weight_rows
+from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.populations import (
     counted_free_energies,
     exchange_free_energies,
@@ -36,6 +37,9 @@ DELETED = 2e-3
 #: The second is that of published code for alanine dipeptide and dipeptides (from a histogram of 100 bins
 #: there, counted exactly here).
 PHI_STATES = (("phi>0", 0.0, np.pi), ("0<phi<2", 0.0, 2.0))
+
+#: Effective frames in each state below which the error bar of a reference says nothing.
+FEWEST_REFERENCE_FRAMES = 10.0
 
 
 def reference_figures(
@@ -146,7 +150,8 @@ def phi_differences(
     """``G_B - G_A`` (kT) of each phi and each of `PHI_STATES`, from the samples and from the frames.
 
     The frames of all temperatures count where a replica exchange made them, else those at `temperature`.
-    ``error`` is the first less the second; null where either never visited one of the states.
+    ``error`` is the first less the second; null where the samples never visited one of the states, or the
+    reference has fewer than `FEWEST_REFERENCE_FRAMES` effective frames in one, and ``error_unknown`` says so.
     """
     found = []
     for column, name in enumerate(names):
@@ -168,16 +173,25 @@ def phi_differences(
                     exchange.u, exchange.temperatures, temperature, masks(exchange.angles[..., column]),
                     [("A", "B")], inside=exchange.inside, n_bootstrap=200, rng=rng,
                 )  # fmt: skip
-            error = None
-            if here.value is not None and there.value is not None:
+            error, unknown = None, _unknown(here, there)
+            if unknown is None and here.value is not None and there.value is not None:
                 error = here.value - there.value
             found.append({
                 "torsion": name, "B": state, "value": here.value, "standard_error": here.standard_error,
                 "reference": there.value, "reference_standard_error": there.standard_error,
-                "reference_estimator": there.estimator, "error": error,
+                "reference_estimator": there.estimator, "error": error, "error_unknown": unknown,
                 "n_effective": here.n_effective, "reference_n_effective": there.n_effective,
+                "verdict": here.verdict, "reference_verdict": there.verdict,
             })  # fmt: skip
     return found
+
+
+def _unknown(ours: Estimate, reference: Estimate) -> str | None:
+    """Why the two cannot be compared; None where they can. Few samples of ours are ours to answer for."""
+    known = reference.n_effective or 0.0
+    if reference.value is None or known < FEWEST_REFERENCE_FRAMES:
+        return f"the reference holds {known:.1f} effective frames of a state"
+    return None if ours.value is not None else "no sample of weight lies in one of the states"
 
 
 def _without_largest(log_w: np.ndarray) -> np.ndarray:

@@ -201,7 +201,8 @@ DEFINITIONS = (
     "phi and psi, equally many frames and samples, these resampled by weight. Floors: between the halves of "
     "the frames.",
     "dG phi (kT): mean |error| of G(phi > 0) - G(phi < 0) against the reference over the phi of a molecule; "
-    "its noise: the combined standard error of both, below which an error means nothing.",
+    "its noise: the combined standard error of both, below which an error means nothing. Molecules whose "
+    "reference has fewer than 10 effective frames on a side are left out.",
     "s, eff/s: wall time of drawing and weighing, energies included. Worst 10 %: one molecule in ten is as "
     "bad or worse. *: trained on.",
 )
