@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -138,6 +139,27 @@ def test_frames_beyond_the_memory_are_drawn_from_disk(folder, tmp_path):
         assert len(one.positions) == len(other.positions) == 2 * Dataset.load(folder).of("train")[0].frames
         for first, second in zip(one.draw(9, seeded(3)), other.draw(9, seeded(3)), strict=True):
             assert torch.equal(first, second)
+
+
+def test_a_run_without_validation_is_measured_on_its_holdout_wherever_frames_lie(folder, tmp_path):
+    """The set without its validation molecules; nothing but the model and its records stays in the run."""
+    place = tmp_path / "DATASET"
+    shutil.copytree(folder, place)
+    document = json.loads((place / "dataset.json").read_text())
+    document["molecules"] = [one for one in document["molecules"] if one["split"] == "train"]
+    (place / "dataset.json").write_text(json.dumps(document))
+    found = [
+        train(write(tmp_path, place, memory), [], tmp_path / f"RUN-{memory}").evaluation
+        for memory in (1.0, 0.0)
+    ]
+    assert found[0]["forward_ess"] is not None and found[0]["forward_ess"] == found[1]["forward_ess"]
+    assert not (tmp_path / "RUN-0.0" / "frames").exists()
+
+
+def write(tmp_path, place, memory):
+    path = tmp_path / f"memory-{memory}.yaml"
+    path.write_text(dump_yaml(settings_for(place, memory=memory, holdout=0.3)))
+    return path
 
 
 def test_several_data_sets_are_learned_together(folder, tmp_path):

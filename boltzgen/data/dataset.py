@@ -31,7 +31,7 @@ class DatasetMolecule:
     name: unique in the data set. split: ``train``, ``validation`` or ``test``.
     source: ``{"sequence": ...}`` or ``{"smiles": ...}``.
     system: SYS folder. data: MD folder; None when the molecule was prepared without data, or not yet.
-    status: ``complete``, ``partial`` (its simulation was stopped) or ``waiting``.
+    status: ``complete``, ``partial`` (its simulation was stopped), ``failed`` (it broke down) or ``waiting``.
     fingerprint: of the system; graph: `boltzgen.system.graph_hash.graph_hash`.
     frames: at each temperature. evaluations: energies with gradients that the data cost.
     convergence: of `boltzgen.data.convergence.convergence`; empty without data.

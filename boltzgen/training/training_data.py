@@ -119,16 +119,17 @@ class TrainingData:
             rotor_groups(target), trajectory[held], dict(outside), weighted=log_weights is not None,
         )  # fmt: skip
 
-    def on_disk(self, path: Path) -> TrainingData:
+    def on_disk(self, path: Path, *, judged: bool) -> TrainingData:
         """The same frames, their positions in the file `path`, from which rows are read as they are drawn.
 
-        The frames that training never sees are let go.
+        The frames that training never sees are let go, unless the run is `judged` by them.
         """
         with atomic_path(path) as temporary:
             np.save(temporary, self.positions.numpy(), allow_pickle=False)
         # Copy-on-write, for torch wants arrays that could be written to.
         positions = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
-        return replace(self, positions=positions, held_out=self.held_out[np.zeros(0, dtype=int)])
+        held_out = self.held_out if judged else self.held_out[np.zeros(0, dtype=int)]
+        return replace(self, positions=positions, held_out=held_out)
 
     @property
     def unseen(self) -> Trajectory | None:

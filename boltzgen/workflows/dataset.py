@@ -16,7 +16,7 @@ from boltzgen.config.shipped import find_config
 from boltzgen.data.convergence import convergence
 from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read_dataset_record
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import make_folder, read_json, sha256_file, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -63,6 +63,7 @@ def build_dataset(
     ------
     InputError: the configuration cannot be used, one molecule (by its graph) stands in two splits, or
     `output` was built with other settings. StoppedError: `stop` asked to end; the same call goes on.
+    PartialError: the dynamics of some molecules broke down; the data of the others were made.
     """
     settings = (
         config if isinstance(config, DatasetSettings)
@@ -180,10 +181,22 @@ class _Builder:
             self._prepared(place, systems_only)
             self._check_stop()
         missing = [] if systems_only else [p for p in wanted if not self._has_data(self.record(p))]
+        failed: dict[str, str] = {}
         for number, place in enumerate(missing):
             self._check_stop()
-            self._simulated(place, number, len(missing))
+            try:
+                self._simulated(place, number, len(missing))
+            except (StoppedError, InputError):
+                raise
+            except BoltzgenError as error:  # the others do not wait for it
+                failed[place.name] = str(error)
+                self._keep(place, {**self.record(place), "status": "failed"})
         self.write()
+        if failed:
+            name, why = next(iter(failed.items()))
+            raise PartialError(
+                f"No data of {', '.join(failed)}; the other molecules asked for are complete. {name}: {why}"
+            )
 
     def record(self, place: _Place) -> Record:
         """What is known of a molecule: its ``molecule.json``, or that it waits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -147,6 +148,7 @@ def _train(
     finally:
         for target in targets:
             target.close()
+        shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
     if ranks.leads:
         _save(folder, settings, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
@@ -162,13 +164,17 @@ def _learned(
 ) -> Learned:
     """The molecules and data of the run."""
     if settings.dataset is not None:
-        place = folder / ("frames" if ranks.leads else f"frames-{ranks.rank}")
-        return dataset_frames(settings, ranks.device, place, progress)
+        return dataset_frames(settings, ranks.device, _frames_folder(folder, ranks), progress)
     if settings.simulation is not None and ranks.size > 1:
         raise InputError(
             "Processes that train together cannot each make the data; simulate first, and give data=MD."
         )
     return Learned(*targets_and_frames(settings, ranks.device, folder, stop, progress), judged=[], told="")
+
+
+def _frames_folder(folder: Path, ranks: Ranks) -> Path:
+    """Where a process keeps frames that do not fit into its memory."""
+    return folder / ("frames" if ranks.leads else f"frames-{ranks.rank}")
 
 
 def _check_judged(model: Model, learned: Learned) -> None:

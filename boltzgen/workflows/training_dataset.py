@@ -57,7 +57,7 @@ def dataset_frames(
             resident += frames.last_bytes
             if resident > settings.memory * 2**30:
                 resident -= frames.last_bytes
-                frames = frames.last_on_disk(folder / f"{number}.npy")
+                frames = frames.last_on_disk(folder / f"{number}.npy", judged=not judged and number == 1)
         targets.append(target)
         progress(number, len(learned), {"reading": molecule.name})
     chosen = judged[: settings.evaluation.molecules]

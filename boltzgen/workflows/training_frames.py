@@ -48,10 +48,13 @@ class Frames:
         last = self.data[-1]
         return 0 if last is None else last.positions.nbytes
 
-    def last_on_disk(self, path: Path) -> Frames:
-        """The positions of the last target's frames in the file `path` instead of in memory."""
+    def last_on_disk(self, path: Path, *, judged: bool) -> Frames:
+        """The positions of the last target's frames in the file `path` instead of in memory.
+
+        judged: whether the run is measured on the frames of this target that training never sees.
+        """
         *others, last = self.data
-        return self if last is None else replace(self, data=[*others, last.on_disk(path)])
+        return self if last is None else replace(self, data=[*others, last.on_disk(path, judged=judged)])
 
     def without_data(self) -> Frames:
         """And one more target that has none."""
