@@ -103,8 +103,9 @@ def sample(
         )
     show_summary(output, summary)
     if summary.get("unfamiliarity") is not None and (summary["ess"] or 0.0) < ENOUGH:
+        at = "" if temperature is None else f" --temperature {temperature:g}"
         console.message(
-            f"a model of this molecule, by energies alone: boltzgen adapt {model} {system} -o ADAPTED"
+            f"a model of this molecule, by energies alone: boltzgen adapt {model} {system} -o ADAPTED{at}"
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from helpers import ROOT
 
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import shipped_configs
 from boltzgen.system.examples import EXAMPLE, system_folder
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.compilation import evaluations_of
 
 #: Configuration -> molecule.
 ROWS = {
@@ -27,6 +29,21 @@ def test_each_row_has_a_valid_configuration(name):
     settings = load_settings(TrainingSettings, shipped_configs()[name])
     assert settings.system == EXAMPLE + ROWS[name]
     assert (system_folder(settings.system) / "system.json").is_file()
+
+
+def test_rows_on_a_card_keep_their_budgets(monkeypatch):
+    """Data and training together, and most of it used; the molecules are those of the table."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    from card_rows import CARD_ROWS
+
+    assert {config for config, _, _ in CARD_ROWS.values()} <= set(ROWS) and len(CARD_ROWS) >= 6
+    for name, (config, most, words) in CARD_ROWS.items():
+        settings = load_settings(TrainingSettings, shipped_configs()[config], words)
+        data = 0 if settings.simulation is None else settings.simulation.evaluations
+        judged = settings.optimizer.steps * settings.evaluation.samples / settings.evaluation.every
+        spent = data + evaluations_of(settings) - judged
+        assert 0.3 * most < spent <= most, (name, spent)
+        assert settings.until.evaluations <= most, name
 
 
 def test_no_configuration_names_an_example_that_is_not_shipped():

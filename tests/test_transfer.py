@@ -21,7 +21,7 @@ from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
-from boltzgen.errors import StoppedError
+from boltzgen.errors import BoltzgenError, PartialError, StoppedError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
@@ -332,6 +332,24 @@ def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypa
     document = json.loads((bench / "STAGES" / "transfer.json").read_text())
     assert code == 75 and document["summary"]["adapted"]["ess"]["molecules"] == 1
     assert document["status"] == "partial" and document["wanted"] == 2
+
+
+def test_a_molecule_that_fails_does_not_keep_the_others_waiting(bench, monkeypatch):
+    work = transfer._Bench.measure
+
+    def breaks(self, one, record):
+        if one.name == "first":
+            raise BoltzgenError("No energy was finite.")
+        return work(self, one, record)
+
+    monkeypatch.setattr(transfer._Bench, "measure", breaks)
+    words = ("-o", "BROKEN", "--samples", "200")
+    code, _, told = run(bench, *words)
+    assert code == PartialError.exit_code and "first not measured" in told and "No energy was finite" in told
+    assert json.loads((bench / "BROKEN" / "transfer.json").read_text())["molecules"] == ["second"]
+    monkeypatch.setattr(transfer._Bench, "measure", work)
+    assert run(bench, *words)[0] == 0
+    assert run(bench, "-o", "BROKEN", "--samples", "200", "--adapt", "inf")[0] == 2
 
 
 def test_frames_that_training_saw_certify_nothing(bench):

@@ -23,7 +23,7 @@ from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import make_folder, read_json, write_atomic, write_json
 from boltzgen.free_energy.efficiency import weight_figures
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -115,7 +115,7 @@ def benchmark_transfer(
     Raises
     ------
     InputError: something given cannot be used, or `output` holds figures of other settings.
-    StoppedError: `stop` asked to end; the same call goes on.
+    StoppedError: `stop` asked to end; the same call goes on. PartialError: some molecules failed.
     """
     check_device(device)
     stop = stop or StopRequest()
@@ -134,11 +134,22 @@ def benchmark_transfer(
     records = {}
     for one in chosen:  # all files are looked at before anything is measured
         records[one.name] = bench.known(one)
+    failed: dict[str, str] = {}
     for one in chosen:
         if not bench.complete(records[one.name]):
-            records[one.name] = bench.measure(one, records[one.name])
+            try:
+                records[one.name] = bench.measure(one, records[one.name])
+            except (StoppedError, InputError):
+                raise
+            except BoltzgenError as error:  # the others do not wait for it
+                failed[one.name] = str(error)
+                records[one.name] = bench.known(one)
             complete = all(bench.complete(record) for record in records.values())
-            _write(folder, header, [record for record in records.values() if record["stages"]], complete)
+            if any(record["stages"] for record in records.values()):
+                _write(folder, header, [record for record in records.values() if record["stages"]], complete)
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise PartialError(f"{', '.join(failed)} not measured; the others are in {folder}. {name}: {why}")
     return _write(folder, header, list(records.values()), complete=True)
 
 
@@ -309,5 +320,5 @@ def _check(settings: TransferSettings, budget: float | None) -> None:
         raise InputError(f"--dtype {settings.dtype!r} is not known; use float32 or float64.")
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
-    if budget is not None and not budget >= 1:
+    if budget is not None and not 1 <= budget < np.inf:
         raise InputError(f"--adapt {budget:g}: give the energy evaluations that it may spend, 1e5 say.")

@@ -1,13 +1,14 @@
 """One row of the energy-training table: train or resume, draw a million samples, measure, write it down.
 
     python tests/benchmarks/energy_training.py row alanine-dipeptide-fab --reference REFERENCE
-    python tests/benchmarks/energy_training.py row alanine-dipeptide-fab --seed 1 --minutes 9 --device cuda
+    python tests/benchmarks/energy_training.py row alanine-dipeptide-fab --seed 1 --minutes 9 --card
     python tests/benchmarks/energy_training.py reference alanine-dipeptide-fab -o REFERENCE
     python tests/benchmarks/energy_training.py table            # runs/energy/*/result.json -> Markdown
 
 A row is the name of a shipped configuration; ``--set key=value`` departs from it (give such a row a
-``--name``). Its folder is ``runs/energy/ROW-seedS``. Each call goes on where the last one stopped: the
-training at its checkpoint, the samples at their chunk. ``--minutes`` ends a call in time, with exit code 75.
+``--name``), and ``--card`` trains it on CUDA by the settings of ``card_rows.py``. Its folder is
+``runs/energy/ROW-seedS``. Each call goes on where the last one stopped: the training at its checkpoint, the
+samples at their chunk. ``--minutes`` ends a call in time, with exit code 75.
 
 Printed and kept in ``result.json``: effective sample sizes (raw, and the clipped and deleted conventions),
 forward ESS and Ramachandran distances to an independent reference, evaluations of data and training (an
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from card_rows import CARD_ROWS
 from energy_measure import (
     CHUNK,
     convergence_report,
@@ -39,17 +41,20 @@ from energy_measure import (
 
 from boltzgen.config.build import load_model
 from boltzgen.config.settings import apply_overrides, load_settings
-from boltzgen.errors import StoppedError
+from boltzgen.config.shipped import find_config
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import read_json, write_json
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
+from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.metrics import read_metrics
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.compilation import decide_compilation
 from boltzgen.workflows.determinant import require_determinants
+from boltzgen.workflows.resuming import changed_settings
 from boltzgen.workflows.simulate import simulate
 from boltzgen.workflows.train import train
 
@@ -67,6 +72,7 @@ REFERENCE_SEED = 987_654_321
 REFERENCE: dict[str, Any] = {
     "engine": "torch", "timestep": "1fs", "temperatures": "300,350,410,480,560,655,770,900",
     "replicas": 128, "equilibration": "50ps", "exchange_interval": "0.25ps", "save_interval": "0.5ps",
+    "torsion_moves": 5,
 }  # fmt: skip
 
 
@@ -81,6 +87,7 @@ def main(words: list[str] | None = None) -> int:
     row.add_argument("--seed", type=int, default=0)
     row.add_argument("--name", help="folder below --runs (default: ROW-seedS)")
     row.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    row.add_argument("--card", action="store_true", help="on CUDA, by the settings of card_rows.py")
     row.add_argument("--minutes", type=float, help="end this call after so many minutes")
     row.add_argument("--samples", type=int, default=1_000_000)
     row.add_argument("--proposals", type=float, nargs="*", default=[], metavar="RATIO",
@@ -94,14 +101,24 @@ def main(words: list[str] | None = None) -> int:
     reference.add_argument("--minutes", type=float)
     reference.add_argument("--set", action="append", default=[], metavar="key=value", dest="options",
                            help="an option of `simulate`")  # fmt: skip
+    molecule = verbs.add_parser("molecule", help="the example of a row's configuration")
+    molecule.add_argument("row")
     table = verbs.add_parser("table", help="all results as Markdown")
     table.add_argument("--runs", type=Path, default=RUNS)
     asked = parser.parse_args(words)
-    return {"row": run_row, "reference": run_reference, "table": print_table}[asked.verb](asked)
+    work = {"row": run_row, "reference": run_reference, "molecule": print_molecule, "table": print_table}
+    return work[asked.verb](asked)
 
 
 def run_row(asked: argparse.Namespace) -> int:
     """One row as far as its minutes reach; 0 when it is finished."""
+    if asked.card:
+        if asked.row not in CARD_ROWS:
+            print(f"{asked.row} is no row of card_rows.py: {', '.join(CARD_ROWS)}", file=sys.stderr)
+            return 2
+        asked.name = asked.name or f"{asked.row}-seed{asked.seed}"
+        asked.device, (asked.row, _, own) = "cuda", CARD_ROWS[asked.row]
+        asked.overrides = [*own, *asked.overrides]
     folder = asked.runs / (asked.name or f"{asked.row}-seed{asked.seed}")
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
         try:
@@ -109,6 +126,9 @@ def run_row(asked: argparse.Namespace) -> int:
         except StoppedError as stopped:
             print(f"{folder}: {stopped} The same command goes on.")
             return UNFINISHED
+        except InputError as refused:
+            print(refused, file=sys.stderr)
+            return refused.exit_code
         result = measured(asked, folder, stop)
     if result is None:
         print(f"{folder}: samples are being drawn; the same command goes on.")
@@ -120,9 +140,17 @@ def run_row(asked: argparse.Namespace) -> int:
 
 
 def trained(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> None:
-    """Train into `folder`, data included, or go on there, unless it is finished."""
+    """Train into `folder`, data included, or go on there, unless it is finished.
+
+    InputError when the finished run is of another row, seed or settings.
+    """
     run = folder / "run"
     if (run / "model" / "model.json").is_file():
+        words = [*asked.overrides, f"seed={asked.seed}"]
+        wanted = load_settings(TrainingSettings, find_config(asked.row), words)
+        changed = changed_settings(run / "config.yaml", wanted, free=("workers", "memory"))
+        if changed:
+            raise InputError(f"{run} was trained with another {', '.join(changed)}; give it another --name.")
         return
     train(
         asked.row, asked.overrides, run, resume="auto", device=asked.device, seed=asked.seed, stop=stop,
@@ -249,7 +277,7 @@ def commit() -> str:
 def run_reference(asked: argparse.Namespace) -> int:
     """Simulate with a seed of its own, then say how far the halves of the run agree."""
     options = {**REFERENCE, **apply_overrides({}, asked.options), "time": asked.time}
-    source = f"example:{asked.example}"
+    source = EXAMPLE + asked.example
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
         try:
             simulated(source, asked.output, REFERENCE_SEED, options, stop)
@@ -270,6 +298,12 @@ def simulated(source: str, folder: Path, seed: int, options: dict[str, Any], sto
         source, folder, seed=seed, resume="auto", stop=stop, progress=printed(every=30.0), command=sys.argv,
         **options,
     )  # fmt: skip
+
+
+def print_molecule(asked: argparse.Namespace) -> int:
+    name = CARD_ROWS[asked.row][0] if asked.row in CARD_ROWS else asked.row
+    print(str(load_settings(TrainingSettings, find_config(name)).system).removeprefix(EXAMPLE))
+    return 0
 
 
 def print_table(asked: argparse.Namespace) -> int:

@@ -100,7 +100,7 @@ def _reverse_kl_first() -> dict[str, Any]:
 
 def run(asked: argparse.Namespace) -> int:
     """One method at one budget as far as its minutes reach."""
-    folder = asked.runs / f"{asked.method}-{asked.budget:.0e}-rate{asked.rate:.0e}-seed{asked.seed}"
+    folder = asked.runs / f"{asked.method}-{asked.budget:g}-rate{asked.rate:g}-seed{asked.seed}"
     words = [*overrides(asked.method, asked.budget, asked.rate), *asked.overrides]
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
         try:
