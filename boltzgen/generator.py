@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -104,6 +105,12 @@ class Target:
     def close(self) -> None:
         """End the worker processes of the potential, if it has any; the next energy starts them again."""
         self.potential.close()
+
+    @cached_property
+    def reference_energy(self) -> Tensor:
+        """The energy (1,) of the reference as a temperature: over that of a state it is ``U / kT``."""
+        with torch.no_grad():
+            return self.reduced_energy(self.reference, 1.0)
 
     def reduced_energy(self, positions: Tensor, temperature: Tensor | float) -> Tensor:
         """``U / kT`` (B,) of `positions` at `temperature` in K, a number or (B,)."""

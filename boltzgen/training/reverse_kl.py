@@ -32,9 +32,7 @@ def reverse_kl(
         frozen = copy.deepcopy(flow).requires_grad_(False)
         density = frozen.log_prob(coordinates, frozen.embed(context))
     positions, log_det = target.coordinates.decode(coordinates)
-    with torch.no_grad():
-        lowest = target.reduced_energy(target.reference, temperature)
-    excess = target.reduced_energy(positions, temperature) - lowest
+    excess = target.reduced_energy(positions, temperature) - target.reference_energy / temperature
     return mean_loss("reverse_kl", density - log_det + tame_energy(excess, energy_cap), len(temperature))
 
 

@@ -94,4 +94,8 @@ def _judged(
     if molecule.data is None:
         return target, None
     kelvin = settings.evaluation.temperature
-    return target, read_trajectory(molecule.data, system, temperature=kelvin).at(kelvin)
+    frames = read_trajectory(molecule.data, system, temperature=kelvin)
+    try:
+        return target, frames.at(kelvin)
+    except InputError as error:
+        raise InputError(f"{molecule.data}: {error} Set evaluation.temperature to one of them.") from error
