@@ -204,6 +204,9 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
         assert main([*words, "-o", str(tmp_path / f"OUT-{name}")]) == 0
         told = capsys.readouterr()
         assert (remedy in told.err.replace("\n", " ")) == new_to_it
+    words = ["sample", str(tmp_path / "RUN"), str(tmp_path / "chloride"), "-n", "200", "--temperature", "310"]
+    assert main([*words, "-o", str(tmp_path / "WARM")]) == 0
+    assert f"{remedy} --temperature 310" in capsys.readouterr().err.replace("\n", " ")
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)
     assert "the model was not trained on this system" in old["reasons"] and "unfamiliarity" not in old
