@@ -205,3 +205,24 @@ def test_training_step_and_its_rate(molecule, rates):
 
     rates["training steps (maximum likelihood)"] = rate(step, 1)
     assert torch.isfinite(torch.stack(losses)).all() and losses[-1] < losses[0]
+
+
+def test_replica_exchange_with_moves_and_its_rate(molecule, rates, tmp_path):
+    """Stored energies are those of the positions on the CPU; moves about bonds are tried and taken."""
+    from boltzgen.data.trajectory import read_trajectory
+    from boltzgen.workflows.simulate import simulate
+
+    system, _, potential, _ = molecule
+    result = simulate(
+        system, tmp_path / "MD", engine="torch", device=DEVICE, temperatures=(300.0, 500.0), replicas=BATCH,
+        time="0.1ps", save_interval="0.05ps", exchange_interval="0.025ps", equilibration="0.05ps",
+        torsion_moves=2, compile_energies=DEVICE == "cuda",
+    )  # fmt: skip
+    moves, frames = result.manifest["torch"]["torsion_moves"], read_trajectory(result.folder, system)
+    assert moves["bonds"] == 2 and 0.0 < moves["taken"] < moves["tried"] == 12 * BATCH
+    expected = potential.energy(torch.as_tensor(frames.positions).double())
+    got = torch.as_tensor(frames.energies)
+    assert torch.isfinite(got).all() and torch.allclose(got, expected.detach(), rtol=1e-4, atol=0.05)
+    rates["replica exchange (steps of replicas)"] = (
+        result.manifest["energy_evaluations"] / result.manifest["wall_seconds"]
+    )
