@@ -14,7 +14,7 @@ from boltzgen.data import statistics
 from boltzgen.data.checks import constrained_bonds, rounding_grid, wrong_hands
 from boltzgen.data.constrained import resampled_bonds, thermal_bond_lengths
 from boltzgen.data.foreign import read_foreign
-from boltzgen.data.record import Trajectory, joined
+from boltzgen.data.record import Trajectory, joined, spaced_rows
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import InputError
 from boltzgen.system.bond_parameters import harmonic_bonds
@@ -319,6 +319,13 @@ def test_slices_keep_rows_together(record):
     with pytest.raises(InputError, match="as many energies"):
         Trajectory(np.zeros((3, 2, 3)), np.zeros(2), np.zeros(3), np.zeros(3))
     np.testing.assert_array_equal(joined([cold, record.at(450)]).energies, record.energies)
+
+
+@pytest.mark.parametrize("count", [4100, 4196, 4352, 3999])
+def test_spaced_rows_stay_inside(count):
+    """4100 rows in steps of 4100 / 4000 end at 4100 by rounding; an index beyond the last row is none."""
+    rows = spaced_rows(count, count / 4000)
+    assert rows[0] == 0 and rows[-1] < count and len(rows) in (count, 4000)
 
 
 def test_decorrelated_rows(record):

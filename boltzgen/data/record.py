@@ -108,7 +108,8 @@ class Trajectory:
 
 def spaced_rows(count: int, spacing: float) -> np.ndarray:
     """Indices of `count` rows that are on average `spacing` (>= 1, not necessarily whole) apart."""
-    return np.unique(np.floor(np.arange(0.0, count, max(spacing, 1.0))).astype(np.int64))
+    rows = np.unique(np.floor(np.arange(0.0, count, max(spacing, 1.0))).astype(np.int64))
+    return rows[rows < count]  # by rounding, a range may hold its own end
 
 
 def joined(parts: list[Trajectory]) -> Trajectory:
