@@ -61,7 +61,7 @@ def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], key: str, unit: float)
             markersize=4.5, alpha=0.85, label=name,
         )  # fmt: skip
         values += height.tolist()
-    if key != "gap_per_atom" and min(values, default=0.0) > 0:
+    if min(values, default=0.0) > 0:
         axis.set_yscale("log")
         low, high = min(values), max(values)
         axis.set_ylim(low / 1.8, min(high * 1.8, 110.0) if key == "ess" else high * 1.8)
