@@ -106,11 +106,14 @@ def simulate(
     batched = manifest.get("torch")
     if batched:
         drifting = max((abs(z) for z in batched["drift"].values()), default=0.0)
+        moves = batched["torsion_moves"]
+        told = {} if moves is None else {"moves about bonds": f"{moves['taken']} of {moves['tried']} taken"}
         console.key_values(
             "",
             {
                 "independent walks": batched["walks"],
                 "replicas put back": batched["restarts"],
+                **told,
                 "largest drift, standard errors": drifting,
             },
         )

@@ -24,6 +24,7 @@ from boltzgen.training.settings import SimulationSource
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
 from boltzgen.workflows.simulate import simulate
 from boltzgen.workflows.simulation_source import simulate_source
+from boltzgen_cli.main import main
 
 SHORT = {
     "engine": "torch", "temperatures": (300.0, 600.0), "replicas": 8, "equilibration": "0.04ps",
@@ -120,6 +121,16 @@ def test_a_budget_holds_the_moves(tmp_path, butane):
     result = simulate_source(wanted, butane, tmp_path / "MD", seed=1, compile_energies=False)
     spent = result.manifest["energy_evaluations"]
     assert 0.9 * 20_000 < spent < 20_000 + 201 + 4 * 50 and result.manifest["torch"]["torsion_moves"]["tried"]
+
+
+def test_the_terminal_tells_how_many_moves_were_taken(tmp_path, butane, capsys):
+    butane.save(tmp_path / "SYS")
+    words = ["simulate", str(tmp_path / "SYS"), "--engine", "torch", "--replicas", "4", "--time", "0.02ps"]
+    words += ["--save-interval", "0.01ps", "--equilibration", "0ps", "--no-compile"]
+    assert main([*words, "-o", str(tmp_path / "A"), "--torsion-moves", "2"]) == 0
+    assert "of 16 taken" in capsys.readouterr().out
+    assert main([*words, "-o", str(tmp_path / "B")]) == 0
+    assert "taken" not in capsys.readouterr().out
 
 
 def test_refused(tmp_path, monkeypatch, butane):
