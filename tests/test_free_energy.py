@@ -13,7 +13,7 @@ from scipy.stats import norm
 from boltzgen.errors import InputError
 from boltzgen.free_energy import populations, state_free_energies
 from boltzgen.free_energy.estimate import document
-from boltzgen.free_energy.populations import counted_free_energies, exchange_free_energies
+from boltzgen.free_energy.populations import counted_free_energies, exchange_free_energies, exchange_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 GOOD = {"verdict": "ok", "reasons": []}
@@ -144,19 +144,18 @@ def test_all_temperatures_of_a_replica_exchange_answer_for_one():
     """120 replicates: the error bar is right (to 6 %, one sigma), and smaller than from one temperature."""
     rng = np.random.default_rng(31)
     kelvin = np.array([300.0, 400.0, 550.0, 800.0])
-    z, alone, smaller = [], [], 0
+    z, smaller = [], 0
     for _ in range(120):
         x, energy, exact = exchange_of_a_double_well(rng, kelvin, 1200)
         right = x > 0
+        weights = exchange_weights(energy / kelvin[:, None], kelvin, 300.0)
         (e,) = exchange_free_energies(
-            energy / kelvin[:, None], kelvin, 300.0, {"l": ~right, "r": right}, [("l", "r")],
-            n_bootstrap=60, rng=rng,
-        )  # fmt: skip
+            weights, {"l": ~right, "r": right}, [("l", "r")], n_bootstrap=60, rng=rng
+        )
         z.append((e.value - exact) / e.standard_error_asymptotic)
         (one,) = counted_free_energies(
             {"l": ~right[0], "r": right[0]}, [("l", "r")], n_bootstrap=60, rng=rng
         )
-        alone.append(one.value - exact)
         smaller += abs(e.value - exact) < abs(one.value - exact)
     assert abs(np.mean(z)) < 4 / math.sqrt(120) and 0.78 < np.sqrt(np.mean(np.square(z))) < 1.25
     assert smaller > 66 and e.estimator == "MBAR over the temperatures" and e.verdict in ("ok", "caution")
@@ -166,18 +165,17 @@ def test_frames_outside_the_domain_count_nowhere_in_an_exchange():
     rng = np.random.default_rng(32)
     kelvin = np.array([300.0, 500.0])
     x, energy, _ = exchange_of_a_double_well(rng, kelvin, 4000, together=0.0, stay=0.0)
-    masks = {"l": x < 0, "r": x >= 0}
-    given = (energy / kelvin[:, None], kelvin, 300.0, masks, [("l", "r")])
+    masks, u = {"l": x < 0, "r": x >= 0}, energy / kelvin[:, None]
+    weights = [exchange_weights(u, kelvin, 300.0, inside=kept) for kept in (None, (x < 0) | (x > 1.0))]
     whole, half = (
-        exchange_free_energies(*given, inside=inside, n_bootstrap=50, rng=rng)[0]
-        for inside in (None, (x < 0) | (x > 1.0))
+        exchange_free_energies(w_kt, masks, [("l", "r")], n_bootstrap=50, rng=rng)[0] for w_kt in weights
     )
     cut = -math.log(((x > 1.0)[0].sum()) / (x >= 0)[0].sum())
     assert half.value - whole.value == pytest.approx(cut, abs=0.15) and cut > 0.3
     with pytest.raises(InputError, match="310 K"):
-        exchange_free_energies(given[0], kelvin, 310.0, masks, [("l", "r")], rng=rng)
+        exchange_weights(u, kelvin, 310.0)
     with pytest.raises(InputError, match="the state r marks"):
-        exchange_free_energies(*given[:3], {"l": masks["l"], "r": x[:1] > 0}, [("l", "r")], rng=rng)
+        exchange_free_energies(weights[0], {"l": masks["l"], "r": x[:1] > 0}, [("l", "r")], rng=rng)
 
 
 # where there is little to know -----------------------------------------------------------------

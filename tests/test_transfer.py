@@ -317,17 +317,22 @@ def test_what_cannot_be_measured_is_refused(bench):
     assert_refused([*again, "--samples", "300"], "samples = 200, not 300", "another folder")
 
 
+def break_down_at(monkeypatch, name, error):
+    """Measuring the molecule `name` raises `error`."""
+    work = transfer._Bench.measure
+
+    def measure(self, one, record):
+        if one.name == name:
+            raise error
+        return work(self, one, record)
+
+    monkeypatch.setattr(transfer._Bench, "measure", measure)
+
+
 def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypatch):
     words = ("-o", "STAGES", "--samples", "200")
     assert run(bench, *words)[0] == 0
-    work = transfer._Bench.measure
-
-    def only_first(self, one, record):
-        if one.name == "second":
-            raise StoppedError("stopped")
-        return work(self, one, record)
-
-    monkeypatch.setattr(transfer._Bench, "measure", only_first)
+    break_down_at(monkeypatch, "second", StoppedError("stopped"))
     code, _, _ = run(bench, *words, "--adapt", "300")
     document = json.loads((bench / "STAGES" / "transfer.json").read_text())
     assert code == 75 and document["summary"]["adapted"]["ess"]["molecules"] == 1
@@ -335,19 +340,12 @@ def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypa
 
 
 def test_a_molecule_that_fails_does_not_keep_the_others_waiting(bench, monkeypatch):
-    work = transfer._Bench.measure
-
-    def breaks(self, one, record):
-        if one.name == "first":
-            raise BoltzgenError("No energy was finite.")
-        return work(self, one, record)
-
-    monkeypatch.setattr(transfer._Bench, "measure", breaks)
+    break_down_at(monkeypatch, "first", BoltzgenError("No energy was finite."))
     words = ("-o", "BROKEN", "--samples", "200")
     code, _, told = run(bench, *words)
     assert code == PartialError.exit_code and "first not measured" in told and "No energy was finite" in told
     assert json.loads((bench / "BROKEN" / "transfer.json").read_text())["molecules"] == ["second"]
-    monkeypatch.setattr(transfer._Bench, "measure", work)
+    monkeypatch.undo()
     assert run(bench, *words)[0] == 0
     assert run(bench, "-o", "BROKEN", "--samples", "200", "--adapt", "inf")[0] == 2
 

@@ -218,8 +218,9 @@ class _Run:
     ) -> PhasePoint:
         """The point after the moves about bonds, which are counted in `turned` (R,)."""
         rotors = self.problem.rotors
-        for _ in range(self.settings.torsion_moves if rotors else 0):
-            assert rotors is not None
+        if not rotors:
+            return point
+        for _ in range(self.settings.torsion_moves):
             point, taken = torsion_move(point, self.problem.energy, rotors, kt=kt, generator=generator)
             turned += taken
         return point

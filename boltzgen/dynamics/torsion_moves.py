@@ -35,7 +35,7 @@ class Rotors:
         for _, b, c, _ in rotatable_torsions(system).tolist():
             if frozenset((b, c)) in kept:
                 continue
-            sides = [_side(graph, here, there) for here, there in ((c, b), (b, c))]
+            sides = [graph.branch_atoms(here, without=there) for here, there in ((c, b), (b, c))]
             smaller = min(sides, key=len)
             bonds.append((b, c) if smaller is sides[0] else (c, b))
             turning.append([atom in smaller for atom in range(graph.n_atoms)])
@@ -76,15 +76,3 @@ def rotated(x: Tensor, start: Tensor, end: Tensor, angle: Tensor) -> Tensor:
     cosine, sine = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     along = axis * (axis * arm).sum(dim=-1, keepdim=True)
     return end[:, None] + along + cosine * (arm - along) + sine * torch.cross(axis, arm, dim=-1)
-
-
-def _side(graph: MolecularGraph, atom: int, without: int) -> set[int]:
-    """The atoms that hang on `atom` when its bond to `without` is cut."""
-    found, stack = {atom}, [atom]
-    while stack:
-        here = stack.pop()
-        for there in graph.neighbours[here]:
-            if there not in found and (here, there) != (atom, without):
-                found.add(int(there))
-                stack.append(int(there))
-    return found

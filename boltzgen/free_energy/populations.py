@@ -135,29 +135,15 @@ def counted_free_energies(
     )
 
 
-def exchange_free_energies(
-    u_kt: ArrayLike,
-    temperatures: ArrayLike,
-    temperature: float,
-    masks: Mapping[str, ArrayLike],
-    differences: Sequence[tuple[str, str]],
-    *,
-    inside: ArrayLike | None = None,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
-) -> list[Estimate]:
-    """`state_free_energies` at one `temperature` (K) of a replica exchange, from the frames of all of them.
+def exchange_weights(
+    u_kt: ArrayLike, temperatures: ArrayLike, temperature: float, *, inside: ArrayLike | None = None
+) -> np.ndarray:
+    """MBAR's weights (K, T) at one `temperature` (K) of all frames of a replica exchange; they sum to one.
 
-    MBAR weighs every frame for `temperature`. Frames of one time depend on one another, since replicas
-    wander, so their weights are summed; the two errors are those of the series of sums, with its
-    statistical inefficiency. (The errors of MBAR's own f_k are left out: the ladder of an exchange overlaps.)
+    u_kt: (K, T) reduced energy of each frame **at its own temperature**. temperatures: (K,) K. inside:
+    (K, T) bool, False for frames outside the domain, which weigh nothing.
 
-    u_kt: (K, T) reduced energy of each frame **at its own temperature**; a column holds the frames of one
-    time, and columns stand in the order of time (walk after walk, where several ladders ran).
-    temperatures: (K,) K. masks: state name -> (K, T) bool. inside: (K, T) bool, False for frames outside the
-    domain, which count nowhere.
-
-    Raises as `state_free_energies`; InputError where `temperature` is none of `temperatures`.
+    Raises InputError where `temperature` is none of `temperatures`.
     """
     u_kt, kelvin_k = np.asarray(u_kt, dtype=np.float64), np.asarray(temperatures, dtype=np.float64)
     rows = np.flatnonzero(np.abs(kelvin_k - temperature) < 0.01)
@@ -166,14 +152,36 @@ def exchange_free_energies(
             f"reduced energies of shape {u_kt.shape} at {kelvin_k.size} temperatures ({kelvin_k} K) do not "
             f"answer at {temperature:g} K."
         )
-    check_statistics(u_kt.shape[1], 1.0, n_bootstrap)
     inside_kt = np.ones(u_kt.shape, dtype=bool) if inside is None else np.asarray(inside, dtype=bool)
     w_kt = np.zeros(u_kt.shape)
     energy_n = (u_kt * kelvin_k[:, None])[inside_kt]
     log_W_nk = mbar_log_weights(energy_n / kelvin_k[:, None], inside_kt.sum(axis=1))
     w_kt[inside_kt] = np.exp(log_W_nk[:, rows[0]])
+    return w_kt
+
+
+def exchange_free_energies(
+    w_kt: np.ndarray,
+    masks: Mapping[str, ArrayLike],
+    differences: Sequence[tuple[str, str]],
+    *,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> list[Estimate]:
+    """`state_free_energies` at one temperature of a replica exchange, from the frames of all of them.
+
+    Frames of one time depend on one another, since replicas wander, so their weights are summed; the two
+    errors are those of the series of sums, with its statistical inefficiency. (The errors of MBAR's own f_k
+    are left out: the ladder of an exchange overlaps.)
+
+    w_kt: (K, T) of `exchange_weights`; a column holds the frames of one time, and columns stand in the order
+    of time (walk after walk, where several ladders ran). masks: state name -> (K, T) bool.
+
+    Raises as `state_free_energies`.
+    """
+    check_statistics(w_kt.shape[1], 1.0, n_bootstrap)
     sums_st = np.array(
-        [(w_kt * _indicator(name, mask, u_kt.shape)).sum(axis=0) for name, mask in masks.items()]
+        [(w_kt * _indicator(name, mask, w_kt.shape)).sum(axis=0) for name, mask in masks.items()]
     )
     names, estimates = list(masks), []
     for a, b in differences:
@@ -198,7 +206,7 @@ def _exchanged(a: str, b: str, sums_st: np.ndarray, n_bootstrap: int, rng: np.ra
 def _indicator(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     found = np.asarray(mask, dtype=bool)
     if found.shape != shape:
-        raise InputError(f"the state {name} marks {found.shape} frames, but the energies are {shape}.")
+        raise InputError(f"the state {name} marks {found.shape} frames, but the weights are {shape}.")
     return found
 
 

@@ -114,6 +114,10 @@ class MolecularGraph:
 
     def branch(self, start: int, without: int) -> int:
         """Number of atoms that are reached from `start` without passing atom `without`."""
+        return len(self.branch_atoms(start, without))
+
+    def branch_atoms(self, start: int, without: int) -> set[int]:
+        """The atoms that are reached from `start`, itself among them, without passing atom `without`."""
         return _branch(self.neighbours, start, without)
 
     def leading_neighbours(self, atom: int) -> tuple[int, ...]:
@@ -133,7 +137,7 @@ class MolecularGraph:
         bonds = np.asarray(system.bonds, dtype=int).reshape(-1, 2)
         numbers, masses = np.asarray(system.atomic_numbers), np.asarray(system.masses, dtype=float)
         neighbours = _neighbours(len(numbers), bonds)
-        if _branch(neighbours, 0, -1) != len(numbers):
+        if len(_branch(neighbours, 0, -1)) != len(numbers):
             raise InputError(
                 f"{system.name}: the atoms are not all connected by bonds, but one connected molecule is "
                 "needed; prepare one molecule at a time, and add missing CONECT records.")
@@ -167,19 +171,19 @@ def _neighbours(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(sorted(entry)) for entry in lists)
 
 
-def _branch(neighbours: tuple[tuple[int, ...], ...], start: int, without: int) -> int:
+def _branch(neighbours: tuple[tuple[int, ...], ...], start: int, without: int) -> set[int]:
     seen, stack = {start, without}, [start]
     while stack:
         for other in neighbours[stack.pop()]:
             if other not in seen:
                 seen.add(other)
                 stack.append(other)
-    return len(seen) - 1
+    return seen - {without}
 
 
 def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
     return tuple(sorted(neighbours[atom],
-                        key=lambda n: (-_branch(neighbours, n, atom), -round(masses[n], 3), rank[n])))
+                        key=lambda n: (-len(_branch(neighbours, n, atom)), -round(masses[n], 3), rank[n])))
 
 
 def _rings(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:

@@ -165,13 +165,14 @@ class _Builder:
         asked: Record = {"source": source.words, "preparation": self.settings.preparation_of(source)}
         if record["simulation"] is not None and not systems_only:
             asked["simulation"] = self._simulation(place)
-        usual = SimulationSource().model_dump(mode="json")  # for keys that are newer than a record
+            usual = SimulationSource().model_dump(mode="json")  # for keys that are newer than the record
+            record = {**record, "simulation": {**usual, **record["simulation"]}}
         changed = []
         for key, value in asked.items():
             if key == "source" or not isinstance(value, Mapping):
                 changed += [key] if record[key] != value else []
             else:
-                changed += [f"{key}.{k}" for k, v in value.items() if record[key].get(k, usual.get(k)) != v]
+                changed += [f"{key}.{k}" for k, v in value.items() if record[key].get(k) != v]
         return changed
 
     def build(self, wanted: list[_Place], systems_only: bool) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from boltzgen.conditioning.context import Context
-from boltzgen.data.record import Trajectory
+from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError, StoppedError
@@ -27,7 +27,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
-from boltzgen.units import thermal_energy
+from boltzgen.units import GAS_CONSTANT
 
 #: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
 WARM_UP = 64
@@ -153,8 +153,10 @@ def read_reference(
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     positions = turn_rotors(positions, rotor_groups(target), torch.Generator().manual_seed(ROTOR_SEED))
     with torch.no_grad():
-        parts = [part.to(target.reference.device) for part in positions.split(target.batch_rows())]
-        u = [target.reduced_energy(part, temperature).cpu().numpy() for part in parts]
+        u = [
+            target.reduced_energy(part.to(target.reference.device), temperature).cpu().numpy()
+            for part in positions.split(target.batch_rows())
+        ]
     reason = _reasons(target, positions)
     kept = reason == ""
     if kept.sum() < 4:
@@ -185,10 +187,11 @@ def _exchange(whole: Trajectory, generator: BoltzmannGenerator) -> Exchange | No
     parts = [whole.at(float(kelvin)) for kelvin in ladder]
     if len(ladder) < 2 or len({len(part) for part in parts}) > 1 or not np.isfinite(whole.energies).all():
         return None
-    inside = [_reasons(target, torch.as_tensor(part.positions, dtype=torch.float64)) == "" for part in parts]
-    angles = [Backbone(target.topology_pdb).angles(part.positions) for part in parts]
-    u = [part.energies / thermal_energy(float(kelvin)) for part, kelvin in zip(parts, ladder, strict=True)]
-    return Exchange(ladder, np.stack(u), np.stack(angles), np.stack(inside))
+    frames, shape = joined(parts), (len(ladder), len(parts[0]))
+    inside = _reasons(target, torch.as_tensor(frames.positions, dtype=torch.float64)) == ""
+    angles = Backbone(target.topology_pdb).angles(frames.positions)
+    u = frames.energies.reshape(shape) / (GAS_CONSTANT * ladder[:, None])
+    return Exchange(ladder, u, angles.reshape(*shape, angles.shape[1]), inside.reshape(shape))
 
 
 def _counted(reason: np.ndarray) -> dict[str, int]:

@@ -19,6 +19,7 @@ from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.populations import (
     counted_free_energies,
     exchange_free_energies,
+    exchange_weights,
     state_free_energies,
 )
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
@@ -153,26 +154,24 @@ def phi_differences(
     ``error`` is the first less the second; null where the samples never visited one of the states, or the
     reference has fewer than `FEWEST_REFERENCE_FRAMES` effective frames in one, and ``error_unknown`` says so.
     """
-    found = []
-    for column, name in enumerate(names):
-        if not name.startswith("phi"):
-            continue
+    found: list[dict[str, Any]] = []
+    phi = [(column, name) for column, name in enumerate(names) if name.startswith("phi")]
+    if not phi:
+        return found
+    asked: dict[str, Any] = {"differences": [("A", "B")], "n_bootstrap": 200, "rng": rng}
+    exchange, angles, weights = reference.exchange, reference.angles, None
+    if exchange is not None:
+        angles = exchange.angles
+        weights = exchange_weights(exchange.u, exchange.temperatures, temperature, inside=exchange.inside)
+    for column, name in phi:
         for state, low, high in PHI_STATES:
-
-            def masks(angles: np.ndarray, low: float = low, high: float = high) -> dict[str, np.ndarray]:
-                inside = (angles > low) & (angles < high)
-                return {"A": ~inside, "B": inside}
-
-            ours = masks(drawn.angles[:, column])
-            (here,) = state_free_energies(drawn.log_w, ours, [("A", "B")], n_bootstrap=200, rng=rng)
-            if (exchange := reference.exchange) is None:
-                theirs = masks(reference.angles[:, column])
-                (there,) = counted_free_energies(theirs, [("A", "B")], n_bootstrap=200, rng=rng)
+            ours = _halves_of(drawn.angles[:, column], low, high)
+            theirs = _halves_of(angles[..., column], low, high)
+            (here,) = state_free_energies(drawn.log_w, ours, **asked)
+            if weights is None:
+                (there,) = counted_free_energies(theirs, **asked)
             else:
-                (there,) = exchange_free_energies(
-                    exchange.u, exchange.temperatures, temperature, masks(exchange.angles[..., column]),
-                    [("A", "B")], inside=exchange.inside, n_bootstrap=200, rng=rng,
-                )  # fmt: skip
+                (there,) = exchange_free_energies(weights, theirs, **asked)
             error, unknown = None, _unknown(here, there)
             if unknown is None and here.value is not None and there.value is not None:
                 error = here.value - there.value
@@ -184,6 +183,12 @@ def phi_differences(
                 "verdict": here.verdict, "reference_verdict": there.verdict,
             })  # fmt: skip
     return found
+
+
+def _halves_of(angles: np.ndarray, low: float, high: float) -> dict[str, np.ndarray]:
+    """The state B between `low` and `high` (rad), and A, the rest of the circle."""
+    inside = (angles > low) & (angles < high)
+    return {"A": ~inside, "B": inside}
 
 
 def _unknown(ours: Estimate, reference: Estimate) -> str | None:

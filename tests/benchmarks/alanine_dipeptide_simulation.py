@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.data.record import Trajectory
+from boltzgen.dynamics.torsion_moves import rotated
 from boltzgen.generator import Target
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
@@ -78,15 +79,6 @@ class Walkers:
         self.gradient = torch.where(taken[:, None, None], gradient, self.gradient)
         self.u = torch.where(taken, u, self.u)
         return float(taken.float().mean())
-
-
-def rotated(x: Tensor, start: Tensor, end: Tensor, angle: Tensor) -> Tensor:
-    """`x` (B, M, 3) turned by `angle` (B,) rad about the axis from `start` to `end` (B, 3); Rodrigues."""
-    axis = torch.nn.functional.normalize(end - start, dim=-1)[:, None]
-    arm = x - start[:, None]
-    cosine, sine = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-    along = (arm * axis).sum(-1, keepdim=True) * axis
-    return start[:, None] + along + cosine * (arm - along) + sine * torch.cross(axis.expand_as(arm), arm, -1)
 
 
 def simulate(
