@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 
@@ -160,22 +159,30 @@ def test_the_table_has_every_number_that_was_asked_for(scripts):
 def test_the_curve_is_drawn_from_the_metrics_of_the_runs(scripts, tmp_path):
     curve = scripts["ess_curve"]
     runs = (
-        ("combined", 1e6, 0.72, [0.6, 1.0], True), ("combined", 1e5, 0.31, [0.6, 1.0], True),
-        ("combined", 1e5, 0.30, [0.6, 1.0], True), ("combined", 1e5, 0.99, [0.6], False),
-        ("reverse-kl", 1e5, 0.07, [0.6, 0.5], True),
-    )  # fmt: skip
-    for number, (method, budget, ess, way, finished) in enumerate(runs):
-        run: Path = tmp_path / f"{number}" / "run"
-        run.mkdir(parents=True)
-        rows = [{"energy_evaluations": budget * part, "ess": ess * part} for part in way]
-        rows.insert(1, {"energy_evaluations": 0.8 * budget, "ess": None})
-        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        if finished:
-            asked = {"method": method, "budget": budget, "rate": 0.01, "seed": 0}
-            (run.parent / "curve.json").write_text(json.dumps(asked))
+        ("combined-1e+06-rate1e-02-seed0", 1e6, 0.72, [0.6, 1.0]),
+        ("combined-1e+05-rate1e-02-seed0", 1e5, 0.31, [0.6, 1.0]),
+        ("combined-1e+05-rate2e-02-seed0", 1e5, 0.30, [0.6, 1.0]),
+        ("reverse-kl-1e+05-rate1e-02-seed1", 1e5, 0.07, [0.6, 0.5]),
+    )
+    for name, budget, ess, way in runs:
+        rows = [f"{budget * part},{ess * part},x" for part in way]
+        rows.insert(1, f"{0.8 * budget},,x")
+        (tmp_path / f"{name}.csv").write_text("\n".join(["energy_evaluations,ess,k_hat", *rows]) + "\n")
     found = curve.curves(tmp_path)
     assert {name: len(parts) for name, parts in found.items()} == {"combined": 2, "reverse-kl": 1}
     np.testing.assert_allclose(found["combined"][0], [[6e4, 0.186], [1e5, 0.31]])
     np.testing.assert_allclose(found["combined"][1], [[6e5, 0.432], [1e6, 0.72]])
     assert curve.main(["figure", "--runs", str(tmp_path), "-o", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").stat().st_size > 5000
+    (tmp_path / "other.csv").write_text("energy_evaluations,ess\n")
+    with pytest.raises(SystemExit, match=r"other\.csv"):
+        curve.curves(tmp_path)
+
+
+def test_the_kept_ways_are_those_of_the_figure(scripts):
+    """Ours is on top at every budget that is told in docs/benchmarks.md."""
+    found = scripts["ess_curve"].curves(Path(__file__).parents[1] / "docs" / "runs" / "ess-curve")
+    best = {name: [way[:, 1].max() for way in parts] for name, parts in found.items()}
+    assert set(best) == set(scripts["ess_curve"].METHODS)
+    for other in best:
+        assert other == "combined" or all(a > b for a, b in zip(best["combined"], best[other], strict=False))

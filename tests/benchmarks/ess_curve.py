@@ -1,19 +1,23 @@
 """Effective sample size against energy evaluations: five ways to train one flow on one molecule, one figure.
 
     python tests/benchmarks/ess_curve.py run likelihood 1e6 [--rate 2e-2] [--minutes 9] [--device cuda]
-    python tests/benchmarks/ess_curve.py figure -o ess_curve.png
+    python tests/benchmarks/ess_curve.py figure -o ess_curve.png [--runs docs/runs/ess-curve]
 
 METHOD is likelihood, reverse-kl, fab-like, annealed or combined; BUDGET counts the evaluations of data and
 training together (1e5, 1e6, 1e7, ...). Flow, molecule and optimizer are the same for all. Each
-budget is a run of its own, since learning rate and weights follow schedules that end with it. A point of the
-figure is the highest raw effective sample size of a run (some methods fall again), a thin line its way, both
-from the run's ``metrics.jsonl``; of several rates the best one counts, method by method and budget by budget.
+budget is a run of its own, since learning rate and weights follow schedules that end with it. A finished run
+leaves its way in ``METHOD-BUDGET-rateR-seedS.csv`` beside its folder; those of the documentation are kept in
+``docs/runs/ess-curve``. A point of the figure is the highest raw effective sample size of a run (some methods
+fall again), a thin line its way; of several rates the best one counts, method by method and budget by budget.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,10 +26,8 @@ import numpy as np
 from energy_training import UNFINISHED, printed
 
 from boltzgen.errors import StoppedError
-from boltzgen.files import read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
-from boltzgen.training.metrics import read_metrics
 from boltzgen.workflows.train import train
 
 CONFIG = "alanine-dipeptide-fab"
@@ -100,20 +102,20 @@ def _reverse_kl_first() -> dict[str, Any]:
 
 def run(asked: argparse.Namespace) -> int:
     """One method at one budget as far as its minutes reach."""
-    folder = asked.runs / f"{asked.method}-{asked.budget:g}-rate{asked.rate:g}-seed{asked.seed}"
+    name = f"{asked.method}-{asked.budget:.0e}-rate{asked.rate:.0e}-seed{asked.seed}"
+    folder = asked.runs / name
     words = [*overrides(asked.method, asked.budget, asked.rate), *asked.overrides]
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
         try:
-            if not (folder / "run" / "model" / "model.json").is_file():
+            if not (folder / "model" / "model.json").is_file():
                 train(
-                    CONFIG, words, folder / "run", resume="auto", device=asked.device, seed=asked.seed,
+                    CONFIG, words, folder, resume="auto", device=asked.device, seed=asked.seed,
                     stop=stop, progress=printed(every=30.0),
                 )  # fmt: skip
         except StoppedError as stopped:
             print(f"{folder}: {stopped} The same command goes on.")
             return UNFINISHED
-    names = ("method", "budget", "rate", "seed")
-    write_json(folder / "curve.json", {name: getattr(asked, name) for name in names})
+    shutil.copyfile(folder / "metrics.csv", asked.runs / f"{name}.csv")
     return 0
 
 
@@ -123,13 +125,16 @@ def curves(runs: Path) -> dict[str, list[np.ndarray]]:
     Of the runs at one budget (rates, seeds) the one that came highest; those that ended early do not count.
     """
     best: dict[str, dict[float, np.ndarray]] = {method: {} for method in METHODS}
-    for file in sorted(runs.glob("*/curve.json")):
-        asked = read_json(file)
-        rows = read_metrics(file.parent / "run" / "metrics.jsonl")
-        way = np.array([(r["energy_evaluations"], r["ess"]) for r in rows if r.get("ess") is not None], float)
-        known = best[asked["method"]].get(asked["budget"])
+    for path in sorted(runs.glob("*.csv")):
+        asked = re.fullmatch(r"(.+)-(\de\+\d+)-rate.+-seed\d+", path.stem)
+        if asked is None or asked[1] not in METHODS:
+            raise SystemExit(f"{path}: its name tells no method and budget.")
+        method, budget = asked[1], float(asked[2])
+        with open(path, encoding="utf-8", newline="") as handle:
+            told = [(row["energy_evaluations"], row["ess"]) for row in csv.DictReader(handle) if row["ess"]]
+        way, known = np.array(told, float), best[method].get(budget)
         if known is None or way[:, 1].max() > known[:, 1].max():
-            best[asked["method"]][asked["budget"]] = way
+            best[method][budget] = way
     return {method: [found[budget] for budget in sorted(found)] for method, found in best.items() if found}
 
 
