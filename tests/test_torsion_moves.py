@@ -113,6 +113,17 @@ def test_runs_with_moves_resume_and_count_them(tmp_path, monkeypatch, butane):
     assert still.manifest["torch"]["torsion_moves"] is None
 
 
+def test_where_no_bond_turns_nothing_is_tried_or_counted(tmp_path):
+    methane = prepare(smiles="C")
+    asked = {**SHORT, "time": "0.04ps"}
+    moves, none = (
+        simulate(methane, tmp_path / f"{number}", **{**asked, "torsion_moves": number}).manifest
+        for number in (3, 0)
+    )
+    assert moves["torch"]["torsion_moves"] == {"bonds": 0, "tried": 0, "taken": 0}
+    assert moves["energy_evaluations"] == none["energy_evaluations"]
+
+
 def test_a_budget_holds_the_moves(tmp_path, butane):
     wanted = SimulationSource(
         evaluations=20_000, temperatures=[300.0, 600.0], ladders=2, frames=50, equilibration=0.1,

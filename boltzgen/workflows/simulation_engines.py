@@ -95,6 +95,9 @@ class TorchEngine:
     compilation: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        rotors = Rotors.of(self.system, self.device) if self.settings.torsion_moves else None
+        if not rotors:  # moves that nothing can make cost nothing
+            self.settings = self.settings.model_copy(update={"torsion_moves": 0})
         settings = self.settings
         self.platform = f"torch {self.device}"
         self._potential: Potential = potential_of(self.system).to(self.device)
@@ -108,7 +111,6 @@ class TorchEngine:
                 masses, self.system.atomic_numbers, self.system.bonds, settings.hydrogen_mass
             )
         dtype = torch.float32 if settings.precision == "single" else torch.float64
-        rotors = Rotors.of(self.system, self.device) if settings.torsion_moves else None
         self._problem = BatchedProblem.of(
             self._potential, masses, device=self.device, dtype=dtype, rotors=rotors
         )
@@ -141,8 +143,7 @@ class TorchEngine:
         if self._problem.rotors is None:
             return None
         tried = state.segments * self.settings.torsion_moves * self.settings.replicas
-        bonds = len(self._problem.rotors)
-        return {"bonds": bonds, "tried": tried if bonds else 0, "taken": state.torsion_moves}
+        return {"bonds": len(self._problem.rotors), "tried": tried, "taken": state.torsion_moves}
 
     def close(self) -> None:
         self._potential.close()
