@@ -36,9 +36,9 @@ CARD_ROWS: dict[str, tuple[str, float, tuple[str, ...]]] = {
         "reweighted.buffer=32768",
     )),
     "capped-penta-alanine": ("capped-penta-alanine", 4e8, (
-        "evaluation.samples=50000", "evaluation.every=1000", "simulation.evaluations=80000000",
-        "simulation.frames=6000", "optimizer.steps=20000", "likelihood.batch_size=1024",
-        "reweighted.batch_size=4096", "reweighted.fresh=8192", "reweighted.buffer=16384",
+        *_WIDE, "simulation.evaluations=80000000", "simulation.ladders=128", "simulation.frames=6000",
+        "optimizer.steps=20000", "optimizer.average=0.998", "likelihood.batch_size=1024",
+        "reweighted.batch_size=4096", "reweighted.fresh=8192", "checkpoint_every=250",
     )),
     "elil": ("elil", 8e8, (
         "evaluation.samples=50000", "evaluation.every=1000", "simulation.evaluations=160000000",
