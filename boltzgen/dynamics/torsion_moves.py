@@ -35,7 +35,7 @@ class Rotors:
         for _, b, c, _ in rotatable_torsions(system).tolist():
             if frozenset((b, c)) in kept:
                 continue
-            sides = [graph.branch_atoms(here, without=there) for here, there in ((c, b), (b, c))]
+            sides = [graph.branch(here, without=there) for here, there in ((c, b), (b, c))]
             smaller = min(sides, key=len)
             bonds.append((b, c) if smaller is sides[0] else (c, b))
             turning.append([atom in smaller for atom in range(graph.n_atoms)])

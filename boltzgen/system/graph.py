@@ -112,11 +112,7 @@ class MolecularGraph:
         """Sorted atom pair of each bond in a ring -> size of its smallest ring."""
         return _ring_bonds(self.rings)
 
-    def branch(self, start: int, without: int) -> int:
-        """Number of atoms that are reached from `start` without passing atom `without`."""
-        return len(self.branch_atoms(start, without))
-
-    def branch_atoms(self, start: int, without: int) -> set[int]:
+    def branch(self, start: int, without: int) -> set[int]:
         """The atoms that are reached from `start`, itself among them, without passing atom `without`."""
         return _branch(self.neighbours, start, without)
 

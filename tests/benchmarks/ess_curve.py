@@ -102,7 +102,7 @@ def _reverse_kl_first() -> dict[str, Any]:
 
 def run(asked: argparse.Namespace) -> int:
     """One method at one budget as far as its minutes reach."""
-    name = f"{asked.method}-{asked.budget:.0e}-rate{asked.rate:.0e}-seed{asked.seed}"
+    name = f"{asked.method}-{asked.budget:g}-rate{asked.rate:g}-seed{asked.seed}"
     folder = asked.runs / name
     words = [*overrides(asked.method, asked.budget, asked.rate), *asked.overrides]
     with StopRequest(max_time=None if asked.minutes is None else 60 * asked.minutes) as stop:
@@ -126,7 +126,7 @@ def curves(runs: Path) -> dict[str, list[np.ndarray]]:
     """
     best: dict[str, dict[float, np.ndarray]] = {method: {} for method in METHODS}
     for path in sorted(runs.glob("*.csv")):
-        asked = re.fullmatch(r"(.+)-(\de\+\d+)-rate.+-seed\d+", path.stem)
+        asked = re.fullmatch(r"(.+?)-(\d[\d.e+]*)-rate.+-seed\d+", path.stem)
         if asked is None or asked[1] not in METHODS:
             raise SystemExit(f"{path}: its name tells no method and budget.")
         method, budget = asked[1], float(asked[2])
