@@ -17,8 +17,8 @@ import openmm
 import torch
 from openmm import app
 
-from boltzgen.potentials.openmm_reference import reference_of
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.from_openmm.reference import reference_of
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system import MolecularSystem
 from boltzgen.system.prepare import prepare
 

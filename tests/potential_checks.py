@@ -8,8 +8,8 @@ import numpy as np
 import openmm
 import torch
 
+from boltzgen.potentials.from_openmm.translate import translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.translate import translate_openmm
 
 
 def system_of(n_atoms: int, *forces: openmm.Force) -> openmm.System:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.potentials.ani_network import (
+from boltzgen.potentials.learned.ani_network import (
     BOHR,
     HARTREE,
     AniNetwork,
@@ -23,7 +23,7 @@ from boltzgen.potentials.ani_network import (
     load_shipped,
     xtb_ala2_small,
 )
-from boltzgen.potentials.symmetry_functions import SymmetryFunctions, SymmetryFunctionSettings
+from boltzgen.potentials.learned.symmetry_functions import SymmetryFunctions, SymmetryFunctionSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "boltzgen" / "ml_models" / "xtb-ala2-small"

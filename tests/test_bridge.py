@@ -25,11 +25,11 @@ from helpers import assert_refused
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.generator import Target
-from boltzgen.potentials.external import ExternalPotential
+from boltzgen.potentials.from_openmm.bridge import bridge
+from boltzgen.potentials.from_openmm.reference import check_against_reference, perturbed, reference_energies
 from boltzgen.potentials.of_system import description_of, potential_of
-from boltzgen.potentials.openmm_bridge import bridge
-from boltzgen.potentials.openmm_reference import check_against_reference, perturbed, reference_energies
-from boltzgen.potentials.worker_pool import WorkerPool
+from boltzgen.potentials.workers.external import ExternalPotential
+from boltzgen.potentials.workers.pool import WorkerPool
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.openmm_xml import serialize_system
@@ -274,7 +274,7 @@ def test_workers_vanish_with_a_killed_parent(molecule, tmp_path):
     molecule.save(tmp_path / "SYS")
     program = (
         "import sys, time; from boltzgen.system.molecular_system import MolecularSystem;"
-        "from boltzgen.potentials.openmm_bridge import bridge;"
+        "from boltzgen.potentials.from_openmm.bridge import bridge;"
         "pool = bridge(MolecularSystem.load(sys.argv[1]), 'Reference', 2).pool; pool.start();"
         "print(*[worker.process.pid for worker in pool._crew.workers], flush=True); time.sleep(60)"
     )

@@ -12,8 +12,8 @@ import torch
 
 from boltzgen.errors import BoltzgenError
 from boltzgen.generator import Target
-from boltzgen.potentials import compiled, memory
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.fast import compiled, memory
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of

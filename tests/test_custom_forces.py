@@ -20,10 +20,10 @@ from custom_force_cases import (
 from potential_checks import reference, system_of, value_and_gradient
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.potentials.custom_forces import CustomForce
-from boltzgen.potentials.expression_term import ExpressionTerm
+from boltzgen.potentials.from_openmm.translate import translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.translate import translate_openmm
+from boltzgen.potentials.records.custom_forces import CustomForce
+from boltzgen.potentials.terms.expression_term import ExpressionTerm
 
 
 @pytest.mark.parametrize("kind", ["thermal", "distorted"])

@@ -11,8 +11,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from boltzgen.errors import InputError
-from boltzgen.potentials.expression_parser import FUNCTIONS
-from boltzgen.potentials.expressions import (
+from boltzgen.potentials.expressions.language import (
     Number,
     Variable,
     bind,
@@ -22,7 +21,8 @@ from boltzgen.potentials.expressions import (
     parse,
     substitute,
 )
-from boltzgen.potentials.tabulated import TabulatedFunction
+from boltzgen.potentials.expressions.parser import FUNCTIONS
+from boltzgen.potentials.records.tabulated import TabulatedFunction
 
 POINTS = np.random.default_rng(3).uniform(-2.2, 2.2, (12, 3)) * [1.0, 1.0, 0.4]
 POINTS[0], POINTS[1] = 0.0, [1.0, -1.0, 0.5]

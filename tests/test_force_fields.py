@@ -29,8 +29,8 @@ from force_field_cases import (
 from openmm import app
 
 from boltzgen.errors import InputError
-from boltzgen.potentials.openmm_reference import check_against_reference
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.from_openmm.reference import check_against_reference
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system import MolecularSystem
 from boltzgen.system.forcefield import create_system, load_forcefield
 from boltzgen.system.prepare import prepare

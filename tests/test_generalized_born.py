@@ -13,10 +13,10 @@ from openmm.app.internal import customgbforces
 from potential_checks import assert_agrees, spread, system_of, value_and_gradient
 
 from boltzgen.errors import UnsupportedError
-from boltzgen.potentials.custom_gb import CustomBorn
+from boltzgen.potentials.from_openmm.read_gb import custom_gb_record
+from boltzgen.potentials.from_openmm.translate import translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.read_gb import custom_gb_record
-from boltzgen.potentials.translate import translate_openmm
+from boltzgen.potentials.terms.custom_gb import CustomBorn
 
 N_ATOMS = 8
 MODELS = {

@@ -14,10 +14,10 @@ from hybrid_cases import N_ATOMS, amber_subsystem, zoo, zoo_positions
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.from_openmm.reference import reference_energies
+from boltzgen.potentials.from_openmm.translate import translate, translate_openmm
 from boltzgen.potentials.hybrid import HybridPotential, check_forces
 from boltzgen.potentials.of_system import description_of, potential_of
-from boltzgen.potentials.openmm_reference import reference_energies
-from boltzgen.potentials.translate import translate, translate_openmm
 from boltzgen.system.energy_model import LinkAtom
 from boltzgen.system.hybrid import only_internal_terms, without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem

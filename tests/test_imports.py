@@ -42,9 +42,9 @@ FOUNDATIONS = {
     "openmm": (
         "boltzgen/system/",
         "boltzgen/dynamics/openmm_engine.py",
-        "boltzgen/potentials/translate.py",
-        "boltzgen/potentials/openmm_reference.py",
-        "boltzgen/potentials/openmm_bridge.py",
+        "boltzgen/potentials/from_openmm/translate.py",
+        "boltzgen/potentials/from_openmm/reference.py",
+        "boltzgen/potentials/from_openmm/bridge.py",
         "boltzgen/interop/openmm_force.py",
     ),
     "nflows": (),
@@ -147,7 +147,7 @@ def test_the_command_line_knows_workflows_and_ground_only():
 
 def test_a_breach_would_be_seen():
     up = ("boltzgen.system.graph", "boltzgen.flows.coupling.Coupling", "x:1")
-    beside = ("boltzgen.potentials.translate", "boltzgen.coordinates.base.Coordinates", "x:2")
+    beside = ("boltzgen.potentials.from_openmm.translate", "boltzgen.coordinates.base.Coordinates", "x:2")
     down = ("boltzgen.flows.coupling", "boltzgen.system.graph.MolecularGraph", "x:3")
     assert [line[:3] for line in breaches([up, beside, down])] == ["x:1", "x:2"]
 

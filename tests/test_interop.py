@@ -33,8 +33,8 @@ from boltzgen.interop.bgflow import (
 )
 from boltzgen.interop.openmm_force import openmm_force, openmm_system
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.from_openmm.reference import reference_energies
 from boltzgen.potentials.of_system import potential_of
-from boltzgen.potentials.openmm_reference import reference_energies
 from boltzgen.units import GAS_CONSTANT
 
 #: CODATA 2018: kJ/mol in one eV.

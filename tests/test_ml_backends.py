@@ -14,8 +14,9 @@ from helpers import ROOT
 from ml_cases import ETHANOL, ETHANOL_POSITIONS, assert_slopes, ethanol
 
 from boltzgen.errors import BoltzgenError, InputError, MissingExtraError, UnsupportedError
-from boltzgen.potentials import ase_backend, ml_backends, xtb
-from boltzgen.potentials.ml_backends import GROUP, OWN, backends, factory_of, make_backend
+from boltzgen.potentials.learned import ase_backend, xtb
+from boltzgen.potentials.learned import backends as ml_backends
+from boltzgen.potentials.learned.backends import GROUP, OWN, backends, factory_of, make_backend
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.prepare import prepare
 from boltzgen.units import BOHR, ELECTRONVOLT, HARTREE
@@ -303,7 +304,7 @@ def test_ani_weights_that_cannot_be_fetched(monkeypatch):
 def test_a_small_torchani_model():
     from torchani.arch import simple_ani
 
-    from boltzgen.potentials.torchani_backend import TorchAni
+    from boltzgen.potentials.learned.torchani_backend import TorchAni
 
     torch.manual_seed(3)
     make = {"symbols": ("H", "C", "N", "O"), "lot": "wb97x-631gd", "ensemble_size": 2, "repulsion": True}

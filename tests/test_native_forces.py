@@ -9,9 +9,9 @@ import torch
 from potential_checks import assert_agrees, spread, system_of, value_and_gradient
 
 from boltzgen.errors import UnsupportedError
-from boltzgen.potentials.cmap import cell_coefficients
-from boltzgen.potentials.pair_sums import PairSums
-from boltzgen.potentials.translate import translate_openmm
+from boltzgen.potentials.fast.pair_sums import PairSums
+from boltzgen.potentials.from_openmm.translate import translate_openmm
+from boltzgen.potentials.terms.cmap import cell_coefficients
 
 
 def nonbonded(seed: int, *, n_atoms: int = 9) -> openmm.NonbondedForce:

@@ -11,7 +11,7 @@ import torch
 from potential_checks import reference, value_and_gradient
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.potentials.translate import translate, translate_openmm
+from boltzgen.potentials.from_openmm.translate import translate, translate_openmm
 
 
 def thermal(system: openmm.System, start: np.ndarray, frames: int, temperature: float = 300.0) -> np.ndarray:

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from boltzgen.potentials.from_openmm.translate import translate_openmm
 from boltzgen.potentials.of_system import potential_of
-from boltzgen.potentials.translate import translate_openmm
 from boltzgen.system.prepare import prepare
 
 Energy = Callable[[Tensor], Tensor]

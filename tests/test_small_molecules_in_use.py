@@ -10,7 +10,7 @@ import torch
 from rdkit.Chem import rdForceFieldHelpers
 from small_molecule_cases import as_rdkit
 
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system.prepare import prepare
 from boltzgen.workflows.prepare import prepare as work
 from boltzgen_cli.main import main

@@ -8,7 +8,7 @@ from helpers import assert_refused
 from ml_cases import ETHANOL, assert_slopes, ethanol
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
-from boltzgen.potentials.ml_backends import make_backend
+from boltzgen.potentials.learned.backends import make_backend
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from boltzgen.errors import BoltzgenError, UnsupportedError
+from boltzgen.potentials.from_openmm.reference import check_against_reference, perturbed
+from boltzgen.potentials.from_openmm.translate import translate, translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.openmm_reference import check_against_reference, perturbed
-from boltzgen.potentials.translate import translate, translate_openmm
 from boltzgen.system import MolecularSystem
 
 

@@ -14,7 +14,7 @@ from boltzgen.coordinates.base import KINDS, Coordinates, CoordinateTable
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.coordinates.support import unlink
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.parameters import ForceFieldParameters
+from boltzgen.potentials.records.parameters import ForceFieldParameters
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 

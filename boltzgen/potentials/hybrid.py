@@ -11,10 +11,14 @@ from torch import Tensor
 
 from boltzgen.errors import BoltzgenError
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.constants import Constants
-from boltzgen.potentials.evaluate import full_precision
-from boltzgen.potentials.memory import MemoryBlocks
-from boltzgen.potentials.value_with_gradient import ValueWithGradient, check_positions, silence_unsound_rows
+from boltzgen.potentials.fast.constants import Constants
+from boltzgen.potentials.fast.evaluate import full_precision
+from boltzgen.potentials.fast.memory import MemoryBlocks
+from boltzgen.potentials.fast.value_with_gradient import (
+    ValueWithGradient,
+    check_positions,
+    silence_unsound_rows,
+)
 from boltzgen.system.energy_model import LinkAtom
 
 #: Largest number of rows treated at once; fewer where the memory that they are seen to take asks for it.

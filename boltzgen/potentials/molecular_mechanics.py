@@ -8,24 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.cmap import CorrectionMapKernel, CorrectionMapTerm
-from boltzgen.potentials.compiled import BlockCompiler
-from boltzgen.potentials.custom_gb import CustomBorn
-from boltzgen.potentials.custom_term import AutogradKernel, BlockTerm
-from boltzgen.potentials.evaluate import Blocks
-from boltzgen.potentials.expression_term import ExpressionTerm
-from boltzgen.potentials.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
-from boltzgen.potentials.fused_pairs import PairKernel
-from boltzgen.potentials.generalized_born import GeneralizedBorn
-from boltzgen.potentials.parameters import ForceFieldParameters
-from boltzgen.potentials.terms import (
+from boltzgen.potentials.fast.compiled import BlockCompiler
+from boltzgen.potentials.fast.evaluate import Blocks
+from boltzgen.potentials.fast.fused import AngleKernel, BondKernel, Kernel, TorsionKernel
+from boltzgen.potentials.fast.fused_pairs import PairKernel
+from boltzgen.potentials.fast.value_with_gradient import ValueWithGradient, check_positions
+from boltzgen.potentials.records.parameters import ForceFieldParameters
+from boltzgen.potentials.terms.cmap import CorrectionMapKernel, CorrectionMapTerm
+from boltzgen.potentials.terms.custom_gb import CustomBorn
+from boltzgen.potentials.terms.custom_term import AutogradKernel, BlockTerm
+from boltzgen.potentials.terms.expression_term import ExpressionTerm
+from boltzgen.potentials.terms.generalized_born import GeneralizedBorn
+from boltzgen.potentials.terms.native import (
     HarmonicAngle,
     HarmonicBond,
     Nonbonded,
     PeriodicTorsion,
     Term,
 )
-from boltzgen.potentials.value_with_gradient import ValueWithGradient, check_positions
 
 
 def _terms(parameters: ForceFieldParameters) -> list[Term]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.from_openmm.bridge import bridge, translatable_part
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.potentials.hybrid import HybridPotential
-from boltzgen.potentials.ml_backends import make_backend
+from boltzgen.potentials.learned.backends import make_backend
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.openmm_bridge import bridge, translatable_part
-from boltzgen.potentials.translate import translate
 from boltzgen.system.energy_model import MachineLearnedRegion
 from boltzgen.system.hybrid import without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem

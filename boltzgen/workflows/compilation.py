@@ -9,7 +9,7 @@ import numpy as np
 
 from boltzgen.generator import Target
 from boltzgen.potentials.base import Potential
-from boltzgen.potentials.compiled import PAYS_FROM, can_compile
+from boltzgen.potentials.fast.compiled import PAYS_FROM, can_compile
 from boltzgen.training.settings import TrainingSettings, schedule_value
 
 

@@ -115,7 +115,7 @@ def _examine_torch(report: Report) -> None:
 
 
 def _examine_compiler(report: Report) -> None:
-    from boltzgen.potentials.compiled import cache_folder, compiler_path
+    from boltzgen.potentials.fast.compiled import cache_folder, compiler_path
 
     path = compiler_path()
     report.facts["C++ compiler"] = path or "none (energies run uncompiled, at about half the speed)"

@@ -218,8 +218,8 @@ def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict
 
 
 def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularSystem, str, dict[str, Any]]:
-    from boltzgen.potentials.external import ExternalPotential
-    from boltzgen.potentials.openmm_reference import REFERENCE_TOLERANCE, check_against_reference
+    from boltzgen.potentials.from_openmm.reference import REFERENCE_TOLERANCE, check_against_reference
+    from boltzgen.potentials.workers.external import ExternalPotential
 
     what, tolerance, largest, engine = "", REFERENCE_TOLERANCE, np.inf, {}
     if isinstance(potential, ExternalPotential):

@@ -101,7 +101,7 @@ def _change_by_turning(potential: HybridPotential, system: MolecularSystem) -> f
 
 def _division(system: MolecularSystem) -> dict[str, float]:
     """How well ``U_MM = U_MM(without the region's internal terms) + U_MM(these alone)`` holds, relative."""
-    from boltzgen.potentials.openmm_reference import reference_energies
+    from boltzgen.potentials.from_openmm.reference import reference_energies
 
     region = system.energy_model.region
     assert region is not None

@@ -23,7 +23,7 @@ import torch
 
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
-from boltzgen.potentials.translate import translate
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 

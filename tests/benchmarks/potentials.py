@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from potentials_report import arithmetic, write_report
 
-from boltzgen.potentials.evaluate import evaluate_block, innermost
-from boltzgen.potentials.memory import peak_bytes
+from boltzgen.potentials.fast.evaluate import evaluate_block, innermost
+from boltzgen.potentials.fast.memory import peak_bytes
+from boltzgen.potentials.from_openmm.bridge import bridge
+from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.potentials.openmm_bridge import bridge
-from boltzgen.potentials.translate import translate
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 

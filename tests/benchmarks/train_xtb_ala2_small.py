@@ -44,8 +44,8 @@ from xtb_ala2_model import CELU_ALPHA, FOLDER, SETTINGS, random_weights, save_ne
 from boltzgen.config.build import build_flow
 from boltzgen.files import atomic_path, read_json, write_atomic, write_json
 from boltzgen.generator import BoltzmannGenerator
-from boltzgen.potentials.ani_network import SHIPPED, AniNetwork, NetworkModel, load_network
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.learned.ani_network import SHIPPED, AniNetwork, NetworkModel, load_network
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import (
     EvaluationSettings,

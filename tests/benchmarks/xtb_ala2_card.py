@@ -7,7 +7,7 @@ from typing import Any
 from xtb_ala2_fit import ONE_SIDED
 from xtb_ala2_model import HIDDEN
 
-from boltzgen.potentials.ani_network import NetworkModel
+from boltzgen.potentials.learned.ani_network import NetworkModel
 
 CARD = """# xtb-ala2-small
 

@@ -20,7 +20,7 @@ from xtb_ala2_data import Pool, molecule
 from xtb_ala2_model import CELU_ALPHA, HIDDEN, SETTINGS, random_weights, trained_on
 
 from boltzgen.files import atomic_path
-from boltzgen.potentials.ani_network import SHIPPED, AniNetwork, NetworkModel
+from boltzgen.potentials.learned.ani_network import SHIPPED, AniNetwork, NetworkModel
 from boltzgen.training.soap import Soap
 
 #: Directions along which a conformation's gradient is learned, and the step (nm) of their differences.

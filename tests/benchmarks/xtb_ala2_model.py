@@ -13,8 +13,8 @@ from safetensors.numpy import save
 from xtb_ala2_data import ROOT, molecule
 
 from boltzgen.files import write_atomic, write_json
-from boltzgen.potentials.ani_network import SCHEMA, SHIPPED, NetworkModel
-from boltzgen.potentials.symmetry_functions import SymmetryFunctionSettings
+from boltzgen.potentials.learned.ani_network import SCHEMA, SHIPPED, NetworkModel
+from boltzgen.potentials.learned.symmetry_functions import SymmetryFunctionSettings
 
 FOLDER = ROOT / "boltzgen" / "ml_models" / SHIPPED
 

@@ -43,7 +43,7 @@ def molecule(alanine_dipeptide):
     """(system, coordinates, potential, features), on the CPU."""
     from boltzgen.conditioning.features import molecule_features
     from boltzgen.coordinates.internal import InternalCoordinates
-    from boltzgen.potentials.translate import translate
+    from boltzgen.potentials.from_openmm.translate import translate
 
     coordinates, potential = InternalCoordinates(alanine_dipeptide), translate(alanine_dipeptide)
     return (
@@ -121,7 +121,7 @@ def test_energies_agree_with_the_cpu(molecule, rates, dtype):
 def test_compiled_energies_agree(molecule, rates, dtype):
     import warnings
 
-    from boltzgen.potentials.translate import translate
+    from boltzgen.potentials.from_openmm.translate import translate
 
     potential = translate(molecule[0])
     x = distorted(molecule[0], BATCH).to(DEVICE, dtype)
@@ -139,8 +139,8 @@ def test_compiled_energies_agree(molecule, rates, dtype):
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="on a CPU blocks follow the cache, not the memory")
 def test_a_batch_is_split_by_measured_memory(molecule, monkeypatch):
-    from boltzgen.potentials import memory
-    from boltzgen.potentials.translate import translate
+    from boltzgen.potentials.fast import memory
+    from boltzgen.potentials.from_openmm.translate import translate
 
     potential = translate(molecule[0])
     x = distorted(molecule[0], 5000).to(DEVICE)

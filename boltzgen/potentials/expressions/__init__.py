@@ -1,0 +1,1 @@
+"""OpenMM's algebraic expression language: parsed, evaluated on tensors, recognised."""

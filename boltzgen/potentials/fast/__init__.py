@@ -1,0 +1,1 @@
+"""The fast path: fused kernels with hand-derived gradients, blocks, memory, compilation."""

@@ -1,0 +1,1 @@
+"""Potentials of regions: machine-learned, semi-empirical, or anybody's by a backend."""

@@ -1,0 +1,105 @@
+"""Finds the potentials that a region can have: ours, and those that other packages bring.
+
+A package adds a backend by an entry point of the group ``boltzgen.ml_potentials``, whose name is what stands
+after ``--ml`` and whose value is a factory::
+
+    def factory(atomic_numbers, *, charge, options):   # (n,) int array; e; words of --ml-option
+        return potential                               # a boltzgen.potentials.base.Potential of these n atoms
+
+The factory refuses what it cannot treat with an `InputError`. If it has a parameter ``workers``, it also gets
+the number of processes that it may start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module, metadata
+from typing import Any
+
+import numpy as np
+
+from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.potentials.base import Potential
+from boltzgen.potentials.learned.options import whole_number
+
+GROUP = "boltzgen.ml_potentials"
+
+#: Options that are not the factory's: the charge is an argument, the hash is checked before.
+COMMON_OPTIONS = ("charge", "file_sha256")
+
+#: Our own backends, as pyproject.toml registers them; this list serves a clone that was never installed.
+OWN = {
+    "xtb-ala2-small": "boltzgen.potentials.learned.ani_network:xtb_ala2_small",
+    "gfn2": "boltzgen.potentials.learned.xtb:gfn2",
+    "gfn1": "boltzgen.potentials.learned.xtb:gfn1",
+    "ani2x": "boltzgen.potentials.learned.torchani_backend:ani2x",
+    "ani1x": "boltzgen.potentials.learned.torchani_backend:ani1x",
+    "ani1ccx": "boltzgen.potentials.learned.torchani_backend:ani1ccx",
+    "torchscript": "boltzgen.potentials.learned.torchscript_backend:torchscript",
+    "ase": "boltzgen.potentials.learned.ase_backend:ase",
+}
+
+Factory = Callable[..., Potential]
+
+
+def backends() -> dict[str, str]:
+    """Name of each backend that can be named after ``--ml`` -> ``module:function``."""
+    found = dict(OWN)
+    for point in metadata.entry_points(group=GROUP):
+        found.setdefault(point.name, point.value)
+    return found
+
+
+def factory_of(name: str) -> Factory:
+    """The factory called `name`.
+
+    Raises
+    ------
+    InputError: no such backend, or two packages bring one of this name. BoltzgenError: it cannot be imported.
+    """
+    known = backends()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}."
+        raise InputError(f"--ml {name}: no such potential is installed; {hint}")
+    values = {point.value for point in metadata.entry_points(group=GROUP) if point.name == name}
+    if len(values | {known[name]}) > 1:
+        raise InputError(
+            f"--ml {name}: several packages bring a potential of this name ({', '.join(sorted(values))}); "
+            "uninstall all but one."
+        )
+    module, _, function = known[name].partition(":")
+    try:
+        factory: Factory = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise BoltzgenError(
+            f"--ml {name}: its code {known[name]} cannot be imported ({error}); install it anew."
+        ) from error
+    return factory
+
+
+def make_backend(
+    name: str, atomic_numbers: np.ndarray, options: Mapping[str, str], *, workers: int = 1
+) -> Potential:
+    """The potential `name` of these atoms; `options` hold the charge beside the backend's own words.
+
+    Raises
+    ------
+    InputError, UnsupportedError: the backend does not exist or cannot treat the atoms or options.
+    BoltzgenError: it does not give what it should.
+    """
+    factory = factory_of(name)
+    charge = whole_number(name, options, "charge", 0)
+    own = {key: word for key, word in options.items() if key not in COMMON_OPTIONS}
+    more: dict[str, Any] = {"workers": workers} if "workers" in inspect.signature(factory).parameters else {}
+    potential = factory(np.array(atomic_numbers), charge=charge, options=own, **more)
+    if not isinstance(potential, Potential):
+        raise BoltzgenError(
+            f"--ml {name}: its factory returned {type(potential).__name__}, not a boltzgen Potential; "
+            "report this to its authors."
+        )
+    if potential.energy_unit != "kJ/mol":
+        raise BoltzgenError(f"--ml {name} has energies in {potential.energy_unit}; a region needs kJ/mol.")
+    return potential

@@ -1,0 +1,1 @@
+"""Frozen, typed records of what an energy is made of: parameters, custom forces, solvents, tables."""

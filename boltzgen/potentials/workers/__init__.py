@@ -1,0 +1,1 @@
+"""Energies that torch cannot compute, in processes of their own."""
