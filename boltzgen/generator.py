@@ -26,7 +26,7 @@ from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
-from boltzgen.system.graph_hash import graph_hash
+from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 

@@ -31,8 +31,8 @@ from boltzgen.potentials.of_system import description_of, potential_of
 from boltzgen.potentials.workers.external import ExternalPotential
 from boltzgen.potentials.workers.pool import WorkerPool
 from boltzgen.system.energy_model import EnergyModel
+from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.openmm_xml import serialize_system
 from boltzgen_cli.main import main
 
 

@@ -17,7 +17,7 @@ from boltzgen.data.foreign import read_foreign
 from boltzgen.data.record import Trajectory, joined, spaced_rows
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import InputError
-from boltzgen.system.bond_parameters import harmonic_bonds
+from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.simulate import simulate
 

@@ -18,9 +18,9 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
-from boltzgen.system.graph_hash import graph_hash
+from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.sequence import _heavy_atoms, parse_sequence
+from boltzgen.system.parametrise.sequence import _heavy_atoms, parse_sequence
 from boltzgen.workflows import dataset as workflow
 from boltzgen.workflows.dataset import build_dataset
 from boltzgen.workflows.dataset_settings import DatasetSettings

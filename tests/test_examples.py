@@ -20,7 +20,7 @@ from boltzgen.errors import InputError
 from boltzgen.generator import read_target
 from boltzgen.system import MolecularSystem
 from boltzgen.system.examples import EXAMPLE, shipped_systems, system_folder
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 #: Internal coordinates as the papers count them, total charge, stereocentres.
 EXPECTED = {

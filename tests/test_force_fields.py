@@ -32,7 +32,7 @@ from boltzgen.errors import InputError
 from boltzgen.potentials.from_openmm.reference import check_against_reference
 from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system import MolecularSystem
-from boltzgen.system.forcefield import create_system, load_forcefield
+from boltzgen.system.parametrise.forcefield import create_system, load_forcefield
 from boltzgen.system.prepare import prepare
 
 #: Each force field meets these in turn, one a solvent: small, with all kinds of side chains, with a bridge.

@@ -11,9 +11,9 @@ from rdkit import Chem
 
 from boltzgen.errors import InputError
 from boltzgen.system import MolecularSystem
-from boltzgen.system.graph import ISOMER_BARRIER, MolecularGraph
+from boltzgen.system.graph.molecular_graph import ISOMER_BARRIER, MolecularGraph
 from boltzgen.system.prepare import prepare
-from boltzgen.system.terms import torsion_profiles
+from boltzgen.system.terms.equilibrium import torsion_profiles
 
 NAMES = ("cystine", "proline", "tryptophan", "drug", "sulfoxide", "steroid", "alkyne", "amine", "butadiene",
          "phosphate", "macrocycle")

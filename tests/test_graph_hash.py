@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 from rdkit import Chem
 
-from boltzgen.system.graph_hash import graph_hash
+from boltzgen.system.graph.graph_hash import graph_hash
 
 
 def stub(molecule) -> SimpleNamespace:

@@ -19,10 +19,10 @@ from boltzgen.potentials.from_openmm.translate import translate, translate_openm
 from boltzgen.potentials.hybrid import HybridPotential, check_forces
 from boltzgen.potentials.of_system import description_of, potential_of
 from boltzgen.system.energy_model import LinkAtom
-from boltzgen.system.hybrid import only_internal_terms, without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
-from boltzgen.system.region import link_atoms, region_charge, select_region
+from boltzgen.system.region.division import only_internal_terms, without_internal_terms
+from boltzgen.system.region.region import link_atoms, region_charge, select_region
 
 AMBER = {"forcefield": ("amber99sbildn.xml",), "implicit": "amber99_obc.xml"}
 
@@ -140,7 +140,7 @@ def test_link_hydrogens_that_would_touch_are_refused(peptide):
 
 
 def test_without_a_lewis_structure_only_sp3_carbons_are_cut(peptide, monkeypatch):
-    monkeypatch.setattr("boltzgen.system.region.perceive", lambda system, charge: None)
+    monkeypatch.setattr("boltzgen.system.region.region.perceive", lambda system, charge: None)
     assert len(link_atoms(peptide, atoms_named(peptide, *LYSINE_END))) == 1
     with pytest.raises(UnsupportedError, match="cannot be shown to be single"):
         link_atoms(peptide, atoms_named(peptide, "LYS3 NZ", "LYS3 HZ1", "LYS3 HZ2", "LYS3 HZ3", "ACE1 O"))

@@ -146,9 +146,9 @@ def test_the_command_line_knows_workflows_and_ground_only():
 
 
 def test_a_breach_would_be_seen():
-    up = ("boltzgen.system.graph", "boltzgen.flows.coupling.Coupling", "x:1")
+    up = ("boltzgen.system.graph.molecular_graph", "boltzgen.flows.coupling.Coupling", "x:1")
     beside = ("boltzgen.potentials.from_openmm.translate", "boltzgen.coordinates.base.Coordinates", "x:2")
-    down = ("boltzgen.flows.coupling", "boltzgen.system.graph.MolecularGraph", "x:3")
+    down = ("boltzgen.flows.coupling", "boltzgen.system.graph.molecular_graph.MolecularGraph", "x:3")
     assert [line[:3] for line in breaches([up, beside, down])] == ["x:1", "x:2"]
 
 

@@ -9,11 +9,11 @@ from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 from small_molecule_cases import DRUG_LIKE, distorted, embedded
 
-from boltzgen.system.bonds_from_forces import bonds_from_forces
-from boltzgen.system.charges import partial_charges
-from boltzgen.system.custom_minima import custom_angle_minima, custom_bond_minima
-from boltzgen.system.mmff import VARIANTS, mmff_properties, mmff_system
-from boltzgen.system.openmm_xml import serialize_system
+from boltzgen.system.formats.openmm_xml import serialize_system
+from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
+from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties, mmff_system
+from boltzgen.system.terms.charges import partial_charges
+from boltzgen.system.terms.custom_minima import custom_angle_minima, custom_bond_minima
 
 #: kcal/mol; the promise of `prepare`.
 TOLERANCE = 1e-4

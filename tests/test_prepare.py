@@ -18,11 +18,11 @@ from openmm import app, unit
 
 from boltzgen.errors import InputError
 from boltzgen.system import MolecularSystem
-from boltzgen.system.bonds_from_forces import bonds_from_forces
-from boltzgen.system.forcefield import IMPLICIT_MODELS
+from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.minimise import same_handedness
+from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS
+from boltzgen.system.parametrise.sequence import parse_sequence
 from boltzgen.system.prepare import prepare
-from boltzgen.system.sequence import parse_sequence
 from boltzgen.workflows.prepare import prepare as prepare_folder
 
 EXAMPLES = ROOT / "boltzgen" / "examples"

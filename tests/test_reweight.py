@@ -19,7 +19,7 @@ from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.of_system import potential_of
-from boltzgen.system.openmm_xml import serialize_system
+from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.prepare import prepare
 from boltzgen.units import thermal_energy
 from boltzgen.workflows import reweight as workflow
@@ -261,7 +261,7 @@ def test_refuses_what_does_not_fit(dipeptide, chains, wells, tmp_path, alanine_d
     order = np.arange(len(swapped))
     order[[4, 5]] = order[[5, 4]]  # C and O of the cap
     place = np.argsort(order)
-    from boltzgen.system.pdb_text import format_pdb
+    from boltzgen.system.formats.pdb_text import format_pdb
 
     symbols = {1: "H", 6: "C", 7: "N", 8: "O"}
     names = [alanine_dipeptide.atom_names[k] for k in order]

@@ -16,10 +16,10 @@ from small_molecule_cases import DRUG_LIKE, as_rdkit, embedded, tripos
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError
 from boltzgen.system import MolecularSystem
-from boltzgen.system.charges import partial_charges
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum
 from boltzgen.system.prepare import prepare
+from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.prepare import prepare as work
 from boltzgen_cli.main import main
 

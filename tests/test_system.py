@@ -14,7 +14,7 @@ from openmm import app
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system import MolecularSystem
-from boltzgen.system.openmm_xml import INERT_FORCES, check_inert
+from boltzgen.system.formats.openmm_xml import INERT_FORCES, check_inert
 from boltzgen.system.prepare import prepare
 from boltzgen_cli.main import main
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from boltzgen.system.formats.pdb_text import AtomName, format_pdb
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.pdb_text import AtomName, format_pdb
 from boltzgen.units import GAS_CONSTANT
 
 #: Bonds of the chain: nm, kJ/mol/nm2; soft, so that the b^2 of the measure matters.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from boltzgen.coordinates.geometry import cross, dot
 from boltzgen.coordinates.table import OPEN_RING, ring_centres
-from boltzgen.system.graph import Hand, IsomerBond, MolecularGraph
+from boltzgen.system.graph.molecular_graph import Hand, IsomerBond, MolecularGraph
 
 #: What `Domain` can report; index 0 is inside.
 REASONS = ("", "handedness", "other isomer", "open ring", "not finite")

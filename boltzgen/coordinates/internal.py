@@ -15,7 +15,7 @@ from boltzgen.coordinates.plan import Plan
 from boltzgen.coordinates.table import build_columns, build_table
 from boltzgen.coordinates.tree import build_tree
 from boltzgen.errors import InputError
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem

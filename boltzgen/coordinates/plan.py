@@ -11,7 +11,7 @@ from torch import Tensor
 from boltzgen.coordinates.base import CoordinateTable
 from boltzgen.coordinates.table import VISIBLY_OPEN, Columns, ring_centres
 from boltzgen.coordinates.tree import Placement, decode_reference, levels
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from boltzgen.coordinates.base import CoordinateTable
 from boltzgen.coordinates.tree import Placement
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 #: A ring is open when one of its bonds is further from its centre than this, nm.
 OPEN_RING = 0.03

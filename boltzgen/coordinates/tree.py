@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 #: Bend below which (from 0 or from pi) three atoms define no plane, rad.
 DEGENERATE = np.deg2rad(15.0)

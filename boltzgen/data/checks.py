@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from boltzgen.system.bond_parameters import harmonic_bonds
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import thermal_energy
 
 #: No covalent bond is longer, nm.

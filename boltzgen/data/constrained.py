@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.system.bond_parameters import harmonic_bonds
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import GAS_CONSTANT
 
 

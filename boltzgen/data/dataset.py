@@ -32,7 +32,7 @@ class DatasetMolecule:
     source: ``{"sequence": ...}`` or ``{"smiles": ...}``.
     system: SYS folder. data: MD folder; None when the molecule was prepared without data, or not yet.
     status: ``complete``, ``partial`` (its simulation was stopped), ``failed`` (it broke down) or ``waiting``.
-    fingerprint: of the system; graph: `boltzgen.system.graph_hash.graph_hash`.
+    fingerprint: of the system; graph: `boltzgen.system.graph.graph_hash.graph_hash`.
     frames: at each temperature. evaluations: energies with gradients that the data cost.
     convergence: of `boltzgen.data.convergence.convergence`; empty without data.
     sha256: digest of each file, by its path from the folder of the data set.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from boltzgen.data.statistics import rotatable_torsions
 from boltzgen.dynamics.batched_langevin import EnergyWithGradient, PhasePoint, put_back
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 
 

@@ -14,9 +14,9 @@ from boltzgen.potentials.hybrid import HybridPotential
 from boltzgen.potentials.learned.backends import make_backend
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.system.energy_model import MachineLearnedRegion
-from boltzgen.system.hybrid import without_internal_terms
+from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.openmm_xml import serialize_system
+from boltzgen.system.region.division import without_internal_terms
 
 
 def potential_of(system: MolecularSystem) -> Potential:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.pdb_text import STANDARD_RESIDUES
+from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
 
 if TYPE_CHECKING:
     import openmm
     from openmm import app
 
-    from boltzgen.system.readers import RawMolecule
+    from boltzgen.system.formats.readers import RawMolecule
 
 #: nm; two atoms nearer than this overlap.
 OVERLAP_DISTANCE = 0.05

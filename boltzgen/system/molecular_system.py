@@ -18,8 +18,8 @@ from boltzgen.errors import InputError
 from boltzgen.files import read_json, write_atomic, write_json
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.examples import system_folder
-from boltzgen.system.openmm_xml import deserialize_system
-from boltzgen.system.pdb_text import AtomName, parse_names
+from boltzgen.system.formats.openmm_xml import deserialize_system
+from boltzgen.system.formats.pdb_text import AtomName, parse_names
 
 if TYPE_CHECKING:
     import mdtraj

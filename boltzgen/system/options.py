@@ -7,7 +7,7 @@ from pathlib import Path
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.energy_model import EnergyModel
-from boltzgen.system.forcefield import check_implicit
+from boltzgen.system.parametrise.forcefield import check_implicit
 
 
 @dataclass(frozen=True)

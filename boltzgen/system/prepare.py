@@ -15,8 +15,14 @@ from boltzgen import __version__
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.system import checks
-from boltzgen.system.bonds_from_forces import bonds_from_forces
-from boltzgen.system.forcefield import (
+from boltzgen.system.formats.openmm_xml import serialize_system
+from boltzgen.system.formats.pdb_text import format_pdb, names_of
+from boltzgen.system.formats.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
+from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
+from boltzgen.system.minimise import energy_and_minimum, minimised
+from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
+from boltzgen.system.options import PrepareOptions
+from boltzgen.system.parametrise.forcefield import (
     DEFAULT_FORCEFIELD,
     IMPLICIT_MODELS,
     add_implicit,
@@ -24,16 +30,10 @@ from boltzgen.system.forcefield import (
     explain_unmatched,
     load_forcefield,
 )
-from boltzgen.system.minimise import energy_and_minimum, minimised
-from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
-from boltzgen.system.openmm_xml import serialize_system
-from boltzgen.system.options import PrepareOptions
-from boltzgen.system.pdb_text import format_pdb, names_of
-from boltzgen.system.prepare_region import with_region
-from boltzgen.system.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
-from boltzgen.system.sequence import PeptideSequence, build_peptide, parse_sequence
-from boltzgen.system.sequence import add_hydrogens as add_missing_hydrogens
-from boltzgen.system.small_molecule_system import (
+from boltzgen.system.parametrise.sequence import PeptideSequence, build_peptide, parse_sequence
+from boltzgen.system.parametrise.sequence import add_hydrogens as add_missing_hydrogens
+from boltzgen.system.region.prepare import with_region
+from boltzgen.system.small_molecule.parametrised import (
     DEFAULT_VARIANT,
     SMALL_MOLECULES,
     refuse_mmff,

@@ -20,7 +20,7 @@ from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedErro
 from boltzgen.files import make_folder, read_json, sha256_file, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.system.graph_hash import graph_hash
+from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import SimulationSource
 from boltzgen.workflows.dataset_settings import DatasetSettings, MoleculeSource, Split

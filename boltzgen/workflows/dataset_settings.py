@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from boltzgen.errors import InputError
 from boltzgen.settings import Settings
-from boltzgen.system.sequence import parse_sequence
+from boltzgen.system.parametrise.sequence import parse_sequence
 from boltzgen.training.settings import SimulationSource
 
 Split = Literal["train", "validation", "test"]

@@ -11,11 +11,11 @@ import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
-from boltzgen.system.charges import partial_charges
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.pdb_text import AtomName
 from boltzgen.system.prepare import prepare as prepare_system
+from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.prepare_hybrid import HybridSummary, check_hybrid, hybrid_summary
 
 if TYPE_CHECKING:

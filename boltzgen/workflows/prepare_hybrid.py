@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
-from boltzgen.system.hybrid import only_internal_terms, without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.region.division import only_internal_terms, without_internal_terms
 
 if TYPE_CHECKING:
     from boltzgen.potentials.hybrid import HybridPotential

@@ -21,7 +21,7 @@ from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import BoltzmannGenerator, Target
-from boltzgen.system.pdb_text import AtomName
+from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.probe import ProbeFrames
 from boltzgen.workflows.rotamers import rotamer_columns

@@ -11,7 +11,7 @@ import openmm
 from openmm import unit
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.openmm_xml import deserialize_system
+from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.platforms import platform_names
 
 if TYPE_CHECKING:

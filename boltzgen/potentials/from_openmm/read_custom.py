@@ -19,7 +19,7 @@ from boltzgen.potentials.expressions.language import evaluate, parse
 from boltzgen.potentials.from_openmm.read_native import cutoff_of, numbers
 from boltzgen.potentials.records.custom_forces import CustomForce
 from boltzgen.potentials.records.tabulated import TabulatedFunction
-from boltzgen.system.charges import CHARGE_NAMES
+from boltzgen.system.terms.charges import CHARGE_NAMES
 
 #: (force, its name in messages, context) -> fields of `ForceFieldParameters`, ``custom`` above all.
 Reader = Callable[[Any, str, "ReadingContext"], dict[str, list[Any]]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.system.openmm_xml import deserialize_system
+from boltzgen.system.formats.openmm_xml import deserialize_system
 
 if TYPE_CHECKING:
     import openmm

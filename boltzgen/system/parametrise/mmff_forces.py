@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzgen.system.mmff_nonbonded import NonbondedAtoms
+from boltzgen.system.parametrise.mmff_nonbonded import NonbondedAtoms
 
 if TYPE_CHECKING:
     import openmm

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.system.canonical import atom_invariants, canonical_order, refine
-from boltzgen.system.terms import TermCentres, has_planar_minima, torsion_profiles
+from boltzgen.system.graph.canonical import atom_invariants, canonical_order, refine
+from boltzgen.system.terms.equilibrium import TermCentres, has_planar_minima, torsion_profiles
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem

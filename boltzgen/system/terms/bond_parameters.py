@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from boltzgen.system.custom_minima import custom_bond_minima
+from boltzgen.system.terms.custom_minima import custom_bond_minima
 
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem

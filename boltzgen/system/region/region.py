@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.bond_orders import BondOrders, perceive
-from boltzgen.system.charges import partial_charges
 from boltzgen.system.energy_model import LinkAtom
-from boltzgen.system.graph import MolecularGraph
+from boltzgen.system.graph.bond_orders import BondOrders, perceive
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.terms.charges import partial_charges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

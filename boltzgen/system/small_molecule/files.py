@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.system import small_molecule_checks as checks
-from boltzgen.system.rdkit_messages import rdkit_log
-from boltzgen.system.small_molecule import SmallMolecule, as_read, built, drop_labels
+from boltzgen.system.small_molecule import checks as checks
+from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
+from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 
 if TYPE_CHECKING:
     from rdkit import Chem

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.charges import partial_charges
+from boltzgen.system.terms.charges import partial_charges
 
 if TYPE_CHECKING:
     import openmm

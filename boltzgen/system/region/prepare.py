@@ -6,10 +6,16 @@ from dataclasses import replace
 
 from boltzgen.errors import InputError
 from boltzgen.system.energy_model import MachineLearnedRegion
-from boltzgen.system.hybrid import without_internal_terms
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
-from boltzgen.system.region import is_zwitterion, link_atoms, link_warnings, region_charge, select_region
+from boltzgen.system.region.division import without_internal_terms
+from boltzgen.system.region.region import (
+    is_zwitterion,
+    link_atoms,
+    link_warnings,
+    region_charge,
+    select_region,
+)
 
 #: The option that every backend has: the region's charge, e.
 CHARGE_OPTION = "charge"

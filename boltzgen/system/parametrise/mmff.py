@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError
-from boltzgen.system import mmff_forces
-from boltzgen.system.mmff_nonbonded import nonbonded_atoms
+from boltzgen.system.parametrise import mmff_forces
+from boltzgen.system.parametrise.mmff_nonbonded import nonbonded_atoms
 
 if TYPE_CHECKING:
     import openmm

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzgen.system.bond_parameters import harmonic_bonds
-from boltzgen.system.custom_minima import custom_angle_minima
+from boltzgen.system.terms.bond_parameters import harmonic_bonds
+from boltzgen.system.terms.custom_minima import custom_angle_minima
 
 if TYPE_CHECKING:
     import openmm

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from boltzgen.errors import InputError
 from boltzgen.system import checks
-from boltzgen.system.forcefield import IMPLICIT_MODELS, add_implicit
-from boltzgen.system.mmff import VARIANTS, mmff_properties, mmff_system
+from boltzgen.system.formats.readers import RawMolecule, kind_of, read_text
 from boltzgen.system.options import PrepareOptions
-from boltzgen.system.readers import RawMolecule, kind_of, read_text
-from boltzgen.system.small_molecule import from_smiles
-from boltzgen.system.small_molecule_checks import check_typed
-from boltzgen.system.small_molecule_files import read_small_molecule
+from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS, add_implicit
+from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties, mmff_system
+from boltzgen.system.small_molecule.checks import check_typed
+from boltzgen.system.small_molecule.files import read_small_molecule
+from boltzgen.system.small_molecule.molecule import from_smiles
 
 if TYPE_CHECKING:
     import openmm

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from boltzgen.errors import UnsupportedError
-from boltzgen.system.openmm_xml import deserialize_system, serialize_system
+from boltzgen.system.formats.openmm_xml import deserialize_system, serialize_system
 
 if TYPE_CHECKING:
     import openmm

@@ -132,7 +132,7 @@ def add_hydrogens(
     from openmm import unit
     from openmm.app import Modeller
 
-    from boltzgen.system.forcefield import ends_are_patches
+    from boltzgen.system.parametrise.forcefield import ends_are_patches
 
     modeller = Modeller(topology, unit.Quantity(positions, unit.nanometer))
     state = random.getstate()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.system import small_molecule_checks as checks
-from boltzgen.system.mmff import VARIANTS, mmff_properties
-from boltzgen.system.pdb_text import STANDARD_RESIDUES
-from boltzgen.system.rdkit_messages import rdkit_log
+from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
+from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties
+from boltzgen.system.small_molecule import checks as checks
+from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 
 if TYPE_CHECKING:
     from openmm import app

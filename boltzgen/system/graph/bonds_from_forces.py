@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzgen.system.custom_minima import custom_bond_minima
+from boltzgen.system.terms.custom_minima import custom_bond_minima
 
 if TYPE_CHECKING:
     import openmm

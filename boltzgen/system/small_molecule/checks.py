@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.rdkit_messages import printed_by
+from boltzgen.system.small_molecule.rdkit_messages import printed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,1 @@
+"""The molecular graph: rings, centres, isomers, canonical order, hash, bond orders."""

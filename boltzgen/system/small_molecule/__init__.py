@@ -1,0 +1,1 @@
+"""Small molecules from SMILES, SDF and mol2, checked and parametrised."""

@@ -1,0 +1,1 @@
+"""What the terms of an OpenMM System say: equilibria, springs, barriers, charges."""
