@@ -13,13 +13,13 @@ from test_training import DIMENSION, STIFFNESS, TEMPERATURE, WELL, seeded, tiny_
 
 from boltzgen.conditioning.context import Context
 from boltzgen.generator import Target
-from boltzgen.training.annealed_draws import draw_annealed
-from boltzgen.training.importance import training_weights, truncated_weights, trust_region_power
-from boltzgen.training.log_dispersion import log_dispersion
+from boltzgen.training.losses.annealed_draws import draw_annealed
+from boltzgen.training.losses.importance import training_weights, truncated_weights, trust_region_power
+from boltzgen.training.losses.log_dispersion import log_dispersion
+from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
+from boltzgen.training.losses.reverse_kl import reverse_kl
 from boltzgen.training.objectives import Objectives, stored_pairs_loss
 from boltzgen.training.pairs import Pairs
-from boltzgen.training.replay_buffer import ReplayBuffer, draw_samples
-from boltzgen.training.reverse_kl import reverse_kl
 from boltzgen.training.settings import TrainingSettings
 
 #: The well whose Boltzmann distribution is the base of the flow, a normal of width 2 at 300 K.

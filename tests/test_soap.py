@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.training.checkpoint import optimizer_tensors, restore_optimizer
-from boltzgen.training.soap import Soap
+from boltzgen.training.optimizer.soap import Soap
 
 STEPS = 35
 

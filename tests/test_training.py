@@ -16,11 +16,11 @@ from boltzgen.config.build import build_flow
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
-from boltzgen.training.gradients import GradientWorkers, Task
-from boltzgen.training.loss import Loss
+from boltzgen.training.losses.loss import Loss
+from boltzgen.training.losses.reverse_kl import reverse_kl, tame_energy
 from boltzgen.training.objectives import stored_pairs_loss
+from boltzgen.training.optimizer.gradients import GradientWorkers, Task
 from boltzgen.training.pairs import Pairs
-from boltzgen.training.reverse_kl import reverse_kl, tame_energy
 from boltzgen.training.settings import LikelihoodSettings, schedule_value
 
 TINY = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)

@@ -19,14 +19,14 @@ from torch import Tensor
 from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow, InvertibleFlow
 from boltzgen.generator import Target
-from boltzgen.training.annealed_draws import draw_annealed
-from boltzgen.training.gradients import Task
-from boltzgen.training.likelihood import negative_log_likelihood
-from boltzgen.training.log_dispersion import log_dispersion
-from boltzgen.training.loss import Loss
+from boltzgen.training.losses.annealed_draws import draw_annealed
+from boltzgen.training.losses.likelihood import negative_log_likelihood
+from boltzgen.training.losses.log_dispersion import log_dispersion
+from boltzgen.training.losses.loss import Loss
+from boltzgen.training.losses.replay_buffer import ReplayBuffer, Samples, draw_samples
+from boltzgen.training.losses.reverse_kl import reverse_kl
+from boltzgen.training.optimizer.gradients import Task
 from boltzgen.training.pairs import Pairs
-from boltzgen.training.replay_buffer import ReplayBuffer, Samples, draw_samples
-from boltzgen.training.reverse_kl import reverse_kl
 from boltzgen.training.settings import TrainingSettings, schedule_value
 from boltzgen.training.training_data import TrainingData, draw_pairs
 from boltzgen.training.turns import molecules_in_turn

@@ -16,7 +16,7 @@ from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
 from boltzgen.generator import Target
-from boltzgen.training.importance import truncated_weights
+from boltzgen.training.losses.importance import truncated_weights
 from boltzgen.training.pairs import Pairs
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
 from boltzgen.units import GAS_CONSTANT

@@ -28,7 +28,7 @@ from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import load_checkpoint
-from boltzgen.training.ranks import Ranks
+from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.compilation import decide_compilation, evaluations_of

@@ -21,7 +21,7 @@ from xtb_ala2_model import CELU_ALPHA, HIDDEN, SETTINGS, random_weights, trained
 
 from boltzgen.files import atomic_path
 from boltzgen.potentials.learned.ani_network import SHIPPED, AniNetwork, NetworkModel
-from boltzgen.training.soap import Soap
+from boltzgen.training.optimizer.soap import Soap
 
 #: Directions along which a conformation's gradient is learned, and the step (nm) of their differences.
 DIRECTIONS, STEP = 6, 1e-5

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from boltzgen.training.loss import Loss
+from boltzgen.training.losses.loss import Loss
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from boltzgen.conditioning.context import Context
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
-from boltzgen.training.importance import training_weights
+from boltzgen.training.losses.importance import training_weights
 from boltzgen.training.pairs import Pairs
 
 #: Fields of `Samples` that a buffer keeps of each row.

@@ -15,7 +15,7 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.refine.annealed import annealed_moves
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.schedule import Schedule
-from boltzgen.training.replay_buffer import Samples
+from boltzgen.training.losses.replay_buffer import Samples
 
 #: Exponent of the weights at the end of the way: 2 is ``p^2 / q``.
 EXPONENT = 2.0

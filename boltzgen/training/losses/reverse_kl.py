@@ -10,7 +10,7 @@ from torch import Tensor
 from boltzgen.conditioning.context import Context
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
-from boltzgen.training.loss import Loss, mean_loss
+from boltzgen.training.losses.loss import Loss, mean_loss
 
 
 def reverse_kl(

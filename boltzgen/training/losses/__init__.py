@@ -1,0 +1,1 @@
+"""What a flow learns from: likelihood, reverse KL, weighted samples of its own, log-dispersion."""

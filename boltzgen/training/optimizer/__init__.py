@@ -1,0 +1,1 @@
+"""How a flow learns: gradients, their clipping, SOAP, several processes."""
