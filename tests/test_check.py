@@ -18,11 +18,11 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
-from boltzgen.workflows.audit import audit_rows
+from boltzgen.trust.audit import audit_rows
+from boltzgen.trust.determinant import require_determinants, spot_check
+from boltzgen.trust.judgement import mbar_weights, torsions_of
+from boltzgen.trust.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
 from boltzgen.workflows.check import check, combined, examine, probe_and_judge, with_coverage
-from boltzgen.workflows.determinant import require_determinants, spot_check
-from boltzgen.workflows.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
-from boltzgen.workflows.probe_judgement import mbar_weights, torsions_of
 from boltzgen.workflows.sample import sample
 from boltzgen_cli.main import main
 

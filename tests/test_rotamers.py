@@ -10,8 +10,8 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.generator import Target
+from boltzgen.trust.rotamers import rotamer_comparison
 from boltzgen.workflows.demo import SHIPPED
-from boltzgen.workflows.rotamers import rotamer_comparison
 
 
 @pytest.fixture(scope="module")

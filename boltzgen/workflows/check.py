@@ -22,10 +22,10 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.audit import Findings, audit_rows, check_files
-from boltzgen.workflows.determinant import spot_check
-from boltzgen.workflows.probe import BUDGET, ProbeFrames, check_probe, run_probe
-from boltzgen.workflows.probe_judgement import Torsion, classified, judge_probe, torsions_of
+from boltzgen.trust.audit import Findings, audit_rows, check_files
+from boltzgen.trust.determinant import spot_check
+from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
+from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
 from boltzgen.workflows.refine import flow_log_weights
 from boltzgen.workflows.sample import coverage_of_frames, read_check_frames, seen_in_training
 

@@ -30,10 +30,10 @@ from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.determinant import require_determinants
+from boltzgen.trust.rotamers import rotamer_comparison
 from boltzgen.workflows.compilation import decide_compilation
-from boltzgen.workflows.determinant import require_determinants
 from boltzgen.workflows.refine import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.workflows.rotamers import rotamer_comparison
 
 
 def sample(
@@ -75,7 +75,7 @@ def sample(
     Raises
     ------
     InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
-    BoltzgenError: a log-determinant is wrong (see `boltzgen.workflows.determinant`); nothing is drawn.
+    BoltzgenError: a log-determinant is wrong (see `boltzgen.trust.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
     """
     check_device(device)

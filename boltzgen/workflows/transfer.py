@@ -31,8 +31,8 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.determinant import require_determinants
 from boltzgen.workflows.compilation import decide_compilation
-from boltzgen.workflows.determinant import require_determinants
 from boltzgen.workflows.transfer_adapt import adapted_model, unfamiliarity
 from boltzgen.workflows.transfer_draw import draw, figures_of_speed, read_reference
 from boltzgen.workflows.transfer_reference import W2_SAMPLES, reference_figures

@@ -52,8 +52,8 @@ from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.metrics import read_metrics
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.trust.determinant import require_determinants
 from boltzgen.workflows.compilation import decide_compilation
-from boltzgen.workflows.determinant import require_determinants
 from boltzgen.workflows.resuming import changed_settings
 from boltzgen.workflows.simulate import simulate
 from boltzgen.workflows.train import train

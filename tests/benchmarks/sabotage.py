@@ -29,10 +29,10 @@ import sabotage_cases as cases
 
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.determinant import spot_check
+from boltzgen.trust.probe import ProbeFrames, run_probe
 from boltzgen.workflows.check import combined, examine, probe_and_judge, with_coverage
-from boltzgen.workflows.determinant import spot_check
 from boltzgen.workflows.load import load_generator
-from boltzgen.workflows.probe import ProbeFrames, run_probe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,7 +106,7 @@ class Suite:
         return frames
 
     def mode(self, name: str) -> tuple[str, cases.Mode]:
-        from boltzgen.workflows.rotamers import rotamer_columns
+        from boltzgen.trust.rotamers import rotamer_columns
 
         molecule, number, low, high = MODES[name]
         column = rotamer_columns(self.generator(molecule).target)[number]

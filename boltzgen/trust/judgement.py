@@ -22,9 +22,9 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.trust.probe import ProbeFrames
+from boltzgen.trust.rotamers import rotamer_columns
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.probe import ProbeFrames
-from boltzgen.workflows.rotamers import rotamer_columns
 
 #: Thirds of the circle that name a torsion's states, in degrees; -120 stands for 240.
 THIRDS = ((0.0, 120.0), (120.0, -120.0), (-120.0, 0.0))

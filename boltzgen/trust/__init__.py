@@ -1,0 +1,1 @@
+"""Is it true: audits of records, determinants, probes, coverage, judgement."""
