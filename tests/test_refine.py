@@ -27,11 +27,11 @@ from boltzgen.refine.annealed import annealed_moves, one_of_each_family
 from boltzgen.refine.draw import NO_DESCENDANT, refined_draws
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import langevin_move
+from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.refine.schedule import Schedule, pilot_schedule, systematic_rows
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.check import check
 from boltzgen.workflows.prepare import prepare
-from boltzgen.workflows.refine import flow_log_weights
 from boltzgen.workflows.sample import sample
 from boltzgen.workflows.train import train
 from boltzgen_cli.main import main

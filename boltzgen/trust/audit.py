@@ -16,7 +16,7 @@ from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.files import read_json, sha256_file
 from boltzgen.generator import BoltzmannGenerator
-from boltzgen.workflows.refine import is_refined
+from boltzgen.refine.refinement import is_refined
 
 Findings = list[tuple[str, str]]
 

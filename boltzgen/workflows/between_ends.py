@@ -23,9 +23,9 @@ from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.refine import is_refined
 from boltzgen.workflows.targeted_map import System
 
 

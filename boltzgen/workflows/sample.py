@@ -29,11 +29,11 @@ from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.trust.rotamers import rotamer_comparison
 from boltzgen.workflows.compilation import decide_compilation
-from boltzgen.workflows.refine import EXPECTED_MOVES, Refinement, draw_refined
 
 
 def sample(
