@@ -29,6 +29,6 @@ def load(
 
     `path` is then a run or a model folder, `system` a SYS folder, ``model:NAME`` or a molecule in memory.
     """
-    from boltzgen.workflows.load import load_generator, load_samples
+    from boltzgen.workflows.sampling.load import load_generator, load_samples
 
     return load_samples(path) if system is None else load_generator(path, system)

@@ -36,7 +36,7 @@ def adapt(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.adapt import adapt as work
+    from boltzgen.workflows.training.adapt import adapt as work
 
     with StopRequest(limit) as stop, console.progress("adapt") as progress:
         result = work(

@@ -59,7 +59,7 @@ def transfer(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.transfer import benchmark_transfer as work
+    from boltzgen.workflows.transfer.benchmark import benchmark_transfer as work
 
     with StopRequest(limit) as stop, console.progress("transfer") as progress:
         result = work(

@@ -51,7 +51,7 @@ def check(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.check import check as work
+    from boltzgen.workflows.sampling.check import check as work
 
     with StopRequest(limit) as stop, console.progress("probe") as progress:
         result = work(

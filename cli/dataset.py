@@ -11,7 +11,7 @@ from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli import console
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.dataset import Dataset, DatasetMolecule
+    from boltzgen.workflows.datasets.build import Dataset, DatasetMolecule
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,7 +66,7 @@ def build(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.dataset import build_dataset
+    from boltzgen.workflows.datasets.build import build_dataset
 
     with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
         result = build_dataset(
@@ -88,7 +88,7 @@ def list_molecules(
 
     Example: boltzgen dataset list DATASET --verify
     """
-    from boltzgen.workflows.dataset import read_dataset
+    from boltzgen.workflows.datasets.build import read_dataset
 
     found = read_dataset(folder, verify=verify)
     if verify:

@@ -26,7 +26,7 @@ def demo(
 
     Prints the commands that do the same by hand.
     """
-    from boltzgen.workflows.demo import demo as work
+    from boltzgen.workflows.installation.demo import demo as work
 
     with StopRequest() as stop:
         result = work(

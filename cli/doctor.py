@@ -12,7 +12,7 @@ def doctor() -> None:
 
     Exits with 1 if the protein-design distribution called boltzgen is in the same environment.
     """
-    from boltzgen.workflows.doctor import examine
+    from boltzgen.workflows.installation.doctor import examine
 
     report = examine()
     console.key_values("boltzgen doctor", report.facts)

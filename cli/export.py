@@ -36,7 +36,7 @@ def export(
 
     Example: boltzgen export OUT --format xtc -o frames.xtc --equal-weight 1000
     """
-    from boltzgen.workflows.export import export as work
+    from boltzgen.workflows.sampling.export import export as work
 
     result = work(
         folder,

@@ -14,7 +14,7 @@ from boltzgen_cli.free_energy_mbar import mbar
 from boltzgen_cli.free_energy_surface import surface
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.free_energy_results import FreeEnergyResult
+    from boltzgen.workflows.free_energy.results import FreeEnergyResult
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,7 +64,7 @@ def states(
 
     Example: boltzgen free-energy states OUT --states states.yaml -o free_energy.json
     """
-    from boltzgen.workflows.free_energy import free_energy_states
+    from boltzgen.workflows.free_energy.states import free_energy_states
 
     result = free_energy_states(
         folder, states_file, smoothed=smooth, output=output, n_bootstrap=bootstrap, seed=seed

@@ -44,7 +44,7 @@ def observable(
 
     Example: boltzgen free-energy observable OUT --of rg --of phi -o observable.json
     """
-    from boltzgen.workflows.free_energy_averages import observable as work
+    from boltzgen.workflows.free_energy.averages import observable as work
 
     result = work(
         folder, names or (), values=values, unit=unit, coordinates=coordinates, smoothed=smooth,
@@ -83,7 +83,7 @@ def thermo(
 
     Example: boltzgen free-energy thermo OUT -o thermo.json
     """
-    from boltzgen.workflows.free_energy_averages import thermo as work
+    from boltzgen.workflows.free_energy.averages import thermo as work
 
     result = work(
         folder, states_file=states, relative_step=step, smoothed=smooth, output=output,

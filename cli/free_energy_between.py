@@ -39,7 +39,7 @@ def between(
 
     Example: boltzgen free-energy between OUT-VACUUM OUT-SOLVENT -o solvation.json
     """
-    from boltzgen.workflows.between import between as work
+    from boltzgen.workflows.free_energy.between import between as work
 
     with console.progress("between") as progress:
         result = work(

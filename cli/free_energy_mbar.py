@@ -43,7 +43,7 @@ def mbar(
 
     Example: boltzgen free-energy mbar MD-A MD-HALF MD-B --system SYS-A --system SYS-HALF --system SYS-B
     """
-    from boltzgen.workflows.mbar import mbar as work
+    from boltzgen.workflows.free_energy.mbar import mbar as work
 
     with console.progress("mbar") as progress:
         result = work(

@@ -46,7 +46,7 @@ def surface(
     """
     ranges = None if span is None else [_range(text) for text in span]
 
-    from boltzgen.workflows.free_energy_surface import surface as work
+    from boltzgen.workflows.free_energy.surface import surface as work
 
     result = work(
         folder, along, bins=bins, ranges=ranges, coordinates=coordinates, smoothed=smooth, output=output,

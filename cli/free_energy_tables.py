@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from boltzgen_cli import console
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.free_energy_results import FreeEnergyResult
+    from boltzgen.workflows.free_energy.results import FreeEnergyResult
 
 
 def title(what: str, content: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ How to add a verb
 
            Example: boltzgen reweight OUT --temperature 320
            \"\"\"
-           from boltzgen.workflows.reweight import reweight as work
+           from boltzgen.workflows.sampling.reweight import reweight as work
 
            with console.progress("reweight") as progress:
                result = work(output, temperature=temperature, progress=progress)

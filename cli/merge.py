@@ -18,6 +18,6 @@ def merge(
 
     Example: boltzgen merge OUT1 OUT2 -o OUT
     """
-    from boltzgen.workflows.merge import merge as work
+    from boltzgen.workflows.sampling.merge import merge as work
 
     show_summary(output, work(folders, output))

@@ -20,7 +20,7 @@ def models(
 
     Every command that takes a MODEL takes the name of one of these.
     """
-    from boltzgen.workflows.models import card, releases
+    from boltzgen.workflows.installation.models import card, releases
 
     if name is not None:
         console.console().print(card(name))

@@ -10,7 +10,7 @@ import typer
 from boltzgen_cli import console
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.prepare import PrepareSummary
+    from boltzgen.workflows.preparation.prepare import PrepareSummary
 
 
 def prepare(
@@ -106,8 +106,8 @@ def prepare(
 
     boltzgen prepare --sequence ACE-ALA-NME -o SYS --implicit obc1 --ml gfn2 --ml-option workers=2
     """
-    from boltzgen.workflows.prepare import prepare as work
-    from boltzgen.workflows.prepare_hybrid import option_words
+    from boltzgen.workflows.preparation.hybrid import option_words
+    from boltzgen.workflows.preparation.prepare import prepare as work
 
     summary = work(
         source,

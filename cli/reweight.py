@@ -49,7 +49,7 @@ def reweight(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.reweight import reweight as work
+    from boltzgen.workflows.sampling.reweight import reweight as work
 
     with StopRequest(limit) as stop, console.progress("reweight") as progress:
         result = work(

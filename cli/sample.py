@@ -78,7 +78,7 @@ def sample(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.sample import sample as work
+    from boltzgen.workflows.sampling.sample import sample as work
 
     with StopRequest(limit) as stop, console.progress("sample") as progress:
         summary = work(

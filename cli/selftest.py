@@ -29,7 +29,7 @@ def selftest(
     A row fails when |z| is 4 or more, when its standard error is 0.05 or more (kT for free energies), or when
     it cannot be computed. Exits with 1 if a row fails; everything is printed and written first.
     """
-    from boltzgen.workflows.selftest import selftest as work
+    from boltzgen.workflows.exact_answers.selftest import selftest as work
 
     with console.progress("selftest") as progress:
         result = work(quick=quick, seed=seed, output=output, progress=progress)

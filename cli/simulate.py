@@ -67,7 +67,7 @@ def simulate(
     Example: boltzgen simulate SYS -o MD --temperatures 300,366,446,543,662,800 --time 2ns
     """
     limit = parse_duration(max_time) if max_time is not None else None
-    from boltzgen.workflows.simulate import simulate as work
+    from boltzgen.workflows.simulation.simulate import simulate as work
 
     with StopRequest(max_time=limit) as stop, console.progress("simulate, ps of each replica") as progress:
         result = work(

@@ -37,7 +37,7 @@ def train(
     """
     limit = parse_duration(max_time) if max_time is not None else None
 
-    from boltzgen.workflows.train import train as work
+    from boltzgen.workflows.training.train import train as work
 
     with StopRequest(limit) as stop, console.progress("train") as progress:
         result = work(

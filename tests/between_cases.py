@@ -17,7 +17,7 @@ from boltzgen.data.trajectory import Trajectory, write_trajectory
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.sample import sample
+from boltzgen.workflows.sampling.sample import sample
 
 
 def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:

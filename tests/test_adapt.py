@@ -20,7 +20,7 @@ from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.training.settings import TrainingSettings
-from boltzgen.workflows.adapt import adapt, adaptation_settings, ess_with_error
+from boltzgen.workflows.training.adapt import adapt, adaptation_settings, ess_with_error
 
 FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
 QUICK = ["optimizer.warmup=50", "reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]

@@ -15,7 +15,7 @@ from boltzgen.dynamics import batched_run
 from boltzgen.dynamics.settings import BatchedSettings, usual_replicas
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.interrupts import StopRequest
-from boltzgen.workflows.simulate import simulate
+from boltzgen.workflows.simulation.simulate import simulate
 
 LADDER = (300.0, 450.0, 650.0)
 RUN = {
@@ -116,7 +116,7 @@ def test_a_hybrid_is_simulated(tmp_path, monkeypatch):
     import torch
 
     from boltzgen.potentials.of_system import potential_of
-    from boltzgen.workflows.prepare import prepare
+    from boltzgen.workflows.preparation.prepare import prepare
 
     monkeypatch.setattr(batched_run, "MINIMISATION_STEPS", 8)
     folder = tmp_path / "SYS"

@@ -17,11 +17,17 @@ from boltzgen.ensemble import Ensemble
 from boltzgen.free_energy.combination import agreement, difference, paired_difference
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
-from boltzgen.workflows import between as workflow
-from boltzgen.workflows.between import DIRECT, MAPPED, ONE_SIDED, SIMULATED
-from boltzgen.workflows.between_ends import read_end
-from boltzgen.workflows.sample import sample
-from boltzgen.workflows.targeted_map import System, density_work, direct_work, mapped_work, target_work
+from boltzgen.workflows.free_energy import between as workflow
+from boltzgen.workflows.free_energy.between import DIRECT, MAPPED, ONE_SIDED, SIMULATED
+from boltzgen.workflows.free_energy.ends import read_end
+from boltzgen.workflows.free_energy.targeted_map import (
+    System,
+    density_work,
+    direct_work,
+    mapped_work,
+    target_work,
+)
+from boltzgen.workflows.sampling.sample import sample
 
 BUTANE = EXACT[300.0][0] - EXACT[600.0][0]  # f(600 K) - f(300 K) = -ln(Z_600 / Z_300)
 

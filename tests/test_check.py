@@ -22,8 +22,8 @@ from boltzgen.trust.audit import audit_rows
 from boltzgen.trust.determinant import require_determinants, spot_check
 from boltzgen.trust.judgement import mbar_weights, torsions_of
 from boltzgen.trust.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
-from boltzgen.workflows.check import check, combined, examine, probe_and_judge, with_coverage
-from boltzgen.workflows.sample import sample
+from boltzgen.workflows.sampling.check import check, combined, examine, probe_and_judge, with_coverage
+from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli.main import main
 
 #: With fresh weights the flow of butane is right in bonds and angles and flat in its torsion.

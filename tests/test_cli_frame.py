@@ -111,7 +111,7 @@ def test_exit_codes_and_messages(monkeypatch, capsys, error, code, expected):
     def fail():
         raise error
 
-    monkeypatch.setattr("boltzgen.workflows.doctor.examine", fail)
+    monkeypatch.setattr("boltzgen.workflows.installation.doctor.examine", fail)
     assert main.main(["doctor"]) == code
     shown = capsys.readouterr().err
     assert expected in shown and "Traceback" not in shown
@@ -161,7 +161,7 @@ LOOP = """
     from boltzgen.errors import StoppedError
     from boltzgen.interrupts import StopRequest
     from boltzgen_cli import main
-    import boltzgen.workflows.doctor as doctor
+    import boltzgen.workflows.installation.doctor as doctor
 
     def loop():
         with StopRequest() as stop:

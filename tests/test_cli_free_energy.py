@@ -12,7 +12,7 @@ from helpers import assert_refused, run_cli
 
 from boltzgen.ensemble import Ensemble
 from boltzgen.errors import BoltzgenError
-from boltzgen.workflows.free_energy import free_energy_states
+from boltzgen.workflows.free_energy.states import free_energy_states
 
 PDB = (
     Path(__file__).resolve().parents[1]

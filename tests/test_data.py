@@ -19,7 +19,7 @@ from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import InputError
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.simulate import simulate
+from boltzgen.workflows.simulation.simulate import simulate
 
 FORMATS = ("dcd", "xtc", "trr", "h5", "nc")
 

@@ -21,9 +21,9 @@ from boltzgen.progress import silent
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.parametrise.sequence import _heavy_atoms, parse_sequence
-from boltzgen.workflows import dataset as workflow
-from boltzgen.workflows.dataset import build_dataset
-from boltzgen.workflows.dataset_settings import DatasetSettings
+from boltzgen.workflows.datasets import build as workflow
+from boltzgen.workflows.datasets.build import build_dataset
+from boltzgen.workflows.datasets.settings import DatasetSettings
 from boltzgen_cli.main import _resume_command, main
 
 #: The lists on which the published models report, and the five capped amino acids that are held out.

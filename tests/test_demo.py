@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from boltzgen.errors import InputError
-from boltzgen.workflows.demo import demo
-from boltzgen.workflows.simulate import simulate
+from boltzgen.workflows.installation.demo import demo
+from boltzgen.workflows.simulation.simulate import simulate
 
 CONFIG = """\
 # A flow far too small, for tests.

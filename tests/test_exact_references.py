@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from butane import EXACT
 
-from boltzgen.workflows.free_energy import free_energy_states
-from boltzgen.workflows.prepare import prepare
-from boltzgen.workflows.sample import sample
-from boltzgen.workflows.train import train
+from boltzgen.workflows.free_energy.states import free_energy_states
+from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.sampling.sample import sample
+from boltzgen.workflows.training.train import train
 
 BUTANE = Path(__file__).resolve().parents[1] / "boltzgen" / "examples" / "butane"
 STEPS = "optimizer.steps=250"

@@ -20,7 +20,7 @@ import boltzgen
 from boltzgen.ensemble import Ensemble, weighted_frames
 from boltzgen.ensemble.export_trajectory import write_frames_dcd, write_hdf5, write_xtc
 from boltzgen.units import thermal_energy
-from boltzgen.workflows.export import FORMATS, export
+from boltzgen.workflows.sampling.export import FORMATS, export
 from boltzgen_cli.main import main
 
 GOLDEN = Path(__file__).parent / "golden"

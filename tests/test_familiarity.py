@@ -176,8 +176,8 @@ def test_the_record_travels_with_the_model(seen, features, tmp_path):
 
 
 def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, monkeypatch):
-    from boltzgen.workflows.sample import sample
-    from boltzgen.workflows.train import train
+    from boltzgen.workflows.sampling.sample import sample
+    from boltzgen.workflows.training.train import train
     from boltzgen_cli.main import main
 
     config = tmp_path / "tiny.yaml"

@@ -15,9 +15,9 @@ from boltzgen.free_energy.mdtraj_observables import COUPLINGS, SHAPES, observabl
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.report.estimates import work_figure
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.free_energy import free_energy_states
-from boltzgen.workflows.free_energy_averages import observable, thermo
-from boltzgen.workflows.free_energy_surface import surface
+from boltzgen.workflows.free_energy.averages import observable, thermo
+from boltzgen.workflows.free_energy.states import free_energy_states
+from boltzgen.workflows.free_energy.surface import surface
 
 ROOT = Path(__file__).resolve().parents[1]
 PDB = ROOT / "boltzgen" / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
@@ -323,9 +323,9 @@ def test_the_file_of_a_difference_is_stable(tmp_path):
     """Keys of the documented file, and of its CSV; the numbers have tests of their own."""
     from between_cases import untrained_model
 
-    from boltzgen.workflows.between import between
-    from boltzgen.workflows.free_energy_results import COLUMNS
-    from boltzgen.workflows.sample import sample
+    from boltzgen.workflows.free_energy.between import between
+    from boltzgen.workflows.free_energy.results import COLUMNS
+    from boltzgen.workflows.sampling.sample import sample
 
     model = untrained_model(tmp_path / "MODEL")
     for k in (1, 2):

@@ -10,8 +10,8 @@ from between_cases import untrained_model, write_chains
 from butane import EXACT
 from helpers import assert_refused
 
-from boltzgen.workflows import mbar as workflow
-from boltzgen.workflows.sample import sample
+from boltzgen.workflows.free_energy import mbar as workflow
+from boltzgen.workflows.sampling.sample import sample
 
 F = {kelvin: -EXACT[float(kelvin)][0] for kelvin in (300, 600)}  # f = -ln Z
 
@@ -74,7 +74,7 @@ def test_two_systems_in_kT(chains, tmp_path, butane):
     """Softer bonds, a state without samples by --system alone: 3/2 ln(k'/k) in kT."""
     import openmm
 
-    from boltzgen.workflows.prepare import prepare
+    from boltzgen.workflows.preparation.prepare import prepare
 
     softer = openmm.XmlSerializer.clone(butane.openmm_system())
     for force in softer.getForces():

@@ -17,7 +17,7 @@ from boltzgen.ensemble.join import join
 from boltzgen.ensemble.repeats import repeated_rows
 from boltzgen.ensemble.store import join_folders
 from boltzgen.errors import InputError
-from boltzgen.workflows.merge import merge
+from boltzgen.workflows.sampling.merge import merge
 
 COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
 COVERED = {"source": "CHECK", "verdict": "ok", "reasons": [], "forward_ess": 0.4}

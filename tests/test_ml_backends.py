@@ -212,7 +212,7 @@ def test_without_tblite_the_extra_is_named(monkeypatch):
 )
 def test_a_hybrid_of_xtb_and_a_force_field(options):
     """A methyl group by GFN2, closed by a hydrogen: forces by differences, also on its bond."""
-    from boltzgen.workflows.prepare_hybrid import check_hybrid
+    from boltzgen.workflows.preparation.hybrid import check_hybrid
 
     system = prepare(ml="gfn2", **options)
     assert len(system.energy_model.region.links) == 1

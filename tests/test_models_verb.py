@@ -17,8 +17,8 @@ from boltzgen.config.build import build_flow, load_model, save_model
 from boltzgen.errors import InputError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target
-from boltzgen.workflows.models import Release, card, releases, write_release
-from boltzgen.workflows.sample import sample
+from boltzgen.workflows.installation.models import Release, card, releases, write_release
+from boltzgen.workflows.sampling.sample import sample
 
 FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
 METRICS = {

@@ -12,7 +12,7 @@ from helpers import ROOT, assert_refused
 
 from boltzgen.config.shipped import find_config, shipped_configs
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.workflows.doctor import NAMESAKE, examine
+from boltzgen.workflows.installation.doctor import NAMESAKE, examine
 
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MEGABYTE = 1e6
@@ -144,6 +144,6 @@ def test_doctor_is_content_here():
 
 def test_doctor_exit_code(monkeypatch):
     monkeypatch.setattr(
-        "boltzgen.workflows.doctor.examine", lambda: examine(fake_versions(**{NAMESAKE: "0.2.3"}))
+        "boltzgen.workflows.installation.doctor.examine", lambda: examine(fake_versions(**{NAMESAKE: "0.2.3"}))
     )
     assert_refused(["doctor"], "protein-design", code=1)

@@ -23,7 +23,7 @@ from boltzgen.system.minimise import same_handedness
 from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS
 from boltzgen.system.parametrise.sequence import parse_sequence
 from boltzgen.system.prepare import prepare
-from boltzgen.workflows.prepare import prepare as prepare_folder
+from boltzgen.workflows.preparation.prepare import prepare as prepare_folder
 
 EXAMPLES = ROOT / "boltzgen" / "examples"
 ALANINE = EXAMPLES / "alanine-dipeptide" / "alanine-dipeptide.pdb"

@@ -30,10 +30,10 @@ from boltzgen.refine.moves import langevin_move
 from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.refine.schedule import Schedule, pilot_schedule, systematic_rows
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.check import check
-from boltzgen.workflows.prepare import prepare
-from boltzgen.workflows.sample import sample
-from boltzgen.workflows.train import train
+from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.sampling.check import check
+from boltzgen.workflows.sampling.sample import sample
+from boltzgen.workflows.training.train import train
 from boltzgen_cli.main import main
 
 #: The flow N(0, WIDTH^2) in DIMENSION coordinates, the target exp(-STIFFNESS |x|^2 / 2).

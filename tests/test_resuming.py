@@ -9,7 +9,7 @@ import yaml
 
 from boltzgen.errors import InputError
 from boltzgen.training.metrics import read_metrics
-from boltzgen.workflows.train import train
+from boltzgen.workflows.training.train import train
 
 CONFIG = {
     "system": "model:double-well", "reverse_kl": {"weight": 1.0, "batch_size": 32},

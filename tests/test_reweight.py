@@ -22,10 +22,10 @@ from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.prepare import prepare
 from boltzgen.units import thermal_energy
-from boltzgen.workflows import reweight as workflow
-from boltzgen.workflows.between import between
-from boltzgen.workflows.reweight import reweight
-from boltzgen.workflows.sample import sample
+from boltzgen.workflows.free_energy.between import between
+from boltzgen.workflows.sampling import reweight as workflow
+from boltzgen.workflows.sampling.reweight import reweight
+from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli.main import main
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -11,7 +11,7 @@ from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.generator import Target
 from boltzgen.trust.rotamers import rotamer_comparison
-from boltzgen.workflows.demo import SHIPPED
+from boltzgen.workflows.installation.demo import SHIPPED
 
 
 @pytest.fixture(scope="module")

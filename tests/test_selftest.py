@@ -14,11 +14,11 @@ import pytest
 from boltzgen.coordinates import internal
 from boltzgen.free_energy import partition, work
 from boltzgen.potentials.model_systems import by_name
-from boltzgen.workflows import selftest as module
-from boltzgen.workflows.grid_density import GridDensity
-from boltzgen.workflows.selftest import selftest
-from boltzgen.workflows.selftest_rows import Row
-from boltzgen.workflows.selftest_systems import energies
+from boltzgen.workflows.exact_answers import selftest as module
+from boltzgen.workflows.exact_answers.grid_density import GridDensity
+from boltzgen.workflows.exact_answers.rows import Row
+from boltzgen.workflows.exact_answers.selftest import selftest
+from boltzgen.workflows.exact_answers.systems import energies
 from boltzgen_cli import main
 
 #: The package gives its function that name.

@@ -20,7 +20,7 @@ from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum
 from boltzgen.system.prepare import prepare
 from boltzgen.system.terms.charges import partial_charges
-from boltzgen.workflows.prepare import prepare as work
+from boltzgen.workflows.preparation.prepare import prepare as work
 from boltzgen_cli.main import main
 
 ACETATE = """@<TRIPOS>MOLECULE

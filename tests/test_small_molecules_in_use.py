@@ -12,7 +12,7 @@ from small_molecule_cases import as_rdkit
 
 from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system.prepare import prepare
-from boltzgen.workflows.prepare import prepare as work
+from boltzgen.workflows.preparation.prepare import prepare as work
 from boltzgen_cli.main import main
 
 

@@ -22,8 +22,8 @@ from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import SimulationSource
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
-from boltzgen.workflows.simulate import simulate
-from boltzgen.workflows.simulation_source import simulate_source
+from boltzgen.workflows.simulation.simulate import simulate
+from boltzgen.workflows.simulation.source import simulate_source
 from boltzgen_cli.main import main
 
 SHORT = {

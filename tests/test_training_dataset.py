@@ -23,10 +23,10 @@ from boltzgen.training.objectives import Objectives
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import draw_pairs
-from boltzgen.workflows.dataset import build_dataset
-from boltzgen.workflows.dataset_settings import DatasetSettings
-from boltzgen.workflows.train import train
-from boltzgen.workflows.training_dataset import dataset_frames
+from boltzgen.workflows.datasets.build import build_dataset
+from boltzgen.workflows.datasets.settings import DatasetSettings
+from boltzgen.workflows.training.dataset import dataset_frames
+from boltzgen.workflows.training.train import train
 
 FLOW = {"kind": "autoregressive", "hidden": 8, "embedding": 8, "bins": 4, "encoder_blocks": 1}
 SIMULATION = {

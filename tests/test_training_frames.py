@@ -11,8 +11,8 @@ from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, wri
 from boltzgen.errors import InputError
 from boltzgen.progress import silent
 from boltzgen.training.settings import SimulationSource, TrainingSettings
-from boltzgen.workflows.simulation_source import save_and_exchange_steps
-from boltzgen.workflows.training_frames import targets_and_frames
+from boltzgen.workflows.simulation.source import save_and_exchange_steps
+from boltzgen.workflows.training.frames import targets_and_frames
 
 SIMULATION = {
     "evaluations": 1200, "temperatures": [300.0, 450.0], "frames": 40, "exchange_interval": 0.005,

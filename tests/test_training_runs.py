@@ -25,8 +25,8 @@ from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.trainer import PATIENCE, Trainer
 from boltzgen.training.training_data import TrainingData
-from boltzgen.workflows.train import _evaluations_before, train
-from boltzgen.workflows.training_frames import Frames
+from boltzgen.workflows.training.frames import Frames
+from boltzgen.workflows.training.train import _evaluations_before, train
 
 FLOW = {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 1}
 

@@ -27,16 +27,16 @@ from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.prepare import prepare
-from boltzgen.workflows import transfer
-from boltzgen.workflows.transfer_draw import Drawn, Exchange, Reference, read_reference
-from boltzgen.workflows.transfer_likelihood import coordinate_gaps, likelihood_figures
-from boltzgen.workflows.transfer_reference import (
+from boltzgen.workflows.transfer import benchmark as transfer
+from boltzgen.workflows.transfer.draws import Drawn, Exchange, Reference, read_reference
+from boltzgen.workflows.transfer.likelihood import coordinate_gaps, likelihood_figures
+from boltzgen.workflows.transfer.reference import (
     energy_distance,
     phi_differences,
     ramachandran_distances,
     torus_distance,
 )
-from boltzgen.workflows.transfer_table import COLUMNS, familiarity_auroc, growth, summarise
+from boltzgen.workflows.transfer.table import COLUMNS, familiarity_auroc, growth, summarise
 from boltzgen_cli.main import main
 
 

@@ -65,7 +65,7 @@ def test_check_against_reference_meets_nan_and_other_conformations(alanine_dipep
 def test_a_potential_that_disagrees_is_refused_ever_after(monkeypatch, tmp_path):
     """The workflow of prepare records a disagreement, and nothing samples with such an energy later."""
     from boltzgen.potentials import of_system
-    from boltzgen.workflows.prepare import prepare
+    from boltzgen.workflows.preparation.prepare import prepare
 
     def wrong(system):
         right = translate(system).force_field

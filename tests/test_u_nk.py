@@ -10,7 +10,7 @@ from test_export import spoiled
 from boltzgen.ensemble import Ensemble, equal_weight_frames, read_u_nk, u_nk, weighted_frames
 from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.errors import InputError
-from boltzgen.workflows.export import export
+from boltzgen.workflows.sampling.export import export
 
 
 @pytest.fixture

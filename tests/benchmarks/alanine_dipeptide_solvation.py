@@ -29,9 +29,9 @@ from boltzgen.data.trajectory import write_trajectory
 from boltzgen.files import make_folder, write_atomic
 from boltzgen.generator import read_target
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.between import between
-from boltzgen.workflows.free_energy_results import FreeEnergyResult
-from boltzgen.workflows.mbar import mbar
+from boltzgen.workflows.free_energy.between import between
+from boltzgen.workflows.free_energy.mbar import mbar
+from boltzgen.workflows.free_energy.results import FreeEnergyResult
 
 KELVIN = 300.0
 
@@ -53,7 +53,7 @@ def prepare_systems(out: Path) -> None:
     from openmm import app, unit
     from openmmtools.testsystems import AlanineDipeptideImplicit
 
-    from boltzgen.workflows.prepare import prepare
+    from boltzgen.workflows.preparation.prepare import prepare
 
     example = AlanineDipeptideImplicit(constraints=None)
     pdb = out / "alanine.pdb"
@@ -117,7 +117,7 @@ def _write(folder: Path, frames: Trajectory, molecule: MolecularSystem) -> None:
 
 def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
     """RUN-name: likelihood on TRAIN-name, then energies too, as in the demo."""
-    from boltzgen.workflows.train import train
+    from boltzgen.workflows.training.train import train
 
     run = out / f"RUN-{name}"
     if (run / "model").exists():
@@ -133,8 +133,8 @@ def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
 
 def draw(out: Path, name: str, seed: int) -> None:
     """OUT-name: weighted samples of the flow, compared with frames that it never saw; OUT-S from OUT-V."""
-    from boltzgen.workflows.reweight import reweight
-    from boltzgen.workflows.sample import sample
+    from boltzgen.workflows.sampling.reweight import reweight
+    from boltzgen.workflows.sampling.sample import sample
 
     folder = out / f"OUT-{name}"
     if not (folder / "samples.npz").exists():

@@ -36,9 +36,9 @@ from boltzgen.potentials.of_system import potential_of
 from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
-from boltzgen.workflows.grid_density import GridDensity
-from boltzgen.workflows.selftest_butane import EXACT, HARMONIC_TERMS, prepared_butane
-from boltzgen.workflows.selftest_systems import MUELLER_BROWN, energies
+from boltzgen.workflows.exact_answers.butane import EXACT, HARMONIC_TERMS, prepared_butane
+from boltzgen.workflows.exact_answers.grid_density import GridDensity
+from boltzgen.workflows.exact_answers.systems import MUELLER_BROWN, energies
 
 CHECKED = {"verdict": "ok", "reasons": []}
 Z68, Z95 = 0.994458, 1.959964

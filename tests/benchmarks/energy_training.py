@@ -54,9 +54,9 @@ from boltzgen.training.metrics import read_metrics
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.workflows.compilation import decide_compilation
-from boltzgen.workflows.resuming import changed_settings
-from boltzgen.workflows.simulate import simulate
-from boltzgen.workflows.train import train
+from boltzgen.workflows.simulation.simulate import simulate
+from boltzgen.workflows.training.resuming import changed_settings
+from boltzgen.workflows.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path("runs") / "energy"

@@ -28,7 +28,7 @@ from energy_training import UNFINISHED, printed
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
-from boltzgen.workflows.train import train
+from boltzgen.workflows.training.train import train
 
 CONFIG = "alanine-dipeptide-fab"
 RUNS = Path("runs") / "curve"

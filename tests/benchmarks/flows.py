@@ -2,7 +2,7 @@
 
     python tests/benchmarks/flows.py --out FOLDER [--minutes 5] [--steps 650] [--seeds 0 1]
 
-Every variant is trained by `boltzgen.workflows.train` with the demo's configuration, twice: for `--minutes`
+Every variant is trained by `boltzgen.workflows.training.train` with the demo's configuration, twice: for `--minutes`
 of wall time ("time": a short trial measures its pace, and the whole schedule is fitted into the budget), and
 for `--steps` steps, which are equal rows ("rows": the batches are those of the configuration). A variant
 named "matched" is as wide as gives it the parameters of the default coupling flow. Judged on what training
@@ -35,10 +35,10 @@ from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.demo import CONFIG, FORCEFIELD, SHIPPED, SOLVENT, SOURCE, TEMPERATURE
-from boltzgen.workflows.load import load_generator
-from boltzgen.workflows.prepare import prepare
-from boltzgen.workflows.train import train
+from boltzgen.workflows.installation.demo import CONFIG, FORCEFIELD, SHIPPED, SOLVENT, SOURCE, TEMPERATURE
+from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.sampling.load import load_generator
+from boltzgen.workflows.training.train import train
 
 #: Flow settings of each variant; "matched" ones get the width that matches the first variant's parameters.
 VARIANTS: dict[str, dict[str, Any]] = {

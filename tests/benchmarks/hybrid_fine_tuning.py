@@ -19,11 +19,11 @@ import torch
 
 from boltzgen.files import make_folder, read_json, write_json
 from boltzgen.system.examples import system_folder
-from boltzgen.workflows.between import between
-from boltzgen.workflows.prepare import prepare
-from boltzgen.workflows.sample import sample
-from boltzgen.workflows.simulate import simulate
-from boltzgen.workflows.train import train
+from boltzgen.workflows.free_energy.between import between
+from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.sampling.sample import sample
+from boltzgen.workflows.simulation.simulate import simulate
+from boltzgen.workflows.training.train import train
 
 MM = "example:alanine-dipeptide-fab"
 TRAINING: dict[str, Any] = {

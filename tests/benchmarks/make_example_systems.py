@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from boltzgen.workflows.prepare import PrepareSummary, prepare
+from boltzgen.workflows.preparation.prepare import PrepareSummary, prepare
 
 OUTPUT = Path(__file__).resolve().parents[2] / "boltzgen" / "examples"
 

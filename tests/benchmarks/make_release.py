@@ -1,7 +1,7 @@
 """Make a release of a finished run: ``python tests/benchmarks/make_release.py RUN NAME METRICS CARD``.
 
 METRICS is a JSON file with force_field, solvent and figures (name -> value and standard_error), CARD the card
-in Markdown. The release goes into models/NAME; see `boltzgen.workflows.models.write_release`.
+in Markdown. The release goes into models/NAME; see `boltzgen.workflows.installation.models.write_release`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from boltzgen.files import read_json, read_text
-from boltzgen.workflows.models import write_release
+from boltzgen.workflows.installation.models import write_release
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 

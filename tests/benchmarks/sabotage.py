@@ -31,8 +31,8 @@ from boltzgen.generator import BoltzmannGenerator
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.probe import ProbeFrames, run_probe
-from boltzgen.workflows.check import combined, examine, probe_and_judge, with_coverage
-from boltzgen.workflows.load import load_generator
+from boltzgen.workflows.sampling.check import combined, examine, probe_and_judge, with_coverage
+from boltzgen.workflows.sampling.load import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,9 +163,9 @@ def healthy_plan() -> list[tuple[str, float]]:
 
 def prepare_models(folder: Path) -> None:
     """Make and train what `folder` lacks, by the verbs' functions."""
-    from boltzgen.workflows.demo import demo
-    from boltzgen.workflows.prepare import prepare
-    from boltzgen.workflows.train import train
+    from boltzgen.workflows.installation.demo import demo
+    from boltzgen.workflows.preparation.prepare import prepare
+    from boltzgen.workflows.training.train import train
 
     butane = ROOT / "boltzgen" / "examples" / "butane"
     makers = {

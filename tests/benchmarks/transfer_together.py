@@ -16,7 +16,7 @@ from typing import Any
 
 from boltzgen.files import read_json
 from boltzgen.report.transfer import transfer_figure
-from boltzgen.workflows.transfer_table import familiarity_auroc, growth, rows_of
+from boltzgen.workflows.transfer.table import familiarity_auroc, growth, rows_of
 
 SAMPLES = 10_000
 

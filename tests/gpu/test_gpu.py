@@ -210,7 +210,7 @@ def test_training_step_and_its_rate(molecule, rates):
 def test_replica_exchange_with_moves_and_its_rate(molecule, rates, tmp_path):
     """Stored energies are those of the positions on the CPU; moves about bonds are tried and taken."""
     from boltzgen.data.trajectory import read_trajectory
-    from boltzgen.workflows.simulate import simulate
+    from boltzgen.workflows.simulation.simulate import simulate
 
     system, _, potential, _ = molecule
     result = simulate(

@@ -1,0 +1,1 @@
+"""``dataset build``: many molecules, prepared and simulated."""

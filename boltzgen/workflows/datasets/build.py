@@ -1,0 +1,321 @@
+"""`boltzgen dataset build`: molecules are prepared and simulated, one shard each, listed in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from boltzgen.config.devices import check_device
+from boltzgen.config.settings import load_settings, nearest
+from boltzgen.config.shipped import find_config
+from boltzgen.data.convergence import convergence
+from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read_dataset_record
+from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
+from boltzgen.files import make_folder, read_json, sha256_file, write_json
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.system.graph.graph_hash import graph_hash
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.training.settings import SimulationSource
+from boltzgen.workflows.datasets.settings import DatasetSettings, MoleculeSource, Split
+from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.simulation.source import simulate_source
+
+__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "read_dataset"]
+
+Record = dict[str, Any]
+
+
+def build_dataset(
+    config: str | PathLike[str] | DatasetSettings,
+    output: str | PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+    split: Sequence[str] = (),
+    systems_only: bool = False,
+    rebuild: Sequence[str] = (),
+    device: str = "cpu",
+    compile_energies: bool | None = None,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Prepare and simulate the molecules of `config` into the folder `output`; complete ones are kept.
+
+    First all systems are prepared, so that a molecule in two splits is found before anything is simulated;
+    then the data are made, in the order of the configuration.
+
+    Parameters
+    ----------
+    config: a YAML file, the name of a shipped configuration, or settings. overrides: ``key=value``.
+    only: names of the molecules to build; split: build those of these splits.
+    systems_only: prepare without data, for molecules that are only sampled or trained on energies.
+    rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
+    device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
+
+    Raises
+    ------
+    InputError: the configuration cannot be used, one molecule (by its graph) stands in two splits, or
+    `output` was built with other settings. StoppedError: `stop` asked to end; the same call goes on.
+    PartialError: the dynamics of some molecules broke down; the data of the others were made.
+    """
+    settings = (
+        config if isinstance(config, DatasetSettings)
+        else load_settings(DatasetSettings, find_config(config, of_dataset=True), overrides)
+    )  # fmt: skip
+    check_device(device)
+    builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)
+    anew = builder.selected(rebuild) if rebuild else []
+    asked = builder.selected(only, split)
+    wanted = [place for place in builder.places if place in asked or place in anew]
+    builder.refuse_changes([place for place in wanted if place not in anew], systems_only)
+    builder.remove(anew)
+    make_folder(builder.folder)
+    builder.build(wanted, systems_only)
+    return Dataset.load(builder.folder)
+
+
+def read_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
+    """The data set in `folder`; `verify`: InputError for the first file that is not as it was written."""
+    found = Dataset.load(Path(folder))
+    if verify:
+        found.verify()
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One molecule of the configuration and where it lives, relative to the folder of the data set."""
+
+    split: Split
+    source: MoleculeSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def folder(self) -> str:
+        return f"molecules/{self.name}"
+
+
+@dataclass(frozen=True)
+class _Builder:
+    settings: DatasetSettings
+    folder: Path
+    device: str
+    compile_energies: bool | None
+    stop: StopRequest
+    progress: Progress
+
+    @property
+    def places(self) -> list[_Place]:
+        return [_Place(split, one) for split, one in self.settings.molecules()]
+
+    def selected(self, only: Sequence[str], splits: Sequence[str] = ()) -> list[_Place]:
+        """The molecules of these names and splits; all, where none are given."""
+        for split in splits:
+            if split not in SPLITS:
+                raise InputError(f"--split {split!r} is unknown; use {', '.join(SPLITS)}.")
+        names = [place.name for place in self.places]
+        for name in only:
+            if name not in names:
+                raise InputError(f"The configuration names no molecule {name!r}.{nearest(name, names)}")
+        chosen = [p for p in self.places if not only or p.name in only]
+        return [p for p in chosen if not splits or p.split in splits]
+
+    def refuse_changes(self, wanted: list[_Place], systems_only: bool) -> None:
+        """InputError where the folder holds something else than what is asked."""
+        former = read_dataset_record(self.folder)
+        if former is None and (self.folder / "molecules").exists():
+            raise InputError(f"{self.folder} holds other files and no data set; name another folder with -o.")
+        names = {place.name for place in self.places}
+        for record in (former or {}).get("molecules", ()):
+            if record["name"] not in names:
+                raise InputError(
+                    f"{self.folder} holds {record['name']}, which the configuration does not name; "
+                    "add it there, or build into another folder."
+                )
+        for place in wanted:
+            changed = self._changed(place, systems_only)
+            if changed:
+                raise InputError(
+                    f"{self.folder} holds {place.name} built with another {', '.join(changed)}; put the "
+                    f"setting back, build into another folder, or make it anew with --rebuild {place.name}."
+                )
+
+    def remove(self, places: list[_Place]) -> None:
+        """Throw away what was built of `places`."""
+        for place in places:
+            if (self.folder / place.folder).exists():
+                shutil.rmtree(self.folder / place.folder)
+
+    def _changed(self, place: _Place, systems_only: bool) -> list[str]:
+        """Settings in which a molecule that was built, or begun, differs from the configuration."""
+        record = self.record(place)
+        if record["fingerprint"] is None:
+            return []
+        source = place.source
+        asked: Record = {"source": source.words, "preparation": self.settings.preparation_of(source)}
+        if record["simulation"] is not None and not systems_only:
+            asked["simulation"] = self._simulation(place)
+            usual = SimulationSource().model_dump(mode="json")  # for keys that are newer than the record
+            record = {**record, "simulation": {**usual, **record["simulation"]}}
+        changed = []
+        for key, value in asked.items():
+            if key == "source" or not isinstance(value, Mapping):
+                changed += [key] if record[key] != value else []
+            else:
+                changed += [f"{key}.{k}" for k, v in value.items() if record[key].get(k) != v]
+        return changed
+
+    def build(self, wanted: list[_Place], systems_only: bool) -> None:
+        """Systems of all `wanted` molecules, then their data."""
+        for number, place in enumerate(wanted):
+            self.progress(number, len(wanted), {"preparing": place.name})
+            self._prepared(place, systems_only)
+            self._check_stop()
+        missing = [] if systems_only else [p for p in wanted if not self._has_data(self.record(p))]
+        failed: dict[str, str] = {}
+        for number, place in enumerate(missing):
+            self._check_stop()
+            try:
+                self._simulated(place, number, len(missing))
+            except (StoppedError, InputError):
+                raise
+            except BoltzgenError as error:  # the others do not wait for it
+                failed[place.name] = str(error)
+                self._keep(place, {**self.record(place), "status": "failed"})
+        self.write()
+        if failed:
+            name, why = next(iter(failed.items()))
+            raise PartialError(
+                f"No data of {', '.join(failed)}; the other molecules asked for are complete. {name}: {why}"
+            )
+
+    def record(self, place: _Place) -> Record:
+        """What is known of a molecule: its ``molecule.json``, or that it waits."""
+        path = self.folder / place.folder / "molecule.json"
+        empty: Record = {
+            "name": place.name, "split": place.split, "source": place.source.words, "system": None,
+            "data": None, "status": "waiting", "fingerprint": None, "graph": None, "atoms": None, "frames": 0,
+            "evaluations": 0, "preparation": None, "simulation": None, "sha256": {}, "convergence": {},
+        }  # fmt: skip
+        return {**empty, **read_json(path), "split": place.split} if path.is_file() else empty
+
+    def write(self) -> None:
+        """``dataset.json`` from the records of all molecules.
+
+        Again when another process changed a record meanwhile, so that the last of them writes all.
+        """
+        records: list[Record] = []
+        while records != (now := [self.record(place) for place in self.places]):
+            records = now
+            self._write(records)
+
+    def _write(self, records: list[Record]) -> None:
+        complete = all(record["status"] == "complete" for record in records)
+        write_json(
+            self.folder / "dataset.json",
+            {
+                "schema": SCHEMA,
+                "status": "complete" if complete else "partial",
+                "config": self.settings.model_dump(mode="json"),
+                "molecules": records,
+            },
+        )
+
+    def _keep(self, place: _Place, record: Record) -> None:
+        write_json(self.folder / place.folder / "molecule.json", record)
+        self.write()
+
+    def _prepared(self, place: _Place, systems_only: bool) -> None:
+        """The system of one molecule, refused when another split holds the same graph."""
+        record = self.record(place)
+        if record["fingerprint"] is None:
+            folder = f"{place.folder}/SYS"
+            options = self.settings.preparation_of(place.source)
+            asked: Record = {**options, **place.source.words, "name": place.name}
+            system = prepare(None, self.folder / folder, overwrite=True, **asked).system
+            record.update(
+                system=folder, fingerprint=system.fingerprint, graph=graph_hash(system), atoms=system.n_atoms,
+                preparation=options, sha256=self._digests(folder),
+            )  # fmt: skip
+        self._refuse_two_splits(place, record["graph"])
+        if systems_only and record["simulation"] is None:
+            record["status"] = "complete"
+        elif not systems_only and not self._has_data(record):
+            record["status"] = "partial" if record["simulation"] else "waiting"
+        self._keep(place, record)
+
+    def _refuse_two_splits(self, place: _Place, graph: str) -> None:
+        for other in self.places:
+            if other.split != place.split and self.record(other)["graph"] == graph:
+                raise InputError(
+                    f"{place.name} ({place.split}) and {other.name} ({other.split}) are the same molecule; "
+                    "a molecule belongs to one split, take one of them out."
+                )
+
+    def _simulation(self, place: _Place) -> Record:
+        """The settings of the data of one molecule, its seed with them; JSON types only."""
+        wanted = self.settings.simulation_of(place.split)
+        return {**wanted.model_dump(mode="json"), "seed": _seed(self.settings.seed, place.name)}
+
+    def _simulated(self, place: _Place, number: int, total: int) -> None:
+        """The data of one molecule, and what they tell of their convergence."""
+        wanted, record = self._simulation(place), self.record(place)
+        folder = f"{place.folder}/MD"
+        system = MolecularSystem.load(self.folder / record["system"])
+        record.update(simulation=wanted, status="partial")
+        self._keep(place, record)
+
+        def told(done: int, of: int | None, values: Mapping[str, float | str] | None = None, /) -> None:
+            share = f"{100 * done / of:.0f} %" if of else "-"
+            self.progress(number, total, {"simulating": place.name, "done": share, **(values or {})})
+
+        try:
+            result = simulate_source(
+                SimulationSource.model_validate({k: v for k, v in wanted.items() if k != "seed"}), system,
+                self.folder / folder, seed=wanted["seed"], device=self.device,
+                compile_energies=self.compile_energies, stop=self.stop, progress=told,
+            )  # fmt: skip
+        except StoppedError as error:
+            self._stopped(f"{place.name}: {error}")
+        record.update(
+            data=folder, status="complete", frames=result.frames,
+            evaluations=evaluations_of_folder(result.folder),
+            convergence=convergence(read_trajectory(result.folder, system), system, result.manifest),
+            sha256={**record["sha256"], **self._digests(folder)},
+        )  # fmt: skip
+        self._keep(place, record)
+        self.progress(number + 1, total, {"simulated": place.name})
+
+    def _has_data(self, record: Record) -> bool:
+        return record["data"] is not None and record["status"] == "complete"
+
+    def _digests(self, folder: str) -> dict[str, str]:
+        """SHA-256 of each file below `folder`, by its path from the folder of the data set."""
+        files = sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): sha256_file(path) for path in files}
+
+    def _check_stop(self) -> None:
+        if self.stop.requested:
+            self._stopped(f"{self.stop.reason}.")
+
+    def _stopped(self, sentence: str) -> None:
+        self.write()
+        done = sum(self.record(place)["status"] == "complete" for place in self.places)
+        raise StoppedError(
+            f"{sentence} {done} of {len(self.places)} molecules of {self.folder} are complete."
+        )
+
+
+def _seed(seed: int, name: str) -> int:
+    """A seed for each molecule that does not depend on the others."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "little")

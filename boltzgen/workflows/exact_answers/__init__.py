@@ -1,0 +1,1 @@
+"""``selftest``: numbers that are known exactly, computed by the functions that users call."""

@@ -1,0 +1,1 @@
+"""``free-energy``: states, surfaces, averages, differences between systems, MBAR."""

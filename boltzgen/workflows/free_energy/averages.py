@@ -1,0 +1,189 @@
+"""`boltzgen free-energy observable` and `thermo`: averages over the target, with errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.ensemble import Ensemble
+from boltzgen.errors import InputError
+from boltzgen.files import sha256_file
+from boltzgen.free_energy import Estimate, expectations, read_states, thermodynamics
+from boltzgen.free_energy.combination import difference
+from boltzgen.free_energy.estimate import document
+from boltzgen.free_energy.mdtraj_observables import Observable, observables
+from boltzgen.free_energy.states import read_coordinates
+from boltzgen.free_energy.thermodynamics import SCOPE
+from boltzgen.free_energy.variables import read_topology
+from boltzgen.report.estimates import Observed, estimates_figure, observables_figure
+from boltzgen.workflows.free_energy.results import (
+    FreeEnergyResult,
+    check_statistics_options,
+    naming,
+    provenance,
+    result_path,
+    write_results,
+)
+
+
+def observable(
+    folder: str | os.PathLike[str],
+    names: Sequence[str] = (),
+    *,
+    values: str | os.PathLike[str] | None = None,
+    unit: str = "1",
+    coordinates: str | os.PathLike[str] | None = None,
+    smoothed: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> FreeEnergyResult:
+    """Expectation values over the target of the ensemble `folder` (OUT).
+
+    names: see `boltzgen.free_energy.mdtraj_observables.observables`. values: a .npy file, (n,) or (n, m),
+    one row for each sample of OUT in its order, in `unit` (as MDTraj or anything else computed it from
+    samples.dcd). coordinates: file that declares distances and torsions.
+
+    Writes `output` (default ``OUT/observable.json``), CSV and figure beside it.
+    """
+    check_statistics_options(n_bootstrap, seed)
+    if not names and values is None:
+        raise InputError("no observable was named; give names such as rg or phi, or a file with --values.")
+    path = result_path(output, Path(folder) / "observable.json")
+    ensemble = Ensemble.load(folder)
+    columns = _named(ensemble, folder, tuple(names), coordinates)
+    if values is not None:
+        columns += _from_file(Path(values), unit, len(ensemble))
+    rng = np.random.default_rng(seed)
+    estimates = [
+        replace(estimate, unit=column.unit)
+        for column, estimate in zip(columns, _estimates(ensemble, columns, smoothed, n_bootstrap, rng),
+                                    strict=True)
+    ]  # fmt: skip
+    origin = provenance(
+        ensemble, folder, bootstrap=n_bootstrap, seed=seed, values=None if values is None else str(values)
+    )
+    content = document(estimates, ensemble.temperature, origin)
+    drawn = [
+        Observed(column.name, column.unit, column.values, ensemble.log_w, estimate)
+        for column, estimate in zip(columns, estimates, strict=True)
+    ]
+    figure = write_results(content, path, lambda picture: observables_figure(picture, drawn))
+    return FreeEnergyResult(tuple(estimates), content, path, figure)
+
+
+def thermo(
+    folder: str | os.PathLike[str],
+    *,
+    states_file: str | os.PathLike[str] | None = None,
+    relative_step: float = 0.01,
+    smoothed: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> FreeEnergyResult:
+    """Energy, heat capacity, entropy and free energy of the configurations of the ensemble `folder` (OUT).
+
+    See `boltzgen.free_energy.thermodynamics`: what they are, what they are not (``scope`` in the file), and
+    the check by reweighting to temperatures `relative_step` lower and higher. states_file: the same of each
+    state, and energy, entropy and free energy of the differences that the file names.
+
+    Writes `output` (default ``OUT/thermo.json``), CSV and figure beside it.
+    """
+    check_statistics_options(n_bootstrap, seed)
+    path = result_path(output, Path(folder) / "thermo.json")
+    ensemble = Ensemble.load(folder)
+    rng = np.random.default_rng(seed)
+
+    def of(log_w: np.ndarray) -> list[Estimate]:
+        return thermodynamics(
+            log_w, ensemble.u, relative_step=relative_step, smoothed=smoothed, coverage=ensemble.coverage,
+            n_bootstrap=n_bootstrap, rng=rng,
+        )  # fmt: skip
+
+    whole = of(ensemble.log_w)
+    further: dict[str, Any] = {}
+    estimates = list(whole)
+    if states_file is not None:
+        estimates += _of_states(ensemble, folder, states_file, of)
+        further = {"states_file": str(states_file), "states_file_sha256": sha256_file(states_file)}
+    origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, **further)
+    content = document(estimates, ensemble.temperature, origin, scope=SCOPE)
+    checks = [estimate.further["by_reweighting"] for estimate in whole]
+    figure = write_results(content, path, lambda picture: estimates_figure(picture, whole, checks=checks))
+    return FreeEnergyResult(tuple(estimates), content, path, figure)
+
+
+def _of_states(
+    ensemble: Ensemble, folder: Any, states_file: Any, of: Callable[[np.ndarray], list[Estimate]]
+) -> list[Estimate]:
+    """U, C, S and A of each state of the file, then U, S and A of each difference that it names.
+
+    Two states share no sample, so that errors add in squares (what their counts share is of order 1/N).
+    """
+    topology = _topology(ensemble, folder)
+    states = read_states(states_file, topology, dimension=ensemble.positions.shape[1])
+    with naming(states_file):
+        masks = states.masks(ensemble.positions)
+    found = {state: of(np.where(mask, ensemble.log_w, -np.inf)) for state, mask in masks.items()}
+    named = [replace(e, name=f"{e.name} {state}") for state, four in found.items() for e in four]
+    for a, b in states.differences:
+        for x, y in zip(found[a], found[b], strict=True):
+            what: dict[str, Any] = {"name": f"{x.name} {a} -> {b}", "quantity": f"difference of {x.quantity}"}
+            if x.name != "C":
+                named.append(difference(y, x, A=a, B=b, estimator=x.estimator, unit=x.unit, **what))
+    return named
+
+
+def _estimates(
+    ensemble: Ensemble, columns: Sequence[Observable], smoothed: bool, n_bootstrap: int,
+    rng: np.random.Generator,
+) -> list[Estimate]:  # fmt: skip
+    return expectations(
+        ensemble.log_w, np.stack([column.values for column in columns], axis=1),
+        names=[column.name for column in columns], smoothed=smoothed, coverage=ensemble.coverage,
+        n_bootstrap=n_bootstrap, rng=rng,
+    )  # fmt: skip
+
+
+def _named(
+    ensemble: Ensemble,
+    folder: str | os.PathLike[str],
+    names: tuple[str, ...],
+    coordinates: str | os.PathLike[str] | None,
+) -> list[Observable]:
+    size, topology = ensemble.positions.shape[1], _topology(ensemble, folder)
+    declared = {} if coordinates is None else read_coordinates(coordinates, topology, dimension=size)
+    return observables(names, ensemble.positions, topology, declared)
+
+
+def _topology(ensemble: Ensemble, folder: str | os.PathLike[str]) -> Any:
+    """MDTraj's topology of the samples; None for a model system."""
+    with naming(Path(folder) / "topology.pdb"):
+        size = ensemble.positions.shape[1]
+        return read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
+
+
+def _from_file(path: Path, unit: str, n: int) -> list[Observable]:
+    """The columns of a .npy file, (n,) or (n, m)."""
+    try:
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+        array = np.asarray(found, dtype=np.float64)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; save the values with numpy.save.") from error
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise InputError(f"{path}: not a .npy file of numbers; save the values with numpy.save.") from error
+    if array.ndim not in (1, 2) or array.shape[0] != n or array.size == 0:
+        raise InputError(
+            f"{path}: has the shape {array.shape}, but OUT holds {n} samples; give one row for each, in its "
+            "order, the rejected ones too."
+        )
+    table = array.reshape(n, -1)
+    names = [path.stem] if table.shape[1] == 1 else [f"{path.stem} {m}" for m in range(table.shape[1])]
+    return [Observable(name, unit, column) for name, column in zip(names, table.T, strict=True)]

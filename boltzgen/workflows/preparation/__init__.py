@@ -1,0 +1,1 @@
+"""``prepare``: a molecule becomes a SYS folder."""

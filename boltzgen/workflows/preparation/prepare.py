@@ -1,0 +1,236 @@
+"""The verb ``prepare``: a molecule is read, parametrised, checked, described and written as SYS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.files import read_json
+from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.prepare import prepare as prepare_system
+from boltzgen.system.terms.charges import partial_charges
+from boltzgen.workflows.preparation.hybrid import HybridSummary, check_hybrid, hybrid_summary
+
+if TYPE_CHECKING:
+    from boltzgen.potentials.base import Potential
+
+#: e; a total charge further than this from a whole number deserves a warning.
+CHARGE_TOLERANCE = 0.01
+
+#: Agreement with Reference that a bridge's other platforms must reach; they calculate in single precision.
+SINGLE_PRECISION_TOLERANCE = 1e-4
+
+#: kJ/mol/nm; graphics cards hold forces in fixed point, which overflows when atoms lie on top of each other.
+LARGEST_FORCE_OF_A_CARD = 1e8
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What ``prepare`` understood.
+
+    Attributes
+    ----------
+    system: the molecule; its provenance holds ``translation_check`` and ``warnings``.
+    folder: where it was written; None with `check`.
+    heavy_atoms, bonds: counts (the number of atoms is ``system.n_atoms``).
+    formal_charge: total charge in e, rounded; None when no force holds charges.
+    stereocentres: names of atoms with four different neighbours.
+    rings: sizes of the smallest rings.
+    torsions: atom names of the rotatable bonds: single, acyclic, not at the end of a chain.
+    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
+    force_terms: for each force its class and number of terms.
+    energy: of the reference positions, kJ/mol.
+    translation: what evaluates the energy, and its relative difference from OpenMM Reference.
+    hybrid: the machine-learned region and its checks, None without one. `translation` is then about what is
+        left of the force field, and `energy` is the hybrid's.
+    """
+
+    system: MolecularSystem
+    folder: Path | None
+    heavy_atoms: int
+    bonds: int
+    formal_charge: int | None
+    stereocentres: tuple[str, ...]
+    rings: tuple[int, ...]
+    torsions: tuple[str, ...]
+    isomer_bonds: tuple[str, ...]
+    force_terms: tuple[tuple[str, int], ...]
+    energy: float
+    translation: str
+    hybrid: HybridSummary | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self.system.provenance["warnings"])
+
+
+def prepare(
+    source: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    check: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> PrepareSummary:
+    """Prepare one molecule and write the SYS folder `output`; with `check` only look, and write nothing.
+
+    Another molecule or energy that `output` holds is replaced with `overwrite` only: data and models may
+    belong to it.
+
+    `options` are the fields of `boltzgen.system.options.PrepareOptions`; the errors of
+    `boltzgen.system.prepare.prepare` pass through.
+    """
+    if output is None and not check:
+        raise InputError("No output folder: add -o SYS, or --check to look without writing.")
+    if output is not None and Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"{output} is a file; -o needs the name of a folder.")
+    system = prepare_system(source, **options)
+    if output is not None and not overwrite:
+        _refuse_another(Path(output), system)
+    charge, notes = _formal_charge(system)
+    system, translation, record, more = _checked(system)
+    if "refused" in record:
+        notes.append(
+            f"`boltzgen simulate` takes this system, train and sample do not: {record['refused']}"
+        )
+    provenance = {
+        **system.provenance,
+        **more,
+        "warnings": [*system.provenance["warnings"], *more.get("warnings", ()), *notes],
+        "translation_check": record,
+    }
+    system = replace(system, provenance=provenance)
+    folder = None if check or output is None else system.save(output)
+    return _summary(system, folder, charge, translation)
+
+
+def _refuse_another(folder: Path, system: MolecularSystem) -> None:
+    """Raise InputError when `folder` holds another system than `system`."""
+    record = read_json(folder / "system.json") if (folder / "system.json").is_file() else {}
+    if isinstance(record, dict) and record.get("fingerprint", system.fingerprint) != system.fingerprint:
+        raise InputError(
+            f"{folder} already holds another system ({record.get('name')}); name another folder, or add "
+            "--overwrite."
+        )
+
+
+def _summary(
+    system: MolecularSystem, folder: Path | None, charge: int | None, translation: str
+) -> PrepareSummary:
+    graph = MolecularGraph.from_system(system)
+    names = system.atom_names
+    energy = system.provenance.get("hybrid_check", system.provenance)
+    fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
+    rotatable = [
+        (int(first), int(second))
+        for first, second in system.bonds
+        if len(graph.neighbours[first]) > 1
+        and len(graph.neighbours[second]) > 1
+        and (int(first), int(second)) not in graph.ring_bonds
+        and (int(first), int(second)) not in fixed
+    ]
+    return PrepareSummary(
+        system=system,
+        folder=folder,
+        heavy_atoms=int(np.sum(system.atomic_numbers != 1)),
+        bonds=len(system.bonds),
+        formal_charge=charge,
+        stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
+        rings=tuple(sorted(len(ring) for ring in graph.rings)),
+        torsions=tuple(_bond_name(names[first], names[second]) for first, second in rotatable),
+        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
+        force_terms=tuple(force_terms(system)),
+        energy=float(energy["reference_energy_kj_mol"]),
+        translation=translation,
+        hybrid=hybrid_summary(system),
+    )
+
+
+def _bond_name(first: AtomName, second: AtomName) -> str:
+    same_residue = str(first).split()[0] == str(second).split()[0]
+    return f"{first}-{second.atom if same_residue else second}"
+
+
+def force_terms(system: MolecularSystem) -> list[tuple[str, int]]:
+    """Class and number of terms of each force, in the System's order; forces of one class are added up."""
+    counts: Counter[str] = Counter()
+    for force in system.openmm_system().getForces():
+        getters = ("getNumBonds", "getNumAngles", "getNumTorsions", "getNumMaps", "getNumParticles")
+        found = [getattr(force, getter)() for getter in getters if hasattr(force, getter)]
+        counts[type(force).__name__] += found[0] if found else 0
+    return list(counts.items())
+
+
+def _formal_charge(system: MolecularSystem) -> tuple[int | None, list[str]]:
+    """The total charge, rounded, and a warning when it is no whole number."""
+    charges = partial_charges(system.openmm_system())
+    if charges is None:
+        return None, []
+    total = float(charges.sum())
+    if abs(total - round(total)) > CHARGE_TOLERANCE:
+        return round(total), [
+            f"The charges add up to {total:+.3f} e, not to a whole number; check the parameters."
+        ]
+    return round(total), []
+
+
+def _checked(system: MolecularSystem) -> tuple[MolecularSystem, str, dict[str, Any], dict[str, Any]]:
+    """As `_checked_energy`; for a hybrid of what is left of the force field, and what its own checks add."""
+    from boltzgen.potentials.of_system import without_region
+
+    region = system.energy_model.region
+    if region is None:
+        return *_checked_energy(system), {}
+    rest, translation, record = _checked_energy(without_region(system))
+    if "refused" in record:
+        raise UnsupportedError(f"A hybrid needs the rest of its force field: {record['refused']}")
+    system = replace(system, energy_model=replace(rest.energy_model, region=region))
+    check, notes = check_hybrid(system)
+    return system, translation, record, {"hybrid_check": check, "warnings": notes}
+
+
+def _checked_energy(system: MolecularSystem) -> tuple[MolecularSystem, str, dict[str, Any]]:
+    """The system with its bridge's platform settled, and how its energy compares with OpenMM Reference."""
+    from boltzgen.potentials.of_system import potential_of, require_invariance
+
+    try:
+        potential = potential_of(system)
+        require_invariance(potential, system.name)
+    except UnsupportedError as error:
+        if system.energy_model.engine == "bridge":
+            raise
+        return system, "refused", {"refused": str(error)}
+    try:
+        return _compared(system, potential)
+    except BoltzgenError as error:
+        if isinstance(error, InputError):  # a platform or a package is missing: the user can mend that
+            raise
+        return system, "disagrees with OpenMM Reference", {"refused": str(error), "agrees": False}
+    finally:
+        potential.close()
+
+
+def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularSystem, str, dict[str, Any]]:
+    from boltzgen.potentials.from_openmm.reference import REFERENCE_TOLERANCE, check_against_reference
+    from boltzgen.potentials.workers.external import ExternalPotential
+
+    what, tolerance, largest, engine = "", REFERENCE_TOLERANCE, np.inf, {}
+    if isinstance(potential, ExternalPotential):
+        platform = potential.pool.start()["platform"]  # what runs later is what was checked here
+        system = replace(system, energy_model=replace(system.energy_model, platform=platform))
+        what, engine = f"OpenMM bridge ({platform}) ", {"bridge": system.energy_model.to_json()}
+        tolerance = REFERENCE_TOLERANCE if platform == "Reference" else SINGLE_PRECISION_TOLERANCE
+        largest = np.inf if platform in ("Reference", "CPU") else LARGEST_FORCE_OF_A_CARD
+    check = check_against_reference(system, potential, tolerance=tolerance, largest_force=largest)
+    record = {**check, **engine}
+    worst = max(record["max_relative_energy_difference"], record["max_relative_force_difference"])
+    if worst == 0.0:  # rounding alone would leave a difference
+        return system, "the force field has no energy left beside the region's potential", record
+    return system, f"{what}agrees with OpenMM Reference to {worst:.0e} (relative)", record

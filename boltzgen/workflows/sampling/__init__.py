@@ -1,0 +1,1 @@
+"""``sample``, ``check``, ``reweight``, ``merge``, ``export``: weighted samples and what is done with them."""

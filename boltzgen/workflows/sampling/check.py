@@ -1,0 +1,235 @@
+"""``check``: an ensemble examined again: its record, its densities, and what its flow may have missed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.config.build import load_model
+from boltzgen.config.shipped import shipped_models
+from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.stored_coverage import store_coverage
+from boltzgen.errors import InputError, UnreliableError
+from boltzgen.flows.temperature_mixture import asked_at
+from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.refine.refinement import flow_log_weights
+from boltzgen.system.examples import EXAMPLE
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.audit import Findings, audit_rows, check_files
+from boltzgen.trust.determinant import spot_check
+from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
+from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
+from boltzgen.workflows.sampling.sample import coverage_of_frames, read_check_frames, seen_in_training
+
+#: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
+ROWS = 20_000
+
+#: Rotamer states of the ensemble that the probe starts from, beside the reference structure.
+MOST_STARTS = 5
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The new ``summary.json`` and the coverage record in the manifest (None: nothing was learned)."""
+
+    summary: dict[str, Any]
+    coverage: dict[str, Any] | None
+
+    @property
+    def verdict(self) -> str:
+        return str(self.summary["verdict"])
+
+
+def check(
+    folder: str | PathLike[str],
+    *,
+    model: str | PathLike[str] | None = None,
+    system: str | PathLike[str] | None = None,
+    probe: bool = False,
+    budget: int = BUDGET,
+    data: str | PathLike[str] | None = None,
+    rows: int = ROWS,
+    seed: int = 0,
+    platform: str = "auto",
+    strict: bool = False,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> CheckResult:
+    """Examine the OUT folder `folder` and write what was found into its manifest and summary.
+
+    Parameters
+    ----------
+    model, system: where the samples came from; by default what the manifest names.
+    probe: run replica exchange of `budget` energy evaluations and compare.
+    data: trajectory that training never saw, as for `sample`.
+    rows: samples whose density and energy are recomputed.
+
+    Raises
+    ------
+    InputError, UnsupportedError: something given cannot be used. UnreliableError: with `strict`, when the
+    verdict is ``unreliable``; everything is written first.
+    """
+    if rows < 1 or seed < 0:
+        raise InputError("--rows must be at least 1, --seed not negative.")
+    out = Path(folder)
+    ensemble = Ensemble.load(out)
+    if "reweighted_from" in ensemble.provenance:
+        raise InputError(
+            f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
+            "energy: check that folder, and compare it with a simulation of the new system by `boltzgen "
+            "free-energy mbar` (docs/free_energy.md)."
+        )
+    trained = load_model(Path(_named(out, ensemble, "model", model)))
+    molecule, target = read_target(str(_named(out, ensemble, "system", system)), isomers=trained.isomers)
+    _check_same(out, ensemble, target)
+    kelvin = MODEL_TEMPERATURE if ensemble.temperature is None else ensemble.temperature
+    if probe:
+        check_probe(molecule, budget)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin)
+    flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
+    generator = BoltzmannGenerator(flow, target)
+    with closing(target):
+        findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
+        findings = [*check_files(out), *findings]
+        records = []
+        if frames is not None or probe:
+            flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
+        if frames is not None:
+            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
+            known = frames.digest() in trained.record.get("data_sha256", ())
+            records.append(seen_in_training(record) if known else record)
+        if probe and molecule is not None:
+            torsions = torsions_of(target, molecule.atom_names)
+            starts = probe_starts(target, ensemble, torsions, seed)
+            seen = run_probe(
+                molecule, starts, kelvin, budget=budget, seed=seed, platform=platform, stop=stop,
+                progress=progress,
+            )  # fmt: skip
+            records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
+    coverage = combined(records, findings, numbers, former=ensemble.coverage)
+    found = store_coverage(out, ensemble, coverage)
+    if strict and found["verdict"] == "unreliable":
+        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
+    return CheckResult(found, coverage)
+
+
+def examine(
+    generator: BoltzmannGenerator, ensemble: Ensemble, temperature: float, *, rows: int = ROWS, seed: int = 0
+) -> tuple[Findings, dict[str, Any]]:
+    """Findings on the record and the densities of `ensemble`, and the numbers behind them."""
+    audit = audit_rows(generator, ensemble, temperature, rows=rows, seed=seed)
+    determinants = spot_check(generator, temperature)
+    findings = list(audit.findings)
+    if not determinants.passed:
+        findings.insert(0, ("unreliable", determinants.reason()))
+    numbers = {
+        **audit.numbers,
+        "log_det_difference": {"flow": determinants.flow, "coordinates": determinants.coordinates},
+        "energy_evaluations": audit.energy_evaluations,
+    }
+    return findings, numbers
+
+
+def probe_and_judge(
+    generator: BoltzmannGenerator, ensemble: Ensemble, molecule: MolecularSystem, frames: ProbeFrames
+) -> dict[str, Any]:
+    """The coverage record of `ensemble` from the `frames` of a probe of `molecule` that was run before."""
+    if ensemble.temperature is None:
+        raise InputError("--probe is for molecules; a model system has no temperature ladder.")
+    torsions = torsions_of(generator.target, molecule.atom_names)
+    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
+
+
+def probe_starts(
+    target: Target, ensemble: Ensemble, torsions: list[Torsion], seed: int
+) -> list[np.ndarray]:
+    """(N, 3) conformations: the reference, and one sample from each of the heaviest rotamer states."""
+    starts = [target.reference[0].cpu().numpy()]
+    weights = normalised_weights(ensemble.log_w)
+    rows = np.flatnonzero(weights > 0)
+    if not len(rows) or not torsions:
+        return starts
+    rng = np.random.default_rng(seed)
+    thirds = classified(target, torsions, ensemble.positions[rows])
+    states, of_row = np.unique(thirds, axis=0, return_inverse=True)
+    shares = np.bincount(of_row.reshape(-1), weights=weights[rows], minlength=len(states))
+    for state in np.argsort(-shares)[:MOST_STARTS]:
+        here = rows[of_row.reshape(-1) == state]
+        chosen = rng.choice(here, p=weights[here] / weights[here].sum())
+        starts.append(np.asarray(ensemble.positions[chosen], dtype=np.float64))
+    return starts
+
+
+def combined(
+    records: list[dict[str, Any]], findings: Findings, numbers: dict[str, Any], *,
+    former: dict[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """One coverage record of `records`, else of the `former` one, with the `findings` of `examine`.
+
+    None when nothing was found and nothing was compared: then coverage remains unchecked. The verdict that
+    the comparison alone gave is kept as ``before_examination`` (null without one), so that a later
+    examination that finds nothing wrong neither keeps old findings nor passes for a comparison.
+    """
+    before = {} if former is None else former.get("before_examination", {})
+    if not records and former is not None and before is not None:
+        records = [{**former, **before}]
+    if not records:
+        if not findings:
+            return None
+        verdict, reasons = worst([*findings, ("caution", NO_COVERAGE)])
+        return {
+            "source": "the samples alone", "forward_ess": None, "verdict": verdict, "reasons": reasons,
+            "examination": numbers, "before_examination": None,
+        }  # fmt: skip
+    judged = [(record["verdict"], reason) for record in records for reason in record["reasons"]]
+    verdict, reasons = worst([*findings, *judged])
+    before_verdict, before_reasons = worst(judged)
+    return {
+        **records[0], **records[-1], "verdict": verdict, "reasons": reasons, "examination": numbers,
+        "source": " and ".join(dict.fromkeys(str(record["source"]) for record in records)),
+        "before_examination": {"verdict": before_verdict, "reasons": before_reasons},
+    }  # fmt: skip
+
+
+def _named(
+    out: Path, ensemble: Ensemble, key: str, given: str | PathLike[str] | None
+) -> str | PathLike[str]:
+    """`given`, or what the manifest names; InputError when neither is there."""
+    if given is not None:
+        return given
+    named = ensemble.provenance.get(key)
+    option = f"--{key}"
+    if not named:
+        raise InputError(f"{out / 'manifest.json'} names no {key}; give it with {option}.")
+    shipped = str(named).startswith(("model:", EXAMPLE)) or str(named) in shipped_models()
+    if not shipped and not Path(named).exists():
+        raise InputError(
+            f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}."
+        )
+    return str(named)
+
+
+def _check_same(out: Path, ensemble: Ensemble, target: Target) -> None:
+    if ensemble.system_fingerprint != target.fingerprint:
+        raise InputError(
+            f"{out} holds samples of another system or force field than {target.name!r} (fingerprints "
+            f"{ensemble.system_fingerprint[:8]} and {target.fingerprint[:8]}); give the right --system."
+        )
+    if ensemble.domain != target.domain:
+        raise InputError(
+            f"{out}: the samples have the domain {ensemble.domain!r}, the model {target.domain!r}; give the "
+            "model that drew them with --model."
+        )
+
+
+def with_coverage(ensemble: Ensemble, coverage: dict[str, Any] | None) -> Ensemble:
+    """`ensemble` with this coverage record, in memory."""
+    return replace(ensemble, coverage=coverage)

@@ -1,0 +1,1 @@
+"""``simulate``: reference data from a prepared molecule."""

@@ -1,0 +1,335 @@
+"""`boltzgen simulate`: replica exchange or Langevin dynamics of a prepared molecule, into an MD folder."""
+
+from __future__ import annotations
+
+import re
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boltzgen.config.devices import check_device
+from boltzgen.data.statistics import drifts, slowest_inefficiencies
+from boltzgen.data.trajectory import SCHEMA, read_trajectory
+from boltzgen.dynamics.openmm_engine import refuse_constraints
+from boltzgen.dynamics.replica_exchange import RunState
+from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
+from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
+from boltzgen.files import alone_in, read_json, write_json
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
+from boltzgen.workflows.simulation.report import exchange_summary, progress_of, versions
+
+#: What a time may be followed by, and how many ps it is.
+_PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
+
+#: Settings that a resumed run may change.
+_FREE_ON_RESUME = ("time",)
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a finished run tells.
+
+    Attributes:
+        folder: the MD folder. frames: per temperature. manifest: what ``manifest.json`` holds.
+    """
+
+    folder: Path
+    frames: int
+    manifest: dict[str, Any]
+
+
+def parse_time(value: str | float, option: str) -> float:
+    """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
+    if isinstance(value, int | float):
+        return float(value)
+    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None or match[2].lower() not in _PICOSECONDS:
+        raise InputError(
+            f"{option} {value!r} is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
+        )
+    return float(match[1]) * _PICOSECONDS[match[2].lower()]
+
+
+def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...]:
+    """The ladder in ``"300,366,446"`` (K), in a number or in a sequence of them."""
+    if isinstance(value, int | float):
+        return (float(value),)
+    if not isinstance(value, str):
+        return tuple(float(v) for v in value)
+    try:
+        return tuple(float(word.strip().removesuffix("K")) for word in value.split(","))
+    except ValueError:
+        raise InputError(
+            f"--temperatures {value!r} is not a list of numbers; write kelvin, such as 300,366,446."
+        ) from None
+
+
+def simulate(
+    system: MolecularSystem | str | Path,
+    output: str | Path,
+    *,
+    temperatures: str | float | Sequence[float] = 300.0,
+    time: str | float = "1ns",
+    timestep: str | float = "1fs",
+    friction: float = 2.0,
+    exchange_interval: str | float = "0.5ps",
+    save_interval: str | float = "0.5ps",
+    equilibration: str | float = "10ps",
+    seed: int = 0,
+    engine: str = "openmm",
+    platform: str = "auto",
+    replicas: int | None = None,
+    device: str | None = None,
+    hydrogen_mass: float | None = None,
+    torsion_moves: int | None = None,
+    precision: str | None = None,
+    compile_energies: bool | None = None,
+    resume: str = "never",
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+    command: Sequence[str] | None = None,
+) -> SimulationResult:
+    """Simulate `system` at every temperature of the ladder, with exchanges between neighbours.
+
+    Args:
+        system: a `MolecularSystem`, or the SYS folder of one.
+        output: the MD folder; must not hold a run unless `resume` is ``"auto"``.
+        temperatures: K, rising; one alone is Langevin dynamics.
+        time: sampling time of each replica; times are strings with a unit, or floats in ps.
+        friction: 1/ps.
+        engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
+        platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
+        replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
+            (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
+            frame (none), ``single`` or ``double``; None compiles where it pays.
+        resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
+        stop: polled between blocks (a few seconds each).
+        command: recorded in the manifest.
+
+    Raises:
+        InputError: something given cannot be used. StoppedError: `stop` was requested; the frames so
+        far are readable and the run can go on. BoltzgenError: the dynamics broke down.
+    """
+    ladder = parse_temperatures(temperatures)
+    common: dict[str, Any] = {
+        "temperatures": ladder,
+        "time": parse_time(time, "--time"),
+        "timestep": parse_time(timestep, "--timestep"),
+        "friction": friction,
+        "exchange_interval": parse_time(exchange_interval, "--exchange-interval"),
+        "save_interval": parse_time(save_interval, "--save-interval"),
+        "equilibration": parse_time(equilibration, "--equilibration"),
+        "seed": seed,
+    }
+    own = {
+        "--replicas": replicas, "--device": device, "--hydrogen-mass": hydrogen_mass,
+        "--torsion-moves": torsion_moves,
+    }  # fmt: skip
+    _check_engine(engine, platform, {**own, "--precision": precision})
+    settings = SimulationSettings(**common).checked()
+    if engine == "torch":
+        settings = BatchedSettings(
+            **common, hydrogen_mass=hydrogen_mass, torsion_moves=torsion_moves or 0,
+            precision="double" if precision == "double" else "single",
+            replicas=usual_replicas(len(ladder)) if replicas is None else replicas,
+        ).checked()  # fmt: skip
+        check_device(device or "cpu")
+    if resume not in ("auto", "never"):
+        raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
+    folder = Path(output)
+    former = _former_manifest(folder, resume)
+    molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(system)
+    _check_molecule(molecule)
+    if former is not None:
+        _check_resume(folder, former, molecule, settings)
+    maker: Engine
+    if isinstance(settings, BatchedSettings):
+        maker = TorchEngine(molecule, settings, device or "cpu", compile_energies)
+    else:
+        again = former is not None and platform == "auto"
+        maker = OpenMMEngine(molecule, settings, str(former["platform"]) if former and again else platform)
+    try:
+        with alone_in(folder):
+            job = _Job.begin(folder, molecule, settings, maker, former, command)
+            return job.run(stop or StopRequest(), progress)
+    finally:
+        maker.close()
+
+
+@dataclass
+class _Job:
+    """One invocation: a folder, a molecule, settings, and the manifest that is kept up to date."""
+
+    folder: Path
+    system: MolecularSystem
+    settings: SimulationSettings
+    engine: Engine
+    manifest: dict[str, Any]
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        system: MolecularSystem,
+        settings: SimulationSettings,
+        engine: Engine,
+        former: dict[str, Any] | None,
+        command: Sequence[str] | None,
+    ) -> _Job:
+        manifest = {
+            "schema": SCHEMA,
+            "status": "partial",
+            "reason": "running",
+            "command": list(command) if command is not None else None,
+            "seed": settings.seed,
+            "system": {
+                "name": system.name,
+                "fingerprint": system.fingerprint,
+                "n_atoms": system.n_atoms,
+            },
+            "settings": settings.model_dump(mode="json"),
+            "temperatures_K": list(settings.temperatures),
+            "platform": engine.platform,
+            "files": [],
+            "frames": {},
+            "exchange": None,
+            "statistical_inefficiency": {},
+            "wall_seconds": 0.0,
+            "versions": versions(),
+        }
+        for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds"):
+            if former is not None:
+                manifest[key] = former.get(key, manifest[key])
+        job = cls(folder, system, settings, engine, manifest)
+        job._write()
+        return job
+
+    def run(self, stop: StopRequest, progress: Progress) -> SimulationResult:
+        settings = self.settings
+        state = latest_state(self.folder)
+        start, worked = clock.perf_counter(), self.manifest["wall_seconds"]
+        try:
+            if state is None:
+                state = self.engine.start()
+            first = state.segments
+            for block in self.engine.blocks(state):
+                state = block.state
+                save_block(self.folder, block)
+                elapsed = clock.perf_counter() - start
+                self.manifest["wall_seconds"] = worked + elapsed
+                progress(*progress_of(settings, state, first, elapsed))
+                if stop.requested and state.frames < settings.n_frames:
+                    break
+        except BoltzgenError as error:
+            self.manifest.update(status="failed", reason=str(error))
+            self._write()
+            raise
+        return self._finish(state, stop)
+
+    def _finish(self, state: RunState, stop: StopRequest) -> SimulationResult:
+        frames = assemble(self.folder, self.system, self.settings)
+        complete = state.frames >= self.settings.n_frames
+        names = [trajectory_name(t) for t in self.settings.temperatures] if frames else []
+        self.manifest.update(
+            status="complete" if complete else "partial",
+            reason="" if complete else stop.reason,
+            files=names,
+            frames={f"{t:g}": frames for t in self.settings.temperatures} if frames else {},
+            exchange=exchange_summary(self.settings, state),
+            statistical_inefficiency={},
+        )
+        record = self.engine.record(state)
+        self.manifest.update(record)
+        self._write()
+        if complete:
+            trajectory = read_trajectory(self.folder, self.system)
+            self.manifest["statistical_inefficiency"] = slowest_inefficiencies(trajectory, self.system)
+            if "torch" in record:
+                record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
+            self._write()
+            return SimulationResult(self.folder, frames, self.manifest)
+        raise StoppedError(
+            f"{stop.reason} after {frames} of {self.settings.n_frames} frames at each temperature; "
+            f"everything so far is saved in {self.folder}."
+        )
+
+    def _write(self) -> None:
+        write_json(self.folder / "manifest.json", self.manifest)
+
+
+def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
+    """The manifest of the run in `folder`; None for a fresh start. InputError when it is in the way."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; -o must name a folder to be made.")
+    if not (folder / "manifest.json").exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds other files and no simulation; choose another folder for -o.")
+        return None
+    if resume == "never":
+        raise InputError(
+            f"{folder} already holds a simulation; add --resume auto to go on, or choose another folder."
+        )
+    manifest = read_json(folder / "manifest.json")
+    needed = ("system", "settings", "platform")
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("schema") != SCHEMA
+        or any(key not in manifest for key in needed)
+    ):
+        raise InputError(f"{folder / 'manifest.json'} is not of a simulation; choose another folder.")
+    return manifest
+
+
+def _check_engine(engine: str, platform: str, own: Mapping[str, object]) -> None:
+    """InputError unless `engine` is known and no option of the other engine was given; `own` are torch's."""
+    if engine not in ("openmm", "torch"):
+        raise InputError(f"--engine {engine!r} is unknown; use openmm or torch.")
+    given = [option for option, value in own.items() if value is not None]
+    if engine == "openmm" and given:
+        raise InputError(f"{given[0]} is an option of the torch engine; add --engine torch, or leave it out.")
+    if engine == "torch" and platform != "auto":
+        raise InputError(
+            f"--platform {platform} is OpenMM's; with --engine torch choose --device cpu or --device cuda."
+        )
+    if own["--precision"] not in (None, "single", "double"):
+        raise InputError(f"--precision {own['--precision']} is unknown; use single or double.")
+
+
+def _check_molecule(system: MolecularSystem) -> None:
+    if system.n_atoms < 2:
+        raise InputError(f"The system {system.name!r} has {system.n_atoms} atoms; at least two are needed.")
+    refuse_constraints(system.openmm_system())
+
+
+def _check_resume(
+    folder: Path, former: dict[str, Any], system: MolecularSystem, settings: SimulationSettings
+) -> None:
+    if former["system"].get("fingerprint") != system.fingerprint:
+        raise InputError(
+            f"{folder} was simulated with another system than {system.name!r}; "
+            "resume with that one, or choose another folder."
+        )
+    new = settings.model_dump(mode="json")
+    engines = [str(record.get("engine", "openmm")) for record in (former["settings"], new)]
+    if engines[0] != engines[1]:
+        raise InputError(
+            f"{folder} was begun with --engine {engines[0]}, now {engines[1]} is asked; resume with the "
+            "first command, or choose another folder."
+        )
+    for key, value in former["settings"].items():
+        if key not in _FREE_ON_RESUME and new.get(key) != value:
+            raise InputError(
+                f"{folder} was begun with {key} = {value}, now {new.get(key)} is asked; "
+                "resume with the first command (only --time may grow), or choose another folder."
+            )
+    if settings.time < former["settings"]["time"] and former.get("status") == "complete":
+        raise InputError(
+            f"{folder} already holds {former['settings']['time']:g} ps, asked are {settings.time:g} ps; "
+            "give a longer time, or choose another folder."
+        )

@@ -1,0 +1,1 @@
+"""``train`` and ``adapt``: a run folder with a model in it."""

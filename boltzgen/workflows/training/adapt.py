@@ -1,0 +1,229 @@
+"""``adapt``: a trained model becomes the model of one new molecule, on energies alone, within a budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzgen.conditioning.familiarity import familiarity
+from boltzgen.config.build import Model, load_model, save_model
+from boltzgen.config.devices import check_device
+from boltzgen.config.settings import dump_yaml, load_settings
+from boltzgen.config.shipped import find_config
+from boltzgen.ensemble.diagnostics import diagnose
+from boltzgen.errors import InputError
+from boltzgen.files import make_folder, write_atomic, write_json
+from boltzgen.free_energy.efficiency import effective_fraction
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.workflows.training.resuming import changed_settings, checkpoint_to_resume
+from boltzgen.workflows.training.train import train
+
+SCHEMA = "boltzgen.adapt/1"
+
+#: Samples that judge the model before and after, no part of the budget: a tenth of it, but within these.
+FEWEST_SAMPLES, MOST_SAMPLES = 1_000, 10_000
+
+#: Share of the budget, and samples at most, that are drawn before the first step.
+FIRST_SHARE, MOST_FIRST = 0.05, 8_192
+
+#: Replicates of the bootstrap behind the standard errors.
+REPLICATES = 200
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A finished adaptation: the run folder, and what ``RUN/adapt.json`` says of it."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def improved(self) -> bool:
+        return bool(self.record["kept"] == "adapted")
+
+    def summary(self) -> dict[str, Any]:
+        """For the table that the command prints."""
+        record = self.record
+        rows = {
+            f"effective sample size {when}": f"{100 * record[when]['ess']:.3g} % +- "
+            f"{100 * record[when]['standard_error']:.2g} %"
+            for when in ("before", "after")
+        }
+        return {
+            **rows,
+            "gain": record["gain"],
+            "energy evaluations": record["evaluations"],
+            "energy evaluations (to measure)": record["evaluations_to_measure"],
+            "seconds": round(record["seconds"], 1),
+            "model kept": {"adapted": "the adapted one", "start": "the one it began from"}[record["kept"]],
+        }
+
+
+def adapt(
+    model: str | PathLike[str],
+    system: str | PathLike[str],
+    run_folder: str | PathLike[str] = "RUN",
+    overrides: Sequence[str] = (),
+    *,
+    budget: float = 1e5,
+    temperature: float | None = None,
+    config: str | PathLike[str] = "adapt",
+    samples: int | None = None,
+    resume: str = "never",
+    device: str = "cpu",
+    seed: int = 0,
+    compile_energies: bool | None = None,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> Adaptation:
+    """Adapt `model` to `system` and leave the better of the two in ``run_folder/model``.
+
+    Parameters
+    ----------
+    model: a run, a model folder or the name of a shipped model. system: SYS, or ``model:NAME``.
+    overrides: ``key=value`` departures from `config`, a training configuration without a number of steps.
+    budget: energy evaluations that the training may spend; those of `samples` draws that measure the
+        effective sample size before and after (a tenth of the budget, 1 000 to 10 000, when not given), and
+        of the measurements on the way, are counted apart.
+    temperature: K; the model's own when not given.
+    resume: ``"never"``, ``"auto"`` or a checkpoint folder, as for `train`.
+
+    Raises
+    ------
+    InputError: something given cannot be used. StoppedError: `stop` asked to end; a checkpoint is kept.
+    """
+    check_device(device)
+    before = load_model(Path(model))
+    kelvin = before.temperature if temperature is None else temperature
+    settings = adaptation_settings(before, str(model), str(system), kelvin, budget, config, overrides, seed)
+    kelvin = settings.evaluation.temperature
+    if samples is None:
+        samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
+    folder = make_folder(Path(run_folder))
+    checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
+    if resume != "never":
+        _refuse_other_settings(folder, settings)
+    written = folder / "adapt.yaml"
+    write_atomic(written, dump_yaml(settings))
+    result = train(
+        written, run_folder=folder, resume=resume, device=device, compile_energies=compile_energies,
+        stop=stop, progress=progress,
+    )  # fmt: skip
+    after = load_model(folder)
+    target = read_target(str(system), isomers=before.isomers)[1].to(device)
+    with closing(target):
+        found = {
+            when: _measured(of, target, kelvin, samples, settings.seed, device)
+            for when, of in (("before", before), ("after", after))
+        }
+    better = found["after"]["ess"] >= found["before"]["ess"]
+    if not better:
+        kept = {**_without_schema(before.record), "temperature_K": kelvin}
+        save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
+    on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
+    record = {
+        "schema": SCHEMA, "model": str(model), "system": str(system), "fingerprint": target.fingerprint,
+        "temperature_K": kelvin, "budget": budget, "evaluations": result.energy_evaluations,
+        "evaluations_to_measure": 2 * samples + on_the_way, "steps": result.steps, "seconds": result.seconds,
+        "samples": samples, **found, "gain": _gain(found), "kept": "adapted" if better else "start",
+        "unfamiliarity": _unfamiliarity(before, target, kelvin),
+    }  # fmt: skip
+    write_json(folder / "adapt.json", record)
+    return Adaptation(folder, record)
+
+
+def adaptation_settings(
+    model: Model, start: str, system: str, temperature: float, budget: float, config: str | PathLike[str],
+    overrides: Sequence[str], seed: int,
+) -> TrainingSettings:  # fmt: skip
+    """The training run: `config` with the model, the molecule, and as many steps as `budget` pays for."""
+    if not 1 <= budget < 2**53:
+        raise InputError(f"--budget {budget:g}: give the number of energy evaluations, such as 1e5.")
+    own = {
+        "start": start, "system": system, "isomers": model.isomers, "seed": seed,
+        "reweighted.temperatures": [temperature], "reverse_kl.temperatures": [temperature],
+        "evaluation.temperature": temperature, "until.evaluations": int(budget),
+        "reweighted.first": min(int(FIRST_SHARE * budget), MOST_FIRST),
+    }  # fmt: skip
+    words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
+    settings = load_settings(TrainingSettings, find_config(config), words)
+    if "steps" in settings.optimizer.model_fields_set:
+        return settings
+    steps = _steps_within(settings, int(budget))
+    if steps < 2:
+        raise InputError(
+            f"--budget {budget:g} pays for {steps} steps, and the first only draws; "
+            "raise it, or lower reweighted.fresh."
+        )
+    return load_settings(TrainingSettings, find_config(config), [*words, f"optimizer.steps={steps}"])
+
+
+def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
+    """InputError when the run in `folder` was begun with other settings: it may have spent another budget."""
+    written = folder / "config.yaml"
+    if not written.is_file():
+        return
+    free = ("start", "system", "flow")  # where the files lie may change; the flow is the model's
+    changed = changed_settings(written, settings, free)
+    if changed:
+        names = dict.fromkeys(key.split(".")[0] for key in changed)
+        raise InputError(
+            f"{folder} was begun with another {', '.join(names)}; go on with the same budget, temperature, "
+            "seed and departures, or name another folder with -o."
+        )
+
+
+def _steps_within(settings: TrainingSettings, budget: int) -> int:
+    """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
+    own, kl = settings.reweighted, settings.reverse_kl
+    weighs, reverses = (
+        max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
+        for weight in (own.weight, kl.weight)
+    )
+    at_first = 0 if settings.simulation is None else settings.simulation.evaluations
+    if weighs:
+        at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
+    a_step = weighs * own.fresh * (1 + own.moves) + reverses * kl.batch_size
+    return max(budget - at_first, 0) // max(a_step, 1)
+
+
+def _measured(
+    model: Model, target: Target, temperature: float, samples: int, seed: int, device: str
+) -> dict[str, Any]:
+    """Raw effective sample size (a fraction) of fresh draws, its standard error, and k-hat."""
+    flow = model.flow.to(device)
+    log_w = BoltzmannGenerator(flow, target).sample(samples, temperature, seed=seed + 2).log_w
+    return {**ess_with_error(log_w, seed), "k_hat": diagnose(log_w).k_hat}
+
+
+def ess_with_error(log_w: np.ndarray, seed: int) -> dict[str, float]:
+    """Kish's effective sample size of `log_w` (N,) as a fraction, and its bootstrap standard error."""
+    found = effective_fraction(log_w, n_bootstrap=REPLICATES, rng=np.random.default_rng(seed))
+    error = found.bootstrap if found.bootstrap is not None else found.asymptotic
+    return {"ess": float(found.value or 0.0), "standard_error": float(error or 0.0)}
+
+
+def _gain(found: dict[str, dict[str, Any]]) -> float | None:
+    """How many times as many effective samples; None where there were none."""
+    before, after = found["before"]["ess"], found["after"]["ess"]
+    return after / before if before > 0 else None
+
+
+def _unfamiliarity(model: Model, target: Target, temperature: float) -> float | None:
+    if model.seen is None:
+        return None
+    return familiarity(model.seen, target.features, temperature=temperature).score
+
+
+def _without_schema(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "schema"}

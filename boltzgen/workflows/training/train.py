@@ -1,0 +1,262 @@
+"""``train``: a configuration becomes a run folder with checkpoints, metrics and a model."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from boltzgen.conditioning.familiarity import Seen
+from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
+from boltzgen.config.build import Model, build_flow, load_model, save_model
+from boltzgen.config.devices import check_device
+from boltzgen.config.settings import dump_yaml, load_settings
+from boltzgen.config.shipped import find_config
+from boltzgen.errors import InputError
+from boltzgen.files import alone_in, write_atomic, write_json
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.training.checkpoint import load_checkpoint
+from boltzgen.training.optimizer.ranks import Ranks
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.trainer import Trainer
+from boltzgen.workflows.compilation import decide_compilation, evaluations_of
+from boltzgen.workflows.training.dataset import Learned, dataset_frames
+from boltzgen.workflows.training.frames import Frames, targets_and_frames
+from boltzgen.workflows.training.resuming import (
+    check_resumed,
+    check_steps,
+    checkpoint_to_resume,
+    keep_former_settings,
+)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run: its folder and its last evaluation; `molecules` says what of a data set was used."""
+
+    folder: Path
+    steps: int
+    seconds: float
+    energy_evaluations: int
+    evaluation: dict[str, float | int | None]
+    outside: dict[str, int]
+    molecules: str
+
+    def summary(self) -> dict[str, Any]:
+        """For the table that the command prints."""
+        return {
+            **({"molecules": self.molecules} if self.molecules else {}),
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "energy evaluations (data and training)": self.energy_evaluations,
+            "energy evaluations (to measure)": self.evaluation.get("evaluation_energies"),
+            "effective sample size": self.evaluation.get("ess"),
+            "k-hat": self.evaluation.get("k_hat"),
+            "forward effective sample size": self.evaluation.get("forward_ess"),
+            "held-out -log q": self.evaluation.get("held_out_likelihood"),
+            **{f"frames left out: {reason}": count for reason, count in self.outside.items()},
+        }
+
+
+def train(
+    config: str | PathLike[str],
+    overrides: Sequence[str] = (),
+    run_folder: str | PathLike[str] = "RUN",
+    *,
+    resume: str = "never",
+    device: str = "cpu",
+    seed: int | None = None,
+    compile_energies: bool | None = None,
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Train a flow as `config` says and leave the model in ``run_folder/model``.
+
+    Parameters
+    ----------
+    config: a YAML file or the name of a shipped configuration. overrides: ``key=value``.
+    resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
+    device: ``"cpu"`` or ``"cuda"``.
+    compile_energies: None compiles the energy when the run is long enough to gain by it.
+
+    Raises
+    ------
+    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+    """
+    words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
+    settings = load_settings(TrainingSettings, find_config(config), words)
+    check_device(device)
+    model = None if settings.start is None else load_model(Path(settings.start))
+    if model is not None:
+        settings = _with_flow_of(model, settings)
+    folder = Path(run_folder)
+    start = checkpoint_to_resume(folder, resume)
+    if start is not None:
+        check_resumed(settings, folder, start, chosen=resume != "auto")
+    ranks = Ranks.started(device)
+    try:
+        with alone_in(folder) if ranks.leads else nullcontext():
+            return _train(settings, folder, model, start, ranks, compile_energies, stop, progress)
+    finally:
+        ranks.end()
+
+
+def _train(
+    settings: TrainingSettings, folder: Path, model: Model | None, start: Path | None, ranks: Ranks,
+    compile_energies: bool | None, stop: StopRequest | None, progress: Progress,
+) -> TrainingResult:  # fmt: skip
+    """The run of `train`, from what it was asked: data, steps, model."""
+    learned = _learned(settings, ranks, folder, stop, progress)
+    targets, frames = learned.targets, learned.frames
+    if model is not None:
+        _check_judged(model, learned)
+    flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
+    limit = settings.until.evaluations
+    if limit is not None and frames.evaluations >= limit:
+        raise InputError(
+            f"The data took {frames.evaluations} energy evaluations, which leaves nothing of "
+            f"until.evaluations={limit}; raise it, or spend less on data."
+        )
+    trainer = Trainer(
+        settings, flow.to(ranks.device), targets, frames.data, folder, judged=learned.judged, ranks=ranks,
+        data_evaluations=frames.evaluations,
+    )  # fmt: skip
+    if start is not None:
+        trainer.restore(load_checkpoint(start))
+        check_steps(settings, start, trainer.counters.step)
+    compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, ranks.device)
+    if ranks.leads:
+        if start is not None:
+            keep_former_settings(settings, folder, start)
+        write_atomic(folder / "config.yaml", dump_yaml(settings))
+        environment = {**_environment(ranks.device), "ranks": ranks.size, "compilation": compilation}
+        write_json(folder / "environment.json", environment)
+    try:
+        trainer.run(stop=stop, progress=progress if ranks.leads else silent)
+    finally:
+        for target in targets:
+            target.close()
+        shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
+    if ranks.leads:
+        _save(folder, settings, trainer, frames, model)
+    outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
+    counters = trainer.counters
+    return TrainingResult(
+        folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation,
+        outside, learned.told,
+    )  # fmt: skip
+
+
+def _learned(
+    settings: TrainingSettings, ranks: Ranks, folder: Path, stop: StopRequest | None, progress: Progress
+) -> Learned:
+    """The molecules and data of the run."""
+    if settings.dataset is not None:
+        return dataset_frames(settings, ranks.device, _frames_folder(folder, ranks), progress)
+    if settings.simulation is not None and ranks.size > 1:
+        raise InputError(
+            "Processes that train together cannot each make the data; simulate first, and give data=MD."
+        )
+    return Learned(*targets_and_frames(settings, ranks.device, folder, stop, progress), judged=[], told="")
+
+
+def _frames_folder(folder: Path, ranks: Ranks) -> Path:
+    """Where a process keeps frames that do not fit into its memory."""
+    return folder / ("frames" if ranks.leads else f"frames-{ranks.rank}")
+
+
+def _check_judged(model: Model, learned: Learned) -> None:
+    """Refuse to measure on molecules that `model`, from which the run begins, was trained on."""
+    for target, _ in learned.judged:
+        if model.was_trained_on(target.fingerprint, target.graph):
+            raise InputError(
+                f"start: the model was trained on {target.name}, which the data set keeps for validation; "
+                "begin from another model, or move the molecule."
+            )
+
+
+def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
+    """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
+    flow = FlowSettings.model_validate(model.record["flow"])
+    if settings.flow not in (FlowSettings(), flow):
+        raise InputError(
+            f"start: {settings.start} holds another flow than `flow` asks for; leave `flow` out to fine-tune."
+        )
+    if settings.isomers != model.isomers:
+        raise InputError(
+            f"start: {settings.start} was trained with isomers={model.isomers}; ask for the same."
+        )
+    return settings.model_copy(update={"flow": flow})
+
+
+def _save(
+    folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames, start: Model | None
+) -> None:
+    """The averaged weights and what is known of them."""
+    seen = {float(t) for part in frames.data if part for t in part.temperature.unique()}
+    for loss in (settings.reverse_kl, settings.reweighted):
+        if loss.weight:
+            seen |= set(loss.temperatures)
+    own = {target.fingerprint for target in trainer.targets}
+    before = [] if start is None else start.all_systems
+    record = {
+        "flow": settings.flow.model_dump(mode="json"),
+        "n_features": N_FEATURES,
+        "features_version": FEATURES_VERSION,
+        "isomers": settings.isomers,
+        "temperature_K": settings.evaluation.temperature,
+        "temperatures_K": sorted(seen),
+        "systems": [
+            {"name": target.name, "fingerprint": target.fingerprint, "graph": target.graph,
+             "domain": target.domain}
+            for target in trainer.targets
+        ],
+        "start_systems": [one for one in before if one["fingerprint"] not in own],
+        "steps": trainer.counters.step,
+        "energy_evaluations": trainer.counters.energy_evaluations,
+        "data_evaluations": frames.evaluations,
+        "start_evaluations": _evaluations_before(start, frames),
+        "evaluation": trainer.last_evaluation,
+        "seed": settings.seed,
+        "data_sha256": list(dict.fromkeys([*frames.digests, *_data_before(start)])),
+    }  # fmt: skip
+    known = Seen.of([target.features for target in trainer.targets], sorted(seen))
+    save_model(folder / "model", trainer.average, record, known)
+
+
+def _data_before(start: Model | None) -> list[str]:
+    return [] if start is None else list(start.record.get("data_sha256", []))
+
+
+def _evaluations_before(start: Model | None, frames: Frames) -> int:
+    """Those behind the model that the run began from, without those of data that both learned from."""
+    if start is None:
+        return 0
+    again = bool(frames.digests) and set(frames.digests) <= set(_data_before(start))
+    return start.all_evaluations - (frames.evaluations if again else 0)
+
+
+def _environment(device: str) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else platform.processor() or "cpu",
+        "openmm": version("openmm"),
+    }

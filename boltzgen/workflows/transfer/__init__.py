@@ -1,0 +1,1 @@
+"""``benchmark transfer``: how well a model knows molecules that it never saw."""

@@ -1,0 +1,324 @@
+"""``benchmark transfer``: how well a model knows molecules that it never saw, one after the other.
+
+    BENCH/molecules/NAME.json    figures of one molecule, written as soon as a stage of it is measured
+    BENCH/adapted/NAME           the model adapted to it, when a budget was given
+    BENCH/transfer.json, transfer.csv, transfer.md, transfer.png    all of them, after each molecule
+
+An interrupted run goes on with the first molecule whose file lacks a stage that is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.config.build import Model, load_model
+from boltzgen.config.devices import check_device
+from boltzgen.config.settings import nearest
+from boltzgen.data.dataset import Dataset, DatasetMolecule
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
+from boltzgen.files import make_folder, read_json, write_atomic, write_json
+from boltzgen.free_energy.efficiency import weight_figures
+from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress, silent
+from boltzgen.report.transfer import transfer_figure
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.determinant import require_determinants
+from boltzgen.workflows.compilation import decide_compilation
+from boltzgen.workflows.transfer.adapted import adapted_model, unfamiliarity
+from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
+from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
+from boltzgen.workflows.transfer.table import (
+    DEFINITIONS,
+    NARROW,
+    STAGES,
+    csv_text,
+    familiarity_auroc,
+    growth,
+    markdown,
+    rows_of,
+    summarise,
+    table_rows,
+)
+
+SCHEMA, MOLECULE_SCHEMA = "boltzgen.transfer/1", "boltzgen.transfer_molecule/1"
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """What decides the figures of a molecule; a file made with other settings is refused.
+
+    Attributes
+    ----------
+    model: SHA-256 of its weights. samples: drawn of each molecule. temperature_K. seed: of the draws.
+    dtype: arithmetic of the flow. torus_samples: samples, at most, for distances on the torus.
+    device: where it was computed.
+    """
+
+    model: str
+    samples: int
+    temperature_K: float
+    seed: int
+    dtype: str
+    torus_samples: int
+    device: str
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """The content of ``transfer.json``, and its flat rows (one a molecule and stage)."""
+
+    document: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """(stage, headers, rows of text) for printing."""
+        summary = self.document["summary"]
+        return [(stage, *table_rows(self.rows, summary, stage, NARROW)) for stage in summary]
+
+
+def benchmark_transfer(
+    model: str | PathLike[str],
+    dataset: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    split: str = "test",
+    samples: int = 10_000,
+    temperature: float | None = None,
+    adapt: float | None = None,
+    molecules: Sequence[str] = (),
+    seed: int = 0,
+    dtype: str = "float64",
+    torus_samples: int = 2000,
+    device: str = "cpu",
+    stop: StopRequest | None = None,
+    progress: Progress = silent,
+) -> TransferResult:
+    """Measure `model` on the molecules of one split of `dataset` and write the folder `output`.
+
+    Parameters
+    ----------
+    samples: drawn of each molecule. temperature: K; the model's own when not given.
+    adapt: energy evaluations to adapt the model to each molecule with; None measures it zero-shot alone.
+    molecules: names; all of the split by default.
+    torus_samples: samples, at most 10 000, for the distance on the torus: its time grows faster than their
+        square.
+
+    Raises
+    ------
+    InputError: something given cannot be used, or `output` holds figures of other settings.
+    StoppedError: `stop` asked to end; the same call goes on. PartialError: some molecules failed.
+    """
+    check_device(device)
+    stop = stop or StopRequest()
+    trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
+    settings = TransferSettings(
+        model=weights_digest(trained), samples=samples,
+        temperature_K=trained.temperature if temperature is None else float(temperature), seed=seed,
+        dtype=dtype, torus_samples=torus_samples, device=device,
+    )  # fmt: skip
+    _check(settings, adapt)
+    chosen = _chosen(data, split, molecules)
+    folder = make_folder(output)
+    bench = _Bench(Path(model), trained, settings, adapt, folder, stop, progress)
+    header = {"schema": SCHEMA, "model": str(model), "dataset": str(dataset), "split": split,
+              "settings": asdict(settings), "adapt": adapt, "wanted": len(chosen)}  # fmt: skip
+    records = {}
+    for one in chosen:  # all files are looked at before anything is measured
+        records[one.name] = bench.known(one)
+    failed: dict[str, str] = {}
+    for one in chosen:
+        if not bench.complete(records[one.name]):
+            try:
+                records[one.name] = bench.measure(one, records[one.name])
+            except (StoppedError, InputError):
+                raise
+            except BoltzgenError as error:  # the others do not wait for it
+                failed[one.name] = str(error)
+                records[one.name] = bench.known(one)
+            complete = all(bench.complete(record) for record in records.values())
+            if any(record["stages"] for record in records.values()):
+                _write(folder, header, [record for record in records.values() if record["stages"]], complete)
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise PartialError(f"{', '.join(failed)} not measured; the others are in {folder}. {name}: {why}")
+    return _write(folder, header, list(records.values()), complete=True)
+
+
+def weights_digest(trained: Model) -> str:
+    """SHA-256 over the names and bytes of the weights, sorted by name."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trained.flow.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """A model, and where and how its figures are taken."""
+
+    model: Path
+    trained: Model
+    settings: TransferSettings
+    budget: float | None
+    folder: Path
+    stop: StopRequest
+    progress: Progress
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        return STAGES if self.budget is not None else STAGES[:1]
+
+    def path(self, one: DatasetMolecule) -> Path:
+        return self.folder / "molecules" / f"{one.name}.json"
+
+    def known(self, one: DatasetMolecule) -> dict[str, Any]:
+        """What the file of the molecule holds, or a record without stages; InputError for other settings."""
+        fresh = {
+            "schema": MOLECULE_SCHEMA, "name": one.name, "split": one.split, "source": dict(one.source),
+            "fingerprint": one.fingerprint, "atoms": one.atoms, "settings": asdict(self.settings),
+            "stages": {},
+        }  # fmt: skip
+        if not self.path(one).is_file():
+            return fresh
+        record = read_json(self.path(one))
+        if not isinstance(record, dict) or record.get("schema") != MOLECULE_SCHEMA:
+            raise InputError(f"{self.path(one)} does not follow the schema {MOLECULE_SCHEMA}; remove it.")
+        for key, value in {**asdict(self.settings), "fingerprint": one.fingerprint}.items():
+            before = record["fingerprint"] if key == "fingerprint" else record["settings"].get(key)
+            if before != value:
+                raise InputError(
+                    f"{self.path(one)} was measured with {key} = {before}, not {value}; name another folder."
+                )
+        adapted = record["stages"].get("adapted")
+        if adapted and self.budget is not None and adapted["budget"] != self.budget:
+            raise InputError(
+                f"{self.path(one)}: adapted with a budget of {adapted['budget']:g} evaluations, not "
+                f"{self.budget:g}; name another folder."
+            )
+        return record
+
+    def complete(self, record: dict[str, Any]) -> bool:
+        return all(stage in record["stages"] for stage in self.wanted)
+
+    def measure(self, one: DatasetMolecule, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of the molecule with the stages that it lacks; written after each of them."""
+        self.stop_between()
+        molecule = MolecularSystem.load(one.system)
+        target = Target.from_system(molecule, isomers=self.trained.isomers)
+        kelvin = self.settings.temperature_K
+        record = {
+            **record, "dimension": target.features.dimension,
+            "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
+            "unfamiliarity": unfamiliarity(self.trained, target),
+        }  # fmt: skip
+        with closing(target):
+            for stage in self.wanted:
+                if stage in record["stages"]:
+                    continue
+                trained = self.trained
+                further: dict[str, Any] = {}
+                if stage == "adapted":
+                    assert self.budget is not None
+                    trained, further = adapted_model(
+                        self.model, one.system, self.folder / "adapted" / one.name, budget=self.budget,
+                        temperature=kelvin, seed=self.settings.seed, device=self.settings.device,
+                        stop=self.stop, progress=self.progress,
+                    )  # fmt: skip
+                figures = {**further, **self.figures(trained, target, molecule, one)}
+                record = {**record, "stages": {**record["stages"], stage: figures}}
+                write_json(self.path(one), record)
+        return record
+
+    def figures(
+        self, trained: Model, target: Target, molecule: MolecularSystem, one: DatasetMolecule
+    ) -> dict[str, Any]:
+        """Everything measured of one molecule with one model."""
+        settings = self.settings
+        flow = trained.flow.to(device=settings.device, dtype=getattr(torch, settings.dtype))
+        generator = BoltzmannGenerator(flow, target.to(settings.device))
+        compilation = decide_compilation([generator.target], settings.samples, None, settings.device)
+        kelvin = settings.temperature_K
+        require_determinants(generator, kelvin)
+        drawn = draw(
+            generator, settings.samples, kelvin, seed=settings.seed, stop=self.stop, progress=self.progress
+        )
+        reference = read_reference(generator, molecule, one.data, kelvin)
+        found, coverage, missing = None, None, None
+        if isinstance(reference, str):
+            missing = reference
+        else:
+            digests = self.trained.record.get("data_sha256", ())
+            found, coverage = reference_figures(
+                generator, drawn, reference, kelvin, torus_samples=settings.torus_samples,
+                seen=reference.digest in digests, seed=settings.seed,
+            )  # fmt: skip
+        rejected = drawn.rejected()
+        weights = weight_figures(drawn.log_w, coverage, rng=np.random.default_rng(settings.seed))
+        return {
+            **weights, **figures_of_speed(drawn, weights["ess"]), "samples": settings.samples,
+            "rejected": rejected, "share_rejected": sum(rejected.values()) / settings.samples,
+            "share_open_rings": rejected.get("open ring", 0) / settings.samples, "compilation": compilation,
+            "reference": found, "reference_missing": missing,
+        }  # fmt: skip
+
+    def stop_between(self) -> None:
+        if self.stop.requested:
+            raise StoppedError(f"{self.stop.reason}; the molecules measured so far are in {self.folder}.")
+
+
+def _write(
+    folder: Path, header: dict[str, Any], records: list[dict[str, Any]], complete: bool
+) -> TransferResult:
+    """``transfer.json``, its table in two forms, and the figure."""
+    rows = rows_of(records)
+    document = {
+        **header, "status": "complete" if complete else "partial",
+        "molecules": [record["name"] for record in records], "summary": summarise(rows),
+        "growth": growth(rows), "unfamiliarity": familiarity_auroc(records), "rows": rows,
+        "energy_w2_samples": W2_SAMPLES, "definitions": list(DEFINITIONS),
+    }  # fmt: skip
+    write_json(folder / "transfer.json", document)
+    write_atomic(folder / "transfer.csv", csv_text(rows))
+    write_atomic(folder / "transfer.md", markdown(document, rows))
+    transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"])
+    return TransferResult(document, rows)
+
+
+def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMolecule, ...]:
+    """The complete molecules of `split` that `names` names, in the order of the data set."""
+    there = data.of(split)
+    if not there:
+        raise InputError(f"{data.folder} has no complete molecule in the split {split}; build it first.")
+    known = [one.name for one in there]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"--molecules {name}: no complete molecule of the split {split} has this name."
+                f"{nearest(name, known)}"
+            )
+    return tuple(one for one in there if not names or one.name in names)
+
+
+def _check(settings: TransferSettings, budget: float | None) -> None:
+    if settings.samples < 100:
+        raise InputError(f"--samples {settings.samples}: an effective sample size needs at least 100.")
+    if not (np.isfinite(settings.temperature_K) and settings.temperature_K > 0):
+        raise InputError(f"--temperature {settings.temperature_K} is not a temperature in K.")
+    if settings.dtype not in ("float32", "float64"):
+        raise InputError(f"--dtype {settings.dtype!r} is not known; use float32 or float64.")
+    if not 2 <= settings.torus_samples <= W2_SAMPLES:
+        raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
+    if budget is not None and not 1 <= budget < np.inf:
+        raise InputError(f"--adapt {budget:g}: give the energy evaluations that it may spend, 1e5 say.")
