@@ -5,7 +5,7 @@ A workflow takes ``progress: Progress | None = None`` and calls it as often as i
     progress(done, total, {"loss": 3.2, "ESS": "12 %"})
 
 The command line hands in one that draws a live bar on a terminal and prints one plain line every
-few seconds elsewhere (``boltzgen_cli.console.progress``).
+few seconds elsewhere (``boltzgen_cli.terminal.console.progress``).
 """
 
 from __future__ import annotations

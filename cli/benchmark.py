@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
 from boltzgen_cli.sample import Precision
+from boltzgen_cli.terminal import console
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

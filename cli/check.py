@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
 from boltzgen_cli.sample import show_summary
+from boltzgen_cli.terminal import console
 
 
 def check(

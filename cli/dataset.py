@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from boltzgen.workflows.datasets.build import Dataset, DatasetMolecule

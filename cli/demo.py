@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest
-from boltzgen_cli import console, free_energy, sample
+from boltzgen_cli import sample
+from boltzgen_cli.free_energy import states as free_energy
+from boltzgen_cli.terminal import console
 
 
 def demo(

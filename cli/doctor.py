@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 
 def doctor() -> None:

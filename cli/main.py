@@ -4,12 +4,12 @@ How to add a verb
 -----------------
 1. Write ``cli/<verb>.py`` with one function, typed for Typer, its docstring the help text, with an
    example in it. Import nothing heavy at the top of the file (standard library, typer,
-   ``boltzgen.errors``, ``boltzgen.interrupts``, ``boltzgen_cli.console``; never torch, numpy,
+   ``boltzgen.errors``, ``boltzgen.interrupts``, ``boltzgen_cli.terminal.console``; never torch, numpy,
    OpenMM or ``boltzgen.workflows``); import the workflow inside the function::
 
        from typing import Annotated
        import typer
-       from boltzgen_cli import console
+       from boltzgen_cli.terminal import console
 
        def reweight(
            output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
@@ -60,7 +60,7 @@ from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
-from boltzgen_cli.free_energy import app as free_energy
+from boltzgen_cli.free_energy.states import app as free_energy
 from boltzgen_cli.merge import merge
 from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from boltzgen.workflows.preparation.prepare import PrepareSummary

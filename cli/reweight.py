@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 
 def reweight(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 #: Effective sample size below which a new molecule is worth adapting to.
 ENOUGH = 0.3

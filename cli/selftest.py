@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 
 def selftest(

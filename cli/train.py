@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console
-from boltzgen_cli.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
+from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
 
 
 def train(

@@ -23,7 +23,8 @@ from boltzgen.errors import (
     UnsupportedError,
 )
 from boltzgen.interrupts import StopRequest, parse_duration
-from boltzgen_cli import console, main
+from boltzgen_cli import main
+from boltzgen_cli.terminal import console
 
 HEAVY = (
     "torch",

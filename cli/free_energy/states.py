@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boltzgen_cli import console, free_energy_tables
-from boltzgen_cli.free_energy_averages import observable, thermo
-from boltzgen_cli.free_energy_between import between
-from boltzgen_cli.free_energy_mbar import mbar
-from boltzgen_cli.free_energy_surface import surface
+from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy.averages import observable, thermo
+from boltzgen_cli.free_energy.between import between
+from boltzgen_cli.free_energy.mbar import mbar
+from boltzgen_cli.free_energy.surface import surface
+from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boltzgen_cli import console
+from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from boltzgen_cli import console, free_energy_tables
+from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.terminal import console
 
 _Folder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")]
 _Smooth = Annotated[bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")]

@@ -1,0 +1,1 @@
+"""``boltzgen free-energy``: one file for each of its verbs."""
