@@ -13,10 +13,10 @@ import torch
 from boltzgen.errors import BoltzgenError
 from boltzgen.generator import Target
 from boltzgen.potentials.fast import compiled, memory
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.potentials.from_openmm.translate import translate
 from boltzgen.system.prepare import prepare
-from boltzgen.training.settings import TrainingSettings
-from boltzgen.workflows.compilation import decide_compilation, evaluations_of
+from boltzgen.training.settings import TrainingSettings, evaluations_of
 
 CPU = torch.device("cpu")
 
@@ -103,7 +103,7 @@ def test_without_a_compiler_one_warning_and_the_same_energies(butane, monkeypatc
     for one, two in zip(expected, found, strict=True):
         assert torch.equal(one.nan_to_num(), two.nan_to_num())
     assert not potential._blocks.compiler.active
-    assert decide_compilation([Target.from_system(butane)], 1, True, "cpu")["used"] is False
+    assert decide_compilation([Target.from_system(butane).potential], 1, True, "cpu")["used"] is False
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_compiling_is_decided_by_what_a_run_will_ask_for(alanine_dipeptide, monk
     monkeypatch.setattr("boltzgen.workflows.compilation.can_compile", lambda device: True)
     target = Target.from_system(alanine_dipeptide)
     assert target.potential.compilable_rows == 2 * 22 * 21 / 2
-    decisions = [decide_compilation([target], n, None, "cpu")["used"] for n in (1e5, 1e7)]
+    decisions = [decide_compilation([target.potential], n, None, "cpu")["used"] for n in (1e5, 1e7)]
     assert decisions == [False, True]
     assert target.potential._blocks.compiler is not None
-    assert decide_compilation([target], 1e7, False, "cpu") == {
+    assert decide_compilation([target.potential], 1e7, False, "cpu") == {
         "asked": "no", "used": False, "expected_energy_evaluations": 10_000_000,
     }  # fmt: skip
     assert target.potential._blocks.compiler is None
     model = Target.from_model("double-well")
-    assert decide_compilation([model], 1e12, True, "cpu")["used"] is False  # nothing there to compile
+    assert decide_compilation([model.potential], 1e12, True, "cpu")["used"] is False  # nothing there to compile
 
 
 def test_expected_evaluations_follow_the_schedules():

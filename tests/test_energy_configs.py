@@ -8,8 +8,7 @@ from helpers import ROOT
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import shipped_configs
 from boltzgen.system.examples import EXAMPLE, system_folder
-from boltzgen.training.settings import TrainingSettings
-from boltzgen.workflows.compilation import evaluations_of
+from boltzgen.training.settings import TrainingSettings, evaluations_of
 
 #: Configuration -> molecule.
 ROWS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from boltzgen.flows.settings import FlowSettings
@@ -234,3 +235,15 @@ class TrainingSettings(Settings):
         if self.dataset is not None and (self.data or self.simulation or self.data_system):
             raise ValueError("a dataset holds its own data: leave out data, simulation and data_system")
         return self
+
+
+def evaluations_of(settings: TrainingSettings) -> float:
+    """Energies that a whole training run will ask for, those of the evaluations on the way included."""
+    middles = (np.arange(100) + 0.5) / 100
+    a_step = 0.0
+    kl, own = settings.reverse_kl, settings.reweighted
+    for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh * (1 + own.moves))):
+        active = np.mean([schedule_value(weight, place) > 0 for place in middles])
+        a_step += float(active) * rows
+    every_step = a_step + settings.evaluation.samples / settings.evaluation.every
+    return settings.optimizer.steps * every_step + own.first * (1 + own.moves)

@@ -47,13 +47,13 @@ from boltzgen.files import read_json, write_json
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, read_target
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.metrics import read_metrics
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.workflows.compilation import decide_compilation
 from boltzgen.workflows.simulation.simulate import simulate
 from boltzgen.workflows.training.resuming import changed_settings
 from boltzgen.workflows.training.train import train
@@ -181,7 +181,7 @@ def measured(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> dict
     temperatures = TEMPERATURES.get(asked.row, (settings.evaluation.temperature,))
     flow = model.flow.to(device=asked.device, dtype=torch.float64)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
-    decide_compilation([generator.target], asked.samples * len(temperatures), None, asked.device)
+    decide_compilation([generator.target.potential], asked.samples * len(temperatures), None, asked.device)
     found, references = [], []
     with closing(generator.target):
         require_determinants(generator, temperatures[0])

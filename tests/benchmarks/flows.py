@@ -2,8 +2,8 @@
 
     python tests/benchmarks/flows.py --out FOLDER [--minutes 5] [--steps 650] [--seeds 0 1]
 
-Every variant is trained by `boltzgen.workflows.training.train` with the demo's configuration, twice: for `--minutes`
-of wall time ("time": a short trial measures its pace, and the whole schedule is fitted into the budget), and
+Every variant is trained by `boltzgen.workflows.training.train` with the demo's configuration, twice: for
+`--minutes` of wall time ("time": a short trial measures its pace, and the whole schedule is fitted into the budget), and
 for `--steps` steps, which are equal rows ("rows": the batches are those of the configuration). A variant
 named "matched" is as wide as gives it the parameters of the default coupling flow. Judged on what training
 never saw: -log q of the shipped CHECK frames and raw weights of `--samples` samples, at 300 K.

@@ -11,13 +11,16 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from boltzgen.potentials.base import Potential
 
 #: x (N, 3, b) in nm -> energy (b,) in kJ/mol and, if it was asked for, the gradient (N, 3, b) in kJ/mol/nm.
 BlockFunction = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -157,3 +160,23 @@ def _difference(expected: tuple[Tensor, Tensor | None], found: tuple[Tensor, Ten
         finite = relative[torch.isfinite(size)]
         worst = max(worst, float(finite.median()) if len(finite) else 0.0)
     return worst
+
+
+def decide_compilation(
+    potentials: Sequence[Potential], evaluations: float, asked: bool | None, device: str
+) -> dict[str, Any]:
+    """Switch the compilation of energies on or off; returns the decision, to be recorded.
+
+    `asked` None: on when `evaluations` of the energy will pay for it (see `PAYS_FROM`).
+    `evaluations` counts those of all potentials together.
+    """
+    rows = max(potential.compilable_rows for potential in potentials)
+    pays = evaluations * rows / len(potentials) > PAYS_FROM
+    wanted = rows > 0 and (pays if asked is None else asked)
+    for potential in potentials:
+        potential.use_compiler(wanted)
+    return {
+        "asked": {None: "auto", True: "yes", False: "no"}[asked],
+        "used": wanted and can_compile(device),
+        "expected_energy_evaluations": round(evaluations),
+    }

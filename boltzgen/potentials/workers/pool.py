@@ -1,8 +1,8 @@
 """Worker processes that evaluate a potential in parallel, for energies that torch cannot compute.
 
-Each worker is a fresh interpreter (`boltzgen.potentials.workers.worker`), single-threaded. One thread of this process
-speaks with one worker at a time, so that callers in several threads share the workers chunk by chunk and an
-interrupted caller leaves every conversation whole.
+Each worker is a fresh interpreter (`boltzgen.potentials.workers.worker`), single-threaded. One thread of this
+process speaks with one worker at a time, so that callers in several threads share the workers chunk by chunk
+and an interrupted caller leaves every conversation whole.
 """
 
 from __future__ import annotations

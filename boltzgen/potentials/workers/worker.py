@@ -1,8 +1,8 @@
 """A process that evaluates one potential, and the messages that it exchanges with its pool.
 
-Run by `WorkerPool` as ``python -m boltzgen.potentials.workers.worker``; it never imports the program of the user.
-A message on the pipes is the length of its header (4 bytes, little-endian), the header (JSON) and as many
-float64 arrays, raw and little-endian, as the header has shapes:
+Run by `WorkerPool` as ``python -m boltzgen.potentials.workers.worker``; it never imports the program of the
+user. A message on the pipes is the length of its header (4 bytes, little-endian), the header (JSON) and as
+many float64 arrays, raw and little-endian, as the header has shapes:
 
 * pool to worker, first: ``{"spec": {"kind": ..., ...}, "n_atoms": N, "parent": process id}``; then, as often
   as wanted: ``{"shapes": [[rows, N, 3]]}`` with positions in nm;

@@ -32,7 +32,7 @@ from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.training.train import train
 
-BUTANE = Path(__file__).resolve().parents[1] / "examples" / "butane"
+BUTANE = Path(__file__).resolve().parents[2] / "examples" / "butane"
 
 #: T in K -> ln Z_int (lengths in nm), F(gauche) - F(trans) in kT.
 EXACT = {300.0: (-28.32105763, 0.52898), 600.0: (-26.19161132, -0.05723), 1000.0: (-24.72329783, -0.30517)}

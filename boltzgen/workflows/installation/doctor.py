@@ -50,7 +50,7 @@ def examine(version: Callable[[str], str] = metadata.version) -> Report:
     """Look at the running environment; `version` maps a distribution's name to its version."""
     report = Report()
     report.facts["boltzgen-sampler"] = __version__
-    report.facts["library"] = str(Path(__file__).resolve().parents[1])
+    report.facts["library"] = str(Path(__file__).resolve().parents[2])
     report.facts["Python"] = f"{platform.python_version()} at {sys.executable}"
     report.facts["platform"] = platform.platform()
     report.facts["processors"] = str(os.cpu_count())

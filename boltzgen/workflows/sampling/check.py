@@ -24,10 +24,10 @@ from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
 from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
-from boltzgen.workflows.sampling.sample import coverage_of_frames, read_check_frames, seen_in_training
 
 #: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
 ROWS = 20_000

@@ -17,10 +17,6 @@ from boltzgen.conditioning.familiarity import familiarity
 from boltzgen.conditioning.features import placed_atoms
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
-from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import Trajectory, read_trajectory
-from boltzgen.ensemble.coverage import check_coverage
-from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
@@ -28,12 +24,11 @@ from boltzgen.files import make_folder
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.trust.rotamers import rotamer_comparison
-from boltzgen.workflows.compilation import decide_compilation
 
 
 def sample(
@@ -91,7 +86,7 @@ def sample(
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
-    compilation = decide_compilation([generator.target], number * a_sample, compile_energies, device)
+    compilation = decide_compilation([generator.target.potential], number * a_sample, compile_energies, device)
     with closing(target):  # the worker processes of its potential, if there are any
         require_determinants(generator, kelvin)
         rng, rows = torch.Generator().manual_seed(seed), None if batch_size == "auto" else int(batch_size)
@@ -182,45 +177,3 @@ def _unseen(trained: Model, target: Target) -> tuple[list[str], dict[str, Any] |
     found = familiarity(trained.seen, target.features, atoms=atoms)
     first = f"the model was not trained on this system; unfamiliarity {found.score:.3g} (0: nothing new)"
     return [first, *found.reasons], {"score": found.score, "reasons": list(found.reasons)}
-
-
-def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
-    """The frames of `data` at `temperature`, with a statistical inefficiency."""
-    if molecule is None:
-        raise InputError(
-            "--data is for molecules; a model system's coverage is known from its exact reference."
-        )
-    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
-    if frames.statistical_inefficiency:
-        return frames
-    return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
-
-
-def coverage_of_frames(
-    generator: BoltzmannGenerator, ensemble: Ensemble, flow_log_w: np.ndarray, frames: Trajectory,
-    source: str, temperature: float,
-) -> dict[str, Any]:  # fmt: skip
-    """The coverage record from those of `frames` that lie inside the flow's domain.
-
-    `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
-    """
-    positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
-    inside = generator.target.coordinates.inside(positions)
-    if not bool(inside.any()):
-        raise InputError(f"{source}: no frame at {temperature:g} K lies in the flow's domain.")
-    positions = positions[inside]
-    u = generator.target.reduced_energy(positions, temperature)
-    inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
-    return check_coverage(
-        flow_log_w, generator.target_log_weights(positions, u, temperature), source=source,
-        statistical_inefficiency=inefficiency,
-        states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
-    )  # fmt: skip
-
-
-def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
-    """`record` with the finding that training saw these frames, so that they certify nothing."""
-    reason = "coverage checked on the frames of the training; give frames of another run with --data"
-    findings = [(record["verdict"], known) for known in record["reasons"]]
-    verdict, reasons = worst([*findings, ("caution", reason)])
-    return {**record, "verdict": verdict, "reasons": reasons}

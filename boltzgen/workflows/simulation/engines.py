@@ -23,9 +23,9 @@ from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.base import Potential
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.compilation import compile_or_not
 
 
 class Engine(Protocol):
@@ -102,7 +102,7 @@ class TorchEngine:
         self.platform = f"torch {self.device}"
         self._potential: Potential = potential_of(self.system).to(self.device)
         expected = settings.total_segments * settings.segment_evaluations
-        self.compilation = compile_or_not(
+        self.compilation = decide_compilation(
             [self._potential], float(expected) * settings.replicas, self.compile_energies, self.device
         )
         masses = self.system.masses

@@ -26,7 +26,7 @@ def simulate_source(
     """Replica exchange of `molecule` by the torch engine within the budget, in the MD folder `folder`.
 
     Goes on where a former call was stopped. `compile_energies`: None compiles where the budget pays for it.
-    The errors of `boltzgen.workflows.simulation.simulate.simulate` pass: StoppedError when `stop` asks to end.
+    The errors of `boltzgen.workflows.simulation.simulate` pass: StoppedError when `stop` asks to end.
     """
     rungs = len(wanted.temperatures)
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)

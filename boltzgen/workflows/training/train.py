@@ -26,12 +26,12 @@ from boltzgen.errors import InputError
 from boltzgen.files import alone_in, write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.optimizer.ranks import Ranks
-from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
-from boltzgen.workflows.compilation import decide_compilation, evaluations_of
 from boltzgen.workflows.training.dataset import Learned, dataset_frames
 from boltzgen.workflows.training.frames import Frames, targets_and_frames
 from boltzgen.workflows.training.resuming import (
@@ -136,7 +136,7 @@ def _train(
     if start is not None:
         trainer.restore(load_checkpoint(start))
         check_steps(settings, start, trainer.counters.step)
-    compilation = decide_compilation(targets, evaluations_of(settings), compile_energies, ranks.device)
+    compilation = decide_compilation([target.potential for target in targets], evaluations_of(settings), compile_energies, ranks.device)
     if ranks.leads:
         if start is not None:
             keep_former_settings(settings, folder, start)

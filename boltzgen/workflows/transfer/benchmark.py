@@ -28,11 +28,11 @@ from boltzgen.files import make_folder, read_json, write_atomic, write_json
 from boltzgen.free_energy.efficiency import weight_figures
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.workflows.compilation import decide_compilation
 from boltzgen.workflows.transfer.adapted import adapted_model, unfamiliarity
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
@@ -248,7 +248,7 @@ class _Bench:
         settings = self.settings
         flow = trained.flow.to(device=settings.device, dtype=getattr(torch, settings.dtype))
         generator = BoltzmannGenerator(flow, target.to(settings.device))
-        compilation = decide_compilation([generator.target], settings.samples, None, settings.device)
+        compilation = decide_compilation([generator.target.potential], settings.samples, None, settings.device)
         kelvin = settings.temperature_K
         require_determinants(generator, kelvin)
         drawn = draw(

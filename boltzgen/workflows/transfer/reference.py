@@ -24,7 +24,7 @@ from boltzgen.free_energy.populations import (
 )
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
 from boltzgen.generator import BoltzmannGenerator
-from boltzgen.workflows.sampling.sample import seen_in_training
+from boltzgen.trust.coverage import seen_in_training
 from boltzgen.workflows.transfer.draws import Backbone, Drawn, Reference, reference_log_weights
 from boltzgen.workflows.transfer.likelihood import likelihood_figures
 

@@ -1,0 +1,61 @@
+"""Coverage by frames that training never saw: read, compared with an ensemble, recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.data.statistics import slowest_inefficiencies
+from boltzgen.data.trajectory import Trajectory, read_trajectory
+from boltzgen.ensemble.coverage import check_coverage
+from boltzgen.ensemble.diagnostics import worst
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import InputError
+from boltzgen.generator import BoltzmannGenerator
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.rotamers import rotamer_comparison
+
+
+def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
+    """The frames of `data` at `temperature`, with a statistical inefficiency."""
+    if molecule is None:
+        raise InputError(
+            "--data is for molecules; a model system's coverage is known from its exact reference."
+        )
+    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
+    if frames.statistical_inefficiency:
+        return frames
+    return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
+
+
+def coverage_of_frames(
+    generator: BoltzmannGenerator, ensemble: Ensemble, flow_log_w: np.ndarray, frames: Trajectory,
+    source: str, temperature: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The coverage record from those of `frames` that lie inside the flow's domain.
+
+    `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
+    """
+    positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
+    inside = generator.target.coordinates.inside(positions)
+    if not bool(inside.any()):
+        raise InputError(f"{source}: no frame at {temperature:g} K lies in the flow's domain.")
+    positions = positions[inside]
+    u = generator.target.reduced_energy(positions, temperature)
+    inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
+    return check_coverage(
+        flow_log_w, generator.target_log_weights(positions, u, temperature), source=source,
+        statistical_inefficiency=inefficiency,
+        states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
+    )  # fmt: skip
+
+
+def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` with the finding that training saw these frames, so that they certify nothing."""
+    reason = "coverage checked on the frames of the training; give frames of another run with --data"
+    findings = [(record["verdict"], known) for known in record["reasons"]]
+    verdict, reasons = worst([*findings, ("caution", reason)])
+    return {**record, "verdict": verdict, "reasons": reasons}
