@@ -72,12 +72,16 @@ class Target:
         described = potential if isinstance(potential, MolecularMechanics) else description_of(system)
         coordinates = InternalCoordinates(system, isomers=isomers)
         return cls(
-            name=system.name, fingerprint=system.fingerprint, coordinates=coordinates, potential=potential,
+            name=system.name,
+            fingerprint=system.fingerprint,
+            coordinates=coordinates,
+            potential=potential,
             features=molecule_features(system, coordinates, described),
-            domain=coordinates.domain_label, topology_pdb=system.topology_pdb,
+            domain=coordinates.domain_label,
+            topology_pdb=system.topology_pdb,
             reference=torch.as_tensor(np.array(system.reference_positions))[None],
             graph=graph_hash(system),
-        )  # fmt: skip
+        )
 
     @classmethod
     def from_model(cls, name: str) -> Target:
@@ -85,11 +89,15 @@ class Target:
         potential = by_name(name)
         coordinates = IdentityCoordinates(potential.dimension)
         return cls(
-            name=name, fingerprint=f"model:{name}", coordinates=coordinates, potential=potential,
+            name=name,
+            fingerprint=f"model:{name}",
+            coordinates=coordinates,
+            potential=potential,
             features=model_features(f"model:{name}", coordinates, MODEL_WIDTH),
-            domain=coordinates.domain_label, topology_pdb="",
+            domain=coordinates.domain_label,
+            topology_pdb="",
             reference=torch.as_tensor(np.array(potential.reference, dtype=np.float64))[None],
-        )  # fmt: skip
+        )
 
     @property
     def is_molecular(self) -> bool:
@@ -98,9 +106,11 @@ class Target:
     def to(self, device: torch.device | str) -> Target:
         """The same target with its tensors on `device`."""
         return replace(
-            self, features=self.features.to(device), potential=self.potential.to(device),
+            self,
+            features=self.features.to(device),
+            potential=self.potential.to(device),
             reference=self.reference.to(device),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """End the worker processes of the potential, if it has any; the next energy starts them again."""
@@ -182,11 +192,17 @@ class BoltzmannGenerator:
         with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
             stored = positions.cpu().numpy().astype(np.float32)
         return Ensemble.from_densities(
-            stored, log_q.cpu().numpy(), u.cpu().numpy(),
-            temperature=temperature if target.is_molecular else None, measure=target.coordinates.measure,
-            system_fingerprint=target.fingerprint, domain=target.domain, topology_pdb=target.topology_pdb,
-            reason=reasons, provenance={"requested": rows, "energy_evaluations": rows},
-        )  # fmt: skip
+            stored,
+            log_q.cpu().numpy(),
+            u.cpu().numpy(),
+            temperature=temperature if target.is_molecular else None,
+            measure=target.coordinates.measure,
+            system_fingerprint=target.fingerprint,
+            domain=target.domain,
+            topology_pdb=target.topology_pdb,
+            reason=reasons,
+            provenance={"requested": rows, "energy_evaluations": rows},
+        )
 
     def target_log_weights(self, positions: Tensor, u: Tensor, temperature: float) -> np.ndarray:
         """``-u - log_q`` at samples of the target; +inf where the flow has no density."""

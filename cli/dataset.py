@@ -70,10 +70,18 @@ def build(
 
     with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
         result = build_dataset(
-            config, output, overrides or [], only=only or (), split=split or (), systems_only=systems_only,
-            rebuild=rebuild or (), device=device, compile_energies=compile_energies,
-            stop=stop, progress=progress,
-        )  # fmt: skip
+            config,
+            output,
+            overrides or [],
+            only=only or (),
+            split=split or (),
+            systems_only=systems_only,
+            rebuild=rebuild or (),
+            device=device,
+            compile_energies=compile_energies,
+            stop=stop,
+            progress=progress,
+        )
     _show(result)
 
 
@@ -114,6 +122,12 @@ def _row(one: DatasetMolecule) -> tuple[str | int | float | None, ...]:
     g, halves = known.get("inefficiency"), known.get("halves") or {}
     verdict = known.get("verdict") or ("no data" if one.status == "complete" else one.status)
     return (
-        one.name, one.split, one.atoms, one.frames, g and round(g, 1), known.get("round_trips"),
-        (z := halves.get("z")) and round(z, 1), verdict,
-    )  # fmt: skip
+        one.name,
+        one.split,
+        one.atoms,
+        one.frames,
+        g and round(g, 1),
+        known.get("round_trips"),
+        (z := halves.get("z")) and round(z, 1),
+        verdict,
+    )

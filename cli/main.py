@@ -203,9 +203,10 @@ def _given(parameter: Any, words: Sequence[str]) -> str | None:
 
 def _resume_command(words: Sequence[str]) -> str:
     line = [
-        word for before, word in zip(["", *words], words, strict=False)
+        word
+        for before, word in zip(["", *words], words, strict=False)
         if before not in ONCE and word.split("=")[0] not in ONCE
-    ]  # fmt: skip
+    ]
     verb = next((word for word in line if not word.startswith("-")), "")
     if verb in RESUMABLE and not any(word.split("=")[0] == "--resume" for word in line):
         line += ["--resume", "auto"]

@@ -24,9 +24,7 @@ def reweight(
         int | None,
         typer.Option(metavar="N", help="Evaluate N samples at most, chosen by their weights; default: all."),
     ] = None,
-    until_ess: Annotated[
-        float | None, typer.Option(metavar="N", help="Stop at N effective samples.")
-    ] = None,
+    until_ess: Annotated[float | None, typer.Option(metavar="N", help="Stop at N effective samples.")] = None,
     until_error: Annotated[
         float | None, typer.Option(metavar="E", help="Stop at a standard error E of ln Z.")
     ] = None,

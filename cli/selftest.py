@@ -38,12 +38,16 @@ def selftest(
         ("number", "by", "exact", "value", "+-", "z"),
         [
             [
-                f"{row.system}: {row.quantity}", row.estimator, _fixed(row.exact), _fixed(row.value),
-                _fixed(row.standard_error), _judged(row.z, row.passed),
+                f"{row.system}: {row.quantity}",
+                row.estimator,
+                _fixed(row.exact),
+                _fixed(row.value),
+                _fixed(row.standard_error),
+                _judged(row.z, row.passed),
             ]
             for row in result.rows
         ],
-    )  # fmt: skip
+    )
     result.raise_for_failures()
     console.message(f"all {len(result.rows)} rows agree with the exact values.")
 

@@ -27,11 +27,29 @@ def test_ruff():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_formatted():
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "--quiet", *(str(ROOT / f) for f in FOLDERS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, "run `ruff format`: " + done.stdout + done.stderr
+
+
 def test_mypy():
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--no-error-summary"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_folder_with_more_than_20_modules():
+    """A stranger finds the room, and in it the file; tests and benchmarks included."""
+    from collections import Counter
+
+    modules = Counter(str(path.parent.relative_to(ROOT)) for path in python_files())
+    assert {folder: number for folder, number in modules.items() if number > 20} == {}
 
 
 def test_no_file_over_400_lines():
@@ -82,7 +100,9 @@ def test_package_list_is_complete():
     import tomllib
 
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {path.parent for path in (ROOT / "boltzgen").rglob("*.py")}
-    expected = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    expected |= {"boltzgen_cli", "boltzgen_configs", "boltzgen_models"}
+    library = {path.parent.relative_to(ROOT) for path in (ROOT / "boltzgen").rglob("*.py")}
+    terminal = {path.parent.relative_to(ROOT / "cli") for path in (ROOT / "cli").rglob("*.py")}
+    expected = {".".join(folder.parts) for folder in library}
+    expected |= {".".join(("boltzgen_cli", *folder.parts)) for folder in terminal}
+    expected |= {"boltzgen_configs", "boltzgen_models"}
     assert set(setup["packages"]) == expected

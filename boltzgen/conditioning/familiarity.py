@@ -45,9 +45,26 @@ _OWN = len(KINDS) + 8
 _SERIES = PHYSICS.stop - 2 * HARMONICS
 _SURROUNDINGS = _SERIES + HARMONICS + len(RINGS) + len(SHELLS) * (ATOM_FEATURES + 1)
 _SYMBOLS = {
-    1: "H", 3: "Li", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 11: "Na", 12: "Mg", 14: "Si", 15: "P", 16: "S",
-    17: "Cl", 19: "K", 20: "Ca", 30: "Zn", 34: "Se", 35: "Br", 53: "I",
-}  # fmt: skip
+    1: "H",
+    3: "Li",
+    5: "B",
+    6: "C",
+    7: "N",
+    8: "O",
+    9: "F",
+    11: "Na",
+    12: "Mg",
+    14: "Si",
+    15: "P",
+    16: "S",
+    17: "Cl",
+    19: "K",
+    20: "Ca",
+    30: "Zn",
+    34: "Se",
+    35: "Br",
+    53: "I",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +89,12 @@ class Seen:
 
     @classmethod
     def of(
-        cls, molecules: Sequence[MoleculeFeatures], temperatures: Sequence[float], *,
+        cls,
+        molecules: Sequence[MoleculeFeatures],
+        temperatures: Sequence[float],
+        *,
         largest: int = LARGEST_RECORD,
-    ) -> Seen:  # fmt: skip
+    ) -> Seen:
         """The record of training `molecules` at `temperatures` (K); the order of either does not matter."""
         if not molecules or not temperatures:
             raise InputError("A record of what was seen needs at least one molecule and one temperature.")
@@ -83,11 +103,14 @@ class Seen:
         sizes = [len(molecule.placements) for molecule in molecules]
         dimensions = [molecule.dimension for molecule in molecules]
         return cls(
-            surroundings=kept, radius=radius,
+            surroundings=kept,
+            radius=radius,
             elements=tuple(sorted({z for molecule in molecules for z in atomic_numbers(molecule)})),
-            atoms=(min(sizes), max(sizes)), coordinates=(min(dimensions), max(dimensions)),
-            temperatures=(float(min(temperatures)), float(max(temperatures))), molecules=len(molecules),
-        )  # fmt: skip
+            atoms=(min(sizes), max(sizes)),
+            coordinates=(min(dimensions), max(dimensions)),
+            temperatures=(float(min(temperatures)), float(max(temperatures))),
+            molecules=len(molecules),
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What a file keeps; `from_tensors` takes it back."""
@@ -108,9 +131,14 @@ class Seen:
         fewest, most, low, high, molecules = (int(n) for n in tensors["counts"].tolist())
         coldest, hottest = (float(t) for t in tensors["temperatures"].tolist())
         return cls(
-            kept, float(tensors["radius"][0]), tuple(int(z) for z in tensors["elements"].tolist()),
-            (fewest, most), (low, high), (coldest, hottest), molecules,
-        )  # fmt: skip
+            kept,
+            float(tensors["radius"][0]),
+            tuple(int(z) for z in tensors["elements"].tolist()),
+            (fewest, most),
+            (low, high),
+            (coldest, hottest),
+            molecules,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +177,12 @@ class Familiarity:
 
 
 def familiarity(
-    seen: Seen, molecule: MoleculeFeatures, *, temperature: float | None = None,
+    seen: Seen,
+    molecule: MoleculeFeatures,
+    *,
+    temperature: float | None = None,
     atoms: Sequence[int] | None = None,
-) -> Familiarity:  # fmt: skip
+) -> Familiarity:
     """Compare `molecule` with what was `seen`.
 
     Parameters

@@ -61,9 +61,14 @@ def molecule_features(
         _rings(table, coordinates.graph.rings),
     ]
     return _pack(
-        system.fingerprint, np.concatenate(columns, axis=1), distance[placed][:, placed], table, centre,
-        whitening, GAS_CONSTANT,
-    )  # fmt: skip
+        system.fingerprint,
+        np.concatenate(columns, axis=1),
+        distance[placed][:, placed],
+        table,
+        centre,
+        whitening,
+        GAS_CONSTANT,
+    )
 
 
 def model_features(name: str, coordinates: Coordinates, width: float) -> MoleculeFeatures:
@@ -79,25 +84,40 @@ def model_features(name: str, coordinates: Coordinates, width: float) -> Molecul
     ]
     steps = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
     return _pack(
-        name, np.concatenate(columns, axis=1), steps, table, np.array(table.reference), width * np.eye(size),
+        name,
+        np.concatenate(columns, axis=1),
+        steps,
+        table,
+        np.array(table.reference),
+        width * np.eye(size),
         MODEL_THERMAL_UNIT,
-    )  # fmt: skip
+    )
 
 
 def _pack(
-    fingerprint: str, tokens: np.ndarray, distance: np.ndarray, table: CoordinateTable, centre: np.ndarray,
-    whitening: np.ndarray, thermal_energy_unit: float,
-) -> MoleculeFeatures:  # fmt: skip
+    fingerprint: str,
+    tokens: np.ndarray,
+    distance: np.ndarray,
+    table: CoordinateTable,
+    centre: np.ndarray,
+    whitening: np.ndarray,
+    thermal_energy_unit: float,
+) -> MoleculeFeatures:
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(array, dtype=np.float64))
 
     return MoleculeFeatures(
-        fingerprint=fingerprint, tokens=tensor(tokens),
+        fingerprint=fingerprint,
+        tokens=tensor(tokens),
         graph_distance=torch.as_tensor(distance.astype(np.int64)),
-        circular=torch.as_tensor(np.array(table.circular, dtype=bool)), lower=tensor(table.lower),
-        upper=tensor(table.upper), centre=tensor(centre), whitening=tensor(whitening),
-        thermal_energy_unit=thermal_energy_unit, placements=torch.as_tensor(placements(table)),
-    )  # fmt: skip
+        circular=torch.as_tensor(np.array(table.circular, dtype=bool)),
+        lower=tensor(table.lower),
+        upper=tensor(table.upper),
+        centre=tensor(centre),
+        whitening=tensor(whitening),
+        thermal_energy_unit=thermal_energy_unit,
+        placements=torch.as_tensor(placements(table)),
+    )
 
 
 def placements(table: CoordinateTable) -> np.ndarray:

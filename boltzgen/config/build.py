@@ -33,9 +33,14 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
         if settings.kind == "autoregressive":
             unread = ORDER if settings.local else ()
             return AutoregressiveFlow(
-                N_FEATURES, hidden=width, depth=depth, local=settings.local, degree=settings.degree,
-                unread=unread, **common,
-            )  # fmt: skip
+                N_FEATURES,
+                hidden=width,
+                depth=depth,
+                local=settings.local,
+                degree=settings.degree,
+                unread=unread,
+                **common,
+            )
         layers = settings.model_dump(include={"layers", "mask_seed"})
         return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
 
@@ -69,9 +74,7 @@ class Model:
 
     def was_trained_on(self, fingerprint: str, graph: str) -> bool:
         """Whether it, or a model that it began from, saw this system, or its graph in any force field."""
-        return any(
-            one["fingerprint"] == fingerprint or one.get("graph") == graph for one in self.all_systems
-        )
+        return any(one["fingerprint"] == fingerprint or one.get("graph") == graph for one in self.all_systems)
 
     @property
     def temperatures(self) -> list[float]:

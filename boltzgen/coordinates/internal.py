@@ -68,8 +68,10 @@ class InternalCoordinates(Coordinates):
         self._plan.set_turn_centres(self.table)
         reason = REASONS[int(self.domain(reference)[0])]
         if reason:
-            raise InputError(f"{system.name}: the reference positions are outside the domain ({reason}); "
-                             "minimise the energy of the reference structure and prepare again.")
+            raise InputError(
+                f"{system.name}: the reference positions are outside the domain ({reason}); "
+                "minimise the energy of the reference structure and prepare again."
+            )
 
     def domain(self, positions: Tensor) -> Tensor:
         """See `Coordinates.domain`; depends on the positions and the molecule, not on the tree."""
@@ -144,8 +146,9 @@ class InternalCoordinates(Coordinates):
         return torch.stack(atoms, dim=1)
 
 
-def _local_vectors(plan: dict, bond: Tensor, sine: Tensor, cosine: Tensor, torsion: Tensor,
-                   bend_x: Tensor, bend_y: Tensor) -> Tensor:
+def _local_vectors(
+    plan: dict, bond: Tensor, sine: Tensor, cosine: Tensor, torsion: Tensor, bend_x: Tensor, bend_y: Tensor
+) -> Tensor:
     """Each further atom seen from its centre's axes, (3, atoms - 3, batch), in order of placement.
 
     Atoms that close rings hold (d1, cos(phi), sin(phi)) until the distance of their centres is known.
@@ -157,16 +160,30 @@ def _local_vectors(plan: dict, bond: Tensor, sine: Tensor, cosine: Tensor, torsi
     c, s = turn.cos(), turn.sin()
     length = bond.index_select(0, plan["open_bond"])
     radius = length * sine[1:]
-    parts = [torch.stack([-length * cosine[1:], radius * c.index_select(0, plan["open_torsion"]),
-                          radius * s.index_select(0, plan["open_torsion"])])]
+    parts = [
+        torch.stack(
+            [
+                -length * cosine[1:],
+                radius * c.index_select(0, plan["open_torsion"]),
+                radius * s.index_select(0, plan["open_torsion"]),
+            ]
+        )
+    ]
     if len(bend_x):
         length = bond.index_select(0, plan["bend_bond"])
         square = 0.25 * (bend_x**2 + bend_y**2)
         parts.append(torch.stack([1 - square, bend_x, bend_y]) * (length / (1 + square)))
     if len(plan["closure_bond"]):
         index = plan["closure_torsion"]
-        parts.append(torch.stack([bond.index_select(0, plan["closure_bond"]),
-                                  c.index_select(0, index), s.index_select(0, index)]))
+        parts.append(
+            torch.stack(
+                [
+                    bond.index_select(0, plan["closure_bond"]),
+                    c.index_select(0, index),
+                    s.index_select(0, index),
+                ]
+            )
+        )
     if len(parts) == 1:
         return parts[0]
     return torch.cat(parts, dim=1).index_select(1, plan["to_placement"])
@@ -192,8 +209,9 @@ def _close(vectors: Tensor, length: Tensor, second: Tensor, open_length: Tensor)
     return torch.cat([others, torch.stack([along, radius * c, radius * s])], dim=1)
 
 
-def _log_volume(plan: dict, bond: Tensor, distance: Tensor, closing: Tensor, sine: Tensor,
-                bend_x: Tensor, bend_y: Tensor) -> Tensor:
+def _log_volume(
+    plan: dict, bond: Tensor, distance: Tensor, closing: Tensor, sine: Tensor, bend_x: Tensor, bend_y: Tensor
+) -> Tensor:
     """log of the shape measure per unit volume of the coordinates, (batch,)."""
     log_volume = (plan["bond_power"] * bond.log()).sum(0) + sine.log().sum(0)
     if len(distance):

@@ -43,8 +43,9 @@ class Plan:
         self._indices["by_atom"], self._levels = _levels(graph, placements)
         closures = {k for k, placement in enumerate(placements) if placement.style == "closure"}
         self._floats = {
-            "bond_power": np.array([[1.0 if k in closures else 2.0] for k in range(1, len(placements))]
-                                   ).reshape(-1, 1),
+            "bond_power": np.array(
+                [[1.0 if k in closures else 2.0] for k in range(1, len(placements))]
+            ).reshape(-1, 1),
             "turn_centre": np.zeros((columns.sizes[3], 1)),
         }
         self._from_table = columns.from_table
@@ -61,27 +62,59 @@ class Plan:
         """Name -> tensor, for the device and dtype of `like`; ``levels`` -> list of `Level`."""
         key = (like.device, like.dtype)
         if key not in self._cache:
-            entry: dict = {name: torch.as_tensor(value, dtype=torch.long, device=like.device)
-                           for name, value in self._indices.items()}
-            entry |= {name: torch.as_tensor(value, dtype=like.dtype, device=like.device)
-                      for name, value in self._floats.items()}
+            entry: dict = {
+                name: torch.as_tensor(value, dtype=torch.long, device=like.device)
+                for name, value in self._indices.items()
+            }
+            entry |= {
+                name: torch.as_tensor(value, dtype=like.dtype, device=like.device)
+                for name, value in self._floats.items()
+            }
             entry["levels"] = [_level_on(level, like) for level in self._levels]
             self._cache[key] = entry
         return self._cache[key]
 
 
 def _level_on(level: dict, like: Tensor) -> Level:
-    return Level(**{name: torch.as_tensor(value, device=like.device,
-                                          dtype=like.dtype if name == "open_length" else torch.long)
-                    for name, value in level.items()})
+    return Level(
+        **{
+            name: torch.as_tensor(
+                value, device=like.device, dtype=like.dtype if name == "open_length" else torch.long
+            )
+            for name, value in level.items()
+        }
+    )
 
 
 def _indices(placements: tuple[Placement, ...], columns: Columns) -> dict[str, np.ndarray]:
     """Atoms of each coordinate, and rows of each placement's coordinates, by block."""
-    rows: dict[str, list] = {name: [] for name in (
-        "bond_a", "bond_c", "distance_a", "distance_c", "distance_p", "angle_a", "angle_c", "angle_p",
-        "torsion_a", "torsion_c", "torsion_p", "torsion_g", "bend_a", "bend_c", "bend_p", "bend_g",
-        "torsion_base", "open_bond", "open_torsion", "bend_bond", "closure_bond", "closure_torsion")}
+    rows: dict[str, list] = {
+        name: []
+        for name in (
+            "bond_a",
+            "bond_c",
+            "distance_a",
+            "distance_c",
+            "distance_p",
+            "angle_a",
+            "angle_c",
+            "angle_p",
+            "torsion_a",
+            "torsion_c",
+            "torsion_p",
+            "torsion_g",
+            "bend_a",
+            "bend_c",
+            "bend_p",
+            "bend_g",
+            "torsion_base",
+            "open_bond",
+            "open_torsion",
+            "bend_bond",
+            "closure_bond",
+            "closure_torsion",
+        )
+    }
     torsion_row: dict[int, int] = {}
     parts: dict[str, list[int]] = {"open": [], "bend": [], "closure": []}
 
@@ -131,15 +164,18 @@ def _levels(graph: MolecularGraph, placements: tuple[Placement, ...]) -> tuple[n
         unique = list(dict.fromkeys(frames))
         closing = [k for k in members if k in closures]
         ends = [(placements[k].atom, placements[k].c) for k in closing]
-        result.append({
-            "references": [slot[frame[k]] for k in range(3) for frame in unique],
-            "frames": [unique.index(frame) for frame in frames],
-            "rows": [k - 3 for k in members],
-            "distances": [closures.index(k) for k in closing],
-            "closing_frames": [unique.index(frames[members.index(k)]) for k in closing],
-            "open_length": np.array([[centres[min(i, j), max(i, j)] + VISIBLY_OPEN] for i, j in ends]
-                                    ).reshape(-1, 1),
-        })
+        result.append(
+            {
+                "references": [slot[frame[k]] for k in range(3) for frame in unique],
+                "frames": [unique.index(frame) for frame in frames],
+                "rows": [k - 3 for k in members],
+                "distances": [closures.index(k) for k in closing],
+                "closing_frames": [unique.index(frames[members.index(k)]) for k in closing],
+                "open_length": np.array(
+                    [[centres[min(i, j), max(i, j)] + VISIBLY_OPEN] for i, j in ends]
+                ).reshape(-1, 1),
+            }
+        )
         for k in members:
             slot[placements[k].atom] = len(slot)
     return np.array([slot[atom] for atom in range(graph.n_atoms)], dtype=int), result

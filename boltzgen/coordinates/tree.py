@@ -59,11 +59,13 @@ def build_tree(graph: MolecularGraph, root: int | None = None) -> tuple[Placemen
             continue
     raise UnsupportedError(
         f"All {graph.n_atoms} atoms lie on one line, which internal coordinates cannot treat; "
-        "use a molecule with at least one bend.")
+        "use a molecule with at least one bend."
+    )
 
 
 def root_candidates(graph: MolecularGraph) -> list[int]:
     """Atoms to try as the root: terminal ones first, heavy ones first, the most central first."""
+
     def key(atom: int) -> tuple:
         around = graph.neighbours[atom]
         return (len(around) > 1, graph.masses[atom] < 3.5, _eccentricity(graph, atom), graph.rank[atom])
@@ -88,8 +90,9 @@ class _Builder:
         self.graph = graph
         self.root = root
         self.leading = [graph.leading_neighbours(atom) for atom in range(graph.n_atoms)]
-        self.rings_of = [{k for k, ring in enumerate(graph.rings) if atom in ring}
-                         for atom in range(graph.n_atoms)]
+        self.rings_of = [
+            {k for k, ring in enumerate(graph.rings) if atom in ring} for atom in range(graph.n_atoms)
+        ]
         self.parent: dict[int, int] = {}
         self.order: dict[int, int] = {}
         self.placements: list[Placement] = []
@@ -126,8 +129,11 @@ class _Builder:
 
     def _close_rings(self) -> None:
         while True:
-            ready = [atom for atom in range(self.graph.n_atoms) if atom not in self.order
-                     and len(self.order) >= 3 and len(self._placed(atom)) >= 2]
+            ready = [
+                atom
+                for atom in range(self.graph.n_atoms)
+                if atom not in self.order and len(self.order) >= 3 and len(self._placed(atom)) >= 2
+            ]
             if not ready:
                 return
             atom = min(ready, key=lambda a: self.graph.rank[a])
@@ -160,9 +166,12 @@ class _Builder:
 
     def _place_third(self, atom: int, centre: int, other: int) -> None:
         """The third atom; one that is not in line with the first two, if the molecule has one."""
-        choices = [(a, c, o) for c, o in ((centre, other), (other, centre))
-                   for a in ([atom] if c == centre else []) + list(self.leading[c])
-                   if a not in self.order and not self.graph.is_linear(a, c, o)]
+        choices = [
+            (a, c, o)
+            for c, o in ((centre, other), (other, centre))
+            for a in ([atom] if c == centre else []) + list(self.leading[c])
+            if a not in self.order and not self.graph.is_linear(a, c, o)
+        ]
         if choices:
             self._add(Placement(choices[0][0], "third", choices[0][1], choices[0][2]))
         if not choices and self.graph.n_atoms > 3:
@@ -174,14 +183,16 @@ class _Builder:
 
     def _closure(self, atom: int) -> Placement:
         placed = self._placed(atom)
-        pairs = [(c, p) for k, c in enumerate(placed) for p in placed[k + 1:]]
+        pairs = [(c, p) for k, c in enumerate(placed) for p in placed[k + 1 :]]
         c, p = next((pair for pair in pairs if self._share_ring(atom, *pair)), pairs[0])
         near = [n for n in self._placed(c, p) + self._placed(p, c) if n != atom]
         return Placement(atom, "closure", c, p, self._reference(c, p, near, ring_with=atom))
 
     def _open(self, atom: int, centre: int, around: list[int]) -> Placement:
-        parents = sorted(around, key=lambda n: (not self._share_ring(atom, centre, n),
-                                                n != self.parent[centre], self.order[n]))
+        parents = sorted(
+            around,
+            key=lambda n: (not self._share_ring(atom, centre, n), n != self.parent[centre], self.order[n]),
+        )
         straight = [n for n in parents if not self.graph.is_linear(atom, centre, n)]
         if not straight:
             p = parents[0]
@@ -207,8 +218,9 @@ class _Builder:
         for g in placed_layers:
             if self._spans_plane(c, p, g):
                 return g
-        raise InputError(f"Atom {self.root} cannot be the root: no placed atom is off the line through "
-                         f"atoms {c} and {p}.")
+        raise InputError(
+            f"Atom {self.root} cannot be the root: no placed atom is off the line through atoms {c} and {p}."
+        )
 
     def _spans_plane(self, c: int, p: int, g: int) -> bool:
         x = self.graph.reference_positions
@@ -229,8 +241,12 @@ def decode_reference(placements: tuple[Placement, ...]) -> list[tuple[int, int]]
     references = []
     for placement in placements:
         sibling = by_atom.get(placement.g)
-        if (placement.style == "offset" and sibling is not None and sibling.style == "torsion"
-                and (sibling.c, sibling.p) == (placement.c, placement.p)):
+        if (
+            placement.style == "offset"
+            and sibling is not None
+            and sibling.style == "torsion"
+            and (sibling.c, sibling.p) == (placement.c, placement.p)
+        ):
             references.append((sibling.g, sibling.atom))
         else:
             references.append((placement.g, -1))

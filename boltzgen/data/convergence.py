@@ -93,9 +93,12 @@ def _compared(inside: np.ndarray, walks: int) -> dict[str, float]:
     error = math.sqrt(2 * share * (1 - share) / independent)
     difference = second - first
     return {
-        "first": first, "second": second, "difference": difference, "standard_error": error,
+        "first": first,
+        "second": second,
+        "difference": difference,
+        "standard_error": error,
         "z": difference / error,
-    }  # fmt: skip
+    }
 
 
 def _judged(found: Mapping[str, Any]) -> tuple[str, list[str]]:

@@ -83,9 +83,16 @@ def batched_replica_exchange(
     """
     discarded = steps // 10 if equilibration is None else equilibration
     settings = _settings(
-        temperatures, steps, discarded, save_every, exchange_every,
-        replicas=replicas, timestep=timestep, friction=friction, seed=seed,
-    )  # fmt: skip
+        temperatures,
+        steps,
+        discarded,
+        save_every,
+        exchange_every,
+        replicas=replicas,
+        timestep=timestep,
+        friction=friction,
+        seed=seed,
+    )
     problem = BatchedProblem.of(
         potential, masses, boltzmann_constant=boltzmann_constant, device=device, dtype=dtype
     )
@@ -111,9 +118,12 @@ def batched_replica_exchange(
         positions=sorted_rows([block.positions for block in blocks]),
         energies=sorted_rows([block.energies for block in blocks]),
         temperatures=np.repeat(np.array(settings.temperatures), state.frames),
-        walks=rows // rungs, replicas=rows, evaluations=evaluations,
-        exchanges=state.exchanges, restarts=state.restarts,
-    )  # fmt: skip
+        walks=rows // rungs,
+        replicas=rows,
+        evaluations=evaluations,
+        exchanges=state.exchanges,
+        restarts=state.restarts,
+    )
 
 
 def replicas_within(evaluations: int, rungs: int) -> int:
@@ -144,10 +154,15 @@ def _settings(
     discarded = discarded // save_every * save_every
     settings = BatchedSettings(
         temperatures=tuple(float(t) for t in temperatures),
-        time=(steps - discarded) * timestep, timestep=timestep, friction=friction,
-        exchange_interval=exchange_every * timestep, save_interval=save_every * timestep,
-        equilibration=discarded * timestep, seed=seed, replicas=replicas,
-    )  # fmt: skip
+        time=(steps - discarded) * timestep,
+        timestep=timestep,
+        friction=friction,
+        exchange_interval=exchange_every * timestep,
+        save_interval=save_every * timestep,
+        equilibration=discarded * timestep,
+        seed=seed,
+        replicas=replicas,
+    )
     rungs = len(settings.temperatures)
     if not rungs or replicas < 1 or replicas % rungs or (rungs > 1 and long % short):
         raise InputError(

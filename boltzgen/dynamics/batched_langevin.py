@@ -107,9 +107,11 @@ def put_back(point: PhasePoint, former: PhasePoint, sound: Tensor, velocities: T
         return torch.where(of_rows(sound, new), new, old)
 
     return PhasePoint(
-        choose(point.positions, former.positions), choose(point.velocities, velocities),
-        torch.where(sound, point.energy, former.energy), choose(point.gradient, former.gradient),
-    )  # fmt: skip
+        choose(point.positions, former.positions),
+        choose(point.velocities, velocities),
+        torch.where(sound, point.energy, former.energy),
+        choose(point.gradient, former.gradient),
+    )
 
 
 def recentred(point: PhasePoint) -> PhasePoint:

@@ -232,5 +232,8 @@ def run_chains(
         state,
         torch.stack(kept) if kept else x.new_empty(0, *x.shape),
         torch.stack(densities) if densities else x.new_empty(0, len(x)),
-        size, mean, int(unsound), len(x) * (1 + leapfrogs * (steps + warm_up)),
-    )  # fmt: skip
+        size,
+        mean,
+        int(unsound),
+        len(x) * (1 + leapfrogs * (steps + warm_up)),
+    )

@@ -89,9 +89,15 @@ class BatchedProblem:
         weights = torch.as_tensor(np.array(masses, dtype=float), device=device)
         atomic = potential.energy_unit == "kJ/mol"
         return cls(
-            energy_with_gradient(potential), weights, atomic, atomic and potential.invariant,
-            boltzmann_constant, torch.device(device), dtype, rotors,
-        )  # fmt: skip
+            energy_with_gradient(potential),
+            weights,
+            atomic,
+            atomic and potential.invariant,
+            boltzmann_constant,
+            torch.device(device),
+            dtype,
+            rotors,
+        )
 
 
 def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> np.ndarray:
@@ -187,9 +193,13 @@ class _Run:
         )
         count = state.frames + len(frames) * settings.walks
         done = RunState(
-            replicas, exchanges, stop, count, state.restarts + int(broken.sum()),
+            replicas,
+            exchanges,
+            stop,
+            count,
+            state.restarts + int(broken.sum()),
             state.torsion_moves + int(turned.sum()),
-        )  # fmt: skip
+        )
         return _block(state.frames, frames, len(ladder), replicas.positions.shape[1:], done)
 
     def _begin(self, replicas: ReplicaState) -> PhasePoint:
@@ -205,9 +215,15 @@ class _Run:
         """The point one segment later, and which rows (R,) got there without breaking down."""
         settings, masses = self.settings, self.problem.masses
         new, sound = langevin(
-            point, self.problem.energy, steps=settings.segment_steps, timestep=settings.timestep,
-            friction=settings.friction, kt=kt, masses=masses, generator=generator,
-        )  # fmt: skip
+            point,
+            self.problem.energy,
+            steps=settings.segment_steps,
+            timestep=settings.timestep,
+            friction=settings.friction,
+            kt=kt,
+            masses=masses,
+            generator=generator,
+        )
         sound = sound & (new.energy < ceiling) & torch.isfinite(new.velocities).flatten(1).all(dim=1)
         fresh = thermal_velocities(point.positions, kt=kt, masses=masses, generator=generator)
         new = put_back(new, point, sound, fresh)

@@ -86,20 +86,27 @@ def check_coverage(
     findings += [finding for state in states for finding in _judge_state(state)]
     verdict, reasons = worst(findings)
     return {
-        "source": source, "n_target": int(log_w_m.size), "n_independent": float(independent),
-        "forward_ess": forward, "missed": missed, "states": [dict(state) for state in states],
-        "verdict": verdict, "reasons": reasons,
-    }  # fmt: skip
+        "source": source,
+        "n_target": int(log_w_m.size),
+        "n_independent": float(independent),
+        "forward_ess": forward,
+        "missed": missed,
+        "states": [dict(state) for state in states],
+        "verdict": verdict,
+        "reasons": reasons,
+    }
 
 
 def _judge_missed(missed: float, independent: float, share: float) -> list[tuple[str, str]]:
     allowed = share + 3 * np.sqrt(share * (1 - share) / independent)
     if missed > allowed:
-        return [(
-            "unreliable" if missed * independent >= ENOUGH_MISSED else "caution",
-            f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: part of it is "
-            "lost; train longer or at a higher temperature",
-        )]  # fmt: skip
+        return [
+            (
+                "unreliable" if missed * independent >= ENOUGH_MISSED else "caution",
+                f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: part of it "
+                "is lost; train longer or at a higher temperature",
+            )
+        ]
     return []
 
 
@@ -108,8 +115,10 @@ def _judge_state(state: dict[str, Any]) -> list[tuple[str, str]]:
     sigma = float(np.hypot(state["target_error"], state["reweighted_error"]))
     if abs(difference) <= 3 * sigma:
         return []
-    return [(
-        "unreliable",
-        f"the population of {state['name']} is {state['reweighted']:.3g} here and {state['target']:.3g} in "
-        f"the target samples, {abs(difference) / max(sigma, 1e-300):.1f} combined sigma apart",
-    )]  # fmt: skip
+    return [
+        (
+            "unreliable",
+            f"the population of {state['name']} is {state['reweighted']:.3g} here and {state['target']:.3g} "
+            f"in the target samples, {abs(difference) / max(sigma, 1e-300):.1f} combined sigma apart",
+        )
+    ]

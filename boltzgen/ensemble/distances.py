@@ -80,8 +80,9 @@ def _sorted(values: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, n
     values_n = np.asarray(values, dtype=np.float64)
     weights_n = np.ones(values_n.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values_n.ndim != 1 or not values_n.size or values_n.shape != weights_n.shape:
-        raise InputError(f"samples and weights must be vectors of one length; got {values_n.shape} and "
-                         f"{weights_n.shape}.")  # fmt: skip
+        raise InputError(
+            f"samples and weights must be vectors of one length; got {values_n.shape} and {weights_n.shape}."
+        )
     if not np.isfinite(values_n).all() or not (weights_n >= 0).all() or not weights_n.sum() > 0:
         raise InputError("a sample is not finite, or the weights are negative or all zero.")
     order = np.argsort(values_n, kind="stable")

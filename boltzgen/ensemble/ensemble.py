@@ -108,9 +108,20 @@ class Ensemble:
         with np.errstate(invalid="ignore"):
             log_w = np.where(valid, -u_n - log_q_n, -np.inf)
         return cls(
-            positions, log_q_n, u_n, log_w, valid, narrow(reason_n), temperature, measure, system_fingerprint,
-            domain, topology_pdb, dict(provenance or {}), None if coverage is None else dict(coverage),
-        )  # fmt: skip
+            positions,
+            log_q_n,
+            u_n,
+            log_w,
+            valid,
+            narrow(reason_n),
+            temperature,
+            measure,
+            system_fingerprint,
+            domain,
+            topology_pdb,
+            dict(provenance or {}),
+            None if coverage is None else dict(coverage),
+        )
 
     def __len__(self) -> int:
         return len(self.log_w)
@@ -196,8 +207,10 @@ class Ensemble:
                 raise InputError(f"ensemble: {name} has shape {array.shape}, but log_w has {n} rows.")
         expected_ndim = 2 if self.measure.startswith("lebesgue") else 3
         if self.positions.ndim != expected_ndim or (expected_ndim == 3 and self.positions.shape[2] != 3):
-            raise InputError(f"ensemble: positions have shape {self.positions.shape}, which the measure "
-                             f"{self.measure!r} does not allow.")  # fmt: skip
+            raise InputError(
+                f"ensemble: positions have shape {self.positions.shape}, which the measure "
+                f"{self.measure!r} does not allow."
+            )
         if self.temperature is not None and not (np.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"ensemble: the temperature must be positive, not {self.temperature} K.")
         if np.any((self.reason == "") != self.valid):

@@ -58,10 +58,14 @@ def write_csv(
         for start in range(0, len(rows), _AT_ONCE):
             block = rows[start : start + _AT_ONCE]
             fields = [
-                block, ensemble.log_q[block], ensemble.u[block], log_w[start : start + _AT_ONCE],
-                ensemble.valid[block].astype(int), ensemble.reason[block],
+                block,
+                ensemble.log_q[block],
+                ensemble.u[block],
+                log_w[start : start + _AT_ONCE],
+                ensemble.valid[block].astype(int),
+                ensemble.reason[block],
                 *(column.values[block] for column in columns),
-            ]  # fmt: skip
+            ]
             table.writerows(zip(*(field.tolist() for field in fields), strict=True))
 
 

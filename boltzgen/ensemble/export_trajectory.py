@@ -173,11 +173,16 @@ def _write_header(file: Any, ensemble: Ensemble, frames: Frames, topology: dict[
     from boltzgen import __version__
 
     attributes = {
-        "conventions": "Pande", "conventionVersion": "1.1", "program": "boltzgen",
-        "programVersion": __version__, "application": "boltzgen", "title": "boltzgen export",
+        "conventions": "Pande",
+        "conventionVersion": "1.1",
+        "program": "boltzgen",
+        "programVersion": __version__,
+        "application": "boltzgen",
+        "title": "boltzgen export",
         "boltzgen_system_fingerprint": ensemble.system_fingerprint,
-        "boltzgen_measure": ensemble.measure, "boltzgen_domain": ensemble.domain,
-    }  # fmt: skip
+        "boltzgen_measure": ensemble.measure,
+        "boltzgen_domain": ensemble.domain,
+    }
     for key, value in attributes.items():
         file.attrs[key] = np.bytes_(value.encode())
     file.attrs["boltzgen_samples_drawn"] = frames.drawn

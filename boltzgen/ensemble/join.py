@@ -60,9 +60,12 @@ def join(
     if positions is None:
         positions = np.concatenate([part.positions for part in parts])
     return replace(
-        first, positions=positions, **arrays, coverage=_joined_coverage(parts),
+        first,
+        positions=positions,
+        **arrays,
+        coverage=_joined_coverage(parts),
         provenance=_joined([part.provenance for part in parts]),
-    )  # fmt: skip
+    )
 
 
 def same_draw(first: Ensemble, second: Ensemble) -> bool:

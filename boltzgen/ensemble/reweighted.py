@@ -28,11 +28,17 @@ def at_temperature(ensemble: Ensemble, temperature: float, provenance: Mapping[s
     """
     assert ensemble.temperature is not None
     return Ensemble.from_densities(
-        ensemble.positions, ensemble.log_q, ensemble.u * (ensemble.temperature / temperature),
-        temperature=temperature, measure=ensemble.measure, domain=ensemble.domain,
-        system_fingerprint=ensemble.system_fingerprint, topology_pdb=ensemble.topology_pdb,
-        reason=ensemble.reason, provenance=provenance,
-    )  # fmt: skip
+        ensemble.positions,
+        ensemble.log_q,
+        ensemble.u * (ensemble.temperature / temperature),
+        temperature=temperature,
+        measure=ensemble.measure,
+        domain=ensemble.domain,
+        system_fingerprint=ensemble.system_fingerprint,
+        topology_pdb=ensemble.topology_pdb,
+        reason=ensemble.reason,
+        provenance=provenance,
+    )
 
 
 def with_energies(
@@ -53,9 +59,14 @@ def with_energies(
     reason_n[order.rows] = NOT_EVALUATED
     reason_n[chosen] = ""
     return Ensemble.from_densities(
-        ensemble.positions, log_q, u_n, measure=ensemble.measure, domain=ensemble.domain, reason=reason_n,
+        ensemble.positions,
+        log_q,
+        u_n,
+        measure=ensemble.measure,
+        domain=ensemble.domain,
+        reason=reason_n,
         **target,
-    )  # fmt: skip
+    )
 
 
 def second_stage(order: PriorityOrder, u_old: np.ndarray, u: np.ndarray) -> dict[str, Any]:

@@ -71,10 +71,13 @@ def load_ensemble(folder: str | os.PathLike[str], into: np.ndarray | None = None
     molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
     try:
         common: dict[str, Any] = {
-            "temperature": manifest["temperature_K"], "measure": manifest["measure"],
-            "system_fingerprint": manifest["system_fingerprint"], "domain": manifest["domain"],
-            "provenance": manifest["provenance"], "coverage": manifest["coverage"],
-        }  # fmt: skip
+            "temperature": manifest["temperature_K"],
+            "measure": manifest["measure"],
+            "system_fingerprint": manifest["system_fingerprint"],
+            "domain": manifest["domain"],
+            "provenance": manifest["provenance"],
+            "coverage": manifest["coverage"],
+        }
     except KeyError as error:
         raise InputError(f"{out / 'manifest.json'}: the key {error} is missing; sample again.") from error
     if molecular:

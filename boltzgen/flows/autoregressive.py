@@ -121,9 +121,10 @@ class _Layout:
         rows = [own.rows[0] for own in self.atoms[1:]]
         among = of_rows[rows][:, rows]
         bonded = [
-            k for k, own in enumerate(self.atoms[1:])
+            k
+            for k, own in enumerate(self.atoms[1:])
             if own.references[0] == 0 or (own.style == "closure" and own.references[1] == 0)
-        ]  # fmt: skip
+        ]
         to_first = 1 + among[bonded].amin(dim=0)
         whole = functional.pad(among, (1, 0, 1, 0))
         whole[0, 1:], whole[1:, 0] = to_first, to_first
@@ -169,9 +170,18 @@ class AutoregressiveFlow(GroupedFlow):
     """
 
     def __init__(
-        self, n_features: int, *, hidden: int = 64, depth: int = 2, bins: int = 8, embedding: int = 32,
-        encoder_blocks: int = 2, local: bool = False, degree: int = 1, unread: Container[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        n_features: int,
+        *,
+        hidden: int = 64,
+        depth: int = 2,
+        bins: int = 8,
+        embedding: int = 32,
+        encoder_blocks: int = 2,
+        local: bool = False,
+        degree: int = 1,
+        unread: Container[int] = (),
+    ) -> None:
         super().__init__()
         self.hidden, self.local, self.degree, self.n_basis = hidden, local, degree, n_basis(degree)
         reach = REACH if local else None
@@ -204,10 +214,14 @@ class AutoregressiveFlow(GroupedFlow):
             leave.append(both[:, :-1].mT)
             leave_shift.append(both[:, -1][..., None])
         return _Weights(
-            layout, *self._filters(layout, atoms, molecule.graph_distance),
-            self.shift(atoms)[:, None] + heat, self.own(tokens),
-            self.own_shift(tokens)[:, None], (leave[0], leave[1]), (leave_shift[0], leave_shift[1]),
-        )  # fmt: skip
+            layout,
+            *self._filters(layout, atoms, molecule.graph_distance),
+            self.shift(atoms)[:, None] + heat,
+            self.own(tokens),
+            self.own_shift(tokens)[:, None],
+            (leave[0], leave[1]),
+            (leave_shift[0], leave_shift[1]),
+        )
 
     def _filters(
         self, layout: _Layout, atoms: Tensor, graph_distance: Tensor
@@ -258,10 +272,12 @@ class AutoregressiveFlow(GroupedFlow):
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
         seen = self._seen(layout, positions, axes) if positions else ()
         first = layout.drawn[0]
-        read = torch.stack([
-            self._read(weights, number, inputs[:number], seen[number] if seen else None)
-            for number in layout.drawn
-        ])  # fmt: skip
+        read = torch.stack(
+            [
+                self._read(weights, number, inputs[:number], seen[number] if seen else None)
+                for number in layout.drawn
+            ]
+        )
         hidden = self.heads[0](self._think(read + weights.shift[first:]))
         atom = torch.tensor(layout.atom, device=hidden.device)
         own = (inputs[atom] * layout.visible(inputs)).transpose(1, 2)

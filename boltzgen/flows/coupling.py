@@ -76,9 +76,17 @@ class CouplingFlow(GroupedFlow):
     """
 
     def __init__(
-        self, n_features: int, *, layers: int = 8, hidden: int = 128, depth: int = 2, bins: int = 8,
-        embedding: int = 64, encoder_blocks: int = 2, mask_seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        n_features: int,
+        *,
+        layers: int = 8,
+        hidden: int = 128,
+        depth: int = 2,
+        bins: int = 8,
+        embedding: int = 64,
+        encoder_blocks: int = 2,
+        mask_seed: int = 0,
+    ) -> None:
         super().__init__()
         self.encoder = TokenEncoder(n_features, embedding, encoder_blocks)
         self.layers = nn.ModuleList([_Layer(embedding, hidden, depth, bins) for _ in range(layers)])

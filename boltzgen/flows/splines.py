@@ -117,8 +117,10 @@ class _Spline(torch.autograd.Function):
             torch.stack([by_x, by_y]).to(dtype),
             torch.stack([by_width, by_height]).to(dtype),
             (by_left.to(dtype) * torch.sigmoid(first), by_right.to(dtype) * torch.sigmoid(second)),
-            place, ctx.bound, ctx.n_parameters,
-        )  # fmt: skip
+            place,
+            ctx.bound,
+            ctx.n_parameters,
+        )
         return torch.where(inside, to_inputs, to_values), to_parameters, None, None, None
 
 

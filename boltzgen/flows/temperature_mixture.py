@@ -39,10 +39,12 @@ class TemperatureMixture(Flow):
         return context
 
     def log_prob(self, coordinates: Tensor, embedding: Context) -> Tensor:
-        return self._mixed([
-            self.inner.log_prob(coordinates, self.inner.embed(_at(embedding, kelvin)))
-            for kelvin in self.temperatures
-        ])  # fmt: skip
+        return self._mixed(
+            [
+                self.inner.log_prob(coordinates, self.inner.embed(_at(embedding, kelvin)))
+                for kelvin in self.temperatures
+            ]
+        )
 
     def sample(self, embedding: Context, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if len(self.temperatures) == 1:
@@ -56,8 +58,9 @@ class TemperatureMixture(Flow):
         order = torch.cat(parts).argsort()
         draws = [
             self.inner.sample(self.inner.embed(_at(embedding, kelvin, rows)), generator=generator)
-            for kelvin, rows in zip(self.temperatures, parts, strict=True) if len(rows)
-        ]  # fmt: skip
+            for kelvin, rows in zip(self.temperatures, parts, strict=True)
+            if len(rows)
+        ]
         coordinates, own = (torch.cat(found)[order] for found in zip(*draws, strict=True))
         densities = []
         for number, kelvin in enumerate(self.temperatures):

@@ -24,9 +24,15 @@ class TokenEncoder(nn.Module):
     """
 
     def __init__(
-        self, n_features: int, width: int, blocks: int, heads: int = 4, *, unread: Container[int] = (),
+        self,
+        n_features: int,
+        width: int,
+        blocks: int,
+        heads: int = 4,
+        *,
+        unread: Container[int] = (),
         reach: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.read, self.reach = [n for n in range(n_features) if n not in unread], reach
         self.enter = nn.Sequential(nn.Linear(len(self.read), width), nn.SiLU(), nn.Linear(width, width))

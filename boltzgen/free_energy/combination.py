@@ -32,9 +32,17 @@ SIGMAS = 3.0
 
 
 def difference(
-    x: Estimate, y: Estimate, *, name: str, A: str | None, B: str | None, estimator: str,
-    unit: str = "kT", quantity: str = DIFFERENCE, findings: Sequence[tuple[str, str]] = (),
-) -> Estimate:  # fmt: skip
+    x: Estimate,
+    y: Estimate,
+    *,
+    name: str,
+    A: str | None,
+    B: str | None,
+    estimator: str,
+    unit: str = "kT",
+    quantity: str = DIFFERENCE,
+    findings: Sequence[tuple[str, str]] = (),
+) -> Estimate:
     """``x - y`` of two independent estimates, errors added in squares, the worse verdict of both.
 
     Reasons are kept with the name of the estimate that they belong to.
@@ -48,17 +56,25 @@ def difference(
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "one of the two is not known")
     verdict, reasons = worst(found)
     return Estimate(
-        name=name, A=A, B=B, estimator=estimator, value=value,
+        name=name,
+        A=A,
+        B=B,
+        estimator=estimator,
+        value=value,
         standard_error=None if value is None else _squares(x.standard_error, y.standard_error),
         interval95=(None, None) if value is None else _interval(x, y, value),
-        n=x.n + y.n, n_effective=_extreme(min, x.n_effective, y.n_effective),
+        n=x.n + y.n,
+        n_effective=_extreme(min, x.n_effective, y.n_effective),
         k_hat=_extreme(max, x.k_hat, y.k_hat),
         overlap=None if None in (x.overlap, y.overlap) else _extreme(min, x.overlap, y.overlap),
-        verdict=verdict, reasons=tuple(reasons), unknown=unknown,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        unknown=unknown,
         standard_error_asymptotic=_squares(x.standard_error_asymptotic, y.standard_error_asymptotic),
         standard_error_bootstrap=_squares(x.standard_error_bootstrap, y.standard_error_bootstrap),
-        quantity=quantity, unit=unit,
-    )  # fmt: skip
+        quantity=quantity,
+        unit=unit,
+    )
 
 
 def paired_difference(
@@ -99,8 +115,9 @@ def paired_difference(
         for name, sample, coverage in sides
         for verdict, reason in sample.findings(coverage)
     ]
-    return _paired(a, b, errors, found, name=f"{A} -> {B}", A=A, B=B, estimator=estimator, unit=unit,
-                   quantity=quantity)  # fmt: skip
+    return _paired(
+        a, b, errors, found, name=f"{A} -> {B}", A=A, B=B, estimator=estimator, unit=unit, quantity=quantity
+    )
 
 
 def _paired(
@@ -116,11 +133,20 @@ def _paired(
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "no sample carries weight")
     verdict, reasons = worst(found)
     return Estimate(
-        value=errors.value, standard_error=error, interval95=errors.interval95, n=a.n + b.n,
-        n_effective=min(a.n_effective, b.n_effective), k_hat=k_hat, overlap=None, verdict=verdict,
-        reasons=tuple(reasons), unknown=unknown, standard_error_asymptotic=errors.asymptotic,
-        standard_error_bootstrap=errors.bootstrap, **given,
-    )  # fmt: skip
+        value=errors.value,
+        standard_error=error,
+        interval95=errors.interval95,
+        n=a.n + b.n,
+        n_effective=min(a.n_effective, b.n_effective),
+        k_hat=k_hat,
+        overlap=None,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        unknown=unknown,
+        standard_error_asymptotic=errors.asymptotic,
+        standard_error_bootstrap=errors.bootstrap,
+        **given,
+    )
 
 
 def from_json(entry: Mapping[str, Any]) -> Estimate:
@@ -129,15 +155,24 @@ def from_json(entry: Mapping[str, Any]) -> Estimate:
         unit = entry["unit"]
         low, high = entry["interval95"][unit]
         return Estimate(
-            name=entry["name"], A=entry["A"], B=entry["B"], estimator=entry["estimator"],
-            value=entry["value"][unit], standard_error=entry["standard_error"][unit],
-            interval95=(low, high), n=int(entry["n"]), n_effective=entry["n_effective"],
-            k_hat=entry["k_hat"], overlap=entry["overlap"], verdict=entry["verdict"],
+            name=entry["name"],
+            A=entry["A"],
+            B=entry["B"],
+            estimator=entry["estimator"],
+            value=entry["value"][unit],
+            standard_error=entry["standard_error"][unit],
+            interval95=(low, high),
+            n=int(entry["n"]),
+            n_effective=entry["n_effective"],
+            k_hat=entry["k_hat"],
+            overlap=entry["overlap"],
+            verdict=entry["verdict"],
             reasons=tuple(reason for reason in entry["reasons"] if " is null: " not in reason),
             standard_error_asymptotic=entry["standard_error_asymptotic"][unit],
             standard_error_bootstrap=entry["standard_error_bootstrap"][unit],
-            quantity=entry["quantity"], unit=unit,
-        )  # fmt: skip
+            quantity=entry["quantity"],
+            unit=unit,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"an estimate lacks {error}; was it written by `boltzgen free-energy`?") from error
 
@@ -155,11 +190,13 @@ def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:
         sigma = _squares(x.standard_error, y.standard_error) or 0.0
         if abs(x.value - y.value) > SIGMAS * sigma:
             for here, there in ((x, y), (y, x)):
-                against[id(here)].append((
-                    "unreliable",
-                    f"the estimators disagree: {here.estimator} and {there.estimator} are "
-                    f"{abs(x.value - y.value) / sigma:.1f} combined sigma apart",
-                ))  # fmt: skip
+                against[id(here)].append(
+                    (
+                        "unreliable",
+                        f"the estimators disagree: {here.estimator} and {there.estimator} are "
+                        f"{abs(x.value - y.value) / sigma:.1f} combined sigma apart",
+                    )
+                )
     return sorted((_judged_again(e, against[id(e)]) for e in estimates), key=_rank)
 
 

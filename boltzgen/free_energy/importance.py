@@ -172,12 +172,26 @@ class WeightedSample:
             error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit)
         verdict, reasons = worst(noted)
         return Estimate(
-            name=name, A=None, B=None, estimator=estimator or self.estimator, value=errors.value,
-            standard_error=error, interval95=errors.interval95, n=self.n, n_effective=self.n_effective,
-            k_hat=self.k_hat, overlap=None, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
-            standard_error_asymptotic=errors.asymptotic, standard_error_bootstrap=errors.bootstrap,
-            quantity=quantity, unit=unit, further=dict(further or {}),
-        )  # fmt: skip
+            name=name,
+            A=None,
+            B=None,
+            estimator=estimator or self.estimator,
+            value=errors.value,
+            standard_error=error,
+            interval95=errors.interval95,
+            n=self.n,
+            n_effective=self.n_effective,
+            k_hat=self.k_hat,
+            overlap=None,
+            verdict=verdict,
+            reasons=tuple(reasons),
+            unknown=unknown,
+            standard_error_asymptotic=errors.asymptotic,
+            standard_error_bootstrap=errors.bootstrap,
+            quantity=quantity,
+            unit=unit,
+            further=dict(further or {}),
+        )
 
 
 def weighted_values(sample: WeightedSample, values: ArrayLike, name: str) -> np.ndarray:

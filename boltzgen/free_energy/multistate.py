@@ -112,12 +112,26 @@ class MultistateResult:
             unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the states do not overlap")
         verdict, reasons = worst(found)
         return Estimate(
-            name=name, A=a, B=b, estimator="MBAR", value=value, standard_error=error, interval95=interval,
-            n=int(self.drawn_k.sum()), n_effective=float(min(self.n_effective_k[i], self.n_effective_k[j])),
-            k_hat=k_hat, overlap=weakest, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
-            standard_error_asymptotic=asymptotic, standard_error_bootstrap=bootstrap,
-            quantity=quantity, unit=unit, further=self._counts(),
-        )  # fmt: skip
+            name=name,
+            A=a,
+            B=b,
+            estimator="MBAR",
+            value=value,
+            standard_error=error,
+            interval95=interval,
+            n=int(self.drawn_k.sum()),
+            n_effective=float(min(self.n_effective_k[i], self.n_effective_k[j])),
+            k_hat=k_hat,
+            overlap=weakest,
+            verdict=verdict,
+            reasons=tuple(reasons),
+            unknown=unknown,
+            standard_error_asymptotic=asymptotic,
+            standard_error_bootstrap=bootstrap,
+            quantity=quantity,
+            unit=unit,
+            further=self._counts(),
+        )
 
     def _counts(self) -> dict[str, Any]:
         return {
@@ -267,17 +281,33 @@ def _solve(
     k_hat_k = tuple(pareto_k(log_W_nk[:, k]) for k in range(len(labels)))
     n_effective_k = 1.0 / np.sum(W_nk**2, axis=0)
     noted = [
-        () if absolute and k == 0 else tuple(
-            findings(log_W_nk[:, k], k_hat=k_hat_k[k], coverage=coverage,
-                     n_effective={label: float(n_effective_k[k])})
+        ()
+        if absolute and k == 0
+        else tuple(
+            findings(
+                log_W_nk[:, k],
+                k_hat=k_hat_k[k],
+                coverage=coverage,
+                n_effective={label: float(n_effective_k[k])},
+            )
         )
         for k, label in enumerate(labels)
-    ]  # fmt: skip
+    ]
     replicates_rk = _replicates(W_nk, f_k, used_k, overlap_kk, n_bootstrap, rng)
     return MultistateResult(
-        tuple(labels), f_k, covariance_kk, replicates_rk, drawn_k, used_k, g_k, overlap_kk, n_effective_k,
-        k_hat_k, absolute, tuple(noted),
-    )  # fmt: skip
+        tuple(labels),
+        f_k,
+        covariance_kk,
+        replicates_rk,
+        drawn_k,
+        used_k,
+        g_k,
+        overlap_kk,
+        n_effective_k,
+        k_hat_k,
+        absolute,
+        tuple(noted),
+    )
 
 
 def _replicates(

@@ -59,9 +59,7 @@ def bar(
     found = []
     if log_w_f is not None or log_w_r is not None:
         found = [("caution", NO_COVERAGE)] if coverage is None else _findings(coverage)
-    return bennett(
-        *sides, A=A, B=B, estimator="BAR", findings=found, n_bootstrap=n_bootstrap, rng=rng
-    )  # fmt: skip
+    return bennett(*sides, A=A, B=B, estimator="BAR", findings=found, n_bootstrap=n_bootstrap, rng=rng)
 
 
 def _samples(work_n: np.ndarray, log_w: ArrayLike | None, g: float, name: str) -> WorkSamples:

@@ -49,9 +49,9 @@ def log_partition(
     errors = NOTHING
     if sample.has_weight:
         rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n])
-        logs = smooth_functions(
-            rows, _log_mean, inefficiency=inefficiency, n_bootstrap=n_bootstrap, rng=rng
-        )[0]  # fmt: skip
+        logs = smooth_functions(rows, _log_mean, inefficiency=inefficiency, n_bootstrap=n_bootstrap, rng=rng)[
+            0
+        ]
         errors = shifted(logs, sample.shift - float(np.log(sample.n)))
     return sample.estimate(errors, name=name, quantity="ln Z", unit="1", coverage=coverage)
 

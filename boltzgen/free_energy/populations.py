@@ -47,9 +47,12 @@ class Population:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "name": self.name, "population": self.population, "standard_error": self.standard_error,
-            "n": self.n, "n_effective": self.n_effective,
-        }  # fmt: skip
+            "name": self.name,
+            "population": self.population,
+            "standard_error": self.standard_error,
+            "n": self.n,
+            "n_effective": self.n_effective,
+        }
 
 
 def populations(
@@ -266,11 +269,23 @@ def _estimate(
         unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "a state carries no weight"
     verdict, reasons = worst(found)
     return Estimate(
-        name=f"{a} -> {b}", A=a, B=b, estimator=estimator, value=value, standard_error=error,
-        interval95=interval, n=pair.w_n.size, n_effective=n_effective, k_hat=k_hat,
-        overlap=None, verdict=verdict, reasons=tuple(reasons), unknown=unknown,
-        standard_error_asymptotic=asymptotic, standard_error_bootstrap=bootstrap,
-    )  # fmt: skip
+        name=f"{a} -> {b}",
+        A=a,
+        B=b,
+        estimator=estimator,
+        value=value,
+        standard_error=error,
+        interval95=interval,
+        n=pair.w_n.size,
+        n_effective=n_effective,
+        k_hat=k_hat,
+        overlap=None,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        unknown=unknown,
+        standard_error_asymptotic=asymptotic,
+        standard_error_bootstrap=bootstrap,
+    )
 
 
 def _weights_and_indicators(

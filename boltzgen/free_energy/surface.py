@@ -108,8 +108,13 @@ class Surface:
 
 
 _KT_FIELDS = (
-    "free_energy", "standard_error", "standard_error_asymptotic", "standard_error_bootstrap", "low", "high",
-)  # fmt: skip
+    "free_energy",
+    "standard_error",
+    "standard_error_asymptotic",
+    "standard_error_bootstrap",
+    "low",
+    "high",
+)
 
 
 def free_energy_surface(
@@ -153,13 +158,20 @@ def free_energy_surface(
     outside = float(sample.w_n[bin_n < 0].sum()) if sample.has_weight else None
     verdict, reasons = worst([*sample.findings(coverage), *noted])
     return Surface(
-        names=tuple(labels), units=tuple(given_units), edges=tuple(grid),
+        names=tuple(labels),
+        units=tuple(given_units),
+        edges=tuple(grid),
         **{key: band.reshape(shape) for key, band in bands.items()},
-        n=n_b.reshape(shape), n_effective=effective_b.reshape(shape),
+        n=n_b.reshape(shape),
+        n_effective=effective_b.reshape(shape),
         reference=None if reference is None else tuple(int(i) for i in np.unravel_index(reference, shape)),
-        outside=outside, n_samples=sample.n, k_hat=sample.k_hat, estimator=sample.estimator,
-        verdict=verdict, reasons=tuple(reasons),
-    )  # fmt: skip
+        outside=outside,
+        n_samples=sample.n,
+        k_hat=sample.k_hat,
+        estimator=sample.estimator,
+        verdict=verdict,
+        reasons=tuple(reasons),
+    )
 
 
 def _bands(

@@ -76,12 +76,16 @@ def thermodynamics(
         checks = _by_reweighting(sample, energy_n, relative_step)
     return [
         sample.estimate(
-            errors, name=name, quantity=quantity, unit=unit, coverage=coverage,
+            errors,
+            name=name,
+            quantity=quantity,
+            unit=unit,
+            coverage=coverage,
             found=_judge(errors, check, name, relative_step),
             further={"by_reweighting": check, "relative_step": relative_step},
         )
         for (name, quantity, unit), errors, check in zip(QUANTITIES, direct, checks, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _from_fluctuations(
@@ -89,9 +93,7 @@ def _from_fluctuations(
 ) -> list[Errors]:
     mean = float(sample.w_n @ energy_n)
     c_n = energy_n - mean  # centred: energies of thousands of kT would lose the digits of their variance
-    rows = np.stack(
-        [np.full(sample.n, 1.0 / sample.n), sample.w_n, sample.w_n * c_n, sample.w_n * c_n**2]
-    )  # fmt: skip
+    rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n, sample.w_n * c_n, sample.w_n * c_n**2])
 
     def functions(sums: np.ndarray) -> np.ndarray:
         count, weight, first, second = (sums[..., j] for j in range(4))

@@ -112,19 +112,32 @@ def bennett(
     k_hat = max((k for k in (a.k_hat, b.k_hat) if k is not None), default=None)
     unknown = {} if k_hat is not None else {"k_hat": "BAR averages bounded functions of equal weights"}
     common: dict[str, Any] = {
-        "name": f"{A} -> {B}", "A": A, "B": B, "estimator": estimator, "n": a.work.size + b.work.size,
-        "n_effective": min(a.n_effective, b.n_effective), "k_hat": k_hat, "unit": unit, "quantity": quantity,
-    }  # fmt: skip
+        "name": f"{A} -> {B}",
+        "A": A,
+        "B": B,
+        "estimator": estimator,
+        "n": a.work.size + b.work.size,
+        "n_effective": min(a.n_effective, b.n_effective),
+        "k_hat": k_hat,
+        "unit": unit,
+        "quantity": quantity,
+    }
     common_samples = 0.0 if value is None else overlap(a, b, value) / (1 / a.n_effective + 1 / b.n_effective)
     if value is None or common_samples < FEWEST_SHARED:
         text = f"no overlap: {A} and {B} share {common_samples:.1g} samples; go by systems in between"
         verdict, reasons = worst([("unreliable", text), *found])
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the systems do not overlap")
         return Estimate(
-            **common, value=None, standard_error=None, interval95=(None, None),
-            overlap=0.0 if value is None else overlap(a, b, value), verdict=verdict, reasons=tuple(reasons),
-            unknown=unknown, further=_further(a, b, None if value is None else one_sided(a, b)),
-        )  # fmt: skip
+            **common,
+            value=None,
+            standard_error=None,
+            interval95=(None, None),
+            overlap=0.0 if value is None else overlap(a, b, value),
+            verdict=verdict,
+            reasons=tuple(reasons),
+            unknown=unknown,
+            further=_further(a, b, None if value is None else one_sided(a, b)),
+        )
     shift = value + np.log(b.n_effective / a.n_effective)
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
     asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
@@ -135,10 +148,18 @@ def bennett(
     found += _judge_overlap(shared, common_samples, A, B) + _judge_hysteresis(sides)
     verdict, reasons = worst(found)
     return Estimate(
-        **common, value=value, standard_error=error, interval95=interval, overlap=shared, verdict=verdict,
-        reasons=tuple(reasons), unknown=unknown, standard_error_asymptotic=asymptotic,
-        standard_error_bootstrap=bootstrap, further=_further(a, b, sides),
-    )  # fmt: skip
+        **common,
+        value=value,
+        standard_error=error,
+        interval95=interval,
+        overlap=shared,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        unknown=unknown,
+        standard_error_asymptotic=asymptotic,
+        standard_error_bootstrap=bootstrap,
+        further=_further(a, b, sides),
+    )
 
 
 @dataclass(frozen=True)
@@ -219,9 +240,14 @@ def _relative_error(p_n: np.ndarray, h_n: np.ndarray) -> float:
 
 
 def _bootstrap(
-    a: WorkSamples, b: WorkSamples, h_a: np.ndarray, h_b: np.ndarray, shift: float, n_bootstrap: int,
+    a: WorkSamples,
+    b: WorkSamples,
+    h_a: np.ndarray,
+    h_b: np.ndarray,
+    shift: float,
+    n_bootstrap: int,
     rng: np.random.Generator,
-) -> tuple[float | None, tuple[float | None, float | None]]:  # fmt: skip
+) -> tuple[float | None, tuple[float | None, float | None]]:
     """Replicates of df at fixed C from resampled averages of both directions."""
     sums_a = bootstrap_sums(np.stack([a.p * h_a, a.p]), n_bootstrap, 1.0, rng)
     sums_b = bootstrap_sums(np.stack([b.p * h_b, b.p]), n_bootstrap, 1.0, rng)
@@ -268,11 +294,14 @@ def _judge_hysteresis(sides: OneSided) -> list[tuple[str, str]]:
     gap, error = sides.hysteresis
     if gap is None or error is None or not sides.trusted or abs(gap) <= 3 * error:
         return []
-    return [(
-        "unreliable",
-        f"hysteresis: the two directions alone differ by {gap:.3g} kT, {abs(gap) / max(error, 1e-300):.1f} "
-        "combined sigma; part of one system is out of reach of the other",
-    )]  # fmt: skip
+    return [
+        (
+            "unreliable",
+            f"hysteresis: the two directions alone differ by {gap:.3g} kT, "
+            f"{abs(gap) / max(error, 1e-300):.1f} combined sigma; part of one system is "
+            "out of reach of the other",
+        )
+    ]
 
 
 def _further(a: WorkSamples, b: WorkSamples, sides: OneSided | None) -> Mapping[str, Any]:
@@ -284,11 +313,16 @@ def _further(a: WorkSamples, b: WorkSamples, sides: OneSided | None) -> Mapping[
         return float(samples.p[kept] @ samples.work[kept]) / weight if weight > 0 else None
 
     return {
-        "n_A": a.work.size, "n_B": b.work.size,
-        "n_effective_A": a.n_effective, "n_effective_B": b.n_effective,
-        "outside_A": a.outside, "outside_B": b.outside,
-        "mean_work_A_kT": mean(a), "mean_work_B_kT": mean(b),
+        "n_A": a.work.size,
+        "n_B": b.work.size,
+        "n_effective_A": a.n_effective,
+        "n_effective_B": b.n_effective,
+        "outside_A": a.outside,
+        "outside_B": b.outside,
+        "mean_work_A_kT": mean(a),
+        "mean_work_B_kT": mean(b),
         "forward_kT": None if sides is None else sides.forward,
         "reverse_kT": None if sides is None else sides.reverse,
-        "hysteresis_kT": gap, "hysteresis_standard_error_kT": error,
-    }  # fmt: skip
+        "hysteresis_kT": gap,
+        "hysteresis_standard_error_kT": error,
+    }

@@ -80,8 +80,10 @@ def _calculator_class() -> Any:
                 raise UnsupportedError("boltzgen treats one molecule without a box; set atoms.pbc = False.")
             x = torch.tensor(
                 held.positions[None] * NM_PER_ANGSTROM,
-                dtype=torch.float64, device=self.device, requires_grad=True,
-            )  # fmt: skip
+                dtype=torch.float64,
+                device=self.device,
+                requires_grad=True,
+            )
             energy = self.potential.energy(x)
             if not bool(torch.isfinite(energy)):
                 raise CalculationFailed("The energy of this conformation is not finite.")

@@ -47,9 +47,13 @@ class Annealed:
 
 
 def annealed_moves(
-    target: LatentTarget, start: LatentState, schedule: Schedule, *, generator: torch.Generator,
+    target: LatentTarget,
+    start: LatentState,
+    schedule: Schedule,
+    *,
+    generator: torch.Generator,
     resample_below: float = 0.0,
-) -> Annealed:  # fmt: skip
+) -> Annealed:
     """`start`, independent draws of the flow, weighted and moved along `schedule`.
 
     start: from ``target.draw`` or ``target.evaluate`` of latents of the base distribution. Its weights W are
@@ -98,9 +102,11 @@ def one_of_each_family(annealed: Annealed, *, generator: torch.Generator) -> Ann
     chosen = torch.zeros_like(family)
     chosen[family[best]] = torch.nonzero(best)[:, 0]
     return replace(
-        annealed, state=annealed.state[chosen], log_weights=torch.log(total) + shift,
+        annealed,
+        state=annealed.state[chosen],
+        log_weights=torch.log(total) + shift,
         ancestor=torch.arange(number, device=family.device),
-    )  # fmt: skip
+    )
 
 
 def _largest(values: Tensor, family: Tensor) -> Tensor:

@@ -61,12 +61,17 @@ def _ensemble(target: LatentTarget, start: LatentState, moved: Annealed) -> Ense
     with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
         positions = _array(state.positions).astype(np.float32)
     return Ensemble.from_densities(
-        positions, _array(effective), _array(state.u), reason=reasons,
+        positions,
+        _array(effective),
+        _array(state.u),
+        reason=reasons,
         temperature=target.temperature if target.target.is_molecular else None,
-        measure=coordinates.measure, system_fingerprint=target.target.fingerprint,
-        domain=target.target.domain, topology_pdb=target.target.topology_pdb,
+        measure=coordinates.measure,
+        system_fingerprint=target.target.fingerprint,
+        domain=target.target.domain,
+        topology_pdb=target.target.topology_pdb,
         provenance={"requested": len(start)},
-    )  # fmt: skip
+    )
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

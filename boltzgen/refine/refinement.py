@@ -51,9 +51,16 @@ class Refinement:
 
 
 def draw_refined(
-    generator: BoltzmannGenerator, refinement: Refinement, number: int, temperature: float, *,
-    rng: torch.Generator, rows: int | None, stop: StopRequest | None, progress: Progress,
-) -> tuple[Ensemble, np.ndarray]:  # fmt: skip
+    generator: BoltzmannGenerator,
+    refinement: Refinement,
+    number: int,
+    temperature: float,
+    *,
+    rng: torch.Generator,
+    rows: int | None,
+    stop: StopRequest | None,
+    progress: Progress,
+) -> tuple[Ensemble, np.ndarray]:
     """`number` refined samples, or those before `stop`, and ``-u - log_q`` (n,) of the flow's draws.
 
     The record of the refinement is in the provenance under ``refined``. UnsupportedError without a latent
@@ -77,21 +84,33 @@ def draw_refined(
 
 
 def _record(
-    method: str, schedule: Schedule, parts: Sequence[RefinedBatch], ensemble: Ensemble, drawn: np.ndarray, *,
-    pilot: int, spent: int,
-) -> dict[str, Any]:  # fmt: skip
+    method: str,
+    schedule: Schedule,
+    parts: Sequence[RefinedBatch],
+    ensemble: Ensemble,
+    drawn: np.ndarray,
+    *,
+    pilot: int,
+    spent: int,
+) -> dict[str, Any]:
     """What was done and what came of it; JSON-serialisable. The acceptance is that of the mean batch."""
     before, after = kish_ess(drawn), kish_ess(ensemble.log_w)
     rates = np.array([part.acceptance for part in parts])
     known = np.isfinite(rates)
     shares = np.where(known, rates, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return {
-        "method": method, "moves": schedule.moves, "ess_before": before, "k_hat_before": pareto_k(drawn),
-        "ess_after": after, "energy_evaluations": spent, "pilot_evaluations": pilot,
+        "method": method,
+        "moves": schedule.moves,
+        "ess_before": before,
+        "k_hat_before": pareto_k(drawn),
+        "ess_after": after,
+        "energy_evaluations": spent,
+        "pilot_evaluations": pilot,
         "gain_per_evaluation": (after / before) * len(ensemble) / spent if before > 0 else None,
-        "exponents": list(schedule.exponents), "step_sizes": list(schedule.steps),
+        "exponents": list(schedule.exponents),
+        "step_sizes": list(schedule.steps),
         "acceptance": shares.tolist(),
-    }  # fmt: skip
+    }
 
 
 def is_refined(ensemble: Ensemble) -> bool:

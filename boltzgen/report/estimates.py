@@ -42,9 +42,14 @@ def states_figure(
     shown = list(populations)[:MOST_BARS]
     places = np.arange(len(shown))
     axes[0, 0].barh(
-        places, [p.population for p in shown], xerr=[p.standard_error or 0.0 for p in shown],
-        color=BLUE, alpha=0.75, height=0.6, error_kw={"ecolor": "0.2", "capsize": 3, "elinewidth": 1.0},
-    )  # fmt: skip
+        places,
+        [p.population for p in shown],
+        xerr=[p.standard_error or 0.0 for p in shown],
+        color=BLUE,
+        alpha=0.75,
+        height=0.6,
+        error_kw={"ecolor": "0.2", "capsize": 3, "elinewidth": 1.0},
+    )
     axes[0, 0].set_yticks(places, [p.name for p in shown])
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_xlim(left=0.0)
@@ -155,14 +160,22 @@ def _bars(axis: Axes, estimates: Sequence[Estimate], label: str, names: Sequence
         axis.plot([low, high], [place, place], color=colour, linewidth=1.0)
         error = estimate.standard_error or 0.0
         axis.plot(
-            [estimate.value - error, estimate.value + error], [place, place], color=colour, linewidth=3.5,
-            alpha=0.6, solid_capstyle="butt",
-        )  # fmt: skip
+            [estimate.value - error, estimate.value + error],
+            [place, place],
+            color=colour,
+            linewidth=3.5,
+            alpha=0.6,
+            solid_capstyle="butt",
+        )
         fresh = estimate.verdict not in used
         axis.plot(
-            estimate.value, place, "o", color=colour, markersize=5,
+            estimate.value,
+            place,
+            "o",
+            color=colour,
+            markersize=5,
             label=estimate.verdict if fresh else None,
-        )  # fmt: skip
+        )
         used.add(estimate.verdict)
     axis.set_yticks(range(len(shown)), [_wrapped(name) for name in names[: len(shown)]])
     axis.set_ylim(len(shown) - 0.4, -0.6)
@@ -188,9 +201,13 @@ def _column(axis: Axes, estimate: Estimate, check: float | None) -> None:
     axis.plot([0, 0], [low, high], color=colour, linewidth=1.0)
     error = estimate.standard_error or 0.0
     axis.plot(
-        [0, 0], [estimate.value - error, estimate.value + error], color=colour, linewidth=4, alpha=0.6,
+        [0, 0],
+        [estimate.value - error, estimate.value + error],
+        color=colour,
+        linewidth=4,
+        alpha=0.6,
         solid_capstyle="butt",
-    )  # fmt: skip
+    )
     axis.plot(0, estimate.value, "o", color=colour, markersize=6, label=estimate.verdict)
     if check is not None:
         axis.plot(0.3, check, "x", color="0.3", label="by reweighting")

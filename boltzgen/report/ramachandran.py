@@ -88,9 +88,15 @@ def ramachandran_figure(
     for axis, item, f_xy in zip(axes, panels, maps, strict=True):
         axis.set_facecolor("0.94")
         image = axis.imshow(
-            np.ma.masked_greater(f_xy, top).T, origin="lower", extent=(-180, 180, -180, 180), vmin=0.0,
-            vmax=top, cmap="viridis_r", interpolation="nearest", aspect="equal",
-        )  # fmt: skip
+            np.ma.masked_greater(f_xy, top).T,
+            origin="lower",
+            extent=(-180, 180, -180, 180),
+            vmin=0.0,
+            vmax=top,
+            cmap="viridis_r",
+            interpolation="nearest",
+            aspect="equal",
+        )
         if line_at_phi is not None:
             axis.axvline(line_at_phi, color="0.25", linestyle="--", linewidth=1.0)
         axis.set_title(item.title, fontsize=12)

@@ -31,12 +31,14 @@ def transfer_figure(path: str | os.PathLike[str], rows: Sequence[Mapping[str, An
     if not rows:
         raise InputError("no molecule was measured; there is nothing to draw.")
     panels = [
-        panel for panel in (
+        panel
+        for panel in (
             ("ess", 100.0, "effective sample size (%)"),
             ("gap_per_atom", 1.0, "likelihood gap (nats per atom)"),
             ("seconds", 1.0, f"seconds for {samples} samples"),
-        ) if any(row[panel[0]] is not None for row in rows)
-    ]  # fmt: skip
+        )
+        if any(row[panel[0]] is not None for row in rows)
+    ]
     figure, axes = new_figure(3.6 * len(panels), 3.6, 1, len(panels))
     figure.set_layout_engine("constrained", w_pad=0.12)
     for axis, (key, unit, label) in zip(axes[0], panels, strict=True):
@@ -57,9 +59,18 @@ def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], key: str, unit: float)
         height = unit * np.array([row[key] for row in known], dtype=float)
         errors = _errors(known, unit, height) if key == "ess" else None
         axis.errorbar(
-            atoms, height, yerr=errors, fmt=marker, color=colour, ecolor=GREY, elinewidth=1.0, capsize=2,
-            markersize=4.5, alpha=0.85, label=name,
-        )  # fmt: skip
+            atoms,
+            height,
+            yerr=errors,
+            fmt=marker,
+            color=colour,
+            ecolor=GREY,
+            elinewidth=1.0,
+            capsize=2,
+            markersize=4.5,
+            alpha=0.85,
+            label=name,
+        )
         values += height.tolist()
     if min(values, default=0.0) > 0:
         axis.set_yscale("log")

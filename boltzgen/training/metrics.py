@@ -13,11 +13,27 @@ from boltzgen.errors import InputError
 from boltzgen.files import write_atomic
 
 COLUMNS = (
-    "step", "progress", "learning_rate", "likelihood", "likelihood_dispersion", "reverse_kl", "reweighted",
-    "reweighted_dispersion", "gradient_norm", "discarded_rows", "skipped_steps", "energy_evaluations",
-    "evaluations_per_second", "held_out_likelihood", "forward_ess", "ess", "k_hat", "log_z",
-    "evaluation_energies", "seconds",
-)  # fmt: skip
+    "step",
+    "progress",
+    "learning_rate",
+    "likelihood",
+    "likelihood_dispersion",
+    "reverse_kl",
+    "reweighted",
+    "reweighted_dispersion",
+    "gradient_norm",
+    "discarded_rows",
+    "skipped_steps",
+    "energy_evaluations",
+    "evaluations_per_second",
+    "held_out_likelihood",
+    "forward_ess",
+    "ess",
+    "k_hat",
+    "log_z",
+    "evaluation_energies",
+    "seconds",
+)
 
 
 class MetricsFiles:

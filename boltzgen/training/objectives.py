@@ -63,9 +63,15 @@ class Objectives:
     """
 
     def __init__(
-        self, settings: TrainingSettings, flow: Flow, targets: list[Target],
-        data: Sequence[TrainingData | None], *, rank: int = 0, ranks: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        settings: TrainingSettings,
+        flow: Flow,
+        targets: list[Target],
+        data: Sequence[TrainingData | None],
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         self.settings, self.flow, self.targets, self.rank, self.ranks = settings, flow, targets, rank, ranks
         self.data = {place: frames for place, frames in enumerate(data) if frames is not None}
         own = settings.reweighted
@@ -140,14 +146,24 @@ class Objectives:
         )
 
     def _own(
-        self, done: float, target: Target, buffer: ReplayBuffer, temperature: float, rows: int,
+        self,
+        done: float,
+        target: Target,
+        buffer: ReplayBuffer,
+        temperature: float,
+        rows: int,
         generator: torch.Generator,
-    ) -> Loss:  # fmt: skip
+    ) -> Loss:
         settings = self.settings.reweighted
         pairs = buffer.draw(
-            target, temperature, rows, largest_share=settings.largest_share,
-            trust_region=settings.trust_region, entropy_drop=settings.entropy_drop, generator=generator,
-        )  # fmt: skip
+            target,
+            temperature,
+            rows,
+            largest_share=settings.largest_share,
+            trust_region=settings.trust_region,
+            entropy_drop=settings.entropy_drop,
+            generator=generator,
+        )
         return stored_pairs_loss(
             self.flow, pairs, "reweighted", schedule_value(settings.dispersion, done), settings.knee
         )
@@ -157,9 +173,13 @@ class Objectives:
         ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
         temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)]
         return reverse_kl(
-            self.flow, target, temperature.to(target.reference.device), energy_cap=settings.energy_cap,
-            generator=generator, path_gradient=settings.path_gradient,
-        )  # fmt: skip
+            self.flow,
+            target,
+            temperature.to(target.reference.device),
+            energy_cap=settings.energy_cap,
+            generator=generator,
+            path_gradient=settings.path_gradient,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """The buffers, for a checkpoint."""

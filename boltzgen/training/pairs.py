@@ -31,5 +31,6 @@ class Pairs:
         """(B,) long: rows of one molecule at one temperature share a number."""
         return torch.unique(
             torch.stack([self.context.molecule.to(torch.float64), self.context.temperature], dim=1),
-            dim=0, return_inverse=True,
-        )[1]  # fmt: skip
+            dim=0,
+            return_inverse=True,
+        )[1]

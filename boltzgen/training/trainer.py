@@ -161,12 +161,15 @@ class Trainer:
             draw.buffer.add(samples)
         norm = max((outcome.norm for outcome in outcomes if outcome.gradients), default=math.nan)
         filling = not tasks and any(bool(torch.isfinite(samples.energy).any()) for samples in drawn)
-        sound, waiting, discarded, energies = self.ranks.total([
-            any(outcome.gradients for outcome in outcomes), filling,
-            sum(outcome.discarded for outcome in outcomes),
-            sum(outcome.energy_evaluations for outcome in outcomes)
-            + sum(samples.evaluations for samples in drawn),
-        ])  # fmt: skip
+        sound, waiting, discarded, energies = self.ranks.total(
+            [
+                any(outcome.gradients for outcome in outcomes),
+                filling,
+                sum(outcome.discarded for outcome in outcomes),
+                sum(outcome.energy_evaluations for outcome in outcomes)
+                + sum(samples.evaluations for samples in drawn),
+            ]
+        )
         counters.discarded_rows += int(discarded)
         self._last_energies = int(energies)
         counters.energy_evaluations += self._last_energies
@@ -175,11 +178,15 @@ class Trainer:
         counters.step += 1
         progress = counters.step / settings.optimizer.steps
         return {
-            "step": counters.step, "progress": progress, "learning_rate": rate,
-            **_values(outcomes), "gradient_norm": None if math.isnan(norm) else norm,
-            "discarded_rows": counters.discarded_rows, "skipped_steps": counters.skipped_steps,
+            "step": counters.step,
+            "progress": progress,
+            "learning_rate": rate,
+            **_values(outcomes),
+            "gradient_norm": None if math.isnan(norm) else norm,
+            "discarded_rows": counters.discarded_rows,
+            "skipped_steps": counters.skipped_steps,
             "energy_evaluations": counters.energy_evaluations,
-        }  # fmt: skip
+        }
 
     def _set_learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero."""
@@ -230,9 +237,10 @@ class Trainer:
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
         tensors |= {f"buffer/{k}": v for k, v in self.objectives.tensors().items()}
         record: dict[str, Any] = {
-            "counters": vars(self.counters), "last_evaluation": self.last_evaluation,
+            "counters": vars(self.counters),
+            "last_evaluation": self.last_evaluation,
             "systems": self._fingerprints(),
-        }  # fmt: skip
+        }
         return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
 
     def restore(self, checkpoint: Checkpoint) -> None:

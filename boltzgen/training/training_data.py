@@ -56,9 +56,15 @@ class TrainingData:
 
     @classmethod
     def from_trajectory(
-        cls, target: Target, trajectory: Trajectory, *, holdout: float, temperatures: list[float] | None,
-        log_weights: np.ndarray | None = None, learned_at: float | None = None,
-    ) -> TrainingData:  # fmt: skip
+        cls,
+        target: Target,
+        trajectory: Trajectory,
+        *,
+        holdout: float,
+        temperatures: list[float] | None,
+        log_weights: np.ndarray | None = None,
+        learned_at: float | None = None,
+    ) -> TrainingData:
         """Split by time at each temperature, encode, and leave out frames outside the domain (counted).
 
         `log_weights` (frames,) make frames simulated with another potential follow the target's; with
@@ -88,9 +94,13 @@ class TrainingData:
 
     @classmethod
     def _inside(
-        cls, target: Target, trajectory: Trajectory, rows: np.ndarray, held: np.ndarray,
+        cls,
+        target: Target,
+        trajectory: Trajectory,
+        rows: np.ndarray,
+        held: np.ndarray,
         log_weights: np.ndarray | None,
-    ) -> TrainingData:  # fmt: skip
+    ) -> TrainingData:
         """Keep the frames `rows` that lie in the domain and in the support of every coordinate."""
         table, names = target.coordinates.table, np.array(target.coordinates.reasons)
         lower, upper = torch.as_tensor(np.array(table.lower)), torch.as_tensor(np.array(table.upper))
@@ -113,11 +123,16 @@ class TrainingData:
             )
         temperature = torch.as_tensor(trajectory.temperatures[chosen], dtype=torch.float64)
         return cls(
-            target.coordinates, torch.as_tensor(np.array(trajectory.positions[chosen])), temperature,
+            target.coordinates,
+            torch.as_tensor(np.array(trajectory.positions[chosen])),
+            temperature,
             torch.as_tensor(trajectory.energies[chosen] / GAS_CONSTANT),
             None if log_weights is None else _shares(torch.as_tensor(log_weights[chosen]), temperature),
-            rotor_groups(target), trajectory[held], dict(outside), weighted=log_weights is not None,
-        )  # fmt: skip
+            rotor_groups(target),
+            trajectory[held],
+            dict(outside),
+            weighted=log_weights is not None,
+        )
 
     def on_disk(self, path: Path, *, judged: bool) -> TrainingData:
         """The same frames, their positions in the file `path`, from which rows are read as they are drawn.

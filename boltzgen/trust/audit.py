@@ -74,20 +74,35 @@ def audit_rows(
     log_q = generator.log_prob(positions, temperature)[0].cpu().numpy()
     part = ensemble[chosen]
     precision = str(ensemble.provenance.get("dtype", "float64"))
-    density, density_difference = ([], None) if is_refined(ensemble) else _compared(
-        part, part.log_q, log_q, precision, "log density",
-        "the samples do not come from this model at this temperature, or rows were swapped",
-    )  # fmt: skip
+    density, density_difference = (
+        ([], None)
+        if is_refined(ensemble)
+        else _compared(
+            part,
+            part.log_q,
+            log_q,
+            precision,
+            "log density",
+            "the samples do not come from this model at this temperature, or rows were swapped",
+        )
+    )
     energy, energy_difference = _compared(
-        part, part.u, u, "float64", "energy",
+        part,
+        part.u,
+        u,
+        "float64",
+        "energy",
         f"the energies are not those of this system at {temperature:g} K, or rows were swapped",
-    )  # fmt: skip
+    )
     lost, lost_share = _rejected(ensemble, part, u, log_q)
     copies, copied = _copies(generator, ensemble)
     numbers = {
-        "rows": len(chosen), "log_q_difference": density_difference, "energy_difference": energy_difference,
-        "copied_rows": copied, "rejected_in_error": lost_share,
-    }  # fmt: skip
+        "rows": len(chosen),
+        "log_q_difference": density_difference,
+        "energy_difference": energy_difference,
+        "copied_rows": copied,
+        "rejected_in_error": lost_share,
+    }
     return Audit([*energy, *density, *lost, *copies], numbers, len(chosen))
 
 
@@ -131,16 +146,16 @@ def _compared(
     weight = float(normalised_weights(part.log_w)[valid][differs].sum())
     verdict = "unreliable" if max(share, weight) > FEW else "caution"
     much = f"by {typical:.3g} " if typical < 1e299 else ""
-    return [(
-        verdict,
-        f"the {what} of {differs.sum()} of {len(differs)} samples, recomputed from the positions, differs "
-        f"{much}from the stored one: {meaning}",
-    )], typical  # fmt: skip
+    return [
+        (
+            verdict,
+            f"the {what} of {differs.sum()} of {len(differs)} samples, recomputed from the positions, "
+            f"differs {much}from the stored one: {meaning}",
+        )
+    ], typical
 
 
-def _rejected(
-    ensemble: Ensemble, part: Ensemble, u: np.ndarray, log_q: np.ndarray
-) -> tuple[Findings, float]:
+def _rejected(ensemble: Ensemble, part: Ensemble, u: np.ndarray, log_q: np.ndarray) -> tuple[Findings, float]:
     """Findings on samples rejected because a number was not finite, and the weight that they would have."""
     faulty = np.array([reason.endswith("not finite") for reason in part.reason])
     if not faulty.any():
@@ -152,20 +167,24 @@ def _rejected(
     share = 0.0
     if sound.any():
         share = float(normalised_weights(np.where(sound | part.valid, log_w, -np.inf))[sound].sum())
-        found.append((
-            "unreliable" if share > FEW else "caution",
-            f"{sound.sum()} of {len(part)} samples were rejected although their energy and density are "
-            f"finite: {100 * share:.2g} % of the weight is missing; sample again",
-        ))  # fmt: skip
+        found.append(
+            (
+                "unreliable" if share > FEW else "caution",
+                f"{sound.sum()} of {len(part)} samples were rejected although their energy and density are "
+                f"finite: {100 * share:.2g} % of the weight is missing; sample again",
+            )
+        )
     lost = int((faulty & ~sound).sum())
     if lost:
         reasons = {r: n for r, n in ensemble.rejected().items() if r.endswith("not finite")}
         told = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-        found.append((
-            "unreliable" if lost > MANY_NOT_FINITE * len(part) else "caution",
-            f"{100 * lost / len(part):.2g} % of the samples have no usable number ({told}): what they would "
-            "weigh is not known; see which conformations they are, and mend the energy",
-        ))  # fmt: skip
+        found.append(
+            (
+                "unreliable" if lost > MANY_NOT_FINITE * len(part) else "caution",
+                f"{100 * lost / len(part):.2g} % of the samples have no usable number ({told}): what they "
+                "would weigh is not known; see which conformations they are, and mend the energy",
+            )
+        )
     return found, share
 
 
@@ -179,11 +198,13 @@ def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings
     if not copied:
         return [], 0
     share = copied / len(valid)
-    return [(
-        "unreliable" if share > FEW else "caution",
-        f"{copied} of {len(valid)} samples are copies of others: they count as independent and are not; were "
-        "runs with one seed joined? draw them with different seeds",
-    )], copied  # fmt: skip
+    return [
+        (
+            "unreliable" if share > FEW else "caution",
+            f"{copied} of {len(valid)} samples are copies of others: they count as independent and are not; "
+            "were runs with one seed joined? draw them with different seeds",
+        )
+    ], copied
 
 
 def _near(generator: BoltzmannGenerator, positions: np.ndarray) -> int:

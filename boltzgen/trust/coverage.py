@@ -32,9 +32,13 @@ def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: 
 
 
 def coverage_of_frames(
-    generator: BoltzmannGenerator, ensemble: Ensemble, flow_log_w: np.ndarray, frames: Trajectory,
-    source: str, temperature: float,
-) -> dict[str, Any]:  # fmt: skip
+    generator: BoltzmannGenerator,
+    ensemble: Ensemble,
+    flow_log_w: np.ndarray,
+    frames: Trajectory,
+    source: str,
+    temperature: float,
+) -> dict[str, Any]:
     """The coverage record from those of `frames` that lie inside the flow's domain.
 
     `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
@@ -47,10 +51,12 @@ def coverage_of_frames(
     u = generator.target.reduced_energy(positions, temperature)
     inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
     return check_coverage(
-        flow_log_w, generator.target_log_weights(positions, u, temperature), source=source,
+        flow_log_w,
+        generator.target_log_weights(positions, u, temperature),
+        source=source,
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
-    )  # fmt: skip
+    )
 
 
 def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:

@@ -52,8 +52,11 @@ class DeterminantCheck:
 
     def reason(self) -> str:
         """One sentence about what is wrong; only when `passed` is False."""
-        wrong = [(name, value) for name, value in (("flow", self.flow), ("coordinates", self.coordinates))
-                 if value is not None and not value <= self.tolerance]  # fmt: skip
+        wrong = [
+            (name, value)
+            for name, value in (("flow", self.flow), ("coordinates", self.coordinates))
+            if value is not None and not value <= self.tolerance
+        ]
         name, value = wrong[0]
         return (
             f"the log-determinant of the {name} differs from autograd by {value:.3g} (rounding allows "
@@ -147,10 +150,16 @@ def _rotation(angles: Tensor) -> Tensor:
     """Rotation matrices (B, 3, 3) about z, x and z by `angles` (B, 3)."""
     (ca, cb, cc), (sa, sb, sc) = angles.cos().unbind(1), angles.sin().unbind(1)
     rows = [
-        ca * cc - sa * cb * sc, -ca * sc - sa * cb * cc, sa * sb,
-        sa * cc + ca * cb * sc, -sa * sc + ca * cb * cc, -ca * sb,
-        sb * sc, sb * cc, cb,
-    ]  # fmt: skip
+        ca * cc - sa * cb * sc,
+        -ca * sc - sa * cb * cc,
+        sa * sb,
+        sa * cc + ca * cb * sc,
+        -sa * sc + ca * cb * cc,
+        -ca * sb,
+        sb * sc,
+        sb * cc,
+        cb,
+    ]
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
 
 

@@ -122,9 +122,12 @@ def judge_probe(
     states = _populations(ensemble, torsions, drawn, thirds, frames, weights, independent)
     rows = _resampled(weights)
     record = check_coverage(
-        flow_log_w, log_w[rows], source="probe", states=states,
+        flow_log_w,
+        log_w[rows],
+        source="probe",
+        states=states,
         statistical_inefficiency=max(1.0, len(rows) / independent),
-    )  # fmt: skip
+    )
     missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
     found = [(record["verdict"], reason) for reason in record["reasons"]]
     found += _uncovered(torsions, drawn, thirds, frames, weights, missed)
@@ -132,9 +135,13 @@ def judge_probe(
     found += more + _energies_agree(generator, positions, u, temperature, weights)
     verdict, reasons = worst(found)
     probe = {
-        "energy_evaluations": frames.evaluations, "ladder_K": frames.ladder.tolist(), "starts": frames.starts,
-        "exchanges": int(frames.exchanges.max()) + 1, "frames": len(frames), "mean_u": energy,
-    }  # fmt: skip
+        "energy_evaluations": frames.evaluations,
+        "ladder_K": frames.ladder.tolist(),
+        "starts": frames.starts,
+        "exchanges": int(frames.exchanges.max()) + 1,
+        "frames": len(frames),
+        "mean_u": energy,
+    }
     told = [_told(state) for state in record["states"]]
     return {**record, "states": told, "verdict": verdict, "reasons": reasons, "probe": probe}
 
@@ -173,8 +180,13 @@ def _independent(frames: ProbeFrames, thirds: np.ndarray, u: np.ndarray, weights
 
 
 def _populations(
-    ensemble: Ensemble, torsions: Sequence[Torsion], drawn: np.ndarray, thirds: np.ndarray,
-    frames: ProbeFrames, weights: np.ndarray, independent: float,
+    ensemble: Ensemble,
+    torsions: Sequence[Torsion],
+    drawn: np.ndarray,
+    thirds: np.ndarray,
+    frames: ProbeFrames,
+    weights: np.ndarray,
+    independent: float,
 ) -> list[dict[str, Any]]:
     """Share of each third of each torsion, reweighted and in the probe, with errors, for `check_coverage`."""
     states = []
@@ -184,11 +196,15 @@ def _populations(
             name = torsion.state(third)
             share = float(weights[here].sum())
             found = populations(ensemble.log_w, {name: drawn[:, number] == third})[0]
-            states.append({
-                "name": name, "target": share,
-                "target_error": _share_error(here, share, frames, weights, independent),
-                "reweighted": found.population, "reweighted_error": found.standard_error or 0.0,
-            })  # fmt: skip
+            states.append(
+                {
+                    "name": name,
+                    "target": share,
+                    "target_error": _share_error(here, share, frames, weights, independent),
+                    "reweighted": found.population,
+                    "reweighted_error": found.standard_error or 0.0,
+                }
+            )
     return states
 
 
@@ -216,8 +232,12 @@ def _share_error(
 
 
 def _uncovered(
-    torsions: Sequence[Torsion], drawn: np.ndarray, thirds: np.ndarray, frames: ProbeFrames,
-    weights: np.ndarray, missed: np.ndarray,
+    torsions: Sequence[Torsion],
+    drawn: np.ndarray,
+    thirds: np.ndarray,
+    frames: ProbeFrames,
+    weights: np.ndarray,
+    missed: np.ndarray,
 ) -> list[tuple[str, str]]:
     """States of the probe that the flow does not draw, by name; each with its share of the probe."""
     found = []
@@ -231,12 +251,14 @@ def _uncovered(
             if share < RARE or (not hardly and lost < 0.5 * share):
                 continue
             several = len(np.unique(frames.exchanges[here])) > 1 and here.sum() >= 10
-            found.append((
-                "unreliable" if several else "caution",
-                f"the flow does not cover {torsion.state(third)}: {100 * share:.2g} % of the probe is there, "
-                f"and {draws} of {len(drawn)} samples; train on data that hold this state (simulate with a "
-                "temperature ladder), or longer at a higher temperature",
-            ))  # fmt: skip
+            found.append(
+                (
+                    "unreliable" if several else "caution",
+                    f"the flow does not cover {torsion.state(third)}: {100 * share:.2g} % of the probe is "
+                    f"there, and {draws} of {len(drawn)} samples; train on data that hold this state "
+                    "(simulate with a temperature ladder), or longer at a higher temperature",
+                )
+            )
     return found
 
 
@@ -252,26 +274,36 @@ def _mean_energies(
     flow, probe = float(w_n @ u_n), float(weights @ u)
     variance = float(weights @ (u - probe) ** 2)
     flow_error = float(np.sqrt((w_n**2) @ (u_n - flow) ** 2))
-    means = [np.average(u[rows], weights=weights[rows])
-             for rows in (frames.exchanges == e for e in np.unique(frames.exchanges))]  # fmt: skip
+    means = [
+        np.average(u[rows], weights=weights[rows])
+        for rows in (frames.exchanges == e for e in np.unique(frames.exchanges))
+    ]
     scatter = float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else np.sqrt(variance)
     probe_error = max(np.sqrt(variance / independent), scatter * STUDENT.get(len(means), 1.5))
     energy = {
-        "probe": probe, "probe_error": float(probe_error), "ensemble": flow, "ensemble_error": flow_error,
-    }  # fmt: skip
+        "probe": probe,
+        "probe_error": float(probe_error),
+        "ensemble": flow,
+        "ensemble_error": flow_error,
+    }
     sigma = float(np.hypot(flow_error, probe_error))
     if abs(flow - probe) <= ENERGY_SIGMA * sigma:
         return energy, []
-    return energy, [(
-        "unreliable",
-        f"the mean energy is {flow:.2f} kT here and {probe:.2f} kT in the probe, "
-        f"{abs(flow - probe) / sigma:.1f} combined sigma apart, as if the temperature were off by "
-        f"{100 * (flow - probe) / variance:+.0f} %",
-    )]  # fmt: skip
+    return energy, [
+        (
+            "unreliable",
+            f"the mean energy is {flow:.2f} kT here and {probe:.2f} kT in the probe, "
+            f"{abs(flow - probe) / sigma:.1f} combined sigma apart, as if the temperature were off by "
+            f"{100 * (flow - probe) / variance:+.0f} %",
+        )
+    ]
 
 
 def _energies_agree(
-    generator: BoltzmannGenerator, positions: torch.Tensor, u: np.ndarray, temperature: float,
+    generator: BoltzmannGenerator,
+    positions: torch.Tensor,
+    u: np.ndarray,
+    temperature: float,
     weights: np.ndarray,
 ) -> list[tuple[str, str]]:
     """Does the energy that weighs the samples agree with OpenMM's on frames that the flow did not draw?"""
@@ -282,11 +314,13 @@ def _energies_agree(
         off = ~(np.abs(ours - u[rows]) <= allowed)
     if not off.any():
         return []
-    return [(
-        "unreliable",
-        f"the energy that weighs the samples differs from OpenMM's on {off.sum()} of {len(rows)} frames of "
-        "the probe; report this",
-    )]  # fmt: skip
+    return [
+        (
+            "unreliable",
+            f"the energy that weighs the samples differs from OpenMM's on {off.sum()} of {len(rows)} frames "
+            "of the probe; report this",
+        )
+    ]
 
 
 def _resampled(weights: np.ndarray, number: int = RESAMPLED) -> np.ndarray:

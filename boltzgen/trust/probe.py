@@ -158,10 +158,14 @@ def _settings(ladder: tuple[float, ...], budget: int, seed: int) -> SimulationSe
     rounds = max(1, int(np.ceil(time / frames / EXCHANGE_INTERVAL)))
     interval = rounds * EXCHANGE_INTERVAL
     return SimulationSettings(
-        temperatures=ladder, time=max(time, interval), timestep=TIMESTEP,
-        exchange_interval=EXCHANGE_INTERVAL, save_interval=interval,
-        equilibration=steps * TIMESTEP * DISCARDED, seed=seed,
-    ).checked()  # fmt: skip
+        temperatures=ladder,
+        time=max(time, interval),
+        timestep=TIMESTEP,
+        exchange_interval=EXCHANGE_INTERVAL,
+        save_interval=interval,
+        equilibration=steps * TIMESTEP * DISCARDED,
+        seed=seed,
+    ).checked()
 
 
 def _begin(
@@ -187,6 +191,13 @@ def _joined(parts: Sequence[tuple[int, Block]], ladder: np.ndarray) -> ProbeFram
         replicas.append(block.replicas.reshape(-1))
         times.append(np.tile(block.first_frame + np.arange(frames), n_rungs))
     return ProbeFrames(
-        np.concatenate(positions), np.concatenate(energies), np.concatenate(rungs),
-        np.concatenate(exchanges), np.concatenate(replicas), np.concatenate(times), ladder, 0, 0,
-    )  # fmt: skip
+        np.concatenate(positions),
+        np.concatenate(energies),
+        np.concatenate(rungs),
+        np.concatenate(exchanges),
+        np.concatenate(replicas),
+        np.concatenate(times),
+        ladder,
+        0,
+        0,
+    )

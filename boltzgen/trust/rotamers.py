@@ -37,10 +37,15 @@ def rotamer_comparison(
         share = float(seen[:, column].mean())
         expected = (share * independent + 1) / (independent + 2)
         error = float(np.sqrt(expected * (1 - expected) / independent))
-        compared.append({
-            "name": name, "target": share, "target_error": error,
-            "reweighted": found.population, "reweighted_error": found.standard_error or 0.0,
-        })  # fmt: skip
+        compared.append(
+            {
+                "name": name,
+                "target": share,
+                "target_error": error,
+                "reweighted": found.population,
+                "reweighted_error": found.standard_error or 0.0,
+            }
+        )
     return compared
 
 

@@ -48,9 +48,16 @@ def observable(
     from boltzgen.workflows.free_energy.averages import observable as work
 
     result = work(
-        folder, names or (), values=values, unit=unit, coordinates=coordinates, smoothed=smooth,
-        output=output, n_bootstrap=bootstrap, seed=seed,
-    )  # fmt: skip
+        folder,
+        names or (),
+        values=values,
+        unit=unit,
+        coordinates=coordinates,
+        smoothed=smooth,
+        output=output,
+        n_bootstrap=bootstrap,
+        seed=seed,
+    )
     free_energy_tables.estimates(
         free_energy_tables.title("expectation values", result.document), result.document["estimates"]
     )
@@ -87,9 +94,14 @@ def thermo(
     from boltzgen.workflows.free_energy.averages import thermo as work
 
     result = work(
-        folder, states_file=states, relative_step=step, smoothed=smooth, output=output,
-        n_bootstrap=bootstrap, seed=seed,
-    )  # fmt: skip
+        folder,
+        states_file=states,
+        relative_step=step,
+        smoothed=smooth,
+        output=output,
+        n_bootstrap=bootstrap,
+        seed=seed,
+    )
     content = result.document
     entries = [{**entry, "name": f"{entry['name']}: {entry['quantity']}"} for entry in content["estimates"]]
     free_energy_tables.estimates(free_energy_tables.title("configurational quantities", content), entries)

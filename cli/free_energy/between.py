@@ -22,9 +22,9 @@ def between(
     relative_to: Annotated[
         Path | None, typer.Option(metavar="JSON", help="Result of another leg, which is subtracted.")
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="JSON", help="Result file.")
-    ] = Path("between.json"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="JSON", help="Result file.")] = Path(
+        "between.json"
+    ),
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 when the answer is unreliable.")
@@ -44,9 +44,18 @@ def between(
 
     with console.progress("between") as progress:
         result = work(
-            a, b, data_a=data_a, data_b=data_b, samples=samples, relative_to=relative_to, output=output,
-            device=device, n_bootstrap=bootstrap, seed=seed, progress=progress,
-        )  # fmt: skip
+            a,
+            b,
+            data_a=data_a,
+            data_b=data_b,
+            samples=samples,
+            relative_to=relative_to,
+            output=output,
+            device=device,
+            n_bootstrap=bootstrap,
+            seed=seed,
+            progress=progress,
+        )
     content = result.document
     entries = content["estimates"]
     if entries[0]["unit"] == "kT":
@@ -59,13 +68,17 @@ def between(
         ("", "overlap", "hysteresis (kT)", "+-", "effective", "lost A", "lost B"),
         [
             [
-                entry["estimator"], entry["overlap"], entry.get("hysteresis_kT"),
-                entry.get("hysteresis_standard_error_kT"), entry["n_effective"], entry.get("outside_A"),
+                entry["estimator"],
+                entry["overlap"],
+                entry.get("hysteresis_kT"),
+                entry.get("hysteresis_standard_error_kT"),
+                entry["n_effective"],
+                entry.get("outside_A"),
                 entry.get("outside_B"),
             ]
             for entry in entries
         ],
-    )  # fmt: skip
+    )
     for name, why in content["left_out"].items():
         console.message(f"not computed: {name}: {why}")
     free_energy_tables.verdicts(entries, first="estimator")

@@ -48,10 +48,17 @@ def mbar(
 
     with console.progress("mbar") as progress:
         result = work(
-            folders, systems=systems or (), temperatures=temperatures or (), reference=reference,
-            samples=samples, output=output, device=device, n_bootstrap=bootstrap, seed=seed,
+            folders,
+            systems=systems or (),
+            temperatures=temperatures or (),
+            reference=reference,
+            samples=samples,
+            output=output,
+            device=device,
+            n_bootstrap=bootstrap,
+            seed=seed,
             progress=progress,
-        )  # fmt: skip
+        )
     content = result.document
     free_energy_tables.estimates(free_energy_tables.title("MBAR", content), content["estimates"])
     matrix = content["overlap_matrix"]

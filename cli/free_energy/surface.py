@@ -50,9 +50,16 @@ def surface(
     from boltzgen.workflows.free_energy.surface import surface as work
 
     result = work(
-        folder, along, bins=bins, ranges=ranges, coordinates=coordinates, smoothed=smooth, output=output,
-        n_bootstrap=bootstrap, seed=seed,
-    )  # fmt: skip
+        folder,
+        along,
+        bins=bins,
+        ranges=ranges,
+        coordinates=coordinates,
+        smoothed=smooth,
+        output=output,
+        n_bootstrap=bootstrap,
+        seed=seed,
+    )
     found = result.surface
     assert found is not None
     rows = list(found.rows())
@@ -69,12 +76,13 @@ def surface(
     console.key_values(
         "surface" if len(along) == 1 else heading,
         {
-            "bins": len(rows), "empty bins": len(rows) - len(known),
+            "bins": len(rows),
+            "empty bins": len(rows) - len(known),
             "lowest bin": None if lowest is None else ", ".join(f"{value:.4g}" for value in lowest),
             "highest (kT)": max(known, default=None),
             "share of the weight outside": found.outside,
         },
-    )  # fmt: skip
+    )
     free_energy_tables.verdicts(
         [{"name": "surface", "verdict": found.verdict, "reasons": list(found.reasons)}]
     )

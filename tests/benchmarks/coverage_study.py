@@ -112,11 +112,13 @@ def gaussian(dimension: int, variance: float) -> Case:
         return energies(well, x), log_q, x[:, 0] > 0
 
     return Case(
-        f"Gaussian, {dimension} d", 1 - variance,
+        f"Gaussian, {dimension} d",
+        1 - variance,
         lambda n, rng: described(width * rng.standard_normal((n, dimension))),
         lambda n, rng: described(rng.standard_normal((n, dimension))),
-        well.log_partition(), None,
-    )  # fmt: skip
+        well.log_partition(),
+        None,
+    )
 
 
 def double_well() -> Case:
@@ -133,9 +135,13 @@ def double_well() -> Case:
         return line(x), flow.log_density(x), x[:, 0] > 0
 
     return Case(
-        "double well", 1 - 1 / 1.15, lambda n, rng: described(flow.draw(n, rng)[0]),
-        lambda n, rng: described(target.equilibrium(n, rng)), math.log(11784.509265), -1.690631,
-    )  # fmt: skip
+        "double well",
+        1 - 1 / 1.15,
+        lambda n, rng: described(flow.draw(n, rng)[0]),
+        lambda n, rng: described(target.equilibrium(n, rng)),
+        math.log(11784.509265),
+        -1.690631,
+    )
 
 
 def mueller_brown() -> Case:
@@ -148,9 +154,13 @@ def mueller_brown() -> Case:
         return energies(system, x), flow.log_density(x), x[:, 1] <= x[:, 0] + 0.8
 
     return Case(
-        "Mueller-Brown", 1 - 1 / 1.12, lambda n, rng: described(flow.draw(n, rng)[0]),
-        lambda n, rng: described(target.equilibrium(n, rng)), system.log_partition(), MUELLER_BROWN[0.05],
-    )  # fmt: skip
+        "Mueller-Brown",
+        1 - 1 / 1.12,
+        lambda n, rng: described(flow.draw(n, rng)[0]),
+        lambda n, rng: described(target.equilibrium(n, rng)),
+        system.log_partition(),
+        MUELLER_BROWN[0.05],
+    )
 
 
 def bonded_chain(folder: Path, temperature: float = 300.0) -> Case:
@@ -168,11 +178,12 @@ def bonded_chain(folder: Path, temperature: float = 300.0) -> Case:
         return potential.energy(positions).numpy() / thermal, log_q - log_det.numpy(), turned
 
     return Case(
-        "bonded chain", 1 - 1 / 1.15,
+        "bonded chain",
+        1 - 1 / 1.15,
         lambda n, rng: described(np.hstack([narrow[kind].draw(n, rng)[0] for kind in kinds])),
         lambda n, rng: described(np.hstack([exact[kind].equilibrium(n, rng) for kind in kinds])),
         *EXACT[temperature],
-    )  # fmt: skip
+    )
 
 
 def _term(kind: str, thermal: float, tempering: float) -> GridDensity:
@@ -214,10 +225,15 @@ def study(case: Case, replicates: int, seed: int) -> list[Cell]:
         found["BAR"].append(bar((u + log_q)[:half], -(v + log_q_v), (1.0, 1.0), **options))
         found["MBAR"].append(
             absolute_mbar(
-                np.append(log_q[:half], log_q_v), half, np.append(u[:half], v)[None], [half],
-                inefficiency_k=[1.0], names=["target"], **options,
+                np.append(log_q[:half], log_q_v),
+                half,
+                np.append(u[:half], v)[None],
+                [half],
+                inefficiency_k=[1.0],
+                names=["target"],
+                **options,
             ).log_partition("target")
-        )  # fmt: skip
+        )
     found["bootstrap"] = found["SNIS"]
     return [_cell(case, name, found[name]) for name in case.estimators]
 
@@ -241,13 +257,20 @@ def _cell(case: Case, name: str, found: Sequence[Estimate]) -> Cell:
         within95 = (ends[:, 0] <= exact) & (exact <= ends[:, 1])
     k_hats = [e.k_hat for e in found if e.k_hat is not None]
     return Cell(
-        case=case.name, estimator=name, k=case.k, k_hat=float(np.mean(k_hats)) if k_hats else None,
-        quantity="ln Z" if overlap or case.difference is None else "F_B - F_A", exact=exact,
-        replicates=len(found), bias=float(np.nanmean(value) - exact), spread=float(np.nanstd(value)),
-        standard_error=float(np.nanmean(error)), covered95=float(within95.mean()),
+        case=case.name,
+        estimator=name,
+        k=case.k,
+        k_hat=float(np.mean(k_hats)) if k_hats else None,
+        quantity="ln Z" if overlap or case.difference is None else "F_B - F_A",
+        exact=exact,
+        replicates=len(found),
+        bias=float(np.nanmean(value) - exact),
+        spread=float(np.nanstd(value)),
+        standard_error=float(np.nanmean(error)),
+        covered95=float(within95.mean()),
         covered68=float((np.abs(value - exact) <= Z68 * error).mean()),
         warned=float(np.mean([e.verdict != "ok" for e in found])),
-    )  # fmt: skip
+    )
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -255,7 +278,7 @@ def table(cells: Sequence[Cell]) -> str:
     lines = [
         "| case | k | estimator | of | bias | spread; mean error | 68 % covers | 95 % covers | warned | |",
         "|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     lines += [
         f"| {c.case} | {c.k:.2f} | {c.estimator} | {c.quantity} | {c.bias:+.4f} | {c.spread:.4f}; "
         f"{c.standard_error:.4f} | {100 * c.covered68:.1f} % | {100 * c.covered95:.1f} % | "
@@ -277,9 +300,14 @@ def figure(cells: Sequence[Cell], path: Path) -> None:
             place = names.index(f"{c.case}, k = {c.k:.2f}") + 0.15 * (ESTIMATORS.index(c.estimator) - 2)
             p = c.covered68 if level == 68 else c.covered95
             axis.errorbar(
-                100 * p, place, xerr=100 * math.sqrt(p * (1 - p) / c.replicates), fmt="o", markersize=5,
-                color=colours[c.estimator], markerfacecolor="white" if c.warned >= 0.5 else None,
-            )  # fmt: skip
+                100 * p,
+                place,
+                xerr=100 * math.sqrt(p * (1 - p) / c.replicates),
+                fmt="o",
+                markersize=5,
+                color=colours[c.estimator],
+                markerfacecolor="white" if c.warned >= 0.5 else None,
+            )
         axis.set_xlabel(f"nominal {level} % interval covers (%)")
         axis.set_yticks(range(len(names)), names if level == 68 else [""] * len(names))
         axis.set_ylim(len(names) - 0.5, -0.5)
@@ -316,10 +344,13 @@ def main() -> None:
     cells: list[Cell] = []
     with prepared_butane() as folder:
         makers = (
-            functools.partial(gaussian, 10, 0.8), double_well, mueller_brown,
-            functools.partial(bonded_chain, folder), functools.partial(gaussian, 10, 0.5),
+            functools.partial(gaussian, 10, 0.8),
+            double_well,
+            mueller_brown,
+            functools.partial(bonded_chain, folder),
+            functools.partial(gaussian, 10, 0.5),
             functools.partial(gaussian, 1, 0.3),
-        )  # fmt: skip
+        )
         for number, make in enumerate(makers):
             start = time.perf_counter()
             cells += study(make(), options.replicates, options.seed + number)

@@ -51,9 +51,15 @@ def torch_stepper(system, relaxed, replicas: int, device: str):
     def step(steps: int) -> None:
         nonlocal point
         point, sound = langevin(
-            point, problem.energy, steps=steps, timestep=TIMESTEP, friction=FRICTION, kt=kt,
-            masses=problem.masses, generator=generator,
-        )  # fmt: skip
+            point,
+            problem.energy,
+            steps=steps,
+            timestep=TIMESTEP,
+            friction=FRICTION,
+            kt=kt,
+            masses=problem.masses,
+            generator=generator,
+        )
         assert bool(sound.all())  # waits for the device too
 
     return step

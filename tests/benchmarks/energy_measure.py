@@ -100,9 +100,13 @@ def weights_report(drawn: Drawn) -> dict[str, Any]:
 
 
 def reference_report(
-    generator: BoltzmannGenerator, molecule: MolecularSystem, drawn: Drawn, data: Path, temperature: float,
+    generator: BoltzmannGenerator,
+    molecule: MolecularSystem,
+    drawn: Drawn,
+    data: Path,
+    temperature: float,
     digests: list[str],
-) -> dict[str, Any] | None:  # fmt: skip
+) -> dict[str, Any] | None:
     """Forward ESS and Ramachandran distances of `drawn` to the frames of `data` at `temperature` (K).
 
     None where `data` has no frames at that temperature.
@@ -149,12 +153,14 @@ def ramachandran_report(drawn: Drawn, positions: np.ndarray, pairs: Pairs) -> li
     for column, (number, _, _) in enumerate(pairs):
         whole, ours = histogram(reference[:, column]), drawn.bins[valid, column]
         first, second = histogram(reference[:half, column]), histogram(reference[half:, column])
-        found.append({
-            "residue": number,
-            "tv_reweighted": total_variation(histogram(ours, weights), whole),
-            "tv_as_drawn": total_variation(histogram(ours), whole),
-            "tv_floor": total_variation(first, second),
-        })  # fmt: skip
+        found.append(
+            {
+                "residue": number,
+                "tv_reweighted": total_variation(histogram(ours, weights), whole),
+                "tv_as_drawn": total_variation(histogram(ours), whole),
+                "tv_floor": total_variation(first, second),
+            }
+        )
     return found
 
 
@@ -175,11 +181,15 @@ def convergence_report(data: Path, molecule: MolecularSystem, temperature: float
         g = max(measured, statistical_inefficiency(positive))
         first, second, whole = positive[:half].mean(), positive[half:].mean(), positive.mean()
         error = np.sqrt(whole * (1 - whole) * g / half * 2)
-        rows.append({
-            "residue": number, "p_positive": float(whole), "halves": [float(first), float(second)],
-            "sigma": float(abs(first - second) / error) if error > 0 else None,
-            "tv_floor": total_variation(histogram(bins[:half, column]), histogram(bins[half:, column])),
-        })  # fmt: skip
+        rows.append(
+            {
+                "residue": number,
+                "p_positive": float(whole),
+                "halves": [float(first), float(second)],
+                "sigma": float(abs(first - second) / error) if error > 0 else None,
+                "tv_floor": total_variation(histogram(bins[:half, column]), histogram(bins[half:, column])),
+            }
+        )
     report = {"temperature_K": temperature, "frames": len(frames), "inefficiency": measured, "pairs": rows}
     write_json(data / f"convergence-{temperature:g}K.json", report)
     return report

@@ -70,10 +70,15 @@ TEMPERATURES = {"alanine-dipeptide-temperatures": (300.0, 400.0, 500.0, 600.0)}
 #: The independent reference: other seeds than any training data has.
 REFERENCE_SEED = 987_654_321
 REFERENCE: dict[str, Any] = {
-    "engine": "torch", "timestep": "1fs", "temperatures": "300,350,410,480,560,655,770,900",
-    "replicas": 128, "equilibration": "50ps", "exchange_interval": "0.25ps", "save_interval": "0.5ps",
+    "engine": "torch",
+    "timestep": "1fs",
+    "temperatures": "300,350,410,480,560,655,770,900",
+    "replicas": 128,
+    "equilibration": "50ps",
+    "exchange_interval": "0.25ps",
+    "save_interval": "0.5ps",
     "torsion_moves": 5,
-}  # fmt: skip
+}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -90,8 +95,14 @@ def main(words: list[str] | None = None) -> int:
     row.add_argument("--card", action="store_true", help="on CUDA, by the settings of card_rows.py")
     row.add_argument("--minutes", type=float, help="end this call after so many minutes")
     row.add_argument("--samples", type=int, default=1_000_000)
-    row.add_argument("--proposals", type=float, nargs="*", default=[], metavar="RATIO",
-                     help="draw at so many times a temperature: sample --proposal-temperature")  # fmt: skip
+    row.add_argument(
+        "--proposals",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="RATIO",
+        help="draw at so many times a temperature: sample --proposal-temperature",
+    )
     row.add_argument("--reference", type=Path, help="MD folder of the stage `reference`")
     row.add_argument("--runs", type=Path, default=RUNS)
     reference = verbs.add_parser("reference", help="independent replica exchange, converged by halves")
@@ -99,8 +110,14 @@ def main(words: list[str] | None = None) -> int:
     reference.add_argument("-o", "--output", type=Path, required=True)
     reference.add_argument("--time", default="1ns", help="of each replica")
     reference.add_argument("--minutes", type=float)
-    reference.add_argument("--set", action="append", default=[], metavar="key=value", dest="options",
-                           help="an option of `simulate`")  # fmt: skip
+    reference.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="key=value",
+        dest="options",
+        help="an option of `simulate`",
+    )
     molecule = verbs.add_parser("molecule", help="the example of a row's configuration")
     molecule.add_argument("row")
     table = verbs.add_parser("table", help="all results as Markdown")
@@ -153,9 +170,15 @@ def trained(asked: argparse.Namespace, folder: Path, stop: StopRequest) -> None:
             raise InputError(f"{run} was trained with another {', '.join(changed)}; give it another --name.")
         return
     train(
-        asked.row, asked.overrides, run, resume="auto", device=asked.device, seed=asked.seed, stop=stop,
+        asked.row,
+        asked.overrides,
+        run,
+        resume="auto",
+        device=asked.device,
+        seed=asked.seed,
+        stop=stop,
         progress=printed(every=30.0),
-    )  # fmt: skip
+    )
 
 
 def printed(every: float) -> Progress:
@@ -295,9 +318,15 @@ def simulated(source: str, folder: Path, seed: int, options: dict[str, Any], sto
     if manifest.is_file() and read_json(manifest).get("status") == "complete":
         return
     simulate(
-        source, folder, seed=seed, resume="auto", stop=stop, progress=printed(every=30.0), command=sys.argv,
+        source,
+        folder,
+        seed=seed,
+        resume="auto",
+        stop=stop,
+        progress=printed(every=30.0),
+        command=sys.argv,
         **options,
-    )  # fmt: skip
+    )
 
 
 def print_molecule(asked: argparse.Namespace) -> int:
@@ -320,9 +349,20 @@ def print_table(asked: argparse.Namespace) -> int:
 def markdown(results: list[dict[str, Any]]) -> str:
     """One line for each row and temperature; percent, evaluations in powers of ten."""
     head = (
-        "row", "T (K)", "evaluations (data + training)", "raw ESS", "clipped", "deleted", "k-hat",
-        "forward ESS", "Ramachandran TV", "floor", "data + training (min)", "machine", "shipped",
-    )  # fmt: skip
+        "row",
+        "T (K)",
+        "evaluations (data + training)",
+        "raw ESS",
+        "clipped",
+        "deleted",
+        "k-hat",
+        "forward ESS",
+        "Ramachandran TV",
+        "floor",
+        "data + training (min)",
+        "machine",
+        "shipped",
+    )
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for result in results:
         references = {item["temperature_K"]: item for item in result["references"]}

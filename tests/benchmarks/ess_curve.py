@@ -64,31 +64,43 @@ def overrides(method: str, budget: float, rate: float = RATE) -> list[str]:
     steps = int(min(MOST_STEPS, max(left, budget / 2) // FEWEST_A_STEP))
     each = max(2, round(left / steps))
     words = {
-        "optimizer.steps": steps, "optimizer.learning_rate": rate, "until.evaluations": round(budget),
-        "evaluation.every": max(1, steps // 12), "evaluation.samples": JUDGED,
-        "likelihood.weight": 0.0, "reverse_kl.weight": 0.0, "reweighted.weight": 0.0,
-        "reverse_kl.batch_size": each, "reweighted.fresh": each,
+        "optimizer.steps": steps,
+        "optimizer.learning_rate": rate,
+        "until.evaluations": round(budget),
+        "evaluation.every": max(1, steps // 12),
+        "evaluation.samples": JUDGED,
+        "likelihood.weight": 0.0,
+        "reverse_kl.weight": 0.0,
+        "reweighted.weight": 0.0,
+        "reverse_kl.batch_size": each,
+        "reweighted.fresh": each,
         "reweighted.batch_size": min(max(256, each), MOST_LEARNED),
-        "likelihood.dispersion": 0.0, "reweighted.dispersion": 0.0, "simulation": "null",
-    }  # fmt: skip
+        "likelihood.dispersion": 0.0,
+        "reweighted.dispersion": 0.0,
+        "simulation": "null",
+    }
     if METHODS[method][2] > 0:
         words["simulation"] = json.dumps({**SIMULATION, "evaluations": round(METHODS[method][2] * budget)})
-    words.update({
-        "likelihood": {"likelihood.weight": 1.0, "until.evaluations": "null"},
-        "reverse-kl": {"reverse_kl.weight": 1.0},
-        "fab-like": _reverse_kl_first(),
-        "annealed": {
-            **_reverse_kl_first(), "reweighted.heating": "[[0, 4], [0.15, 4], [0.8, 1], [1, 1]]",
-            "reverse_kl.temperatures": "[1200]", "reweighted.trust_region": 0.5,
-        },
-        "combined": {
-            "likelihood.weight": "[[0, 1], [0.15, 1], [0.3, 0.1], [1, 0.1]]",
-            "likelihood.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
-            "reweighted.weight": "[[0, 0], [0.12, 0], [0.16, 1]]",
-            "reweighted.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
-            "reweighted.fresh": max(2, round(each / 0.86)),
-        },
-    }[method])  # fmt: skip
+    words.update(
+        {
+            "likelihood": {"likelihood.weight": 1.0, "until.evaluations": "null"},
+            "reverse-kl": {"reverse_kl.weight": 1.0},
+            "fab-like": _reverse_kl_first(),
+            "annealed": {
+                **_reverse_kl_first(),
+                "reweighted.heating": "[[0, 4], [0.15, 4], [0.8, 1], [1, 1]]",
+                "reverse_kl.temperatures": "[1200]",
+                "reweighted.trust_region": 0.5,
+            },
+            "combined": {
+                "likelihood.weight": "[[0, 1], [0.15, 1], [0.3, 0.1], [1, 0.1]]",
+                "likelihood.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
+                "reweighted.weight": "[[0, 0], [0.12, 0], [0.16, 1]]",
+                "reweighted.dispersion": "[[0, 0], [0.15, 0], [0.2, 1]]",
+                "reweighted.fresh": max(2, round(each / 0.86)),
+            },
+        }[method]
+    )
     return [f"{key}={value}" for key, value in words.items()]
 
 
@@ -109,9 +121,15 @@ def run(asked: argparse.Namespace) -> int:
         try:
             if not (folder / "model" / "model.json").is_file():
                 train(
-                    CONFIG, words, folder, resume="auto", device=asked.device, seed=asked.seed,
-                    stop=stop, progress=printed(every=30.0),
-                )  # fmt: skip
+                    CONFIG,
+                    words,
+                    folder,
+                    resume="auto",
+                    device=asked.device,
+                    seed=asked.seed,
+                    stop=stop,
+                    progress=printed(every=30.0),
+                )
         except StoppedError as stopped:
             print(f"{folder}: {stopped} The same command goes on.")
             return UNFINISHED

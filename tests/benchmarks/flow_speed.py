@@ -50,9 +50,17 @@ def by_nflows(
         slopes = functional.pad(slopes, (1, 1), value=UNIT_SLOPE)
     inside = inputs.abs() < bound
     values, log_slope = rational_quadratic_spline(
-        torch.where(inside, inputs, 0.0), widths, heights, slopes, inverse=inverse,
-        left=-bound, right=bound, bottom=-bound, top=bound, min_derivative=1e-3,
-    )  # fmt: skip
+        torch.where(inside, inputs, 0.0),
+        widths,
+        heights,
+        slopes,
+        inverse=inverse,
+        left=-bound,
+        right=bound,
+        bottom=-bound,
+        top=bound,
+        min_derivative=1e-3,
+    )
     return torch.where(inside, values, inputs), torch.where(inside, log_slope, 0.0)
 
 

@@ -3,9 +3,10 @@
     python tests/benchmarks/flows.py --out FOLDER [--minutes 5] [--steps 650] [--seeds 0 1]
 
 Every variant is trained by `boltzgen.workflows.training.train` with the demo's configuration, twice: for
-`--minutes` of wall time ("time": a short trial measures its pace, and the whole schedule is fitted into the budget), and
-for `--steps` steps, which are equal rows ("rows": the batches are those of the configuration). A variant
-named "matched" is as wide as gives it the parameters of the default coupling flow. Judged on what training
+`--minutes` of wall time ("time": a short trial measures its pace, and the whole schedule is fitted into the
+budget), and for `--steps` steps, which are equal rows ("rows": the batches are those of the configuration). A
+variant named "matched" is as wide as gives it the parameters of the default coupling flow. Judged on what
+training
 never saw: -log q of the shipped CHECK frames and raw weights of `--samples` samples, at 300 K.
 
 Leave the machine to it: a budget of time means nothing on a busy one. `--minutes 0` or `--steps 0` leaves a
@@ -75,9 +76,13 @@ class Comparison:
         self.file = self.folder / "flows.json"
         self.changes: list[str] = options.set
         common = {
-            "minutes": options.minutes, "steps": options.steps, "samples": options.samples,
-            "set": options.set, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        }  # fmt: skip
+            "minutes": options.minutes,
+            "steps": options.steps,
+            "samples": options.samples,
+            "set": options.set,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
         empty: dict[str, Any] = {"common": common, "paces": {}, "rows": {}}
         self.record = json.loads(self.file.read_text()) if self.file.is_file() else empty
         if self.record["common"] != common:
@@ -102,19 +107,27 @@ class Comparison:
         result = self.train(job, steps, run)
         generator = load_generator(run, self.folder / "SYS")
         return {
-            **asdict(job), "steps": steps, "parameters": n_parameters(generator.flow.state_dict()),
-            "train_seconds": result.seconds, "whole_seconds": time.monotonic() - begun,
+            **asdict(job),
+            "steps": steps,
+            "parameters": n_parameters(generator.flow.state_dict()),
+            "train_seconds": result.seconds,
+            "whole_seconds": time.monotonic() - begun,
             "energy_evaluations": result.energy_evaluations,
-            **self.judge(generator), **speeds(generator),
-        }  # fmt: skip
+            **self.judge(generator),
+            **speeds(generator),
+        }
 
     def train(self, job: Job, steps: int, run: Path, progress: Callable[..., None] = lambda *_: None) -> Any:
         words = [
-            f"system={self.folder / 'SYS'}", f"data={SHIPPED / 'MD'}", *self.changes,
-            f"optimizer.steps={steps}", f"optimizer.learning_rate={job.rate}",
-            f"evaluation.every={steps}", "evaluation.samples=2",
+            f"system={self.folder / 'SYS'}",
+            f"data={SHIPPED / 'MD'}",
+            *self.changes,
+            f"optimizer.steps={steps}",
+            f"optimizer.learning_rate={job.rate}",
+            f"evaluation.every={steps}",
+            "evaluation.samples=2",
             *(f"flow.{key}={value}" for key, value in flow_of(job.variant).items()),
-        ]  # fmt: skip
+        ]
         return train(
             CONFIG, words, run, resume="auto", seed=job.seed, compile_energies=False, progress=progress
         )
@@ -141,10 +154,13 @@ class Comparison:
         finite = torch.isfinite(log_q)
         found = diagnose(generator.sample(self.options.samples, TEMPERATURE, seed=20261121).log_w)
         return {
-            "held_out": float(-log_q[finite].mean()), "held_out_frames": len(log_q),
-            "outside_frames": int((~finite).sum()), "ess": found.ess, "k_hat": found.k_hat,
+            "held_out": float(-log_q[finite].mean()),
+            "held_out_frames": len(log_q),
+            "outside_frames": int((~finite).sum()),
+            "ess": found.ess,
+            "k_hat": found.k_hat,
             "log_z": found.log_z,
-        }  # fmt: skip
+        }
 
     def write(self) -> None:
         write_json(self.file, self.record)
@@ -202,18 +218,38 @@ def best_rate(work: Callable[[], None]) -> float:
 def table(rows: Any) -> str:
     """Markdown, the best held-out -log q of each budget first."""
     titles = (
-        "budget", "flow", "parameters", "learning rate", "seed", "steps", "training, s", "held-out -log q",
-        "raw ESS, %", "k-hat", "learns, rows/s", "draws, rows/s",
-    )  # fmt: skip
+        "budget",
+        "flow",
+        "parameters",
+        "learning rate",
+        "seed",
+        "steps",
+        "training, s",
+        "held-out -log q",
+        "raw ESS, %",
+        "k-hat",
+        "learns, rows/s",
+        "draws, rows/s",
+    )
     lines = [titles, ("---",) * len(titles)]
     for row in sorted(rows, key=lambda row: (row["budget"] != "time", row["held_out"])):
         k_hat = "-" if row["k_hat"] is None else f"{row['k_hat']:.2f}"
-        lines.append((
-            row["budget"], row["variant"], f"{row['parameters'] / 1e6:.2f} M", f"{row['rate']:g}",
-            str(row["seed"]), str(row["steps"]), f"{row['train_seconds']:.0f}", f"{row['held_out']:.2f}",
-            f"{100 * row['ess']:.1f}", k_hat, f"{row['learn_rows_per_second']:.0f}",
-            f"{row['draw_rows_per_second']:.0f}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                row["budget"],
+                row["variant"],
+                f"{row['parameters'] / 1e6:.2f} M",
+                f"{row['rate']:g}",
+                str(row["seed"]),
+                str(row["steps"]),
+                f"{row['train_seconds']:.0f}",
+                f"{row['held_out']:.2f}",
+                f"{100 * row['ess']:.1f}",
+                k_hat,
+                f"{row['learn_rows_per_second']:.0f}",
+                f"{row['draw_rows_per_second']:.0f}",
+            )
+        )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cases"))
 
 import torch
 from force_field_cases import (
@@ -42,10 +42,7 @@ HEAD = (
     "| force field | implicit | molecule | atoms | conformations | dE | dF | float32, kT |\n"
     "|---|---|---|---:|---:|---:|---:|---:|"
 )
-WORST_HEAD = (
-    "| force field | implicit | molecules | dE | dF | float32, kT |\n"
-    "|---|---|---:|---:|---:|---:|"
-)
+WORST_HEAD = "| force field | implicit | molecules | dE | dF | float32, kT |\n|---|---|---:|---:|---:|---:|"
 
 
 def cells(

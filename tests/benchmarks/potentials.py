@@ -85,9 +85,11 @@ def openmm_loop(system: MolecularSystem, platform: str, threads: int | None) -> 
 
     properties = {} if threads is None else {"Threads": str(threads)}
     context = openmm.Context(
-        system.openmm_system(), openmm.VerletIntegrator(0.001),
-        openmm.Platform.getPlatformByName(platform), properties,
-    )  # fmt: skip
+        system.openmm_system(),
+        openmm.VerletIntegrator(0.001),
+        openmm.Platform.getPlatformByName(platform),
+        properties,
+    )
 
     def work(positions: np.ndarray) -> None:
         for frame in positions:
@@ -226,10 +228,13 @@ def main() -> None:
         results[name] = measure(prepare(sequence=sequence, **options), arguments)
     machine = torch.cuda.get_device_name() if arguments.device != "cpu" else f"{os.cpu_count()} CPU cores"
     facts = {
-        "machine": machine, "torch": torch.__version__, "torch threads": torch.get_num_threads(),
-        "load at the end": os.getloadavg()[0], "rounds": arguments.rounds,
+        "machine": machine,
+        "torch": torch.__version__,
+        "torch threads": torch.get_num_threads(),
+        "load at the end": os.getloadavg()[0],
+        "rounds": arguments.rounds,
         "seconds a slice": arguments.seconds,
-    }  # fmt: skip
+    }
     print(write_report(arguments.out, facts, results))
 
 

@@ -21,10 +21,34 @@ PEAK_FLOAT32 = {"NVIDIA H100": 67e12, "NVIDIA H200": 67e12}
 
 #: Operations that move or make data and compute nothing.
 SILENT = (
-    "view", "reshape", "slice", "select", "cat", "copy", "clone", "empty", "zeros", "permute", "expand",
-    "unsqueeze", "detach", "index_select", "t", "transpose", "alias", "fill", "_to_copy", "empty_strided",
-    "zeros_like", "empty_like", "new_empty", "new_zeros", "_unsafe_view", "split", "repeat",
-)  # fmt: skip
+    "view",
+    "reshape",
+    "slice",
+    "select",
+    "cat",
+    "copy",
+    "clone",
+    "empty",
+    "zeros",
+    "permute",
+    "expand",
+    "unsqueeze",
+    "detach",
+    "index_select",
+    "t",
+    "transpose",
+    "alias",
+    "fill",
+    "_to_copy",
+    "empty_strided",
+    "zeros_like",
+    "empty_like",
+    "new_empty",
+    "new_zeros",
+    "_unsafe_view",
+    "split",
+    "repeat",
+)
 #: Systems of one force field and solvent, so that the cost by number of atoms is one curve.
 ONE_ENERGY = "ff14SB + OBC1"
 PRODUCTS = ("mm", "addmm", "mv", "addmv", "bmm", "baddbmm")
@@ -153,9 +177,12 @@ def _figures(folder: Path, results: dict[str, Measured]) -> None:
                 continue
             compiled = "compiled" in name
             axis.loglog(
-                *zip(*sorted(rates.items()), strict=True), "-o" if compiled else ":o", markersize=4,
-                color=f"C{colour}", label=f"{system}{', compiled' if compiled else ''}",
-            )  # fmt: skip
+                *zip(*sorted(rates.items()), strict=True),
+                "-o" if compiled else ":o",
+                markersize=4,
+                color=f"C{colour}",
+                label=f"{system}{', compiled' if compiled else ''}",
+            )
     axis.set(xlabel="batch size", ylabel="energies and forces a second (float32)")
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axis.grid(which="both", alpha=0.2)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cases"))
 
 import sabotage_cases as cases
 
@@ -41,7 +41,7 @@ PROPANOL = {
     "simulation": {"evaluations": 300_000, "timestep": 0.002, "hydrogen_mass": 3.0},
     "reweighted": {"weight": [[0.0, 0.0], [0.3, 0.0], [0.35, 1.0]], "buffer": 16_384},
     "optimizer": {"steps": 400, "learning_rate": 2e-3},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,14 @@ class Suite:
         judged = with_coverage(case.ensemble, combined([record], found, numbers)).diagnostics()
         refused = not spot_check(case.generator, 300.0).passed
         return {
-            "molecule": name, "verdict": judged.verdict, "refused_when_sampling": refused, "ess": judged.ess,
-            "k_hat": judged.k_hat, "forward_ess": judged.forward_ess, "reasons": list(judged.reasons),
-        }  # fmt: skip
+            "molecule": name,
+            "verdict": judged.verdict,
+            "refused_when_sampling": refused,
+            "ess": judged.ess,
+            "k_hat": judged.k_hat,
+            "forward_ess": judged.forward_ess,
+            "reasons": list(judged.reasons),
+        }
 
 
 def plan(suite: Suite) -> list[tuple[str, str, str, Callable[[BoltzmannGenerator, int, int], cases.Case]]]:
@@ -142,11 +147,12 @@ def plan(suite: Suite) -> list[tuple[str, str, str, Callable[[BoltzmannGenerator
         "wrong temperature": (cases.wrong_temperature, (1.02, 1.05, 1.1, 1.3, 2.0)),
         "NaN energies": (cases.nan_energies, (0.002, 0.01, 0.05, 0.2, 0.6)),
         "a wrong log-determinant": (
-            cases.wrong_determinant, ("flow 0.001", "flow 0.03", "one percent", "last bond once", "no sines"),
+            cases.wrong_determinant,
+            ("flow 0.001", "flow 0.03", "one percent", "last bond once", "no sines"),
         ),
         "duplicated samples": (cases.duplicated, (0.005, 0.02, 0.1, 0.3, 0.8)),
         "swapped weights": (cases.swapped, (0.005, 0.02, 0.1, 0.5, 1.0)),
-    }  # fmt: skip
+    }
     for row, (kind, (maker, strengths)) in enumerate(kinds.items()):
         for column, strength in enumerate(strengths):
             name = names[(row + column) % len(names)]

@@ -214,10 +214,19 @@ def test_replica_exchange_with_moves_and_its_rate(molecule, rates, tmp_path):
 
     system, _, potential, _ = molecule
     result = simulate(
-        system, tmp_path / "MD", engine="torch", device=DEVICE, temperatures=(300.0, 500.0), replicas=BATCH,
-        time="0.1ps", save_interval="0.05ps", exchange_interval="0.025ps", equilibration="0.05ps",
-        torsion_moves=2, compile_energies=DEVICE == "cuda",
-    )  # fmt: skip
+        system,
+        tmp_path / "MD",
+        engine="torch",
+        device=DEVICE,
+        temperatures=(300.0, 500.0),
+        replicas=BATCH,
+        time="0.1ps",
+        save_interval="0.05ps",
+        exchange_interval="0.025ps",
+        equilibration="0.05ps",
+        torsion_moves=2,
+        compile_energies=DEVICE == "cuda",
+    )
     moves, frames = result.manifest["torch"]["torsion_moves"], read_trajectory(result.folder, system)
     assert moves["bonds"] == 2 and 0.0 < moves["taken"] < moves["tried"] == 12 * BATCH
     expected = potential.energy(torch.as_tensor(frames.positions).double())

@@ -83,7 +83,6 @@ def scatter(gradient: Tensor, matrix: Tensor, rows: Tensor) -> None:
 class BondKernel(Kernel):
     """Harmonic bonds."""
 
-
     def __init__(self, p: ForceFieldParameters) -> None:
         first, second = p.bond_atoms.T
         super().__init__(
@@ -109,7 +108,6 @@ class BondKernel(Kernel):
 
 class AngleKernel(Kernel):
     """Harmonic angles; the two arms of the A angles are the rows [0, A) and [A, 2A) of one tensor."""
-
 
     def __init__(self, p: ForceFieldParameters) -> None:
         first, apex, last = p.angle_atoms.T
@@ -193,7 +191,6 @@ class Dihedrals:
 
 class TorsionKernel(Kernel):
     """Periodic torsions: T terms on Q different quadruples."""
-
 
     def __init__(self, p: ForceFieldParameters) -> None:
         quads, term_quad = np.unique(p.torsion_atoms, axis=0, return_inverse=True)

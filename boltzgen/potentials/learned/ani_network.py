@@ -169,12 +169,13 @@ class PairRepulsion:
         first, second = np.triu_indices(len(symbols), k=1)
         light = np.array([symbol == "H" for symbol in symbols])
         self._constants = Constants(
-            first=first, second=second,
+            first=first,
+            second=second,
             strength=(HARTREE * BOHR * charge[first] * charge[second])[:, None],
             exponent=np.sqrt(exponent[first] * exponent[second])[:, None] / BOHR**1.5,
             light_exponent=np.sqrt(exponent[first] * exponent[second])[:, None] / BOHR,
             light=(light[first] & light[second])[:, None],
-        )  # fmt: skip
+        )
 
     def energy(self, x: Tensor) -> Tensor:
         """Energy (b,) in kJ/mol of `x` (N, 3, b) in nm."""
@@ -204,10 +205,13 @@ def load_network(folder: Path) -> NetworkModel:
             for key, value in record["symmetry_functions"].items()
         }
         model = NetworkModel(
-            name=record["name"], settings=SymmetryFunctionSettings(**settings),
-            celu_alpha=float(record["celu_alpha"]), self_energy=record["self_energy"],
-            weights=load_file(str(path)), trained_on=record["trained_on"],
-        )  # fmt: skip
+            name=record["name"],
+            settings=SymmetryFunctionSettings(**settings),
+            celu_alpha=float(record["celu_alpha"]),
+            self_energy=record["self_energy"],
+            weights=load_file(str(path)),
+            trained_on=record["trained_on"],
+        )
         _check_weights(model, record["hidden"])
     except (KeyError, TypeError, SafetensorError) as error:
         raise InputError(

@@ -72,14 +72,15 @@ class SymmetryFunctions:
         first, second = np.triu_indices(n, k=1)
         self._neighbours = _neighbours(n, species, elements)
         self._constants = Constants(
-            first=first, second=second,
+            first=first,
+            second=second,
             radial_slot_first=first * elements + species[second],
             radial_slot_second=second * elements + species[first],
             radial_shells=np.array(settings.radial_shells)[:, None],
             angular_shells=np.array(settings.angular_shells)[:, None],
             cosine=COSINE_DAMPING * np.cos(settings.angular_sections)[:, None],
             sine=np.sin(settings.angular_sections)[:, None],
-        )  # fmt: skip
+        )
 
     def values(self, x: Tensor) -> Tensor:
         """Positions (N, 3, b) in nm -> symmetry functions (N, ``settings.length``, b).

@@ -215,9 +215,13 @@ class _Worker:
         self.messages = tempfile.TemporaryFile("ab+")
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "boltzgen.potentials.workers.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.messages, bufsize=0,
-            env=environment, start_new_session=True,  # Ctrl-C at a terminal is for the parent alone
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.messages,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,  # Ctrl-C at a terminal is for the parent alone
+        )
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 

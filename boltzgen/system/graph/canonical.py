@@ -37,8 +37,9 @@ def refine(colours: list, neighbours: Neighbours) -> list[int]:
     """Weisfeiler-Lehman: split `colours` by the colours of neighbours until nothing changes."""
     ranks = _dense(colours)
     while True:
-        split = _dense([(ranks[i], tuple(sorted(ranks[j] for j in around)))
-                        for i, around in enumerate(neighbours)])
+        split = _dense(
+            [(ranks[i], tuple(sorted(ranks[j] for j in around))) for i, around in enumerate(neighbours)]
+        )
         if len(set(split)) == len(set(ranks)):
             return split
         ranks = split
@@ -81,8 +82,10 @@ def _refine_by_distance(classes, neighbours, distances) -> list[int]:
     rounded = np.round(distances, 5) + 0.0
     classes = refine(classes, neighbours)
     while True:
-        keys = [(classes[i], tuple(sorted(zip(classes, rounded[i].tolist(), strict=True))))
-                for i in range(len(classes))]
+        keys = [
+            (classes[i], tuple(sorted(zip(classes, rounded[i].tolist(), strict=True))))
+            for i in range(len(classes))
+        ]
         split = _dense(keys)
         if len(set(split)) == len(set(classes)):
             return classes

@@ -136,7 +136,8 @@ class MolecularGraph:
         if len(_branch(neighbours, 0, -1)) != len(numbers):
             raise InputError(
                 f"{system.name}: the atoms are not all connected by bonds, but one connected molecule is "
-                "needed; prepare one molecule at a time, and add missing CONECT records.")
+                "needed; prepare one molecule at a time, and add missing CONECT records."
+            )
         centres = TermCentres.from_system(system)
         invariants = atom_invariants(system)
         classes = refine(invariants, neighbours)
@@ -152,11 +153,23 @@ class MolecularGraph:
         stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
         isomers = _isomer_bonds(system, neighbours, masses, rank, _ring_bonds(rings), cannot_invert, linear)
         return cls(
-            n_atoms=len(numbers), atomic_numbers=numbers, masses=masses, bonds=bonds, neighbours=neighbours,
-            rings=rings, planar=frozenset(planar), tetrahedral=tetrahedral,
-            invertible=frozenset(pyramidal - tetrahedral), stereocentres=frozenset(stereo), hands=hands,
-            isomer_bonds=isomers, linear=frozenset(linear), canonical=canonical, centres=centres,
-            reference_positions=positions)
+            n_atoms=len(numbers),
+            atomic_numbers=numbers,
+            masses=masses,
+            bonds=bonds,
+            neighbours=neighbours,
+            rings=rings,
+            planar=frozenset(planar),
+            tetrahedral=tetrahedral,
+            invertible=frozenset(pyramidal - tetrahedral),
+            stereocentres=frozenset(stereo),
+            hands=hands,
+            isomer_bonds=isomers,
+            linear=frozenset(linear),
+            canonical=canonical,
+            centres=centres,
+            reference_positions=positions,
+        )
 
 
 def _neighbours(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -178,8 +191,12 @@ def _branch(neighbours: tuple[tuple[int, ...], ...], start: int, without: int) -
 
 
 def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
-    return tuple(sorted(neighbours[atom],
-                        key=lambda n: (-len(_branch(neighbours, n, atom)), -round(masses[n], 3), rank[n])))
+    return tuple(
+        sorted(
+            neighbours[atom],
+            key=lambda n: (-len(_branch(neighbours, n, atom)), -round(masses[n], 3), rank[n]),
+        )
+    )
 
 
 def _rings(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -218,7 +235,7 @@ def _linear_triples(neighbours, positions, centres: TermCentres) -> set[tuple[in
     found = set()
     for c, around in enumerate(neighbours):
         for k, a in enumerate(around):
-            for p in around[k + 1:]:
+            for p in around[k + 1 :]:
                 if centres.angle(a, c, p, _angle(positions, a, c, p)) > LINEAR_ANGLE:
                     found.add((a, c, p))
     return found

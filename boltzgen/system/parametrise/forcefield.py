@@ -155,7 +155,10 @@ def create_system(
 
     shaped = _caps_in_their_neighbours(topology) if ends_are_patches(forcefield) else topology
     options = {
-        "nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False, "removeCMMotion": False
+        "nonbondedMethod": app.NoCutoff,
+        "constraints": None,
+        "rigidWater": False,
+        "removeCMMotion": False,
     }
     try:
         try:

@@ -73,8 +73,12 @@ def nonbonded_atoms(molecule: Chem.Mol, properties: MMFFMolProperties) -> Nonbon
     example = [types.index(kind) for kind in kinds]
     pairs = np.array([[properties.GetMMFFVdWParams(*sorted((i, j))) for j in example] for i in example])
     separation, depth = (np.round(np.diagonal(pairs[..., k]), _PAIR_DECIMALS) for k in (0, 1))
-    donor = np.array([float(numbers[i] == 1 and kind != _HYDROGEN_ON_CARBON)
-                      for i, kind in zip(example, kinds, strict=True)])  # fmt: skip
+    donor = np.array(
+        [
+            float(numbers[i] == 1 and kind != _HYDROGEN_ON_CARBON)
+            for i, kind in zip(example, kinds, strict=True)
+        ]
+    )
     scaled = ~np.isclose(pairs[..., 0], pairs[..., 2], rtol=1e-9)
     acceptor = (scaled & (donor[:, None] > 0)).any(axis=0) * (1.0 - donor)
     mixing = _mixing(pairs[..., 0], pairs[..., 1])

@@ -25,9 +25,20 @@ if TYPE_CHECKING:
 
 #: nm; covalent radii of Cordero et al., Dalton Trans. 2832 (2008), for the elements that prepare supports.
 COVALENT_RADII = {
-    1: 0.031, 5: 0.084, 6: 0.076, 7: 0.071, 8: 0.066, 9: 0.057, 14: 0.111, 15: 0.107, 16: 0.105, 17: 0.102,
-    34: 0.120, 35: 0.120, 53: 0.139,
-}  # fmt: skip
+    1: 0.031,
+    5: 0.084,
+    6: 0.076,
+    7: 0.071,
+    8: 0.066,
+    9: 0.057,
+    14: 0.111,
+    15: 0.107,
+    16: 0.105,
+    17: 0.102,
+    34: 0.120,
+    35: 0.120,
+    53: 0.139,
+}
 
 #: nm; a link hydrogen nearer than this to another link hydrogen or to a strange atom makes no molecule.
 CLOSEST_LINK = 0.1

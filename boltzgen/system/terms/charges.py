@@ -30,9 +30,7 @@ def partial_charges(system: openmm.System) -> np.ndarray | None:
         if isinstance(force, openmm.CustomNonbondedForce):
             column = charge_column(force)
             if column is not None:
-                found.append(
-                    [force.getParticleParameters(i)[column] for i in range(force.getNumParticles())]
-                )
+                found.append([force.getParticleParameters(i)[column] for i in range(force.getNumParticles())])
     return np.sum(np.array(found, dtype=np.float64), axis=0) if found else None
 
 

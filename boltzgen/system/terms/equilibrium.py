@@ -57,8 +57,9 @@ class TermCentres:
         return cls(bonds, angles)
 
 
-def torsion_profiles(system: MolecularSystem, bonds: list[tuple[int, int]],
-                     neighbours: tuple[tuple[int, ...], ...]) -> np.ndarray:
+def torsion_profiles(
+    system: MolecularSystem, bonds: list[tuple[int, int]], neighbours: tuple[tuple[int, ...], ...]
+) -> np.ndarray:
     """Profile of the torsion terms when each of `bonds` is turned rigidly.
 
     Parameters

@@ -30,9 +30,13 @@ LARGEST, PRECISION = 1e9, 1e-3
 
 
 def training_weights(
-    log_w: Tensor, log_q: Tensor, largest_share: float, *, trust_region: float | None = None,
+    log_w: Tensor,
+    log_q: Tensor,
+    largest_share: float,
+    *,
+    trust_region: float | None = None,
     entropy_drop: float | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Weights (B,) that sum to one, from finite `log_w`: first the bounds in nats, then the truncation.
 
     log_q: (B,) log density of what proposed the rows; read for the entropy alone.

@@ -76,9 +76,16 @@ class ReplayBuffer:
         self.kept = {name: value[-self.capacity :] for name, value in new.items()}
 
     def draw(
-        self, target: Target, temperature: float, rows: int, *, largest_share: float,
-        trust_region: float | None = None, entropy_drop: float | None = None, generator: torch.Generator,
-    ) -> Pairs:  # fmt: skip
+        self,
+        target: Target,
+        temperature: float,
+        rows: int,
+        *,
+        largest_share: float,
+        trust_region: float | None = None,
+        entropy_drop: float | None = None,
+        generator: torch.Generator,
+    ) -> Pairs:
         """`rows` samples, drawn with replacement by their weights to the target at `temperature` (K)."""
         coordinates, log_det, log_q, energy = (self.kept[name] for name in KEPT)
         log_w = log_det - log_q - energy / temperature
@@ -88,9 +95,10 @@ class ReplayBuffer:
         chosen = torch.multinomial(weights.cpu(), rows, replacement=True, generator=generator)
         chosen = chosen.to(weights.device)
         return Pairs(
-            coordinates[chosen], Context.of(target.features, temperature, rows),
+            coordinates[chosen],
+            Context.of(target.features, temperature, rows),
             energy[chosen] / temperature - log_det[chosen],
-        )  # fmt: skip
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps; `restore` takes it back."""

@@ -14,9 +14,14 @@ from boltzgen.training.losses.loss import Loss, mean_loss
 
 
 def reverse_kl(
-    flow: Flow, target: Target, temperature: Tensor, *, energy_cap: float, generator: torch.Generator,
+    flow: Flow,
+    target: Target,
+    temperature: Tensor,
+    *,
+    energy_cap: float,
+    generator: torch.Generator,
     path_gradient: bool = False,
-) -> Loss:  # fmt: skip
+) -> Loss:
     """``E_q[log q + u]`` on one draw for each of `temperature` (B,) K, with the energies of clashes tamed.
 
     The gradient flows through the samples (Noe et al., Science 2019, eq. 4; Wirnsberger et al. 2020). With

@@ -62,9 +62,7 @@ class Ranks:
         used = [p for p, count in zip(parameters, known, strict=True) if count]
         if not used:
             return
-        flat = torch.cat([
-            (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in used
-        ])  # fmt: skip
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in used])
         distributed.all_reduce(flat)
         parts = (flat / self.size).split([p.numel() for p in used])
         for parameter, part in zip(used, parts, strict=True):

@@ -22,9 +22,15 @@ class Soap(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, *, betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0, every: int = 10, longest: int = 256,
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        every: int = 10,
+        longest: int = 256,
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
         self.every, self.longest = every, longest
 

@@ -66,9 +66,10 @@ def build_dataset(
     PartialError: the dynamics of some molecules broke down; the data of the others were made.
     """
     settings = (
-        config if isinstance(config, DatasetSettings)
+        config
+        if isinstance(config, DatasetSettings)
         else load_settings(DatasetSettings, find_config(config, of_dataset=True), overrides)
-    )  # fmt: skip
+    )
     check_device(device)
     builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)
     anew = builder.selected(rebuild) if rebuild else []
@@ -203,10 +204,22 @@ class _Builder:
         """What is known of a molecule: its ``molecule.json``, or that it waits."""
         path = self.folder / place.folder / "molecule.json"
         empty: Record = {
-            "name": place.name, "split": place.split, "source": place.source.words, "system": None,
-            "data": None, "status": "waiting", "fingerprint": None, "graph": None, "atoms": None, "frames": 0,
-            "evaluations": 0, "preparation": None, "simulation": None, "sha256": {}, "convergence": {},
-        }  # fmt: skip
+            "name": place.name,
+            "split": place.split,
+            "source": place.source.words,
+            "system": None,
+            "data": None,
+            "status": "waiting",
+            "fingerprint": None,
+            "graph": None,
+            "atoms": None,
+            "frames": 0,
+            "evaluations": 0,
+            "preparation": None,
+            "simulation": None,
+            "sha256": {},
+            "convergence": {},
+        }
         return {**empty, **read_json(path), "split": place.split} if path.is_file() else empty
 
     def write(self) -> None:
@@ -244,9 +257,13 @@ class _Builder:
             asked: Record = {**options, **place.source.words, "name": place.name}
             system = prepare(None, self.folder / folder, overwrite=True, **asked).system
             record.update(
-                system=folder, fingerprint=system.fingerprint, graph=graph_hash(system), atoms=system.n_atoms,
-                preparation=options, sha256=self._digests(folder),
-            )  # fmt: skip
+                system=folder,
+                fingerprint=system.fingerprint,
+                graph=graph_hash(system),
+                atoms=system.n_atoms,
+                preparation=options,
+                sha256=self._digests(folder),
+            )
         self._refuse_two_splits(place, record["graph"])
         if systems_only and record["simulation"] is None:
             record["status"] = "complete"
@@ -281,18 +298,25 @@ class _Builder:
 
         try:
             result = simulate_source(
-                SimulationSource.model_validate({k: v for k, v in wanted.items() if k != "seed"}), system,
-                self.folder / folder, seed=wanted["seed"], device=self.device,
-                compile_energies=self.compile_energies, stop=self.stop, progress=told,
-            )  # fmt: skip
+                SimulationSource.model_validate({k: v for k, v in wanted.items() if k != "seed"}),
+                system,
+                self.folder / folder,
+                seed=wanted["seed"],
+                device=self.device,
+                compile_energies=self.compile_energies,
+                stop=self.stop,
+                progress=told,
+            )
         except StoppedError as error:
             self._stopped(f"{place.name}: {error}")
         record.update(
-            data=folder, status="complete", frames=result.frames,
+            data=folder,
+            status="complete",
+            frames=result.frames,
             evaluations=evaluations_of_folder(result.folder),
             convergence=convergence(read_trajectory(result.folder, system), system, result.manifest),
             sha256={**record["sha256"], **self._digests(folder)},
-        )  # fmt: skip
+        )
         self._keep(place, record)
         self.progress(number + 1, total, {"simulated": place.name})
 

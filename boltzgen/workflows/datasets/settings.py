@@ -116,9 +116,7 @@ class DatasetSettings(Settings):
     def preparation_of(self, one: MoleculeSource) -> dict[str, Any]:
         """Options of `prepare` for `one`, its source and name left out; JSON types only."""
         if one.smiles is not None:
-            return {
-                "forcefield": self.small_molecule_forcefield, "implicit": self.small_molecule_implicit
-            }  # fmt: skip
+            return {"forcefield": self.small_molecule_forcefield, "implicit": self.small_molecule_implicit}
         return {"forcefield": self.forcefield, "implicit": self.implicit}
 
 

@@ -36,9 +36,16 @@ class Row:
         value = None if estimate.value is None else sign * estimate.value
         reason = "; ".join(estimate.reasons) if value is None else ""
         return cls(
-            system, quantity, _SHORT.get(estimate.estimator, estimate.estimator), exact, value,
-            estimate.standard_error, unit=estimate.unit, n=estimate.n, reason=reason,
-        )  # fmt: skip
+            system,
+            quantity,
+            _SHORT.get(estimate.estimator, estimate.estimator),
+            exact,
+            value,
+            estimate.standard_error,
+            unit=estimate.unit,
+            n=estimate.n,
+            reason=reason,
+        )
 
     @property
     def z(self) -> float | None:
@@ -64,11 +71,19 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """JSON-serialisable; null, with `reason`, for numbers that are not known or not finite."""
         return {
-            "system": self.system, "quantity": self.quantity, "estimator": self.estimator, "unit": self.unit,
-            "exact": self.exact, "value": _known(self.value), "standard_error": _known(self.standard_error),
-            "z": _known(self.z), "n": self.n, "seconds": round(self.seconds, 3), "passed": self.passed,
+            "system": self.system,
+            "quantity": self.quantity,
+            "estimator": self.estimator,
+            "unit": self.unit,
+            "exact": self.exact,
+            "value": _known(self.value),
+            "standard_error": _known(self.standard_error),
+            "z": _known(self.z),
+            "n": self.n,
+            "seconds": round(self.seconds, 3),
+            "passed": self.passed,
             "reason": self.why,
-        }  # fmt: skip
+        }
 
 
 _SHORT = {"self-normalised importance sampling": "SNIS", "Pareto-smoothed importance sampling": "PSIS"}

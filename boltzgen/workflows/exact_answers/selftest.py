@@ -57,9 +57,13 @@ class SelfTest:
     def to_json(self) -> dict[str, Any]:
         """The file of ``-o``, schema boltzgen.selftest/1."""
         return {
-            "schema": SCHEMA, "version": __version__, "quick": self.quick, "seed": self.seed,
-            "passed": not self.failures, "rows": [row.to_json() for row in self.rows],
-        }  # fmt: skip
+            "schema": SCHEMA,
+            "version": __version__,
+            "quick": self.quick,
+            "seed": self.seed,
+            "passed": not self.failures,
+            "rows": [row.to_json() for row in self.rows],
+        }
 
     def raise_for_failures(self) -> None:
         """BoltzgenError that names the rows that failed and why, if there are any."""

@@ -2,7 +2,7 @@
 
 Every case takes the number of samples and a random generator, and draws from a density that is known exactly
 (Gaussians, `GridDensity`). Exact values: closed forms where given, otherwise quadrature to all
-digits shown (tests/test_model_systems.py repeats it).
+digits shown (tests/potentials/test_model_systems.py repeats it).
 """
 
 from __future__ import annotations
@@ -88,9 +88,17 @@ def gaussian_effective_sample_size(n: int, rng: np.random.Generator) -> list[Row
             np.stack([np.ones(size), w, w**2]), _kish, inefficiency=1.0, n_bootstrap=2, rng=rng
         )[0]
         rows.append(
-            Row(f"Gaussian {dimension} d, r {ratio}", "ESS / N", "Kish", exact, kish_ess(log_w),
-                errors.asymptotic, unit="1", n=size)
-        )  # fmt: skip
+            Row(
+                f"Gaussian {dimension} d, r {ratio}",
+                "ESS / N",
+                "Kish",
+                exact,
+                kish_ess(log_w),
+                errors.asymptotic,
+                unit="1",
+                n=size,
+            )
+        )
     return rows
 
 

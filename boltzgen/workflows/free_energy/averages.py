@@ -62,9 +62,10 @@ def observable(
     rng = np.random.default_rng(seed)
     estimates = [
         replace(estimate, unit=column.unit)
-        for column, estimate in zip(columns, _estimates(ensemble, columns, smoothed, n_bootstrap, rng),
-                                    strict=True)
-    ]  # fmt: skip
+        for column, estimate in zip(
+            columns, _estimates(ensemble, columns, smoothed, n_bootstrap, rng), strict=True
+        )
+    ]
     origin = provenance(
         ensemble, folder, bootstrap=n_bootstrap, seed=seed, values=None if values is None else str(values)
     )
@@ -102,9 +103,14 @@ def thermo(
 
     def of(log_w: np.ndarray) -> list[Estimate]:
         return thermodynamics(
-            log_w, ensemble.u, relative_step=relative_step, smoothed=smoothed, coverage=ensemble.coverage,
-            n_bootstrap=n_bootstrap, rng=rng,
-        )  # fmt: skip
+            log_w,
+            ensemble.u,
+            relative_step=relative_step,
+            smoothed=smoothed,
+            coverage=ensemble.coverage,
+            n_bootstrap=n_bootstrap,
+            rng=rng,
+        )
 
     whole = of(ensemble.log_w)
     further: dict[str, Any] = {}
@@ -141,14 +147,21 @@ def _of_states(
 
 
 def _estimates(
-    ensemble: Ensemble, columns: Sequence[Observable], smoothed: bool, n_bootstrap: int,
+    ensemble: Ensemble,
+    columns: Sequence[Observable],
+    smoothed: bool,
+    n_bootstrap: int,
     rng: np.random.Generator,
-) -> list[Estimate]:  # fmt: skip
+) -> list[Estimate]:
     return expectations(
-        ensemble.log_w, np.stack([column.values for column in columns], axis=1),
-        names=[column.name for column in columns], smoothed=smoothed, coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap, rng=rng,
-    )  # fmt: skip
+        ensemble.log_w,
+        np.stack([column.values for column in columns], axis=1),
+        names=[column.name for column in columns],
+        smoothed=smoothed,
+        coverage=ensemble.coverage,
+        n_bootstrap=n_bootstrap,
+        rng=rng,
+    )
 
 
 def _named(

@@ -110,26 +110,34 @@ def between(
         one_temperature = abs(first.temperature - second.temperature) < 1e-6
         temperature = first.ensemble.temperature if one_temperature else None
         statistics = _Statistics(
-            n_bootstrap, np.random.default_rng(seed), "kT" if one_temperature else "1",
+            n_bootstrap,
+            np.random.default_rng(seed),
+            "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
-        )  # fmt: skip
+        )
         if leg is not None:
             _require_one_cycle(leg, statistics.unit, temperature)
         found, works, record = _all_estimates(first, second, (data_a, data_b), samples, statistics, progress)
     estimates = agreement(found)
     content_origin = {
-        "A": {**first.record, **record["targets"][0]}, "B": {**second.record, **record["targets"][1]},
-        "bootstrap": n_bootstrap, "seed": seed, "version": __version__,
-    }  # fmt: skip
+        "A": {**first.record, **record["targets"][0]},
+        "B": {**second.record, **record["targets"][1]},
+        "bootstrap": n_bootstrap,
+        "seed": seed,
+        "version": __version__,
+    }
     answer = estimates[0].value
     if leg is not None:
         estimates = [_relative(estimates[0], leg, content_origin), *estimates]
         content_origin["relative_to"] = {"file": str(relative_to), "sha256": sha256_file(str(relative_to))}
     content = document(
-        estimates, temperature, content_origin,
+        estimates,
+        temperature,
+        content_origin,
         temperatures_K=[end.temperature if end.ensemble.is_molecular else None for end in (first, second)],
-        work=record["work"], left_out=record["left_out"],
-    )  # fmt: skip
+        work=record["work"],
+        left_out=record["left_out"],
+    )
     label = "ΔG (kT)" if one_temperature else "f_B − f_A"
     figure = write_results(
         content, path, lambda file: work_figure(file, estimates, works, answer=answer, label=label)
@@ -152,8 +160,7 @@ def _all_estimates(
         return found, works, record
     chosen_rows = _rows(a, b, samples)
     targets = [
-        target_samples(end, source, rows)
-        for end, source, rows in zip((a, b), data, chosen_rows, strict=True)
+        target_samples(end, source, rows) for end, source, rows in zip((a, b), data, chosen_rows, strict=True)
     ]
     record["targets"] = [{"target_samples": target.record} for target in targets]
     if all(target.simulated for target in targets):
@@ -178,15 +185,22 @@ def _all_estimates(
 
 def _one_sided(a: End, b: End, statistics: _Statistics) -> Estimate:
     common: dict[str, Any] = {
-        "A": a.name, "B": b.name, "estimator": ONE_SIDED, "unit": statistics.unit,
+        "A": a.name,
+        "B": b.name,
+        "estimator": ONE_SIDED,
+        "unit": statistics.unit,
         "quantity": statistics.quantity,
-    }  # fmt: skip
+    }
     options: dict[str, Any] = {"n_bootstrap": statistics.n_bootstrap, "rng": statistics.rng}
     if len(a.ensemble) == len(b.ensemble):
         return paired_difference(
-            a.ensemble.log_w, b.ensemble.log_w, **common, **options,
-            coverage_a=a.ensemble.coverage, coverage_b=b.ensemble.coverage,
-        )  # fmt: skip
+            a.ensemble.log_w,
+            b.ensemble.log_w,
+            **common,
+            **options,
+            coverage_a=a.ensemble.coverage,
+            coverage_b=b.ensemble.coverage,
+        )
     log_z_a, log_z_b = (
         log_partition(end.ensemble.log_w, name=end.name, coverage=end.ensemble.coverage, **options)
         for end in (a, b)
@@ -205,31 +219,54 @@ def _simulated(
         forward = Work(-end.ensemble.log_w, end.ensemble.rejected(), 0)
         free_energies.append(
             bennett(
-                WorkSamples(forward.work), WorkSamples(backward.work), A=f"flow of {end.name}", B=end.name,
-                estimator=SIMULATED, findings=target.findings, n_bootstrap=statistics.n_bootstrap,
+                WorkSamples(forward.work),
+                WorkSamples(backward.work),
+                A=f"flow of {end.name}",
+                B=end.name,
+                estimator=SIMULATED,
+                findings=target.findings,
+                n_bootstrap=statistics.n_bootstrap,
                 rng=statistics.rng,
             )
-        )  # fmt: skip
+        )
         record["work"][f"{SIMULATED}: {end.name}"] = _work_record(forward, backward)
     return difference(
-        free_energies[1], free_energies[0], name=f"{a.name} -> {b.name}", A=a.name, B=b.name,
-        estimator=SIMULATED, unit=statistics.unit, quantity=statistics.quantity,
-    )  # fmt: skip
+        free_energies[1],
+        free_energies[0],
+        name=f"{a.name} -> {b.name}",
+        A=a.name,
+        B=b.name,
+        estimator=SIMULATED,
+        unit=statistics.unit,
+        quantity=statistics.quantity,
+    )
 
 
 def _bar(
-    a: End, b: End, targets: list[TargetSamples], forward: Work, backward: Work, name: str,
+    a: End,
+    b: End,
+    targets: list[TargetSamples],
+    forward: Work,
+    backward: Work,
+    name: str,
     statistics: _Statistics,
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     sides = [
         WorkSamples(work.work, target.log_w, target.k_hat)
         for work, target in zip((forward, backward), targets, strict=True)
     ]
     found = [finding for target in targets for finding in target.findings]
     return bennett(
-        *sides, A=a.name, B=b.name, estimator=name, findings=found, unit=statistics.unit,
-        quantity=statistics.quantity, n_bootstrap=statistics.n_bootstrap, rng=statistics.rng,
-    )  # fmt: skip
+        *sides,
+        A=a.name,
+        B=b.name,
+        estimator=name,
+        findings=found,
+        unit=statistics.unit,
+        quantity=statistics.quantity,
+        n_bootstrap=statistics.n_bootstrap,
+        rng=statistics.rng,
+    )
 
 
 def _rows(a: End, b: End, samples: int) -> tuple[slice, slice]:
@@ -245,9 +282,10 @@ def _rows(a: End, b: End, samples: int) -> tuple[slice, slice]:
 
 def _work_record(forward: Work, backward: Work) -> dict[str, Any]:
     return {
-        "lost_A": forward.lost, "lost_B": backward.lost,
+        "lost_A": forward.lost,
+        "lost_B": backward.lost,
         "energy_evaluations": forward.energy_evaluations + backward.energy_evaluations,
-    }  # fmt: skip
+    }
 
 
 def _read_leg(path: Path) -> dict[str, Any]:
@@ -275,10 +313,16 @@ def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Est
         reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
         found.append(("caution", reason))
     return difference(
-        own, other, name=f"({own.name}) - ({other.name})", A=other.name, B=own.name,
-        estimator=f"cycle: {own.estimator}, minus {other.estimator}", unit=own.unit, quantity=own.quantity,
+        own,
+        other,
+        name=f"({own.name}) - ({other.name})",
+        A=other.name,
+        B=own.name,
+        estimator=f"cycle: {own.estimator}, minus {other.estimator}",
+        unit=own.unit,
+        quantity=own.quantity,
         findings=found,
-    )  # fmt: skip
+    )
 
 
 def _hashes(origin: dict[str, Any]) -> set[str]:

@@ -77,10 +77,13 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     out = Path(folder)
     ensemble = Ensemble.load(out)
     record = {
-        "samples": str(folder), "samples_sha256": sha256_file(out / "samples.npz"),
-        "system_fingerprint": ensemble.system_fingerprint, "n": len(ensemble),
-        "model": ensemble.provenance.get("model"), "system": ensemble.provenance.get("system"),
-    }  # fmt: skip
+        "samples": str(folder),
+        "samples_sha256": sha256_file(out / "samples.npz"),
+        "system_fingerprint": ensemble.system_fingerprint,
+        "n": len(ensemble),
+        "model": ensemble.provenance.get("model"),
+        "system": ensemble.provenance.get("system"),
+    }
     alone = ensemble.temperature or MODEL_TEMPERATURE
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
     if model is None or source is None or not need or is_refined(ensemble):
@@ -97,9 +100,15 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     generator = BoltzmannGenerator(flow, target.to(device))
     temperature = ensemble.temperature or _model_temperature(ensemble, generator)
     return End(
-        name, out, ensemble, temperature, molecule, trained, System(name, generator, temperature),
+        name,
+        out,
+        ensemble,
+        temperature,
+        molecule,
+        trained,
+        System(name, generator, temperature),
         record={**record, "temperature_K": temperature},
-    )  # fmt: skip
+    )
 
 
 def require_comparable(a: End, b: End) -> None:
@@ -161,10 +170,13 @@ def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamp
         raise InputError(f"{end.folder}: fewer than two samples carry weight; train longer or sample more.")
     chosen = part[kept]
     return TargetSamples(
-        np.array(chosen.positions), np.array(chosen.u), np.array(chosen.log_w), k_hat,
+        np.array(chosen.positions),
+        np.array(chosen.u),
+        np.array(chosen.log_w),
+        k_hat,
         [(verdict, f"{end.name}: {reason}") for verdict, reason in found],
         {"source": "weighted flow samples", "n": int(kept.size), "rejected": len(part) - int(kept.size)},
-    )  # fmt: skip
+    )
 
 
 def _frames(end: End, data: str | Path) -> TargetSamples:
@@ -175,9 +187,7 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     frames = read_trajectory(data, end.molecule, temperature=end.temperature).at(end.temperature)
     digest = frames.digest()
     if not frames.statistical_inefficiency:
-        object.__setattr__(
-            frames, "statistical_inefficiency", slowest_inefficiencies(frames, end.molecule)
-        )  # fmt: skip
+        object.__setattr__(frames, "statistical_inefficiency", slowest_inefficiencies(frames, end.molecule))
     independent = frames.decorrelated()
     positions = np.array(independent.positions)
     coordinates = end.system.generator.target.coordinates
@@ -189,10 +199,20 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
         reason = f"{end.name}: training saw these frames, so that the flow knows them too well; bring others"
         found.append(("caution", reason))
     return TargetSamples(
-        positions[inside], None, None, None, found,
-        {"source": str(data), "frames": len(frames), "independent": len(independent),
-         "outside the domain": int((~inside).sum()), "n": int(inside.sum()), "sha256": digest},
-    )  # fmt: skip
+        positions[inside],
+        None,
+        None,
+        None,
+        found,
+        {
+            "source": str(data),
+            "frames": len(frames),
+            "independent": len(independent),
+            "outside the domain": int((~inside).sum()),
+            "n": int(inside.sum()),
+            "sha256": digest,
+        },
+    )
 
 
 def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> str:
@@ -240,9 +260,11 @@ def _require_same_atoms(a: End, b: End) -> None:
                 f"atom {number} is {x} in {a.folder} and {y} in {b.folder}; a difference needs two systems "
                 "with the same atoms in the same order."
             )
-    if a.molecule is not None and b.molecule is not None and not np.array_equal(
-        a.molecule.bonds, b.molecule.bonds
-    ):  # fmt: skip
+    if (
+        a.molecule is not None
+        and b.molecule is not None
+        and not np.array_equal(a.molecule.bonds, b.molecule.bonds)
+    ):
         raise InputError(f"{a.folder} and {b.folder} differ in their bonds: they are different molecules.")
 
 
@@ -251,5 +273,6 @@ def _elements(end: End, prepared: bool) -> list[str]:
     if prepared and end.molecule is not None:
         return [f"of atomic number {number}" for number in end.molecule.atomic_numbers]
     lines = end.ensemble.topology_pdb.splitlines()
-    return [line[76:78].strip() or line[12:16].strip() for line in lines
-            if line.startswith(("ATOM", "HETATM"))]  # fmt: skip
+    return [
+        line[76:78].strip() or line[12:16].strip() for line in lines if line.startswith(("ATOM", "HETATM"))
+    ]

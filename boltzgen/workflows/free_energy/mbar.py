@@ -117,13 +117,16 @@ def mbar(
     origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": __version__}
     names = list(result.names)
     content = document(
-        estimates, _temperature(_reference(states, reference)), origin,
+        estimates,
+        _temperature(_reference(states, reference)),
+        origin,
         states=[
             {"name": state.name, "temperature_K": state.temperature, "n": state.n, "samples": state.record}
             for state in states
         ],
-        overlap_matrix={"states": names, "rows": result.overlap_kk.tolist()}, overlap=result.overlap,
-    )  # fmt: skip
+        overlap_matrix={"states": names, "rows": result.overlap_kk.tolist()},
+        overlap=result.overlap,
+    )
     figure = write_results(
         content, path, lambda file: overlap_figure(file, estimates, names, result.overlap_kk)
     )
@@ -223,9 +226,14 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
         here = state(fingerprint, float(kelvin))
         here.frames.append(positions[inside.numpy()])
         here.record.append(
-            {"source": folder, "frames": len(frames), "independent": len(independent),
-             "outside the domain": int((~inside).sum()), "sha256": frames.digest()}
-        )  # fmt: skip
+            {
+                "source": folder,
+                "frames": len(frames),
+                "independent": len(independent),
+                "outside the domain": int((~inside).sum()),
+                "sha256": frames.digest(),
+            }
+        )
 
 
 def _solved(
@@ -262,9 +270,11 @@ def _solved(
         for end, part, mask in zip(ends, parts, accepted, strict=True)
     ]
     common: dict[str, Any] = {
-        "inefficiency_k": np.ones(len(states)), "names": [state.name for state in states],
-        "n_bootstrap": n_bootstrap, "rng": np.random.default_rng(seed),
-    }  # fmt: skip
+        "inefficiency_k": np.ones(len(states)),
+        "names": [state.name for state in states],
+        "n_bootstrap": n_bootstrap,
+        "rng": np.random.default_rng(seed),
+    }
     N_k = [state.n for state in states]
     if not ends:
         return solve(u_kn, N_k, **common), record

@@ -26,9 +26,23 @@ from boltzgen.free_energy.surface import Surface
 
 #: Columns of the CSV file, in order.
 COLUMNS = (
-    "name", "A", "B", "estimator", "quantity", "unit", "value", "standard_error", "low95", "high95",
-    "n", "n_effective", "k_hat", "overlap", "verdict", "reasons",
-)  # fmt: skip
+    "name",
+    "A",
+    "B",
+    "estimator",
+    "quantity",
+    "unit",
+    "value",
+    "standard_error",
+    "low95",
+    "high95",
+    "n",
+    "n_effective",
+    "k_hat",
+    "overlap",
+    "verdict",
+    "reasons",
+)
 
 
 @dataclass(frozen=True)
@@ -102,13 +116,16 @@ def estimates_csv(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         {
             **{column: entry[column] for column in COLUMNS if column in entry},
-            "unit": unit, "value": value, "standard_error": entry["standard_error"][unit],
-            "low95": entry["interval95"][unit][0], "high95": entry["interval95"][unit][1],
+            "unit": unit,
+            "value": value,
+            "standard_error": entry["standard_error"][unit],
+            "low95": entry["interval95"][unit][0],
+            "high95": entry["interval95"][unit][1],
             "reasons": "; ".join(entry["reasons"]),
         }
         for entry in entries
         for unit, value in entry["value"].items()
-    ]  # fmt: skip
+    ]
     return csv_text(COLUMNS, rows)
 
 

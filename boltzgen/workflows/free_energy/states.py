@@ -62,11 +62,13 @@ def free_energy_states(
     )
     shares = populations(ensemble.log_w, masks)
     origin = provenance(
-        ensemble, folder, states_file=str(states_file), states_file_sha256=sha256_file(states_file),
-        bootstrap=n_bootstrap, seed=seed,
-    )  # fmt: skip
-    content = document(
-        estimates, ensemble.temperature, origin, states=[share.to_json() for share in shares]
-    )  # fmt: skip
+        ensemble,
+        folder,
+        states_file=str(states_file),
+        states_file_sha256=sha256_file(states_file),
+        bootstrap=n_bootstrap,
+        seed=seed,
+    )
+    content = document(estimates, ensemble.temperature, origin, states=[share.to_json() for share in shares])
     figure = write_results(content, path, lambda picture: states_figure(picture, shares, estimates))
     return FreeEnergyResult(tuple(estimates), content, path, figure, populations=tuple(shares))

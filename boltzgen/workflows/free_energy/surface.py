@@ -74,11 +74,17 @@ def surface(
         for variable, column, count, span in zip(chosen, values.T, counts, given, strict=True)
     ]
     found = free_energy_surface(
-        ensemble.log_w, values, edges,
+        ensemble.log_w,
+        values,
+        edges,
         periodic=[v.periodic and np.isclose(e[-1] - e[0], 360.0) for v, e in zip(chosen, edges, strict=True)],
-        names=names, units=[variable.unit for variable in chosen], smoothed=smoothed,
-        coverage=ensemble.coverage, n_bootstrap=n_bootstrap, rng=np.random.default_rng(seed),
-    )  # fmt: skip
+        names=names,
+        units=[variable.unit for variable in chosen],
+        smoothed=smoothed,
+        coverage=ensemble.coverage,
+        n_bootstrap=n_bootstrap,
+        rng=np.random.default_rng(seed),
+    )
     origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, coordinates=_name(coordinates))
     content = document([], ensemble.temperature, origin, surface=surface_json(found, ensemble.temperature))
     at = "" if ensemble.temperature is None else f"{ensemble.temperature:g} K"

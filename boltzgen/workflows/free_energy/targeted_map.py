@@ -124,9 +124,12 @@ def target_work(end: System, positions: np.ndarray, u: np.ndarray | None = None)
 
 
 def _work(
-    a: System, b: System, positions: np.ndarray, u: np.ndarray | None,
+    a: System,
+    b: System,
+    positions: np.ndarray,
+    u: np.ndarray | None,
     step: Callable[[Tensor], tuple[Tensor, Tensor]],
-) -> Work:  # fmt: skip
+) -> Work:
     parts, lost, evaluations = [], Counter[str](), 0
     coordinates = b.generator.target.coordinates
     names = np.array(coordinates.reasons)

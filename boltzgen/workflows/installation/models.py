@@ -55,12 +55,16 @@ class Release:
         record, metrics = read_json(folder / "model.json"), read_json(folder / "metrics.json")
         _check_metrics(metrics, str(folder / "metrics.json"))
         return cls(
-            name=folder.name, folder=folder, molecules=len(record["systems"]),
-            force_field=str(metrics["force_field"]), solvent=str(metrics["solvent"]),
+            name=folder.name,
+            folder=folder,
+            molecules=len(record["systems"]),
+            force_field=str(metrics["force_field"]),
+            solvent=str(metrics["solvent"]),
             temperatures=tuple(float(t) for t in record["temperatures_K"]),
-            parameters=_parameters(folder / "weights.safetensors"), figures=dict(metrics["figures"]),
+            parameters=_parameters(folder / "weights.safetensors"),
+            figures=dict(metrics["figures"]),
             size=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
-        )  # fmt: skip
+        )
 
     def summary(self) -> dict[str, Any]:
         """For the table that the command prints."""
@@ -92,9 +96,12 @@ def card(name: str) -> str:
 
 
 def write_release(
-    run: str | PathLike[str], name: str, metrics: Mapping[str, Any], card_text: str,
+    run: str | PathLike[str],
+    name: str,
+    metrics: Mapping[str, Any],
+    card_text: str,
     folder: str | PathLike[str],
-) -> Path:  # fmt: skip
+) -> Path:
     """Make ``folder/name`` from the finished run or model folder `run`; returns it.
 
     Parameters

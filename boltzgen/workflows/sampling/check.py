@@ -110,9 +110,15 @@ def check(
             torsions = torsions_of(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)
             seen = run_probe(
-                molecule, starts, kelvin, budget=budget, seed=seed, platform=platform, stop=stop,
+                molecule,
+                starts,
+                kelvin,
+                budget=budget,
+                seed=seed,
+                platform=platform,
+                stop=stop,
                 progress=progress,
-            )  # fmt: skip
+            )
             records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
     found = store_coverage(out, ensemble, coverage)
@@ -148,9 +154,7 @@ def probe_and_judge(
     return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
 
 
-def probe_starts(
-    target: Target, ensemble: Ensemble, torsions: list[Torsion], seed: int
-) -> list[np.ndarray]:
+def probe_starts(target: Target, ensemble: Ensemble, torsions: list[Torsion], seed: int) -> list[np.ndarray]:
     """(N, 3) conformations: the reference, and one sample from each of the heaviest rotamer states."""
     starts = [target.reference[0].cpu().numpy()]
     weights = normalised_weights(ensemble.log_w)
@@ -169,7 +173,10 @@ def probe_starts(
 
 
 def combined(
-    records: list[dict[str, Any]], findings: Findings, numbers: dict[str, Any], *,
+    records: list[dict[str, Any]],
+    findings: Findings,
+    numbers: dict[str, Any],
+    *,
     former: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """One coverage record of `records`, else of the `former` one, with the `findings` of `examine`.
@@ -186,22 +193,28 @@ def combined(
             return None
         verdict, reasons = worst([*findings, ("caution", NO_COVERAGE)])
         return {
-            "source": "the samples alone", "forward_ess": None, "verdict": verdict, "reasons": reasons,
-            "examination": numbers, "before_examination": None,
-        }  # fmt: skip
+            "source": "the samples alone",
+            "forward_ess": None,
+            "verdict": verdict,
+            "reasons": reasons,
+            "examination": numbers,
+            "before_examination": None,
+        }
     judged = [(record["verdict"], reason) for record in records for reason in record["reasons"]]
     verdict, reasons = worst([*findings, *judged])
     before_verdict, before_reasons = worst(judged)
     return {
-        **records[0], **records[-1], "verdict": verdict, "reasons": reasons, "examination": numbers,
+        **records[0],
+        **records[-1],
+        "verdict": verdict,
+        "reasons": reasons,
+        "examination": numbers,
         "source": " and ".join(dict.fromkeys(str(record["source"]) for record in records)),
         "before_examination": {"verdict": before_verdict, "reasons": before_reasons},
-    }  # fmt: skip
+    }
 
 
-def _named(
-    out: Path, ensemble: Ensemble, key: str, given: str | PathLike[str] | None
-) -> str | PathLike[str]:
+def _named(out: Path, ensemble: Ensemble, key: str, given: str | PathLike[str] | None) -> str | PathLike[str]:
     """`given`, or what the manifest names; InputError when neither is there."""
     if given is not None:
         return given

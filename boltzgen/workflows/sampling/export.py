@@ -174,9 +174,14 @@ def _result(ensemble: Ensemble, frames: Frames, path: Path, format: str) -> Expo
     files = (path, trajectories.weights_path(path)) if format in _BESIDE else (path,)
     every_row = format in ("csv", "u_nk") and not frames.resampled
     return ExportResult(
-        files, len(ensemble) if every_row else len(frames), frames.distinct, frames.drawn, frames.rejected,
-        n_effective, tuple(_notes(frames, format, files, n_effective, found.verdict, every_row)),
-    )  # fmt: skip
+        files,
+        len(ensemble) if every_row else len(frames),
+        frames.distinct,
+        frames.drawn,
+        frames.rejected,
+        n_effective,
+        tuple(_notes(frames, format, files, n_effective, found.verdict, every_row)),
+    )
 
 
 def _notes(

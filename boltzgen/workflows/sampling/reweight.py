@@ -154,9 +154,7 @@ def _check(to: Any, temperature: float | None, seed: int, resume: str) -> None:
         raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
 
 
-def _task(
-    source: Path, ensemble: Ensemble, to: Any, temperature: float | None, seed: int
-) -> dict[str, Any]:
+def _task(source: Path, ensemble: Ensemble, to: Any, temperature: float | None, seed: int) -> dict[str, Any]:
     """What energies belong to: a run goes on only with the same."""
     return {
         "from": str(source),
@@ -182,28 +180,45 @@ def _provenance(ensemble: Ensemble, task: dict[str, Any], evaluations: int) -> d
     }
     kept: dict[str, Any] = {key: former[key] for key in ("seed", "dtype", "rows") if key in former}
     return {
-        **kept, "command": sys.argv, "requested": len(ensemble), "energy_evaluations": evaluations,
-        "reweighted_from": task["from"], "drawn_by": drawn_by, "notes": list(former.get("notes", ())),
-    }  # fmt: skip
+        **kept,
+        "command": sys.argv,
+        "requested": len(ensemble),
+        "energy_evaluations": evaluations,
+        "reweighted_from": task["from"],
+        "drawn_by": drawn_by,
+        "notes": list(former.get("notes", ())),
+    }
 
 
 def _numbers(ensemble: Ensemble) -> dict[str, Any]:
     found = ensemble.diagnostics()
     return {
-        "n_effective": found.ess * found.n, "k_hat": found.k_hat, "log_z": found.log_z,
-        "log_z_standard_error": found.log_z_standard_error, "verdict": found.verdict,
-    }  # fmt: skip
+        "n_effective": found.ess * found.n,
+        "k_hat": found.k_hat,
+        "log_z": found.log_z,
+        "log_z_standard_error": found.log_z_standard_error,
+        "verdict": found.verdict,
+    }
 
 
 def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> ReweightResult:
     new = at_temperature(ensemble, temperature, _provenance(ensemble, task, 0))
     new.save(out)
     record = {
-        "schema": SCHEMA, "task": task, "status": "complete", "ended": "stored energies, scaled",
-        "rows": len(ensemble), "candidates": int(candidates(ensemble).sum()), "evaluated": 0,
-        "energy_evaluations": 0, "seconds": 0.0, "limits": None, "second_stage": None,
-        "before": _numbers(ensemble), "after": _numbers(new),
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "task": task,
+        "status": "complete",
+        "ended": "stored energies, scaled",
+        "rows": len(ensemble),
+        "candidates": int(candidates(ensemble).sum()),
+        "evaluated": 0,
+        "energy_evaluations": 0,
+        "seconds": 0.0,
+        "limits": None,
+        "second_stage": None,
+        "before": _numbers(ensemble),
+        "after": _numbers(new),
+    }
     write_record(out, record)
     return ReweightResult(summary(new), record)
 
@@ -301,11 +316,15 @@ class _Run:
     def _reweighted(self, provenance: dict[str, Any] | None = None) -> Ensemble:
         molecular = self.ensemble.is_molecular
         return with_energies(
-            self.ensemble, self.order, self.u, self.target.reason,
+            self.ensemble,
+            self.order,
+            self.u,
+            self.target.reason,
             temperature=self.target.temperature if molecular else None,
-            system_fingerprint=self.target.fingerprint, topology_pdb=self.target.topology_pdb,
+            system_fingerprint=self.target.fingerprint,
+            topology_pdb=self.target.topology_pdb,
             provenance=provenance or {},
-        )  # fmt: skip
+        )
 
     def _write(self, ended: str | None) -> ReweightResult:
         provenance = _provenance(self.ensemble, self.task, len(self.u))
@@ -323,11 +342,19 @@ class _Run:
         status = "partial" if ended is None else "complete"
         new.save(self.out, status=status)
         record = {
-            "schema": SCHEMA, "task": self.task, "status": status, "ended": ended or "stopped",
-            "rows": len(new), "candidates": len(self.order.rows), "evaluated": len(self.u),
-            "energy_evaluations": len(self.u), "seconds": self.seconds, "limits": vars(self.limits),
+            "schema": SCHEMA,
+            "task": self.task,
+            "status": status,
+            "ended": ended or "stopped",
+            "rows": len(new),
+            "candidates": len(self.order.rows),
+            "evaluated": len(self.u),
+            "energy_evaluations": len(self.u),
+            "seconds": self.seconds,
+            "limits": vars(self.limits),
             "second_stage": second_stage(self.order, self.ensemble.u, self.u),
-            "before": _numbers(self.ensemble), "after": _numbers(new),
-        }  # fmt: skip
+            "before": _numbers(self.ensemble),
+            "after": _numbers(new),
+        }
         write_record(self.out, record)
         return ReweightResult(summary(new), record)

@@ -86,7 +86,9 @@ def sample(
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
-    compilation = decide_compilation([generator.target.potential], number * a_sample, compile_energies, device)
+    compilation = decide_compilation(
+        [generator.target.potential], number * a_sample, compile_energies, device
+    )
     with closing(target):  # the worker processes of its potential, if there are any
         require_determinants(generator, kelvin)
         rng, rows = torch.Generator().manual_seed(seed), None if batch_size == "auto" else int(batch_size)
@@ -100,10 +102,17 @@ def sample(
             )
         notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
         record = {
-            "command": sys.argv, "seed": seed, "requested": number, "dtype": dtype, "model": str(model),
-            "compilation": compilation, "system": str(system), "notes": notes, "familiarity": familiar,
+            "command": sys.argv,
+            "seed": seed,
+            "requested": number,
+            "dtype": dtype,
+            "model": str(model),
+            "compilation": compilation,
+            "system": str(system),
+            "notes": notes,
+            "familiarity": familiar,
             "proposal_temperatures": list(proposal_temperatures),
-        }  # fmt: skip
+        }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
             coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)

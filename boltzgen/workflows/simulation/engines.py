@@ -59,9 +59,11 @@ class OpenMMEngine:
                 "simulate; add --engine torch, or prepare the molecule without --ml too and simulate that."
             )
         self.platform = choose_platform(
-            self.system.openmm_system(), self.system.reference_positions,
-            name=self.platform, timestep=self.settings.timestep,
-        )  # fmt: skip
+            self.system.openmm_system(),
+            self.system.reference_positions,
+            name=self.platform,
+            timestep=self.settings.timestep,
+        )
 
     def start(self) -> RunState:
         return initial_state(self._engine(), self.system.reference_positions, self.settings)
@@ -78,9 +80,12 @@ class OpenMMEngine:
     def _engine(self) -> ReplicaEngine:
         settings = self.settings
         return ReplicaEngine(
-            self.system.openmm_system(), settings.temperatures, timestep=settings.timestep,
-            friction=settings.friction, platform=self.platform,
-        )  # fmt: skip
+            self.system.openmm_system(),
+            settings.temperatures,
+            timestep=settings.timestep,
+            friction=settings.friction,
+            platform=self.platform,
+        )
 
 
 @dataclass

@@ -128,17 +128,21 @@ def simulate(
         "seed": seed,
     }
     own = {
-        "--replicas": replicas, "--device": device, "--hydrogen-mass": hydrogen_mass,
+        "--replicas": replicas,
+        "--device": device,
+        "--hydrogen-mass": hydrogen_mass,
         "--torsion-moves": torsion_moves,
-    }  # fmt: skip
+    }
     _check_engine(engine, platform, {**own, "--precision": precision})
     settings = SimulationSettings(**common).checked()
     if engine == "torch":
         settings = BatchedSettings(
-            **common, hydrogen_mass=hydrogen_mass, torsion_moves=torsion_moves or 0,
+            **common,
+            hydrogen_mass=hydrogen_mass,
+            torsion_moves=torsion_moves or 0,
             precision="double" if precision == "double" else "single",
             replicas=usual_replicas(len(ladder)) if replicas is None else replicas,
-        ).checked()  # fmt: skip
+        ).checked()
         check_device(device or "cpu")
     if resume not in ("auto", "never"):
         raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")

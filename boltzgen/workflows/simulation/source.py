@@ -38,13 +38,25 @@ def simulate_source(
     every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
     equilibration = equilibration // every * every
     return simulate(
-        molecule, folder, temperatures=wanted.temperatures,
-        time=(steps - equilibration) * wanted.timestep, timestep=wanted.timestep,
-        exchange_interval=exchange_every * wanted.timestep, save_interval=every * wanted.timestep,
-        equilibration=equilibration * wanted.timestep, seed=seed, engine="torch", replicas=replicas,
-        device=device, hydrogen_mass=wanted.hydrogen_mass, torsion_moves=wanted.torsion_moves,
-        compile_energies=compile_energies, resume="auto", stop=stop, progress=progress,
-    )  # fmt: skip
+        molecule,
+        folder,
+        temperatures=wanted.temperatures,
+        time=(steps - equilibration) * wanted.timestep,
+        timestep=wanted.timestep,
+        exchange_interval=exchange_every * wanted.timestep,
+        save_interval=every * wanted.timestep,
+        equilibration=equilibration * wanted.timestep,
+        seed=seed,
+        engine="torch",
+        replicas=replicas,
+        device=device,
+        hydrogen_mass=wanted.hydrogen_mass,
+        torsion_moves=wanted.torsion_moves,
+        compile_energies=compile_energies,
+        resume="auto",
+        stop=stop,
+        progress=progress,
+    )
 
 
 def save_and_exchange_steps(wanted: SimulationSource, steps: int, walks: int) -> tuple[int, int]:

@@ -116,9 +116,14 @@ def adapt(
     written = folder / "adapt.yaml"
     write_atomic(written, dump_yaml(settings))
     result = train(
-        written, run_folder=folder, resume=resume, device=device, compile_energies=compile_energies,
-        stop=stop, progress=progress,
-    )  # fmt: skip
+        written,
+        run_folder=folder,
+        resume=resume,
+        device=device,
+        compile_energies=compile_energies,
+        stop=stop,
+        progress=progress,
+    )
     after = load_model(folder)
     target = read_target(str(system), isomers=before.isomers)[1].to(device)
     with closing(target):
@@ -132,29 +137,50 @@ def adapt(
         save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
     on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
     record = {
-        "schema": SCHEMA, "model": str(model), "system": str(system), "fingerprint": target.fingerprint,
-        "temperature_K": kelvin, "budget": budget, "evaluations": result.energy_evaluations,
-        "evaluations_to_measure": 2 * samples + on_the_way, "steps": result.steps, "seconds": result.seconds,
-        "samples": samples, **found, "gain": _gain(found), "kept": "adapted" if better else "start",
+        "schema": SCHEMA,
+        "model": str(model),
+        "system": str(system),
+        "fingerprint": target.fingerprint,
+        "temperature_K": kelvin,
+        "budget": budget,
+        "evaluations": result.energy_evaluations,
+        "evaluations_to_measure": 2 * samples + on_the_way,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "samples": samples,
+        **found,
+        "gain": _gain(found),
+        "kept": "adapted" if better else "start",
         "unfamiliarity": _unfamiliarity(before, target, kelvin),
-    }  # fmt: skip
+    }
     write_json(folder / "adapt.json", record)
     return Adaptation(folder, record)
 
 
 def adaptation_settings(
-    model: Model, start: str, system: str, temperature: float, budget: float, config: str | PathLike[str],
-    overrides: Sequence[str], seed: int,
-) -> TrainingSettings:  # fmt: skip
+    model: Model,
+    start: str,
+    system: str,
+    temperature: float,
+    budget: float,
+    config: str | PathLike[str],
+    overrides: Sequence[str],
+    seed: int,
+) -> TrainingSettings:
     """The training run: `config` with the model, the molecule, and as many steps as `budget` pays for."""
     if not 1 <= budget < 2**53:
         raise InputError(f"--budget {budget:g}: give the number of energy evaluations, such as 1e5.")
     own = {
-        "start": start, "system": system, "isomers": model.isomers, "seed": seed,
-        "reweighted.temperatures": [temperature], "reverse_kl.temperatures": [temperature],
-        "evaluation.temperature": temperature, "until.evaluations": int(budget),
+        "start": start,
+        "system": system,
+        "isomers": model.isomers,
+        "seed": seed,
+        "reweighted.temperatures": [temperature],
+        "reverse_kl.temperatures": [temperature],
+        "evaluation.temperature": temperature,
+        "until.evaluations": int(budget),
         "reweighted.first": min(int(FIRST_SHARE * budget), MOST_FIRST),
-    }  # fmt: skip
+    }
     words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
     settings = load_settings(TrainingSettings, find_config(config), words)
     if "steps" in settings.optimizer.model_fields_set:

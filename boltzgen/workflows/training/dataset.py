@@ -26,9 +26,7 @@ class Learned:
     told: str
 
 
-def dataset_frames(
-    settings: TrainingSettings, device: str, folder: Path, progress: Progress
-) -> Learned:
+def dataset_frames(settings: TrainingSettings, device: str, folder: Path, progress: Progress) -> Learned:
     """The datasets that `settings` names, on `device`.
 
     Molecules of the split ``train`` are learned, those without data from energies alone; those of

@@ -29,15 +29,23 @@ class Frames:
     evaluations: int
 
     def with_those_of(
-        self, settings: TrainingSettings, path: str, molecule: MolecularSystem, target: Target,
+        self,
+        settings: TrainingSettings,
+        path: str,
+        molecule: MolecularSystem,
+        target: Target,
         other: str | None = None,
-    ) -> Frames:  # fmt: skip
+    ) -> Frames:
         """And the frames in `path` of one more target; `other`: the system that they were simulated with."""
         trajectory, log_weights, cost = _read_frames(settings, path, molecule, target, other)
         made = TrainingData.from_trajectory(
-            target, trajectory, holdout=settings.holdout, temperatures=settings.likelihood.temperatures,
-            log_weights=log_weights, learned_at=settings.likelihood.learned_at,
-        )  # fmt: skip
+            target,
+            trajectory,
+            holdout=settings.holdout,
+            temperatures=settings.likelihood.temperatures,
+            log_weights=log_weights,
+            learned_at=settings.likelihood.learned_at,
+        )
         digests = [trajectory.at(float(kelvin)).digest() for kelvin in trajectory.temperature_ladder]
         cost += evaluations_of_folder(path)
         return Frames([*self.data, made], self.digests + digests, self.evaluations + cost)
@@ -105,15 +113,24 @@ def _molecule(molecule: MolecularSystem | None, source: str) -> MolecularSystem:
 
 
 def _simulate(
-    settings: TrainingSettings, molecule: MolecularSystem | None, target: Target, folder: Path,
-    stop: StopRequest | None, progress: Progress,
-) -> str:  # fmt: skip
+    settings: TrainingSettings,
+    molecule: MolecularSystem | None,
+    target: Target,
+    folder: Path,
+    stop: StopRequest | None,
+    progress: Progress,
+) -> str:
     """Data of one target in `folder`; goes on where it was stopped."""
     assert settings.simulation is not None
     simulate_source(
-        settings.simulation, _molecule(molecule, target.name), folder, seed=settings.seed,
-        device=str(target.reference.device), stop=stop, progress=progress,
-    )  # fmt: skip
+        settings.simulation,
+        _molecule(molecule, target.name),
+        folder,
+        seed=settings.seed,
+        device=str(target.reference.device),
+        stop=stop,
+        progress=progress,
+    )
     return str(folder)
 
 

@@ -13,9 +13,17 @@ from boltzgen.training.settings import TrainingSettings
 
 #: What may differ when a run goes on: where files lie, when it ends, what is measured and kept on the way.
 FREE = (
-    "system", "data", "data_system", "dataset", "start", "until", "optimizer.steps", "evaluation",
-    "checkpoint_every", "workers",
-)  # fmt: skip
+    "system",
+    "data",
+    "data_system",
+    "dataset",
+    "start",
+    "until",
+    "optimizer.steps",
+    "evaluation",
+    "checkpoint_every",
+    "workers",
+)
 
 
 def checkpoint_to_resume(folder: Path, resume: str) -> Path | None:

@@ -114,9 +114,15 @@ def train(
 
 
 def _train(
-    settings: TrainingSettings, folder: Path, model: Model | None, start: Path | None, ranks: Ranks,
-    compile_energies: bool | None, stop: StopRequest | None, progress: Progress,
-) -> TrainingResult:  # fmt: skip
+    settings: TrainingSettings,
+    folder: Path,
+    model: Model | None,
+    start: Path | None,
+    ranks: Ranks,
+    compile_energies: bool | None,
+    stop: StopRequest | None,
+    progress: Progress,
+) -> TrainingResult:
     """The run of `train`, from what it was asked: data, steps, model."""
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
@@ -130,13 +136,21 @@ def _train(
             f"until.evaluations={limit}; raise it, or spend less on data."
         )
     trainer = Trainer(
-        settings, flow.to(ranks.device), targets, frames.data, folder, judged=learned.judged, ranks=ranks,
+        settings,
+        flow.to(ranks.device),
+        targets,
+        frames.data,
+        folder,
+        judged=learned.judged,
+        ranks=ranks,
         data_evaluations=frames.evaluations,
-    )  # fmt: skip
+    )
     if start is not None:
         trainer.restore(load_checkpoint(start))
         check_steps(settings, start, trainer.counters.step)
-    compilation = decide_compilation([target.potential for target in targets], evaluations_of(settings), compile_energies, ranks.device)
+    compilation = decide_compilation(
+        [target.potential for target in targets], evaluations_of(settings), compile_energies, ranks.device
+    )
     if ranks.leads:
         if start is not None:
             keep_former_settings(settings, folder, start)
@@ -154,9 +168,14 @@ def _train(
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
-        folder, counters.step, counters.seconds, counters.energy_evaluations, trainer.last_evaluation,
-        outside, learned.told,
-    )  # fmt: skip
+        folder,
+        counters.step,
+        counters.seconds,
+        counters.energy_evaluations,
+        trainer.last_evaluation,
+        outside,
+        learned.told,
+    )
 
 
 def _learned(
@@ -219,8 +238,12 @@ def _save(
         "temperature_K": settings.evaluation.temperature,
         "temperatures_K": sorted(seen),
         "systems": [
-            {"name": target.name, "fingerprint": target.fingerprint, "graph": target.graph,
-             "domain": target.domain}
+            {
+                "name": target.name,
+                "fingerprint": target.fingerprint,
+                "graph": target.graph,
+                "domain": target.domain,
+            }
             for target in trainer.targets
         ],
         "start_systems": [one for one in before if one["fingerprint"] not in own],
@@ -231,7 +254,7 @@ def _save(
         "evaluation": trainer.last_evaluation,
         "seed": settings.seed,
         "data_sha256": list(dict.fromkeys([*frames.digests, *_data_before(start)])),
-    }  # fmt: skip
+    }
     known = Seen.of([target.features for target in trainer.targets], sorted(seen))
     save_model(folder / "model", trainer.average, record, known)
 

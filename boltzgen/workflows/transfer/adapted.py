@@ -17,17 +17,34 @@ DECIDING_SAMPLES = 5000
 
 
 def adapted_model(
-    model: Path, system: Path, output: Path, *, budget: float, temperature: float, seed: int, device: str,
-    stop: StopRequest, progress: Progress,
-) -> tuple[Model, dict[str, Any]]:  # fmt: skip
+    model: Path,
+    system: Path,
+    output: Path,
+    *,
+    budget: float,
+    temperature: float,
+    seed: int,
+    device: str,
+    stop: StopRequest,
+    progress: Progress,
+) -> tuple[Model, dict[str, Any]]:
     """`model` adapted to `system` within `budget` energy evaluations, in the folder `output`; and its cost.
 
     A stopped adaptation goes on where it was. StoppedError when `stop` asks to end.
     """
     done = adapt(
-        model, system, output, budget=budget, temperature=temperature, samples=DECIDING_SAMPLES,
-        resume="auto", device=device, seed=seed, stop=stop, progress=progress,
-    )  # fmt: skip
+        model,
+        system,
+        output,
+        budget=budget,
+        temperature=temperature,
+        samples=DECIDING_SAMPLES,
+        resume="auto",
+        device=device,
+        seed=seed,
+        stop=stop,
+        progress=progress,
+    )
     keys = ("evaluations", "evaluations_to_measure", "steps", "seconds", "kept")
     return load_model(output), {"budget": budget, "adaptation": {key: done.record[key] for key in keys}}
 

@@ -121,16 +121,27 @@ def benchmark_transfer(
     stop = stop or StopRequest()
     trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
     settings = TransferSettings(
-        model=weights_digest(trained), samples=samples,
-        temperature_K=trained.temperature if temperature is None else float(temperature), seed=seed,
-        dtype=dtype, torus_samples=torus_samples, device=device,
-    )  # fmt: skip
+        model=weights_digest(trained),
+        samples=samples,
+        temperature_K=trained.temperature if temperature is None else float(temperature),
+        seed=seed,
+        dtype=dtype,
+        torus_samples=torus_samples,
+        device=device,
+    )
     _check(settings, adapt)
     chosen = _chosen(data, split, molecules)
     folder = make_folder(output)
     bench = _Bench(Path(model), trained, settings, adapt, folder, stop, progress)
-    header = {"schema": SCHEMA, "model": str(model), "dataset": str(dataset), "split": split,
-              "settings": asdict(settings), "adapt": adapt, "wanted": len(chosen)}  # fmt: skip
+    header = {
+        "schema": SCHEMA,
+        "model": str(model),
+        "dataset": str(dataset),
+        "split": split,
+        "settings": asdict(settings),
+        "adapt": adapt,
+        "wanted": len(chosen),
+    }
     records = {}
     for one in chosen:  # all files are looked at before anything is measured
         records[one.name] = bench.known(one)
@@ -186,10 +197,15 @@ class _Bench:
     def known(self, one: DatasetMolecule) -> dict[str, Any]:
         """What the file of the molecule holds, or a record without stages; InputError for other settings."""
         fresh = {
-            "schema": MOLECULE_SCHEMA, "name": one.name, "split": one.split, "source": dict(one.source),
-            "fingerprint": one.fingerprint, "atoms": one.atoms, "settings": asdict(self.settings),
+            "schema": MOLECULE_SCHEMA,
+            "name": one.name,
+            "split": one.split,
+            "source": dict(one.source),
+            "fingerprint": one.fingerprint,
+            "atoms": one.atoms,
+            "settings": asdict(self.settings),
             "stages": {},
-        }  # fmt: skip
+        }
         if not self.path(one).is_file():
             return fresh
         record = read_json(self.path(one))
@@ -219,10 +235,11 @@ class _Bench:
         target = Target.from_system(molecule, isomers=self.trained.isomers)
         kelvin = self.settings.temperature_K
         record = {
-            **record, "dimension": target.features.dimension,
+            **record,
+            "dimension": target.features.dimension,
             "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
             "unfamiliarity": unfamiliarity(self.trained, target),
-        }  # fmt: skip
+        }
         with closing(target):
             for stage in self.wanted:
                 if stage in record["stages"]:
@@ -232,10 +249,16 @@ class _Bench:
                 if stage == "adapted":
                     assert self.budget is not None
                     trained, further = adapted_model(
-                        self.model, one.system, self.folder / "adapted" / one.name, budget=self.budget,
-                        temperature=kelvin, seed=self.settings.seed, device=self.settings.device,
-                        stop=self.stop, progress=self.progress,
-                    )  # fmt: skip
+                        self.model,
+                        one.system,
+                        self.folder / "adapted" / one.name,
+                        budget=self.budget,
+                        temperature=kelvin,
+                        seed=self.settings.seed,
+                        device=self.settings.device,
+                        stop=self.stop,
+                        progress=self.progress,
+                    )
                 figures = {**further, **self.figures(trained, target, molecule, one)}
                 record = {**record, "stages": {**record["stages"], stage: figures}}
                 write_json(self.path(one), record)
@@ -248,7 +271,9 @@ class _Bench:
         settings = self.settings
         flow = trained.flow.to(device=settings.device, dtype=getattr(torch, settings.dtype))
         generator = BoltzmannGenerator(flow, target.to(settings.device))
-        compilation = decide_compilation([generator.target.potential], settings.samples, None, settings.device)
+        compilation = decide_compilation(
+            [generator.target.potential], settings.samples, None, settings.device
+        )
         kelvin = settings.temperature_K
         require_determinants(generator, kelvin)
         drawn = draw(
@@ -261,17 +286,27 @@ class _Bench:
         else:
             digests = self.trained.record.get("data_sha256", ())
             found, coverage = reference_figures(
-                generator, drawn, reference, kelvin, torus_samples=settings.torus_samples,
-                seen=reference.digest in digests, seed=settings.seed,
-            )  # fmt: skip
+                generator,
+                drawn,
+                reference,
+                kelvin,
+                torus_samples=settings.torus_samples,
+                seen=reference.digest in digests,
+                seed=settings.seed,
+            )
         rejected = drawn.rejected()
         weights = weight_figures(drawn.log_w, coverage, rng=np.random.default_rng(settings.seed))
         return {
-            **weights, **figures_of_speed(drawn, weights["ess"]), "samples": settings.samples,
-            "rejected": rejected, "share_rejected": sum(rejected.values()) / settings.samples,
-            "share_open_rings": rejected.get("open ring", 0) / settings.samples, "compilation": compilation,
-            "reference": found, "reference_missing": missing,
-        }  # fmt: skip
+            **weights,
+            **figures_of_speed(drawn, weights["ess"]),
+            "samples": settings.samples,
+            "rejected": rejected,
+            "share_rejected": sum(rejected.values()) / settings.samples,
+            "share_open_rings": rejected.get("open ring", 0) / settings.samples,
+            "compilation": compilation,
+            "reference": found,
+            "reference_missing": missing,
+        }
 
     def stop_between(self) -> None:
         if self.stop.requested:
@@ -284,11 +319,16 @@ def _write(
     """``transfer.json``, its table in two forms, and the figure."""
     rows = rows_of(records)
     document = {
-        **header, "status": "complete" if complete else "partial",
-        "molecules": [record["name"] for record in records], "summary": summarise(rows),
-        "growth": growth(rows), "unfamiliarity": familiarity_auroc(records), "rows": rows,
-        "energy_w2_samples": W2_SAMPLES, "definitions": list(DEFINITIONS),
-    }  # fmt: skip
+        **header,
+        "status": "complete" if complete else "partial",
+        "molecules": [record["name"] for record in records],
+        "summary": summarise(rows),
+        "growth": growth(rows),
+        "unfamiliarity": familiarity_auroc(records),
+        "rows": rows,
+        "energy_w2_samples": W2_SAMPLES,
+        "definitions": list(DEFINITIONS),
+    }
     write_json(folder / "transfer.json", document)
     write_atomic(folder / "transfer.csv", csv_text(rows))
     write_atomic(folder / "transfer.md", markdown(document, rows))

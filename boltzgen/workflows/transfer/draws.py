@@ -113,9 +113,14 @@ class Reference:
 
 
 def draw(
-    generator: BoltzmannGenerator, number: int, temperature: float, *, seed: int, stop: StopRequest,
+    generator: BoltzmannGenerator,
+    number: int,
+    temperature: float,
+    *,
+    seed: int,
+    stop: StopRequest,
     progress: Progress,
-) -> Drawn:  # fmt: skip
+) -> Drawn:
     """`number` samples at `temperature` (K); StoppedError when `stop` asks before all are drawn."""
     backbone = Backbone(generator.target.topology_pdb)
     list(generator.draw(min(number, WARM_UP), temperature, generator=torch.Generator().manual_seed(seed + 1)))
@@ -164,10 +169,15 @@ def read_reference(
     slowest = frames.statistical_inefficiency or slowest_inefficiencies(frames, molecule)
     inner = positions.numpy()[kept].astype(np.float32)
     return Reference(
-        str(data), frames.digest(), _counted(reason), inner, np.concatenate(u)[kept],
-        Backbone(target.topology_pdb).angles(inner), max([1.0, *slowest.values()]),
+        str(data),
+        frames.digest(),
+        _counted(reason),
+        inner,
+        np.concatenate(u)[kept],
+        Backbone(target.topology_pdb).angles(inner),
+        max([1.0, *slowest.values()]),
         _exchange(whole, generator),
-    )  # fmt: skip
+    )
 
 
 def _reasons(target: Target, positions: torch.Tensor) -> np.ndarray:

@@ -38,9 +38,14 @@ MOST_FRAMES, FEWEST_FRAMES = 4000, 200
 
 
 def likelihood_figures(
-    generator: BoltzmannGenerator, drawn: Drawn, reference: Reference, target_log_w: np.ndarray,
-    temperature: float, *, rng: np.random.Generator,
-) -> dict[str, Any]:  # fmt: skip
+    generator: BoltzmannGenerator,
+    drawn: Drawn,
+    reference: Reference,
+    target_log_w: np.ndarray,
+    temperature: float,
+    *,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
     """The gap in nats, in all and per atom, with its error, and its parts; None with a reason if unknown."""
     n_atoms = reference.positions.shape[1]
     value, error, how = log_partition_between(drawn, target_log_w, reference.inefficiency, rng=rng)
@@ -59,12 +64,17 @@ def likelihood_figures(
         unknown["by_kind"] = why
     between = None if gap is None or kinds is None else gap - sum(row["gap"] for row in kinds.values())
     return {
-        "log_z": value, "log_z_standard_error": error, "log_z_estimator": how,
-        "gap": gap, "gap_standard_error": gap_error,
+        "log_z": value,
+        "log_z_standard_error": error,
+        "log_z_estimator": how,
+        "gap": gap,
+        "gap_standard_error": gap_error,
         "gap_per_atom": None if gap is None else gap / n_atoms,
         "gap_per_atom_standard_error": None if gap_error is None else gap_error / n_atoms,
-        "by_kind": kinds, "between_coordinates": between, "unknown": unknown,
-    }  # fmt: skip
+        "by_kind": kinds,
+        "between_coordinates": between,
+        "unknown": unknown,
+    }
 
 
 def log_partition_between(
@@ -104,10 +114,12 @@ def coordinate_gaps(latents: np.ndarray, circular: np.ndarray, *, rng: np.random
         False: float(np.mean([_divergence(rng.standard_normal(number), False) for _ in range(20)])),
         True: float(np.mean([_divergence(rng.uniform(-np.pi, np.pi, number), True) for _ in range(20)])),
     }
-    return np.array([
-        _divergence(column, bool(around)) - bias[bool(around)]
-        for column, around in zip(latents.T, circular, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            _divergence(column, bool(around)) - bias[bool(around)]
+            for column, around in zip(latents.T, circular, strict=True)
+        ]
+    )
 
 
 def grouped(kinds: Sequence[str], gaps: np.ndarray) -> dict[str, dict[str, Any]]:

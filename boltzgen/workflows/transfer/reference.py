@@ -44,9 +44,15 @@ FEWEST_REFERENCE_FRAMES = 10.0
 
 
 def reference_figures(
-    generator: BoltzmannGenerator, drawn: Drawn, reference: Reference, temperature: float, *,
-    torus_samples: int, seen: bool, seed: int,
-) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    generator: BoltzmannGenerator,
+    drawn: Drawn,
+    reference: Reference,
+    temperature: float,
+    *,
+    torus_samples: int,
+    seen: bool,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What needs frames of the target, and the coverage record for the verdict on the weights.
 
     torus_samples: samples, at most, from which distances on the torus are computed. seen: training saw these
@@ -61,15 +67,20 @@ def reference_figures(
         coverage = seen_in_training(coverage)
     names = Backbone(generator.target.topology_pdb).names()
     return {
-        "source": reference.source, "digest": reference.digest, "frames": len(reference.u),
-        "outside_the_domain": reference.outside, "statistical_inefficiency": reference.inefficiency,
-        "seen_in_training": seen, "forward_ess": coverage["forward_ess"], "missed": coverage["missed"],
+        "source": reference.source,
+        "digest": reference.digest,
+        "frames": len(reference.u),
+        "outside_the_domain": reference.outside,
+        "statistical_inefficiency": reference.inefficiency,
+        "seen_in_training": seen,
+        "forward_ess": coverage["forward_ess"],
+        "missed": coverage["missed"],
         "likelihood": likelihood_figures(generator, drawn, reference, target_log_w, temperature, rng=rng),
         "energy_w2": energy_distance(drawn, reference),
         "torus_w2": torus_distance(drawn, reference, torus_samples, rng=rng),
         "ramachandran": ramachandran_distances(drawn, reference, names, generator.target.topology_pdb),
         "phi": phi_differences(drawn, reference, names, temperature, rng=rng),
-    }, coverage  # fmt: skip
+    }, coverage
 
 
 def energy_distance(drawn: Drawn, reference: Reference) -> dict[str, Any]:
@@ -81,9 +92,12 @@ def energy_distance(drawn: Drawn, reference: Reference) -> dict[str, Any]:
     first, second = reference.halves()
     u, log_w = drawn.u[:W2_SAMPLES], drawn.log_w[:W2_SAMPLES]
     found: dict[str, Any] = {
-        "samples": len(u), "frames": len(reference.u), "value": None, "deleted": None,
+        "samples": len(u),
+        "frames": len(reference.u),
+        "value": None,
+        "deleted": None,
         "floor": wasserstein_on_line(reference.u[first], reference.u[second]),
-    }  # fmt: skip
+    }
     for name, log_w_n in (("value", log_w), ("deleted", _without_largest(log_w))):
         weights = normalised_weights(log_w_n)
         kept = weights > 0
@@ -130,9 +144,12 @@ def ramachandran_distances(
         theirs = bins_of(*np.degrees(reference.angles[:, columns]).T)
         whole, halves = histogram(theirs), [histogram(theirs[rows]) for rows in reference.halves()]
         row: dict[str, Any] = {
-            "residue": number, "tv": None, "js": None,
-            "tv_floor": total_variation(*halves), "js_floor": jensen_shannon(*halves),
-        }  # fmt: skip
+            "residue": number,
+            "tv": None,
+            "js": None,
+            "tv_floor": total_variation(*halves),
+            "js_floor": jensen_shannon(*halves),
+        }
         if kept.any():
             ours = histogram(bins_of(*np.degrees(drawn.angles[kept][:, columns]).T), weights[kept])
             row |= {"tv": total_variation(ours, whole), "js": jensen_shannon(ours, whole)}
@@ -175,13 +192,23 @@ def phi_differences(
             error, unknown = None, _unknown(here, there)
             if unknown is None and here.value is not None and there.value is not None:
                 error = here.value - there.value
-            found.append({
-                "torsion": name, "B": state, "value": here.value, "standard_error": here.standard_error,
-                "reference": there.value, "reference_standard_error": there.standard_error,
-                "reference_estimator": there.estimator, "error": error, "error_unknown": unknown,
-                "n_effective": here.n_effective, "reference_n_effective": there.n_effective,
-                "verdict": here.verdict, "reference_verdict": there.verdict,
-            })  # fmt: skip
+            found.append(
+                {
+                    "torsion": name,
+                    "B": state,
+                    "value": here.value,
+                    "standard_error": here.standard_error,
+                    "reference": there.value,
+                    "reference_standard_error": there.standard_error,
+                    "reference_estimator": there.estimator,
+                    "error": error,
+                    "error_unknown": unknown,
+                    "n_effective": here.n_effective,
+                    "reference_n_effective": there.n_effective,
+                    "verdict": here.verdict,
+                    "reference_verdict": there.verdict,
+                }
+            )
     return found
 
 

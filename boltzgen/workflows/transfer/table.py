@@ -51,14 +51,26 @@ COLUMNS = (
     Column("seconds", "s", ("seconds",)),
     Column("samples_per_second", "samples/s", ("samples_per_second",), high_is_bad=False),
     Column("effective_samples_per_second", "eff/s", ("effective_samples_per_second",), high_is_bad=False),
-)  # fmt: skip
+)
 
 #: Columns of the tables for people; files have all.
 SHOWN = (
-    "ess", "ess_standard_error", "ess_deleted", "forward_ess", "k_hat", "open_rings", "rejected",
-    "gap_per_atom", "energy_w2", "energy_w2_floor", "torus_w2", "torus_w2_floor", "phi_error", "phi_noise",
+    "ess",
+    "ess_standard_error",
+    "ess_deleted",
+    "forward_ess",
+    "k_hat",
+    "open_rings",
+    "rejected",
+    "gap_per_atom",
+    "energy_w2",
+    "energy_w2_floor",
+    "torus_w2",
+    "torus_w2_floor",
+    "phi_error",
+    "phi_noise",
     "effective_samples_per_second",
-)  # fmt: skip
+)
 
 #: What fits on a terminal.
 NARROW = ("ess", "gap_per_atom", "energy_w2", "torus_w2", "phi_error", "effective_samples_per_second")
@@ -74,11 +86,16 @@ def rows_of(records: Sequence[Record]) -> list[dict[str, Any]]:
                 continue
             found = figures["reference"]
             flat = {**figures, "reference": found and {**found, **_of_phi_and_maps(found)}}
-            rows.append({
-                "molecule": record["name"], "stage": stage, "atoms": record["atoms"],
-                "seen_in_training": record["seen_in_training"], "verdict": figures["verdict"],
-                **{column.key: _at(flat, column.path) for column in COLUMNS},
-            })  # fmt: skip
+            rows.append(
+                {
+                    "molecule": record["name"],
+                    "stage": stage,
+                    "atoms": record["atoms"],
+                    "seen_in_training": record["seen_in_training"],
+                    "verdict": figures["verdict"],
+                    **{column.key: _at(flat, column.path) for column in COLUMNS},
+                }
+            )
     return rows
 
 
@@ -111,11 +128,14 @@ def growth(rows: Sequence[Record]) -> dict[str, Any]:
         here = [row for row in rows if row["stage"] == stage]
         found[stage] = {
             name: _slope(
-                [(x_of(row["atoms"]), y_of(row[key])) for row in here
-                 if row[key] is not None and (y_of is np.asarray or row[key] > 0)]
+                [
+                    (x_of(row["atoms"]), y_of(row[key]))
+                    for row in here
+                    if row[key] is not None and (y_of is np.asarray or row[key] > 0)
+                ]
             )
             for name, (key, x_of, y_of) in laws.items()
-        }  # fmt: skip
+        }
     return found
 
 
@@ -158,10 +178,14 @@ def table_rows(
     columns = [column for column in COLUMNS if column.key in shown]
     headers = ["molecule", "atoms", *(column.label for column in columns)]
     body = [
-        [row["molecule"] + ("*" if row["seen_in_training"] else ""), str(row["atoms"]),
-         *(_shown(row[column.key], column) + _error_beside(row, column, shown) for column in columns)]
-        for row in rows if row["stage"] == stage
-    ]  # fmt: skip
+        [
+            row["molecule"] + ("*" if row["seen_in_training"] else ""),
+            str(row["atoms"]),
+            *(_shown(row[column.key], column) + _error_beside(row, column, shown) for column in columns),
+        ]
+        for row in rows
+        if row["stage"] == stage
+    ]
     for name, entry in (("mean", "mean"), ("± of mean", "standard_error"), ("worst 10 %", "worst_decile")):
         cells = [_shown(summary[stage][column.key][entry], column) for column in columns]
         body.append([name, "", *cells])
@@ -172,10 +196,12 @@ def markdown(document: Record, rows: Sequence[Record]) -> str:
     """The table as Markdown, with what its columns mean."""
     settings, summary = document["settings"], document["summary"]
     lines = [
-        f"### Transfer: {document['model']} on {document['split']} molecules of {document['dataset']}", "",
+        f"### Transfer: {document['model']} on {document['split']} molecules of {document['dataset']}",
+        "",
         f"{settings['samples']} samples a molecule at {settings['temperature_K']:g} K, {settings['device']}, "
-        f"{settings['dtype']}; seed {settings['seed']}.", "",
-    ]  # fmt: skip
+        f"{settings['dtype']}; seed {settings['seed']}.",
+        "",
+    ]
     for stage in summary:
         headers, body = table_rows(rows, summary, stage)
         lines += [f"**{TITLES[stage]}**", "", "| " + " | ".join(headers) + " |"]
@@ -214,10 +240,11 @@ def _of_phi_and_maps(reference: Record) -> dict[str, Any]:
     noise = [np.hypot(row["standard_error"], row["reference_standard_error"]) for row in phi]
     maps = reference["ramachandran"]
     return {
-        "phi_error": _mean([abs(row["error"]) for row in phi]), "phi_noise": _mean(noise),
+        "phi_error": _mean([abs(row["error"]) for row in phi]),
+        "phi_noise": _mean(noise),
         "ramachandran_tv": _mean([row["tv"] for row in maps]),
         "ramachandran_tv_floor": _mean([row["tv_floor"] for row in maps]),
-    }  # fmt: skip
+    }
 
 
 def _mean(values: Sequence[Any]) -> float | None:
@@ -241,9 +268,11 @@ def _summary(rows: Sequence[Record], column: Column) -> dict[str, Any]:
     ordered = np.sort(values if not column.high_is_bad else -values)
     worst = float(ordered[max(int(np.ceil(0.1 * values.size)) - 1, 0)])
     return {
-        "mean": float(values.mean()), "standard_error": error,
-        "worst_decile": -worst if column.high_is_bad else worst, "molecules": int(values.size),
-    }  # fmt: skip
+        "mean": float(values.mean()),
+        "standard_error": error,
+        "worst_decile": -worst if column.high_is_bad else worst,
+        "molecules": int(values.size),
+    }
 
 
 def _slope(points: Sequence[tuple[Any, Any]]) -> dict[str, float] | None:

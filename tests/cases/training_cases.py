@@ -1,0 +1,24 @@
+"""A harmonic well with a tiny flow: what the tests of losses and of mixtures share."""
+
+from __future__ import annotations
+
+import torch
+
+from boltzgen.config.build import build_flow
+from boltzgen.flows.settings import FlowSettings
+
+WELL = "harmonic-well-0.7-3"
+TINY = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
+STIFFNESS, DIMENSION, WIDTH, TEMPERATURE = 0.7, 3, 2.0, 450.0
+
+
+def tiny_flow(spread: float, seed: int = 3):
+    """A float64 flow; spread 0 makes it exactly its base, a normal of width 2 sqrt(T / 300)."""
+    flow = build_flow(TINY, seed=seed).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in flow.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if "leave" in name:
+                parameter.copy_(spread * noise)
+    return flow

@@ -1,0 +1,103 @@
+"""The demo's road on tiny settings, from a PDB file to a figure, and each command that it prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from boltzgen.errors import InputError
+from boltzgen.workflows.installation.demo import demo
+from boltzgen.workflows.simulation.simulate import simulate
+
+CONFIG = """\
+# A flow far too small, for tests.
+# Seconds.
+system: SYS
+flow: {kind: coupling, layers: 2, hidden: 8}
+likelihood: {batch_size: 32}
+reverse_kl: {weight: 0.1, batch_size: 16}
+optimizer: {steps: 4}
+evaluation: {every: 4, samples: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory, alanine_dipeptide):
+    """(folder, result, what was said)."""
+    base = tmp_path_factory.mktemp("road")
+    for name, ladder, seed in (("MD", "300,400", 1), ("CHECK", "300", 2)):
+        simulate(
+            alanine_dipeptide,
+            base / "shipped" / name,
+            temperatures=ladder,
+            time="3ps",
+            equilibration="0.5ps",
+            save_interval="0.05ps",
+            platform="Reference",
+            seed=seed,
+        )
+    (base / "tiny.yaml").write_text(CONFIG)
+    said: list[str] = []
+    result = demo(
+        base / "demo",
+        config=base / "tiny.yaml",
+        samples=200,
+        shipped=base / "shipped",
+        seed=4,
+        say=said.append,
+    )
+    return base, result, said
+
+
+def test_everything_is_there(road):
+    base, result, _ = road
+    found = sorted(path.name for path in (base / "demo").iterdir())
+    assert found == sorted(
+        [
+            "SYS",
+            "MD",
+            "CHECK",
+            "RUN",
+            "OUT",
+            "states.yaml",
+            "free_energy.json",
+            "free_energy.csv",
+            "free_energy.png",
+            "ramachandran.png",
+        ]
+    )
+    assert result.summary["requested"] == 200
+    assert result.figure.read_bytes().startswith(b"\x89PNG")
+    answer = json.loads((base / "demo" / "free_energy.json").read_text())
+    (estimate,) = answer["estimates"]
+    assert (estimate["A"], estimate["B"]) == ("phi < 0", "phi > 0")
+
+
+def test_each_printed_command_is_one(road):
+    """Every announced line parses as a command of boltzgen, with existing paths."""
+    from boltzgen_cli import main
+
+    base, _, said = road
+    lines = [line.partition("$ boltzgen ")[2] for line in said if "$ boltzgen " in line]
+    verbs = [shlex.split(line)[0] for line in lines]
+    assert verbs == ["prepare", "simulate", "simulate", "train", "sample", "free-energy"]
+    assert set(verbs) - {"free-energy"} <= set(main.VERBS)
+    answer = base / "again.json"
+    words = shlex.split(lines[-1])
+    words[words.index("-o") + 1] = str(answer)
+    assert main.main(words) == 0
+    first, again = (
+        json.loads((base / "demo" / "free_energy.json").read_text()),
+        json.loads(answer.read_text()),
+    )
+    assert first["estimates"][0]["n"] == again["estimates"][0]["n"]
+    assert first["estimates"][0]["value"] == again["estimates"][0]["value"]
+
+
+def test_it_replaces_only_what_a_demo_made(road, tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        demo(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
