@@ -1,6 +1,6 @@
 """The independent reference for the demo: F(phi > 0) - F(phi < 0) of alanine dipeptide from replica exchange.
 
-    python tests/benchmarks/alanine_dipeptide/reference_alanine_dipeptide.py SYS MD [--temperature 300] [--blocks 10]
+    python tests/benchmarks/alanine_dipeptide/reference_alanine_dipeptide.py SYS MD [--blocks 10]
 
 SYS and MD as `boltzgen prepare` and `boltzgen simulate` write them (the numbers of docs/benchmarks.md came
 from six temperatures, 300 to 800 K). Frames of all temperatures are combined with MBAR (Shirts, Chodera,

@@ -1,4 +1,4 @@
-"""Make a release of a finished run: ``python tests/benchmarks/shipped/make_release.py RUN NAME METRICS CARD``.
+"""Make a release: ``python tests/benchmarks/shipped/make_release.py RUN NAME METRICS CARD``, RUN finished.
 
 METRICS is a JSON file with force_field, solvent and figures (name -> value and standard_error), CARD the card
 in Markdown. The release goes into models/NAME; see `boltzgen.workflows.installation.models.write_release`.
