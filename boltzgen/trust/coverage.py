@@ -23,7 +23,7 @@ def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: 
     """The frames of `data` at `temperature`, with a statistical inefficiency."""
     if molecule is None:
         raise InputError(
-            "--data is for molecules; a model system's coverage is known from its exact reference."
+            "`data` is for molecules; a model system's coverage is known from its exact reference."
         )
     frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
     if frames.statistical_inefficiency:
@@ -61,7 +61,7 @@ def coverage_of_frames(
 
 def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
     """`record` with the finding that training saw these frames, so that they certify nothing."""
-    reason = "coverage checked on the frames of the training; give frames of another run with --data"
+    reason = "coverage checked on the frames of the training; give frames of another run as `data`"
     findings = [(record["verdict"], known) for known in record["reasons"]]
     verdict, reasons = worst([*findings, ("caution", reason)])
     return {**record, "verdict": verdict, "reasons": reasons}

@@ -141,7 +141,7 @@ BAD_STATES = {
     "empty file": ("", "must be a mapping"),
     "not YAML": ("states: [", "not valid YAML"),
     "text only": ("phi", "must be a mapping"),
-    "no states": ("differences: [[a, b]]", "`states` is missing"),
+    "no states": ("differences: [[a, b]]", "'states' is missing"),
     "one state": ("states: [{name: a, where: {phi: [0, 90]}}]", "at least two"),
     "unknown key": ("state: []", "did you mean states"),
     "no name": ("states: [{where: {phi: [0, 9]}}, {name: b, where: rest}]", "`name` is missing"),
