@@ -55,7 +55,7 @@ class SelfTest:
         return tuple(row for row in self.rows if not row.passed)
 
     def to_json(self) -> dict[str, Any]:
-        """The file of ``-o``, schema boltzgen.selftest/1."""
+        """The file of `output`, schema boltzgen.selftest/1."""
         return {
             "schema": SCHEMA,
             "version": __version__,
@@ -74,7 +74,7 @@ class SelfTest:
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise BoltzgenError(
             f"{len(failed)} of {len(self.rows)} exact references were missed ({named}{more}). Do not trust "
-            "free energies of this installation; run `boltzgen doctor` and report both outputs."
+            "free energies of this installation; run `doctor()` and report both outputs."
         )
 
 
@@ -115,9 +115,9 @@ def selftest(
     row that fails: see `SelfTest.raise_for_failures`. InputError when `output` is a folder.
     """
     if seed < 0:
-        raise InputError(f"--seed {seed}: give a whole number of at least 0.")
+        raise InputError(f"`seed={seed}`: give a whole number of at least 0.")
     if output is not None and Path(output).is_dir():
-        raise InputError(f"{output} is a folder; -o needs the name of a file, such as selftest.json.")
+        raise InputError(f"{output} is a folder; `output` needs the name of a file, such as selftest.json.")
     rows: list[Row] = []
     table = cases(quick)
     for number, (name, case) in enumerate(table.items()):

@@ -75,7 +75,7 @@ def sample(
     """
     check_device(device)
     if (Path(output) / "manifest.json").exists() and not overwrite:
-        raise InputError(f"{output} already holds samples; name another folder, or add --overwrite.")
+        raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
@@ -147,15 +147,14 @@ def _check(
     number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str
 ) -> None:
     if number < 1:
-        raise InputError(f"-n {number}: ask for at least one sample.")
-    asked = [("--temperature", temperature), *(("--proposal-temperature", kelvin) for kelvin in proposals)]
-    for option, kelvin in asked:
+        raise InputError(f"`number={number}`: ask for at least one sample.")
+    for name, kelvin in [("temperature", temperature), *(("proposal_temperatures", k) for k in proposals)]:
         if not (np.isfinite(kelvin) and kelvin > 0):
-            raise InputError(f"{option} {kelvin} is not a temperature in K; give a positive number.")
+            raise InputError(f"`{name}={kelvin}` is not a temperature in K; give a positive number.")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
-        raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
+        raise InputError(f"`batch_size={batch_size!r}` is neither auto nor a positive whole number.")
     if dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
+        raise InputError(f"`dtype={dtype!r}` is not known; use float32 or float64.")
 
 
 def _notes(

@@ -345,7 +345,7 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
     for name in names:
         if name not in known:
             raise InputError(
-                f"--molecules {name}: no complete molecule of the split {split} has this name."
+                f"`molecules={[name]}`: no complete molecule of the split {split} has this name."
                 f"{nearest(name, known)}"
             )
     return tuple(one for one in there if not names or one.name in names)
@@ -353,12 +353,12 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
 
 def _check(settings: TransferSettings, budget: float | None) -> None:
     if settings.samples < 100:
-        raise InputError(f"--samples {settings.samples}: an effective sample size needs at least 100.")
+        raise InputError(f"`samples={settings.samples}`: an effective sample size needs at least 100.")
     if not (np.isfinite(settings.temperature_K) and settings.temperature_K > 0):
-        raise InputError(f"--temperature {settings.temperature_K} is not a temperature in K.")
+        raise InputError(f"`temperature={settings.temperature_K}` is not a temperature in K.")
     if settings.dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {settings.dtype!r} is not known; use float32 or float64.")
+        raise InputError(f"`dtype={settings.dtype!r}` is not known; use float32 or float64.")
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
-        raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
+        raise InputError(f"`torus_samples={settings.torus_samples}`: give a number from 2 to {W2_SAMPLES}.")
     if budget is not None and not 1 <= budget < np.inf:
-        raise InputError(f"--adapt {budget:g}: give the energy evaluations that it may spend, 1e5 say.")
+        raise InputError(f"`adapt={budget:g}`: give the energy evaluations that it may spend, 1e5 say.")
