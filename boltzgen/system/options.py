@@ -64,16 +64,16 @@ class PrepareOptions:
 
     def check(self, source: object) -> None:
         """Raise InputError or UnsupportedError when these options and `source` do not go together."""
-        inputs = {"`source`": source, "`sequence`": self.sequence, "`smiles`": self.smiles}
+        inputs = {"the `source` file": source, "`sequence`": self.sequence, "`smiles`": self.smiles}
         given = [name for name, value in inputs.items() if value is not None]
         if len(given) != 1:
             raise InputError(
-                f"Give one of `source`, `sequence` and `smiles` ({' and '.join(given) or 'none'} given), "
-                'such as `sequence="ACE-ALA-NME"`.'
+                f"Give one of `source` file, `sequence` and `smiles` ({' and '.join(given) or 'none'} "
+                'given), such as `sequence="ACE-ALA-NME"`.'
             )
         if self.constraints != "none":
             raise UnsupportedError(
-                f"`constraints={self.constraints!r}` is not supported: every bond and angle is sampled, "
+                f'`constraints="{self.constraints}"` is not supported: every bond and angle is sampled, '
                 'and the density of a constrained molecule is another one. Use `constraints="none"`.'
             )
         check_implicit(self.implicit)

@@ -78,7 +78,7 @@ def in_words(text: str) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a verb: its word; the shortest way to write it; for flags, the word that unsets it."""
+    """One parameter of a verb: its word; what stands before a value (``-o``); the word that unsets a flag."""
 
     word: str
     short: str
@@ -130,7 +130,7 @@ class Words:
         if call.keywords:
             keyword = call.keywords[0]
             found = self.parameter(keyword.arg or "")
-            return None if found is None else _with_value(found, found.word, keyword.value, source)
+            return None if found is None else _with_value(found, keyword.value, source)
         named = call.args[0]
         if isinstance(named, ast.Name):
             found = self.parameter(named.id)
@@ -147,7 +147,7 @@ class Words:
         line = ["boltzgen", verb, *(_shown(value, source) for value in call.args)]
         for keyword in call.keywords:
             found = self.verbs[verb].get(keyword.arg or "")
-            shown = None if found is None else _with_value(found, found.short, keyword.value, source)
+            shown = None if found is None else _with_value(found, keyword.value, source)
             if shown is None:
                 return None
             line.append(shown)
@@ -181,10 +181,10 @@ def _parameter(parameter: Any) -> Parameter:
     )
 
 
-def _with_value(parameter: Parameter, word: str, value: ast.expr, source: str) -> str | None:
-    """`word` followed by `value`, as the shell takes it; None for a value that no option can have."""
+def _with_value(parameter: Parameter, value: ast.expr, source: str) -> str | None:
+    """The option followed by `value`, as the shell takes it; None for a value that no option can have."""
     if parameter.is_flag:
-        return {"True": word, "False": parameter.unset}.get(_shown(value, source))
+        return {"True": parameter.word, "False": parameter.unset}.get(_shown(value, source))
     if isinstance(value, ast.Dict):
         pairs = zip(value.keys, value.values, strict=True)
         entries = [
@@ -195,8 +195,8 @@ def _with_value(parameter: Parameter, word: str, value: ast.expr, source: str) -
         entries = entries if parameter.repeated else [",".join(entries)]
     else:
         shown = _shown(value, source)
-        return shown if parameter.positional else f"{word} {shown}"
-    return " ".join(f"{word} {shlex.quote(entry)}" for entry in entries)
+        return shown if parameter.positional else f"{parameter.short} {shown}"
+    return " ".join(f"{parameter.short} {shlex.quote(entry)}" for entry in entries)
 
 
 def _shown(value: ast.expr, source: str) -> str:

@@ -118,8 +118,8 @@ def kind_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _COORDINATES:
         raise InputError(
-            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as `source` and this one "
-            "as `coordinates`."
+            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as `source` and this one, "
+            f'`coordinates="{path.name}"`.'
         )
     if suffix not in _SUFFIXES:
         raise InputError(
@@ -280,7 +280,7 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
     except InputError as error:
         if "#include" in str(error) and include is None:
             raise InputError(
-                f"{str(error).split(';')[0]}; give the force field's folder as `include`."
+                f"{str(error).split(';')[0]}; give the force field's folder, `include=DIR`."
             ) from error
         raise
     box = False

@@ -79,7 +79,7 @@ def _variant(forcefield: tuple[str, ...], where: str) -> str:
     if len(words) == 1 and words[0].lower() in VARIANTS:
         return words[0].lower()
     raise InputError(
-        f"`forcefield={list(words)}` has no parameters for {where}: SMILES, SDF and mol2 go with "
+        f"`forcefield`: {' '.join(words)} has no parameters for {where}: SMILES, SDF and mol2 go with "
         f"{' or '.join(VARIANTS)}, OpenMM's files with PDB, mmCIF and sequences. Leave out `forcefield`, or "
         "bring the molecule as prmtop, GROMACS top or System XML."
     )
