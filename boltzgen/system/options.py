@@ -79,7 +79,7 @@ class PrepareOptions:
         check_implicit(self.implicit)
         if self.platform != "auto" and not self.bridge:
             raise InputError(
-                f"`platform={self.platform!r}` goes with `bridge=True`, which lets OpenMM compute the energy."
+                f'`platform="{self.platform}"` goes with `bridge=True`, which lets OpenMM compute the energy.'
             )
         if self.workers < 1 or (self.workers > 1 and not self.bridge and self.ml is None):
             raise InputError(

@@ -200,7 +200,7 @@ REFUSALS = [
         {"sequence": "GA", "platform": "CUDA"},
         "platform",
         "prepare --sequence GA -o S --bridge-platform CUDA",
-        "--bridge-platform 'CUDA' goes with --bridge,",
+        "--bridge-platform CUDA goes with --bridge,",
     ),
     ("preparation.prepare:prepare", (), {"sequence": "GA"}, None, "prepare --sequence GA", "--check to look"),
     (

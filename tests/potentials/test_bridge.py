@@ -288,7 +288,9 @@ def test_workers_vanish_with_a_killed_parent(molecule, tmp_path):
 
 
 def test_what_cannot_start_says_so_in_a_sentence(molecule):
-    with pytest.raises(InputError, match=r"no platform 'Abacus' here, only .*Reference.*`platform`"):
+    with pytest.raises(
+        InputError, match=r"no platform 'Abacus' here, only .*Reference.*bridge=True, platform=NAME"
+    ):
         bridge(molecule, "Abacus").pool.start()
     with pytest.raises(InputError, match="knows no potential 'tarot'"):
         WorkerPool({"kind": "tarot"}, 4).start()

@@ -261,7 +261,7 @@ def test_what_is_refused_says_what_else_to_do():
     large.addBond([0, 1])
     periodic = pairs(0)
     periodic.setNonbondedMethod(periodic.CutoffPeriodic)
-    for force, words in ((large, ["group 0", "2 atoms", "--bridge"]), (periodic, ["periodic box"])):
+    for force, words in ((large, ["group 0", "2 atoms", "`bridge=True`"]), (periodic, ["periodic box"])):
         with pytest.raises(UnsupportedError) as refusal:
             translate_openmm(system_of(N, force))
         for word in [*words, type(force).__name__, "force 0"]:

@@ -323,7 +323,10 @@ def test_a_hybrid_is_another_molecule_and_survives_the_disk(tmp_path):
 
 def test_a_charge_beside_the_force_field_is_warned_of():
     system = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"charge": "1"})
-    assert any("charge=1 is not the charge" in warning for warning in system.provenance["warnings"])
+    assert any(
+        "`ml_options={'charge': '1'}` is not the charge" in warning
+        for warning in system.provenance["warnings"]
+    )
     system = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"charge": "0"})
     assert system.provenance["warnings"] == []
 
@@ -333,7 +336,7 @@ def test_workers_are_no_part_of_the_energy():
     two = prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"workers": "2"})
     assert two.energy_model.workers == 2
     assert one.fingerprint == two.fingerprint
-    with pytest.raises(InputError, match="workers=none"):
+    with pytest.raises(InputError, match=r"`ml_options={'workers': 'none'}`"):
         prepare(sequence="ACE-ALA-NME", ml="gfn2", ml_options={"workers": "none"})
 
 

@@ -100,7 +100,7 @@ def test_names_and_options_are_corrected():
         make_backend("quantum-monte-carlo", ETHANOL, {})
     with pytest.raises(InputError, match=r"no option 'solvnt'; did you mean solvent"):
         make_backend("gfn2", ETHANOL, {"solvnt": "water"})
-    with pytest.raises(InputError, match="charge=plus of gfn2 is not a whole number"):
+    with pytest.raises(InputError, match=r"`ml_options={'charge': 'plus'}` of gfn2 is not a whole number"):
         make_backend("gfn2", ETHANOL, {"charge": "plus"})
 
 
@@ -185,9 +185,9 @@ def test_charges_electrons_elements_and_solvents_are_checked():
         make_backend("gfn2", ETHANOL, {"uhf": "1"})
     with pytest.raises(UnsupportedError, match=r"atom 1 of the region .* is Fe"):
         make_backend("gfn2", np.array([6, 26]), {})
-    with pytest.raises(InputError, match="solvent=wine is not a solvent"):
+    with pytest.raises(InputError, match=r"{'solvent': 'wine'}` is not a solvent"):
         make_backend("gfn2", ETHANOL, {"solvent": "wine"}).energy(ethanol(1))
-    with pytest.raises(InputError, match="accuracy=-1"):
+    with pytest.raises(InputError, match=r"`ml_options={'accuracy': '-1'}`"):
         make_backend("gfn2", ETHANOL, {"accuracy": "-1"})
 
 
@@ -251,7 +251,7 @@ def test_ase_calculators():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "calculator=module:Class"),
+        ({}, '{"calculator": "module:Class"}'),
         ({"calculator": "ase.calculators.emt"}, "cannot be found"),
         ({"calculator": "ase.calculators.nowhere:EMT"}, "cannot be found"),
         ({"calculator": "subprocess:Popen", "args": '["touch", "/tmp/no"]'}, "not a class of ASE"),

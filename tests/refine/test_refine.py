@@ -321,7 +321,7 @@ def load_generator(runs) -> BoltzmannGenerator:
 def test_options_that_cannot_be_used(runs):
     with pytest.raises(InputError, match='`refine="smc"` or `refine="mala"`'):
         sample(runs / "RUN", "model:double-well", runs / "NO", 10, refine_budget=3)
-    with pytest.raises(InputError, match="'hmc' is not known"):
+    with pytest.raises(InputError, match="`refine='hmc'` is not known"):
         sample(runs / "RUN", "model:double-well", runs / "NO", 10, refine="hmc")
     with pytest.raises(InputError, match="at least one move"):
         sample(runs / "RUN", "model:double-well", runs / "NO", 10, refine="smc", refine_budget=0)

@@ -126,7 +126,7 @@ class OpenMMEvaluator:
         if platform not in platform_names():
             raise InputError(
                 f"OpenMM has no platform {platform!r} here, only {', '.join(platform_names())}; "
-                "choose one of them as `platform`."
+                "choose one of them, `prepare(..., bridge=True, platform=NAME)`."
             )
         self.settled = {"platform": platform}
         self._integrator = openmm.VerletIntegrator(0.001)

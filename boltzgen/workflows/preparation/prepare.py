@@ -97,7 +97,7 @@ def prepare(
     charge, notes = _formal_charge(system)
     system, translation, record, more = _checked(system)
     if "refused" in record:
-        notes.append(f"`simulate()` takes this system, `train()` and `sample()` do not: {record['refused']}")
+        notes.append(f"`simulate()` takes this system, train and sample do not: {record['refused']}")
     provenance = {
         **system.provenance,
         **more,

@@ -324,7 +324,7 @@ def _check_resume(
     engines = [str(record.get("engine", "openmm")) for record in (former["settings"], new)]
     if engines[0] != engines[1]:
         raise InputError(
-            f"{folder} was begun with `engine={engines[0]!r}`, now {engines[1]!r} is asked; resume with the "
+            f'{folder} was begun with `engine="{engines[0]}"`, now {engines[1]} is asked; resume with the '
             "first command, or choose another folder."
         )
     for key, value in former["settings"].items():
