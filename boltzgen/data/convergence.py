@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.statistics import dihedral_angles, rotatable_torsions, statistical_inefficiency
+from boltzgen.data.statistics import rotatable_torsions, statistical_inefficiency
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 
 #: Independent frames of the slowest torsion, and round trips, below which a run is `short`.

@@ -10,6 +10,8 @@ import logging
 import numpy as np
 
 from boltzgen.data.record import Trajectory, spaced_rows
+from boltzgen.system.graph.adjacency import adjacency, side
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -70,28 +72,16 @@ def rotatable_torsions(system: MolecularSystem) -> np.ndarray:
     methyl rotors (fast, and the same three times) are left out. The lowest-numbered heavy neighbours
     define the angle.
     """
-    neighbours: list[list[int]] = [[] for _ in range(system.n_atoms)]
-    for first, second in system.bonds:
-        neighbours[first].append(int(second))
-        neighbours[second].append(int(first))
+    neighbours = adjacency(system.n_atoms, system.bonds)
     found = []
     for b, c in system.bonds:
         ends = [
-            sorted(n for n in neighbours[here] if n != there and system.atomic_numbers[n] != 1)
+            [n for n in neighbours[here] if n != there and system.atomic_numbers[n] != 1]
             for here, there in ((b, c), (c, b))
         ]
-        if ends[0] and ends[1] and not _in_ring(neighbours, int(b), int(c)):
+        if ends[0] and ends[1] and side(neighbours, int(b), int(c)) is not None:
             found.append((ends[0][0], int(b), int(c), ends[1][0]))
     return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def dihedral_angles(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    """IUPAC dihedral angles ``(frames, torsions)`` in rad, of `atoms` ``(torsions, 4)``."""
-    x = np.asarray(positions, dtype=float)[:, np.asarray(atoms, dtype=np.int64)]
-    first, middle, last = x[:, :, 1] - x[:, :, 0], x[:, :, 2] - x[:, :, 1], x[:, :, 3] - x[:, :, 2]
-    left, right = np.cross(first, middle), np.cross(middle, last)
-    sine = np.einsum("fti,fti->ft", np.cross(left, right), middle) / np.linalg.norm(middle, axis=-1)
-    return np.arctan2(sine, np.einsum("fti,fti->ft", left, right))
 
 
 def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> dict[str, float]:
@@ -117,16 +107,3 @@ def decorrelated_rows(series: np.ndarray) -> np.ndarray:
     rows = np.atleast_2d(series)
     g = max(statistical_inefficiency(s) for s in rows)
     return spaced_rows(rows.shape[1], g)
-
-
-def _in_ring(neighbours: list[list[int]], b: int, c: int) -> bool:
-    """Whether `c` can be reached from `b` without the bond between them."""
-    seen, stack = {b}, [n for n in neighbours[b] if n != c]
-    while stack:
-        atom = stack.pop()
-        if atom == c:
-            return True
-        if atom not in seen:
-            seen.add(atom)
-            stack += neighbours[atom]
-    return False

@@ -10,7 +10,6 @@ import torch
 from butane import OPLS_TORSION
 from helpers import assert_refused
 
-from boltzgen.data.statistics import dihedral_angles
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.dynamics import batched_run
 from boltzgen.dynamics.batched_langevin import PhasePoint, energy_with_gradient
@@ -19,6 +18,7 @@ from boltzgen.dynamics.torsion_moves import Rotors, rotated, torsion_move
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import SimulationSource
 from boltzgen.units import KJ_PER_KCAL, thermal_energy

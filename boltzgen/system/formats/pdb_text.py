@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.graph.adjacency import adjacency
 
 if TYPE_CHECKING:
     from openmm import app
@@ -73,14 +74,10 @@ def format_pdb(names: list[AtomName], symbols: list[str], positions: np.ndarray,
             f"{name.insertion[:1]:1s}   {xyz[0]:8.3f}{xyz[1]:8.3f}{xyz[2]:8.3f}  1.00  0.00          "
             f"{symbol:>2s}"
         )
-    neighbours: list[list[int]] = [[] for _ in names]
-    for first, second in bonds:
-        neighbours[int(first)].append(int(second))
-        neighbours[int(second)].append(int(first))
     lines.append("TER")
-    for index, partners in enumerate(neighbours):
+    for index, partners in enumerate(adjacency(len(names), bonds)):
         for start in range(0, len(partners), 4):
-            chunk = "".join(f"{partner + 1:5d}" for partner in sorted(partners)[start : start + 4])
+            chunk = "".join(f"{partner + 1:5d}" for partner in partners[start : start + 4])
             lines.append(f"CONECT{index + 1:5d}{chunk}")
     return "\n".join([*lines, "END", ""])
 
