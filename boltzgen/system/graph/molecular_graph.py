@@ -16,6 +16,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.graph.adjacency import Neighbours, adjacency, branch, connected_pieces
 from boltzgen.system.graph.canonical import atom_invariants, canonical_order, refine
 from boltzgen.system.graph.geometry import angle, dihedral_angle
+from boltzgen.system.graph.torsions import ALL, Subset, Torsion, torsions_of
 from boltzgen.system.terms.equilibrium import TermCentres, has_planar_minima, torsion_profiles
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class MolecularGraph:
     stereocentres: tetrahedral atoms whose neighbours all differ; the other tetrahedral atoms only
         keep the labels of equivalent neighbours (hydrogens) apart.
     hands: triples of neighbours whose orientation is part of the domain.
+    rotors: the three terminal atoms, ascending, of each methyl-like group: on an atom of four neighbours, and
+        equal in element, mass, charge and nonbonded parameters.
     isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
     linear: triples (a, c, p), a < p, around a near-linear centre c.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
@@ -96,6 +99,7 @@ class MolecularGraph:
     invertible: frozenset[int]
     stereocentres: frozenset[int]
     hands: tuple[Hand, ...]
+    rotors: tuple[tuple[int, int, int], ...]
     isomer_bonds: tuple[IsomerBond, ...]
     linear: frozenset[tuple[int, int, int]]
     canonical: np.ndarray
@@ -113,6 +117,14 @@ class MolecularGraph:
     def ring_bonds(self) -> dict[tuple[int, int], int]:
         """Sorted atom pair of each bond in a ring -> size of its smallest ring."""
         return _ring_bonds(self.rings)
+
+    @cached_property
+    def _torsions(self) -> tuple[Torsion, ...]:
+        return torsions_of(self)
+
+    def torsions(self, subset: Subset = ALL) -> tuple[Torsion, ...]:
+        """The torsions in `subset`, one for each axis; `boltzgen.system.graph.torsions` defines them."""
+        return tuple(torsion for torsion in self._torsions if torsion in subset)
 
     def branch(self, start: int, without: int) -> set[int]:
         """The atoms that are reached from `start`, itself among them, without passing atom `without`."""
@@ -166,6 +178,7 @@ class MolecularGraph:
             invertible=frozenset(pyramidal - tetrahedral),
             stereocentres=frozenset(stereo),
             hands=hands,
+            rotors=_rotors(neighbours, classes),
             isomer_bonds=isomers,
             linear=frozenset(linear),
             canonical=canonical,
@@ -243,6 +256,15 @@ def _hands(neighbours, positions, cannot_invert: set[int]) -> tuple[Hand, ...]:
             if abs(volume) > SMALLEST_HAND:
                 hands.append(Hand(c, triple, float(np.sign(volume))))
     return tuple(hands)
+
+
+def _rotors(neighbours: Neighbours, classes: list[int]) -> tuple[tuple[int, int, int], ...]:
+    found = []
+    for around in neighbours:
+        terminal = [atom for atom in around if len(neighbours[atom]) == 1]
+        if len(around) == 4 and len(terminal) == 3 and len({classes[atom] for atom in terminal}) == 1:
+            found.append((terminal[0], terminal[1], terminal[2]))
+    return tuple(found)
 
 
 def _isomer_bonds(
