@@ -10,8 +10,9 @@ import logging
 import numpy as np
 
 from boltzgen.data.record import Trajectory, spaced_rows
-from boltzgen.system.graph.adjacency import adjacency, side
 from boltzgen.system.graph.geometry import dihedral_angles
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import SLOW
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -48,11 +49,11 @@ def drift(series: np.ndarray) -> float:
 
 
 def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[str, float]:
-    """`drift` of the energy, and the largest of the rotatable torsions (cosine, sine), at every temperature.
+    """`drift` of the energy, and the largest of the slow torsions (cosine, sine), at every temperature.
 
     Frames of a temperature stand walk after walk. Keys as in `slowest_inefficiencies`.
     """
-    torsions = rotatable_torsions(system)
+    torsions = slow_torsions(system)
     result = {}
     for temperature in trajectory.temperature_ladder:
         frames = trajectory.at(float(temperature))
@@ -65,22 +66,12 @@ def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[
     return result
 
 
-def rotatable_torsions(system: MolecularSystem) -> np.ndarray:
-    """Atoms ``(torsions, 4)`` of one torsion per rotatable bond between non-terminal atoms.
+def slow_torsions(system: MolecularSystem) -> np.ndarray:
+    """Atoms ``(torsions, 4)`` of each torsion that may be slow: `SLOW` of `boltzgen.system.graph.torsions`.
 
-    A bond counts when it is in no ring and each end has another neighbour that is not hydrogen, so
-    methyl rotors (fast, and the same three times) are left out. The lowest-numbered heavy neighbours
-    define the angle.
+    Those between heavy atoms, amides too; methyl-like rotors (fast, and the same three times) and rings not.
     """
-    neighbours = adjacency(system.n_atoms, system.bonds)
-    found = []
-    for b, c in system.bonds:
-        ends = [
-            [n for n in neighbours[here] if n != there and system.atomic_numbers[n] != 1]
-            for here, there in ((b, c), (c, b))
-        ]
-        if ends[0] and ends[1] and side(neighbours, int(b), int(c)) is not None:
-            found.append((ends[0][0], int(b), int(c), ends[1][0]))
+    found = [torsion.atoms for torsion in MolecularGraph.from_system(system).torsions(SLOW)]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
 
 
@@ -89,7 +80,7 @@ def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> d
 
     Keys as in `Trajectory.statistical_inefficiency`; in units of frames.
     """
-    torsions = rotatable_torsions(system)
+    torsions = slow_torsions(system)
     result = {}
     for temperature in trajectory.temperature_ladder:
         frames = trajectory.at(float(temperature))

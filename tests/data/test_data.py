@@ -392,7 +392,7 @@ def test_statistical_inefficiency_of_a_known_process():
 
 
 def test_torsions(molecule, frames):
-    atoms = statistics.rotatable_torsions(molecule)
+    atoms = statistics.slow_torsions(molecule)
     assert atoms.tolist() == [[3, 0, 1, 7], [0, 1, 7, 10]], "hydrogens define no torsion"
     expected = mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, molecule.mdtraj_topology()), atoms)
     np.testing.assert_allclose(dihedral_angles(frames, atoms), expected, atol=1e-4)
