@@ -15,6 +15,8 @@ from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.coordinates.support import unlink
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.records.parameters import ForceFieldParameters
+from boltzgen.system.graph.adjacency import bond_distances
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -50,7 +52,7 @@ def molecule_features(
     location, width = _location_and_width(table, centre, whitening)
     atoms = atom_features(system, potential.force_field)
     positions = _at_minimum(coordinates, centre)
-    distance = graph_distance(system.n_atoms, system.bonds)
+    distance = bond_distances(system.n_atoms, system.bonds)
     placed = table.atoms[:, 0]
     columns = [
         _one_hot(table),
@@ -164,17 +166,6 @@ def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) ->
     return np.concatenate([elements, other, np.stack(scaled, axis=1)], axis=1)
 
 
-def graph_distance(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
-    """(N, N) number of bonds on the shortest path."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import shortest_path
-
-    bonds = np.asarray(bonds).reshape(-1, 2)
-    matrix = coo_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n_atoms, n_atoms))
-    paths = shortest_path(matrix, directed=False, unweighted=True)
-    return np.where(np.isfinite(paths), paths, n_atoms).astype(np.int64)
-
-
 def _at_minimum(coordinates: Coordinates, centre: np.ndarray) -> np.ndarray:
     """(N, 3) nm: torsions as in the reference, all else at the minimum of the bonded terms.
 
@@ -203,11 +194,11 @@ def torsion_series(
         frozenset((b, c)) if {frozenset((a, b)), frozenset((b, c)), frozenset((c, d))} <= bonded else None
         for a, b, c, d in force_field.torsion_atoms.tolist()
     ]
-    angles = _dihedrals(positions, force_field.torsion_atoms)
+    angles = dihedral_angles(positions, force_field.torsion_atoms)
     for row, (kind, atoms) in enumerate(zip(table.kind, table.atoms, strict=True)):
         if kind != "torsion":
             continue
-        own = _dihedrals(positions, atoms[None])[0]
+        own = dihedral_angles(positions, atoms[None])[0]
         for term, axis in enumerate(axes):
             order = int(force_field.torsion_periodicity[term])
             if axis == frozenset(atoms[1:3].tolist()) and 1 <= order <= HARMONICS:
@@ -216,16 +207,6 @@ def torsion_series(
                     [np.cos(phase), np.sin(phase)]
                 )
     return series.reshape(table.dimension, -1) / 10.0
-
-
-def _dihedrals(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    a, b, c, d = (positions[atoms[:, k]] for k in range(4))
-    axis = c - b
-    first, second = np.cross(a - b, axis), np.cross(d - c, axis)
-    sine = np.einsum("ij,ij->i", np.cross(first, second), axis) / np.maximum(
-        np.linalg.norm(axis, axis=1), 1e-12
-    )
-    return np.arctan2(sine, np.einsum("ij,ij->i", first, second))
 
 
 def _one_hot(table: CoordinateTable) -> np.ndarray:

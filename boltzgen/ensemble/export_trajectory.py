@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from boltzgen.ensemble.frames import Frames, weighted_frames
 from boltzgen.ensemble.topology import read_topology
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path
-from boltzgen.units import NM_PER_ANGSTROM, thermal_energy
+from boltzgen.system.formats.pdb_text import format_models
+from boltzgen.units import thermal_energy
 
 if TYPE_CHECKING:
     import mdtraj
@@ -33,7 +35,6 @@ XTC_WARNING = (
 PDB_WARNING = "PDB keeps 0.0001 nm: energies of its frames scatter by about 0.1 kT (alanine dipeptide)"
 
 _AT_ONCE = 2_000
-_PDB_LIMIT = 999.9995  # Angstrom; from there on, %8.3f with a minus sign needs nine characters
 
 
 def mdtraj_trajectory(ensemble: Ensemble) -> tuple[mdtraj.Trajectory, np.ndarray]:
@@ -103,18 +104,9 @@ def write_xtc(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) 
 def write_pdb(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
     """One MODEL a frame, on the lines of the stored topology, and the table of weights."""
     _need_atoms(ensemble)
-    lines = ensemble.topology_pdb.splitlines()
-    atoms = [line for line in lines if line.startswith(("ATOM", "HETATM", "TER"))]
-    ends = [line for line in lines if line.startswith("CONECT")]
-    if sum(not line.startswith("TER") for line in atoms) != ensemble.positions.shape[1]:
-        raise InputError("the topology stored with the samples does not fit them; sample again.")
+    models = chain.from_iterable(_blocks(ensemble, frames))
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        number = 0
-        for block in _blocks(ensemble, frames):
-            for model in np.asarray(block, dtype=np.float64) / NM_PER_ANGSTROM:
-                number += 1
-                file.write(f"MODEL {number:8d}\n{_pdb_atoms(atoms, model)}ENDMDL\n")
-        file.write("".join(f"{line}\n" for line in [*ends, "END"]))
+        file.writelines(format_models(ensemble.topology_pdb, models))
     write_weights(frames, path)
 
 
@@ -190,21 +182,6 @@ def _write_header(file: Any, ensemble: Ensemble, frames: Frames, topology: dict[
     file.attrs["boltzgen_equal_weight"] = int(frames.resampled)
     text = json.dumps(topology).encode()
     file.create_dataset("topology", data=np.array([text], dtype=f"S{len(text)}"))
-
-
-def _pdb_atoms(atoms: list[str], model: np.ndarray) -> str:
-    """The lines of one model: `atoms` (with TER) with the positions of `model` (N, 3) in Angstrom."""
-    if not np.abs(model).max() < _PDB_LIMIT:
-        raise InputError("an atom is more than 1000 Angstrom away, which PDB cannot hold; export dcd.")
-    places = iter(model)
-    out = []
-    for line in atoms:
-        if line.startswith("TER"):
-            out.append(f"{line}\n")
-            continue
-        x, y, z = next(places)
-        out.append(f"{line[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{line[54:]}\n")
-    return "".join(out)
 
 
 def _not_written(path: str | os.PathLike[str], error: Exception) -> BoltzgenError:

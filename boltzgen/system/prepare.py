@@ -18,6 +18,7 @@ from boltzgen.system import checks
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
+from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
@@ -262,7 +263,7 @@ def _bonds(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[st
     """Bonds of the topology; with a System XML whose PDB lacks some, those of its forces too."""
     bonds = canonical_bonds([(bond[0].index, bond[1].index) for bond in raw.topology.bonds()])
     n_atoms = raw.topology.getNumAtoms()
-    if raw.kind != "xml" or len(checks.connected_pieces(n_atoms, bonds)) == 1:
+    if raw.kind != "xml" or len(connected_pieces(adjacency(n_atoms, bonds))) == 1:
         return bonds, []
     found = bonds_from_forces(system)
     both = canonical_bonds([*bonds.tolist(), *found.tolist()])

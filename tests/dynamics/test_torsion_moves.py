@@ -9,8 +9,8 @@ import pytest
 import torch
 from butane import OPLS_TORSION
 from helpers import assert_refused
+from molecules import from_smiles
 
-from boltzgen.data.statistics import dihedral_angles
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.dynamics import batched_run
 from boltzgen.dynamics.batched_langevin import PhasePoint, energy_with_gradient
@@ -19,6 +19,9 @@ from boltzgen.dynamics.torsion_moves import Rotors, rotated, torsion_move
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.graph.geometry import angles, dihedral_angles
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import MOVED
 from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import SimulationSource
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
@@ -90,6 +93,25 @@ def test_the_smaller_side_of_a_bond_turns_and_amides_and_rings_do_not():
     cold = torch.full((64,), 1e-9, dtype=torch.float64)
     _, taken = torsion_move(point, energy, rotors, kt=cold, generator=torch.Generator().manual_seed(1))
     assert torch.equal(taken, new.energy < point.energy)
+
+
+def test_a_straight_row_turns_once_and_symmetric_groups_do_not():
+    """3-hexyne: one axis of four atoms, whose smaller side turns about its last bond; no bend changes."""
+    hexyne, sulfonate = from_smiles("CCC#CCC"), from_smiles("CCS(=O)(=O)[O-]")
+    assert len(Rotors.of(sulfonate)) == 0 and len(Rotors.of(from_smiles("CC#N"))) == 0
+    rotors = Rotors.of(hexyne)
+    assert rotors.bonds.tolist() == [[3, 4]] and int(rotors.turning.sum()) == 7
+    x = torch.as_tensor(np.array(hexyne.reference_positions))[None]
+    start, end = (x[:, atom] for atom in rotors.bonds[0])
+    angle = torch.tensor([2.0], dtype=torch.float64)
+    new = torch.where(rotors.turning[0][:, None], rotated(x, start, end, angle), x).numpy()[0]
+    graph = MolecularGraph.from_system(hexyne)
+    bends = np.array([(a, c, p) for c, n in enumerate(graph.neighbours) for a in n for p in n if a < p])
+    old = np.array(hexyne.reference_positions)
+    np.testing.assert_allclose(angles(new, bends), angles(old, bends), atol=1e-9)
+    (torsion,) = graph.torsions(MOVED)
+    turn = dihedral_angles(np.stack([old, new]), np.array([torsion.atoms]))[:, 0]
+    assert np.cos(turn[1] - turn[0]) == pytest.approx(np.cos(2.0), abs=0.02), "the row is nearly straight"
 
 
 def test_a_rotation_is_right_handed_about_its_axis():

@@ -25,6 +25,7 @@ from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
 from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
+from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.free_energy.targeted_map import System
 
@@ -272,7 +273,4 @@ def _elements(end: End, prepared: bool) -> list[str]:
     """What each atom is: by the prepared system, or by the PDB stored with the samples."""
     if prepared and end.molecule is not None:
         return [f"of atomic number {number}" for number in end.molecule.atomic_numbers]
-    lines = end.ensemble.topology_pdb.splitlines()
-    return [
-        line[76:78].strip() or line[12:16].strip() for line in lines if line.startswith(("ATOM", "HETATM"))
-    ]
+    return [element or name for name, element in parse_elements(end.ensemble.topology_pdb)]

@@ -13,6 +13,7 @@ from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare as prepare_system
 from boltzgen.system.terms.charges import partial_charges
@@ -43,7 +44,7 @@ class PrepareSummary:
     formal_charge: total charge in e, rounded; None when no force holds charges.
     stereocentres: names of atoms with four different neighbours.
     rings: sizes of the smallest rings.
-    torsions: atom names of the rotatable bonds: single, acyclic, not at the end of a chain.
+    torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
@@ -126,14 +127,6 @@ def _summary(
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
     fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
-    rotatable = [
-        (int(first), int(second))
-        for first, second in system.bonds
-        if len(graph.neighbours[first]) > 1
-        and len(graph.neighbours[second]) > 1
-        and (int(first), int(second)) not in graph.ring_bonds
-        and (int(first), int(second)) not in fixed
-    ]
     return PrepareSummary(
         system=system,
         folder=folder,
@@ -142,7 +135,7 @@ def _summary(
         formal_charge=charge,
         stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
         rings=tuple(sorted(len(ring) for ring in graph.rings)),
-        torsions=tuple(_bond_name(names[first], names[second]) for first, second in rotatable),
+        torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
         isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),

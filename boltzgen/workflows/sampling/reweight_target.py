@@ -16,6 +16,7 @@ from boltzgen.generator import MODEL_TEMPERATURE
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.of_system import potential_of, require_invariance
+from boltzgen.system.formats.pdb_text import parse_bonds, parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
 
@@ -108,7 +109,7 @@ def _require_same_atoms(folder: Path, ensemble: Ensemble, name: str, system: Mol
                 "in the same order."
             )
     bonds = set(map(tuple, system.bonds.tolist()))
-    differing = sorted(_bonds(ensemble.topology_pdb) ^ bonds)
+    differing = sorted(parse_bonds(ensemble.topology_pdb) ^ bonds)
     if differing:
         first, second = differing[0]
         raise InputError(
@@ -118,18 +119,7 @@ def _require_same_atoms(folder: Path, ensemble: Ensemble, name: str, system: Mol
 
 
 def _atoms(topology_pdb: str) -> list[_Atom]:
-    lines = [line for line in topology_pdb.splitlines() if line.startswith(("ATOM", "HETATM"))]
-    return [_Atom(line[12:16].strip(), line[76:78].strip()) for line in lines]
-
-
-def _bonds(topology_pdb: str) -> set[tuple[int, int]]:
-    """The bonds in the CONECT records of a stored topology, counting atoms from 0."""
-    bonds = set()
-    for line in topology_pdb.splitlines():
-        if line.startswith("CONECT"):
-            first, *others = (int(line[start : start + 5]) - 1 for start in range(6, len(line.rstrip()), 5))
-            bonds |= {(min(first, other), max(first, other)) for other in others}
-    return bonds
+    return [_Atom(name, element) for name, element in parse_elements(topology_pdb)]
 
 
 def _outside(folder: Path, ensemble: Ensemble, name: str, system: MolecularSystem) -> np.ndarray:
