@@ -22,7 +22,7 @@ import numpy as np
 
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
-from boltzgen.ensemble.join import join, same_draw
+from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
 
@@ -95,7 +95,7 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
     """The ensembles of several OUT folders in one, and its status: ``partial`` when one of them is.
 
     Positions of molecules are read into one array, so that no second copy of them is made. Besides
-    what `boltzgen.ensemble.join.join` refuses, folders that the same model wrote with the same seed
+    what `boltzgen.ensemble.join.concatenate` refuses, folders that the same model wrote with the same seed
     are, whatever the size of their batches: InputError.
     """
     paths = [Path(folder) for folder in folders]
@@ -117,7 +117,7 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
                     f"({part.provenance['seed']}), so that they are not independent; draw one of them again "
                     "with another --seed."
                 )
-    joined = join(parts, names=[str(path) for path in paths], positions=positions)
+    joined = concatenate(parts, names=[str(path) for path in paths], positions=positions)
     partial = any(manifest["status"] == "partial" for manifest in manifests)
     return joined, "partial" if partial else "complete"
 

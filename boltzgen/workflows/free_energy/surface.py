@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
@@ -62,7 +63,7 @@ def surface(
         given_names = ", ".join(names) or "none"
         raise InputError(f"a surface is along one or two different variables, not {given_names}.")
     path = result_path(output, Path(folder) / "surface.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     chosen = variables_of(ensemble, folder, names, coordinates)
     counts = _bins(bins, len(names))
     values = np.stack([variable.evaluate(ensemble.positions) for variable in chosen], axis=1)
