@@ -11,10 +11,8 @@ manifest.json   schema boltzgen.manifest/1, written last; its status decides whe
 from __future__ import annotations
 
 import os
-import platform
 import zipfile
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
+from boltzgen.provenance import versions
 
 SUMMARY_SCHEMA = "boltzgen.summary/1"
 MANIFEST_SCHEMA = "boltzgen.manifest/1"
@@ -182,22 +181,11 @@ def _manifest(ensemble: Ensemble, status: str, out: Path, names: list[str]) -> d
         "n": len(ensemble),
         "coverage": ensemble.coverage,
         "provenance": provenance,
-        "versions": _versions(),
+        "versions": versions("python", "boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj"),
         "files": {
             name: {"bytes": (out / name).stat().st_size, "sha256": sha256_file(out / name)} for name in names
         },
     }
-
-
-def _versions() -> dict[str, str | None]:
-    def version(name: str) -> str | None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    found = {name: version(name) for name in ("boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj")}
-    return {"python": platform.python_version(), **found}
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
