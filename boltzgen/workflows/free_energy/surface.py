@@ -12,6 +12,7 @@ import numpy as np
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
+from boltzgen.files import csv_text
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.surface import Surface, free_energy_surface
@@ -20,7 +21,6 @@ from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     check_statistics_options,
-    csv_text,
     naming,
     provenance,
     result_path,

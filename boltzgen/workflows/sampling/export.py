@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from boltzgen.data.hdf5 import topology_record
 from boltzgen.ensemble import Ensemble, Frames, equal_weight_frames, weighted_frames
 from boltzgen.ensemble import export_table as tables
 from boltzgen.ensemble import export_trajectory as trajectories
@@ -16,6 +15,7 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.variables import Variable, read_topology, ready_torsions, ready_variable
+from boltzgen.system.formats.mdtraj_hdf5 import topology_record
 
 #: The formats, and what each is.
 FORMATS = {
