@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_cases import ALANINE_DIPEPTIDE, molecule
+from ensemble_cases import ALANINE_DIPEPTIDE, molecule, write_densities
 from helpers import assert_refused, run_cli
 
 from boltzgen.ensemble import Ensemble
@@ -30,19 +30,9 @@ def wells(tmp_path):
     log_q = np.logaddexp(
         np.log(share) - ((x - 1.72) / width) ** 2 / 2, np.log(1 - share) - ((x + 1.71) / width) ** 2 / 2
     ) - np.log(width * np.sqrt(2 * np.pi))
-    save_ensemble(
-        Ensemble.from_densities(
-            x[:, None],
-            log_q,
-            x**4 - 6 * x**2 - x / 2,
-            temperature=None,
-            measure="lebesgue(1)",
-            system_fingerprint="double-well",
-            domain="",
-            topology_pdb="",
-            coverage=GOOD,
-        ),
-        tmp_path / "OUT",
+    u = x**4 - 6 * x**2 - x / 2
+    write_densities(
+        tmp_path / "OUT", x[:, None], log_q, u, system_fingerprint="double-well", domain="", coverage=GOOD
     )
     (tmp_path / "states.yaml").write_text(WELLS)
     return tmp_path
@@ -103,15 +93,13 @@ def test_nothing_to_estimate_is_a_failure_with_a_file(peptide):
 
 def test_all_weights_zero_is_a_failure_with_a_reason(peptide):
     ensemble = molecule()
-    save_ensemble(
-        replace(
-            ensemble,
-            valid=np.zeros(60, bool),
-            reason=np.full(60, "energy not finite"),
-            log_w=np.full(60, -np.inf),
-        ),
-        peptide / "OUT",
+    bare = replace(
+        ensemble,
+        valid=np.zeros(60, bool),
+        reason=np.full(60, "energy not finite"),
+        log_w=np.full(60, -np.inf),
     )
+    save_ensemble(bare, peptide / "OUT")
     assert_refused(command(peptide), "every one was rejected", code=1)
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from between_cases import butane_frames, untrained_model, write_chains, write_frames
 from butane import EXACT
+from ensemble_cases import write_densities
 from helpers import assert_refused
 
-from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.store import load_ensemble, save_ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.free_energy.combination import agreement, difference, paired_difference
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
@@ -293,19 +293,15 @@ def test_a_lost_model_leaves_the_one_sided_answer(wells, tmp_path):
 def test_a_reweighted_end_shares_its_samples(wells, tmp_path):
     """H1 seen as stiffness 1.2, from the same rows: no map, and an error below that of separate draws."""
     first = load_ensemble(wells / "H1")
-    save_ensemble(
-        Ensemble.from_densities(
-            first.positions,
-            first.log_q,
-            1.2 * first.u,
-            temperature=None,
-            measure=first.measure,
-            system_fingerprint="model:harmonic-well-1.2",
-            domain=first.domain,
-            topology_pdb="",
-            provenance={"reweighted_from": "H1"},
-        ),
+    write_densities(
         tmp_path / "R",
+        first.positions,
+        first.log_q,
+        1.2 * first.u,
+        measure=first.measure,
+        system_fingerprint="model:harmonic-well-1.2",
+        domain=first.domain,
+        provenance={"reweighted_from": "H1"},
     )
     result = between(wells / "H1", tmp_path / "R", output=tmp_path / "b.json")
     (found,) = result.estimates
@@ -335,19 +331,8 @@ def test_strict_ends_with_3_and_writes(tmp_path, capsys):
     for name in ("A", "B"):
         log_q = rng.normal(size=200)
         log_q[7] -= 30.0
-        save_ensemble(
-            Ensemble.from_densities(
-                rng.normal(size=(200, 1)),
-                log_q,
-                np.zeros(200),
-                temperature=None,
-                measure="lebesgue(1)",
-                system_fingerprint=name,
-                domain="all",
-                topology_pdb="",
-            ),
-            tmp_path / name,
-        )
+        x = rng.normal(size=(200, 1))
+        write_densities(tmp_path / name, x, log_q, np.zeros(200), system_fingerprint=name)
     words = ["free-energy", "between", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "b.json", "--strict"]
     assert main([str(word) for word in words]) == 3
     assert json.loads((tmp_path / "b.json").read_text())["estimates"][0]["verdict"] == "unreliable"
@@ -386,18 +371,16 @@ def bad(wells, chains):
         "FREE": (whole.positions, topology, "isomers: free"),
     }
     for name, (positions, pdb, domain) in changed.items():
-        save_ensemble(
-            Ensemble.from_densities(
-                positions[:50],
-                whole.log_q[:50],
-                whole.u[:50],
-                temperature=300.0,
-                measure="shape",
-                system_fingerprint=name,
-                domain=domain,
-                topology_pdb=pdb,
-            ),
+        write_densities(
             chains / name,
+            positions[:50],
+            whole.log_q[:50],
+            whole.u[:50],
+            temperature=300.0,
+            measure="shape",
+            system_fingerprint=name,
+            domain=domain,
+            topology_pdb=pdb,
         )
     return {"w": wells, "c": chains}
 

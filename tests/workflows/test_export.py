@@ -359,12 +359,9 @@ def test_folders_that_hold_no_samples_are_refused(out, tmp_path):
 
 def test_samples_without_weight_are_refused(tmp_path):
     whole = spoiled()
-    save_ensemble(
-        replace(
-            whole, valid=np.zeros(40, bool), reason=np.full(40, "other isomer"), log_w=np.full(40, -np.inf)
-        ),
-        tmp_path / "OUT",
-    )
+    other = np.full(40, "other isomer")
+    bare = replace(whole, valid=np.zeros(40, bool), reason=other, log_w=np.full(40, -np.inf))
+    save_ensemble(bare, tmp_path / "OUT")
     for format in FORMATS:
         assert_refused(command(tmp_path / "OUT", format=format), "every sample was rejected")
     assert_refused(command(tmp_path / "OUT", "--equal-weight", "5"), "no sample carries weight")

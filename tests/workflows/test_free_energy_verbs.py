@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ensemble_cases import write_densities
 from helpers import assert_refused
 
 from boltzgen.ensemble import Ensemble
@@ -69,23 +70,20 @@ def folders(tmp_path_factory):
     save_ensemble(harmonic(), folder / "WELL")
     save_ensemble(peptide(), folder / "OUT")
     empty = peptide(20)
-    reasons = np.full(20, "energy not finite")
-    save_ensemble(
-        Ensemble(
-            empty.positions,
-            empty.log_q,
-            empty.u,
-            np.full(20, -np.inf),
-            np.zeros(20, bool),
-            reasons,
-            310.0,
-            "shape",
-            "f00d",
-            "reference",
-            PDB.read_text(),
-        ),
-        folder / "EMPTY",
+    empty = Ensemble(
+        empty.positions,
+        empty.log_q,
+        empty.u,
+        np.full(20, -np.inf),
+        np.zeros(20, bool),
+        np.full(20, "energy not finite"),
+        310.0,
+        "shape",
+        "f00d",
+        "reference",
+        PDB.read_text(),
     )
+    save_ensemble(empty, folder / "EMPTY")
     (folder / "c.yaml").write_text(
         "coordinates:\n  ends: {distance: ['resid 0 and name C', 'resid 2 and name N']}\n"
     )
@@ -299,18 +297,13 @@ def test_strict_surface_ends_with_3(tmp_path):
     spiked = harmonic(300)
     log_q = np.array(spiked.log_q)
     log_q[5] -= 30.0
-    save_ensemble(
-        Ensemble.from_densities(
-            spiked.positions,
-            log_q,
-            spiked.u,
-            temperature=None,
-            measure="lebesgue(2)",
-            system_fingerprint="harmonic",
-            domain="all",
-            topology_pdb="",
-        ),
+    write_densities(
         tmp_path / "OUT",
+        spiked.positions,
+        log_q,
+        spiked.u,
+        measure="lebesgue(2)",
+        system_fingerprint="harmonic",
     )
     words = ["free-energy", "surface", tmp_path / "OUT", "--along", "x0", "--strict"]
     assert_refused(words, "the surface", code=3)
