@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from boltzgen.provenance import VERSION
+
 if TYPE_CHECKING:
     from os import PathLike
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from boltzgen.generator import BoltzmannGenerator
     from boltzgen.system.molecular_system import MolecularSystem
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 @overload

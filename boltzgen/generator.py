@@ -20,6 +20,7 @@ from boltzgen.coordinates.base import Coordinates
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.join import concatenate
 from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.potentials.base import Potential
@@ -179,7 +180,7 @@ class BoltzmannGenerator:
         if number < 1:
             raise InputError(f"{number} samples were asked for; ask for at least one.")
         generator = torch.Generator().manual_seed(seed)
-        return Ensemble.concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
+        return concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
 
     def _draw_batch(self, rows: int, temperature: float, generator: torch.Generator) -> Ensemble:
         target = self.target

@@ -84,6 +84,25 @@ def test_not_written(pattern, why):
     assert found == [], why
 
 
+def test_no_tracked_file_tells_a_path_of_a_machine():
+    """Published runs hold paths relative to the run; see `boltzgen.provenance.relative_to_run`."""
+    machine = re.compile(rb"(?<![\w./~-])/(?:work|root|home|Users|scratch|tmp/w)/\w")
+    assert machine.search(b'"data=/home/someone/MD"') and not machine.search(b"https://example.org/home/page")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group(0).decode()}"
+        for path in files
+        if path.is_file() and path != Path(__file__).resolve()
+        for match in machine.finditer(path.read_bytes())
+    ]
+    assert found == []
+
+
 def test_every_module_says_what_it_is():
     import ast
 

@@ -47,9 +47,10 @@ def build_settings(
         raise InputError(_sentence(cls, error, source)) from error
 
 
-def dump_yaml(settings: Settings) -> str:
-    """The resolved settings as YAML, every key written, defaults included."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_yaml(settings: Settings | Mapping[str, Any]) -> str:
+    """The resolved settings as YAML, every key written, defaults included; a mapping as it is."""
+    values = settings.model_dump(mode="json") if isinstance(settings, Settings) else dict(settings)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:

@@ -2,23 +2,24 @@
 
 One row is one conformation. Nothing is filtered: a rejected sample keeps its row with weight zero
 and a reason. Weights are made once, from coordinates in memory, and never again from a file.
+
+The record knows nothing of what reads, writes, joins or converts it, which stands beside it: `load_ensemble`
+and `save_ensemble` in `boltzgen.ensemble.store`, `concatenate` in `boltzgen.ensemble.join`,
+`mdtraj_trajectory` in `boltzgen.ensemble.export_trajectory`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, normalised_weights
+from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.errors import InputError
-
-if TYPE_CHECKING:
-    import mdtraj
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,18 +155,11 @@ class Ensemble:
 
     def equal_weight_rows(self, number: int, *, seed: int) -> np.ndarray:
         """`number` row numbers, resampled by weight, for tools that know no weights; see `resample`."""
-        from boltzgen.ensemble.resample import equal_weight_rows
-
         return equal_weight_rows(self.log_w, number, np.random.default_rng(seed))
 
-    def to_mdtraj(self) -> tuple[mdtraj.Trajectory, np.ndarray]:
-        """The valid rows as an MDTraj trajectory, and their weights, which sum to one."""
-        from boltzgen.ensemble.export_trajectory import mdtraj_trajectory
-
-        return mdtraj_trajectory(self)
-
     def shards(self, rows: int) -> Iterator[Ensemble]:
-        """The ensemble in pieces of at most `rows` rows, in order; `concatenate` puts them together.
+        """The ensemble in pieces of at most `rows` rows, in order; `boltzgen.ensemble.join` puts them
+        together.
 
         Each piece says in its provenance which ``rows`` of the draw it holds.
         """
@@ -174,30 +168,6 @@ class Ensemble:
         for start in range(0, len(self), rows):
             piece = self[start : start + rows]
             yield replace(piece, provenance={**piece.provenance, "rows": [start, start + len(piece)]})
-
-    @staticmethod
-    def concatenate(parts: Sequence[Ensemble]) -> Ensemble:
-        """All rows of `parts` in order; see `boltzgen.ensemble.join`.
-
-        InputError when measures, domains, systems or temperatures differ, or when a sample occurs in
-        two parts.
-        """
-        from boltzgen.ensemble.join import join
-
-        return join(parts)
-
-    def save(self, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
-        """Write the OUT folder atomically, file by file, the manifest last; see `boltzgen.ensemble.store`."""
-        from boltzgen.ensemble.store import save_ensemble
-
-        save_ensemble(self, folder, status=status)
-
-    @staticmethod
-    def load(folder: str | os.PathLike[str]) -> Ensemble:
-        """Read an OUT folder; InputError in one sentence when a file is missing, truncated or foreign."""
-        from boltzgen.ensemble.store import load_ensemble
-
-        return load_ensemble(folder)
 
     def _check(self) -> None:
         n = self.log_w.size

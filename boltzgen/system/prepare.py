@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
+from boltzgen.provenance import versions
 from boltzgen.system import checks
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
@@ -94,7 +93,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
             "ph": asked.ph,
             "minimize": relax,
         },
-        "versions": _versions(raw),
+        "versions": versions(
+            "boltzgen", "openmm", "numpy", *(["rdkit"] if raw.kind in SMALL_MOLECULES else [])
+        ),
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
@@ -132,11 +133,6 @@ def _forcefield_of(raw: RawMolecule, asked: PrepareOptions) -> list[str] | None:
     if raw.kind in ("sequence", "pdb", "mmcif"):
         return list(asked.forcefield or DEFAULT_FORCEFIELD)
     return None
-
-
-def _versions(raw: RawMolecule) -> dict[str, str]:
-    packages = ("openmm", "numpy", "rdkit") if raw.kind in SMALL_MOLECULES else ("openmm", "numpy")
-    return {"boltzgen": __version__, **{package: metadata.version(package) for package in packages}}
 
 
 def _assemble(

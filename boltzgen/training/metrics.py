@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import write_atomic
+from boltzgen.files import csv_text, write_atomic
 
 COLUMNS = (
     "step",
@@ -44,7 +42,7 @@ class MetricsFiles:
         self.csv, self.lines = folder / "metrics.csv", folder / "metrics.jsonl"
         rows = [row for row in read_metrics(self.lines) if (row["step"] or 0) <= keep_until]
         write_atomic(self.lines, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
-        write_atomic(self.csv, _csv([list(COLUMNS)] + [_cells(row) for row in rows]))
+        write_atomic(self.csv, csv_text(COLUMNS, [{name: row.get(name) for name in COLUMNS} for row in rows]))
 
     def append(self, row: dict[str, float | int | None]) -> None:
         """Add one row; its keys are among `COLUMNS`."""
@@ -52,7 +50,7 @@ class MetricsFiles:
         with open(self.lines, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(whole, allow_nan=False) + "\n")
         with open(self.csv, "a", encoding="utf-8") as handle:
-            handle.write(_csv([_cells(whole)]))
+            handle.write(csv_text(COLUMNS, [whole], header=False))
 
 
 def append_molecules(
@@ -80,13 +78,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     f"{path}: line {number + 1} is not JSON; remove the file or start anew."
                 ) from error
     return rows
-
-
-def _cells(row: dict[str, float | int | None]) -> list[str]:
-    return ["" if row.get(name) is None else repr(row[name]) for name in COLUMNS]
-
-
-def _csv(rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

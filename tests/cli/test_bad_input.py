@@ -20,6 +20,8 @@ STATES = "states:\n  - {name: a, where: {phi: [-180, 0]}}\n  - {name: b, where: 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory, alanine_dipeptide):
     """Name -> path of the files that the cases name."""
+    from boltzgen.ensemble import save_ensemble
+
     folder = tmp_path_factory.mktemp("bad")
     pdb = (EXAMPLES / "alanine-dipeptide" / "alanine-dipeptide.pdb").read_text()
     atoms = [line for line in pdb.splitlines() if line.startswith(("ATOM", "HETATM"))]
@@ -30,7 +32,7 @@ def paths(tmp_path_factory, alanine_dipeptide):
     foreign = folder / "FOREIGN"
     shutil.copytree(folder / "SYS", foreign)
     (foreign / "system.xml").write_text("<System/>")
-    make_ensemble(alanine_dipeptide).save(folder / "OUT")
+    save_ensemble(make_ensemble(alanine_dipeptide), folder / "OUT")
     cut = folder / "CUT"
     shutil.copytree(folder / "OUT", cut)
     (cut / "samples.npz").write_bytes((folder / "OUT" / "samples.npz").read_bytes()[:100])

@@ -14,7 +14,7 @@ from helpers import assert_refused
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow, save_model
 from boltzgen.coordinates.internal import InternalCoordinates
-from boltzgen.ensemble.store import load_ensemble
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -225,7 +225,7 @@ def test_model_systems_are_examined_and_not_probed(tmp_path):
     drawn = BoltzmannGenerator(build_flow(FLOW, seed=0), target).sample(500, 300.0)
     found, numbers = examine(BoltzmannGenerator(build_flow(FLOW, seed=0), target), drawn, 300.0)
     assert found == [] and numbers["log_det_difference"]["coordinates"] == 0.0
-    drawn.save(tmp_path / "OUT")
+    save_ensemble(drawn, tmp_path / "OUT")
     save_model(tmp_path / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
     words = ["check", str(tmp_path / "OUT"), "--model", str(tmp_path / "RUN")]
     words += ["--system", "model:double-well"]

@@ -11,9 +11,10 @@ import pytest
 import torch
 from between_cases import butane_frames, untrained_model, write_chains, write_frames
 from butane import EXACT
+from ensemble_cases import write_densities
 from helpers import assert_refused
 
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.free_energy.combination import agreement, difference, paired_difference
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
@@ -236,7 +237,7 @@ def test_paired_weights_cancel_what_they_share():
 def test_the_reverse_map_undoes_the_work(chains):
     """W_b(M(x)) = -W_a(x), and the log-determinant is that of the densities: both without training."""
     a, b = (read_end(chains / f"O{t}", str(t), device="cpu", need=True).system for t in (300, 600))
-    x = torch.as_tensor(np.array(Ensemble.load(chains / "O300").positions[:50]), dtype=torch.float64)
+    x = torch.as_tensor(np.array(load_ensemble(chains / "O300").positions[:50]), dtype=torch.float64)
     y, _ = b.from_latent(a.to_latent(x)[0])
     forward = mapped_work(a, b, x.numpy()).work
     backward = mapped_work(b, a, y.detach().numpy()).work
@@ -291,18 +292,17 @@ def test_a_lost_model_leaves_the_one_sided_answer(wells, tmp_path):
 
 def test_a_reweighted_end_shares_its_samples(wells, tmp_path):
     """H1 seen as stiffness 1.2, from the same rows: no map, and an error below that of separate draws."""
-    first = Ensemble.load(wells / "H1")
-    Ensemble.from_densities(
+    first = load_ensemble(wells / "H1")
+    write_densities(
+        tmp_path / "R",
         first.positions,
         first.log_q,
         1.2 * first.u,
-        temperature=None,
         measure=first.measure,
         system_fingerprint="model:harmonic-well-1.2",
         domain=first.domain,
-        topology_pdb="",
         provenance={"reweighted_from": "H1"},
-    ).save(tmp_path / "R")
+    )
     result = between(wells / "H1", tmp_path / "R", output=tmp_path / "b.json")
     (found,) = result.estimates
     assert abs(found.value - np.log(1.2) / 2) < 4 * found.standard_error
@@ -331,16 +331,8 @@ def test_strict_ends_with_3_and_writes(tmp_path, capsys):
     for name in ("A", "B"):
         log_q = rng.normal(size=200)
         log_q[7] -= 30.0
-        Ensemble.from_densities(
-            rng.normal(size=(200, 1)),
-            log_q,
-            np.zeros(200),
-            temperature=None,
-            measure="lebesgue(1)",
-            system_fingerprint=name,
-            domain="all",
-            topology_pdb="",
-        ).save(tmp_path / name)
+        x = rng.normal(size=(200, 1))
+        write_densities(tmp_path / name, x, log_q, np.zeros(200), system_fingerprint=name)
     words = ["free-energy", "between", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "b.json", "--strict"]
     assert main([str(word) for word in words]) == 3
     assert json.loads((tmp_path / "b.json").read_text())["estimates"][0]["verdict"] == "unreliable"
@@ -369,7 +361,7 @@ BAD = {
 def bad(wells, chains):
     """Ends that do not fit O300."""
     between(chains / "O300", chains / "O600", samples=0, output=chains / "leg.json")
-    whole = Ensemble.load(chains / "O300")
+    whole = load_ensemble(chains / "O300")
     topology = whole.topology_pdb
     atoms = [line for line in topology.splitlines() if line.startswith(("ATOM", "HETATM"))]
     other = atoms[3][:76].ljust(76) + " N" + atoms[3][78:]
@@ -379,7 +371,8 @@ def bad(wells, chains):
         "FREE": (whole.positions, topology, "isomers: free"),
     }
     for name, (positions, pdb, domain) in changed.items():
-        Ensemble.from_densities(
+        write_densities(
+            chains / name,
             positions[:50],
             whole.log_q[:50],
             whole.u[:50],
@@ -388,7 +381,7 @@ def bad(wells, chains):
             system_fingerprint=name,
             domain=domain,
             topology_pdb=pdb,
-        ).save(chains / name)
+        )
     return {"w": wells, "c": chains}
 
 

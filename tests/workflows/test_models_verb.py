@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target
 from boltzgen.workflows.installation.models import Release, card, releases, write_release
+from boltzgen.workflows.installation.publication import publish_run
 from boltzgen.workflows.sampling.sample import sample
 
 FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
@@ -64,6 +66,37 @@ def ship_from(folder: Path, monkeypatch) -> None:
     monkeypatch.setattr(
         shipped.resources, "files", lambda package: folder if package == "boltzgen_models" else files(package)
     )
+
+
+def test_what_is_published_tells_no_path_of_the_machine(run, tmp_path):
+    """Of a run and of a release: relative to the run; files without a path are the same bytes."""
+    asked = tmp_path / "runs" / "RUN"
+    shutil.copytree(run, asked)
+    (asked / "config.yaml").write_text(
+        f"system: example:alanine-dipeptide\ndata: {tmp_path}/runs/MD\nseed: 3\n"
+    )
+    command = ["/opt/tools/bin/boltzgen", "train", "x", f"data={tmp_path}/runs/MD", "-o", str(asked)]
+    (asked / "environment.json").write_text(json.dumps({"command": command, "torch_threads": 5}))
+    (asked / "metrics.csv").write_text("step,ess\n7,0.25\n")
+    public = publish_run(asked, tmp_path / "docs" / "tiny")
+    write_release(asked, "tiny", METRICS, CARD, tmp_path / "models")
+    for config in (public / "config.yaml", tmp_path / "models" / "tiny" / "config.yaml"):
+        assert config.read_text() == "system: example:alanine-dipeptide\ndata: ../MD\nseed: 3\n"
+    assert json.loads((public / "environment.json").read_text()) == {
+        "command": ["boltzgen", "train", "x", "data=../MD", "-o", "."],
+        "torch_threads": 5,
+    }
+    same = (
+        "metrics.csv",
+        *(f"model/{name}" for name in ("model.json", "weights.safetensors", "seen.safetensors")),
+    )
+    assert all((public / name).read_bytes() == (asked / name).read_bytes() for name in same)
+    names = {str(path.relative_to(public)) for path in public.rglob("*") if path.is_file()}
+    assert names == {"config.yaml", "environment.json", *same}
+    with pytest.raises(InputError, match="is there already"):
+        publish_run(asked, public)
+    with pytest.raises(InputError, match=r"no config\.yaml"):
+        publish_run(asked / "model", tmp_path / "docs" / "other")
 
 
 def test_a_release_holds_what_others_need_and_its_checksums(run, models):

@@ -14,6 +14,7 @@ from helpers import ROOT, assert_refused
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import normalised_weights
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.ensemble.thinning import NOT_EVALUATED
 from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.interrupts import StopRequest
@@ -53,7 +54,7 @@ def double_well_exact(temperature: float) -> tuple[float, float]:
 @pytest.mark.parametrize("kelvin", [250.0, 450.0])
 def test_double_well_at_another_temperature(wells, tmp_path, kelvin):
     result = reweight(wells / "OUT", tmp_path / "OUT2", temperature=kelvin)
-    new = Ensemble.load(tmp_path / "OUT2")
+    new = load_ensemble(tmp_path / "OUT2")
     ln_z, difference = double_well_exact(kelvin)
     value, error = result.summary["log_z"], result.summary["log_z_standard_error"]
     assert abs(value - ln_z) < 4 * error < 0.15
@@ -69,7 +70,7 @@ def test_another_model_system_from_few_evaluations(wells, tmp_path):
     assert result.record["energy_evaluations"] == 3000 and result.record["ended"].startswith("as many")
     assert abs(result.summary["log_z"] - exact) < 4 * result.summary["log_z_standard_error"] < 0.3
     assert result.summary["rejected"][NOT_EVALUATED] == 17_000
-    assert "model" not in Ensemble.load(tmp_path / "OUT2").provenance
+    assert "model" not in load_ensemble(tmp_path / "OUT2").provenance
 
 
 def with_barrier(system, factor: float):
@@ -111,7 +112,7 @@ def gauche_minus_trans(ensemble: Ensemble) -> float:
 def test_butane_at_another_temperature_costs_nothing(chains, tmp_path):
     """facts: ln Z and F_gauche - F_trans at 600 K from samples at 1000 K; the stored u, scaled exactly."""
     result = reweight(chains / "OUT", tmp_path / "OUT2", temperature=600.0)
-    old, new = Ensemble.load(chains / "OUT"), Ensemble.load(tmp_path / "OUT2")
+    old, new = load_ensemble(chains / "OUT"), load_ensemble(tmp_path / "OUT2")
     assert new.temperature == 600.0 and np.array_equal(new.u, old.u * (1000.0 / 600.0))
     ln_z, difference = EXACT[600.0]
     assert abs(result.summary["log_z"] - ln_z) < 4 * result.summary["log_z_standard_error"] < 0.2
@@ -137,7 +138,7 @@ def test_another_force_field_has_the_exact_ratio(chains, tmp_path):
 def test_the_same_energy_gives_the_same_weights_to_rounding(chains, tmp_path):
     """Stored float32 positions: the energy comes back to far less than kT."""
     reweight(chains / "OUT", tmp_path / "OUT2", to=chains / "SYS")
-    old, new = Ensemble.load(chains / "OUT"), Ensemble.load(tmp_path / "OUT2")
+    old, new = load_ensemble(chains / "OUT"), load_ensemble(tmp_path / "OUT2")
     assert np.max(np.abs(old.u - new.u)[old.valid]) < 5e-3
     assert np.array_equal(old.log_q, new.log_q)
 
@@ -181,12 +182,12 @@ def test_a_stopped_run_goes_on_to_the_same_result(chains, tmp_path):
     reweight(chains / "OUT", tmp_path / "A", **options)
     with pytest.raises(StoppedError, match="evaluations"):
         reweight(chains / "OUT", tmp_path / "B", stop=StopAfter(3), **options)
-    partial = Ensemble.load(tmp_path / "B")
+    partial = load_ensemble(tmp_path / "B")
     assert json.loads((tmp_path / "B" / "manifest.json").read_text())["status"] == "partial"
     done = json.loads((tmp_path / "B" / "reweight.json").read_text())["evaluated"]
     assert 0 < done == partial.valid.sum()
     reweight(chains / "OUT", tmp_path / "B", resume="auto", **options)
-    assert_same(Ensemble.load(tmp_path / "A"), Ensemble.load(tmp_path / "B"))
+    assert_same(load_ensemble(tmp_path / "A"), load_ensemble(tmp_path / "B"))
     more = reweight(chains / "OUT", tmp_path / "B", resume="auto", to=chains / "SYS2", expensive=2000)
     assert more.record["evaluated"] == 2000
 
@@ -209,7 +210,7 @@ def test_energies_survive_a_failure(chains, tmp_path, monkeypatch):
     monkeypatch.setattr(workflow.NewTarget, "reduced_energy", whole)
     reweight(chains / "OUT", tmp_path / "B", to=chains / "SYS2", expensive=500, resume="auto")
     reweight(chains / "OUT", tmp_path / "A", to=chains / "SYS2", expensive=500)
-    assert_same(Ensemble.load(tmp_path / "A"), Ensemble.load(tmp_path / "B"))
+    assert_same(load_ensemble(tmp_path / "A"), load_ensemble(tmp_path / "B"))
 
 
 # Molecules ----------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def dipeptide(tmp_path_factory, alanine_dipeptide):
         topology_pdb=alanine_dipeptide.topology_pdb,
         provenance={"seed": 1, "model": "M", "system": "S"},
     )
-    ensemble.save(folder / "OUT")
+    save_ensemble(ensemble, folder / "OUT")
     alanine_dipeptide.save(folder / "SYS")
     return folder
 
@@ -256,7 +257,7 @@ def test_a_hybrid_from_a_few_energies_agrees_with_all(dipeptide, tmp_path):
     assert full.record["ended"] == "all rows evaluated" and few.record["energy_evaluations"] == 100
     assert abs(few.summary["log_z"] - full.summary["log_z"]) < 4 * few.summary["log_z_standard_error"]
     assert few.summary["log_z_standard_error"] < 0.5
-    everything, part = Ensemble.load(tmp_path / "FULL"), Ensemble.load(tmp_path / "FEW")
+    everything, part = load_ensemble(tmp_path / "FULL"), load_ensemble(tmp_path / "FEW")
     assert part.system_fingerprint == hybrid.fingerprint
     chosen = part.valid
     np.testing.assert_allclose(part.u[chosen], everything.u[chosen], atol=1e-6)

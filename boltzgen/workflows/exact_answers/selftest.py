@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import write_json
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import VERSION
 from boltzgen.workflows.exact_answers.rows import Row
 from boltzgen.workflows.exact_answers.systems import (
     double_well,
@@ -58,7 +58,7 @@ class SelfTest:
         """The file of ``-o``, schema boltzgen.selftest/1."""
         return {
             "schema": SCHEMA,
-            "version": __version__,
+            "version": VERSION,
             "quick": self.quick,
             "seed": self.seed,
             "passed": not self.failures,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.free_energy import Estimate, expectations, read_states, thermodynamics
@@ -55,7 +56,7 @@ def observable(
     if not names and values is None:
         raise InputError("no observable was named; give names such as rg or phi, or a file with --values.")
     path = result_path(output, Path(folder) / "observable.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     columns = _named(ensemble, folder, tuple(names), coordinates)
     if values is not None:
         columns += _from_file(Path(values), unit, len(ensemble))
@@ -98,7 +99,7 @@ def thermo(
     """
     check_statistics_options(n_bootstrap, seed)
     path = result_path(output, Path(folder) / "thermo.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     rng = np.random.default_rng(seed)
 
     def of(log_w: np.ndarray) -> list[Estimate]:

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.config.devices import check_device
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, sha256_file
@@ -30,6 +29,7 @@ from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
 from boltzgen.free_energy.partition import log_partition
 from boltzgen.free_energy.work import WorkSamples, bennett
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import work_figure
 from boltzgen.workflows.free_energy.ends import (
     End,
@@ -124,7 +124,7 @@ def between(
         "B": {**second.record, **record["targets"][1]},
         "bootstrap": n_bootstrap,
         "seed": seed,
-        "version": __version__,
+        "version": VERSION,
     }
     answer = estimates[0].value
     if leg is not None:

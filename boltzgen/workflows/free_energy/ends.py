@@ -19,6 +19,7 @@ from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.flows.temperature_mixture import asked_at
@@ -76,7 +77,7 @@ class End:
 def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     """The end in `folder`; `need` says whether a flow is wanted (targets and maps), or the samples alone."""
     out = Path(folder)
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     record = {
         "samples": str(folder),
         "samples_sha256": sha256_file(out / "samples.npz"),

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen import __version__
 from boltzgen.config.devices import check_device
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
@@ -29,6 +28,7 @@ from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
 from boltzgen.free_energy.multistate import mbar as solve
 from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.free_energy.ends import End, read_end, require_one_molecule
@@ -114,7 +114,7 @@ def mbar(
         _reference(states, reference)  # a wrong name is told before the work
         result, record = _solved(states, list(ends.values()), samples, n_bootstrap, seed, progress)
     estimates = _estimates(result, states, _reference(states, reference), bool(ends))
-    origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": __version__}
+    origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": VERSION}
     names = list(result.names)
     content = document(
         estimates,

@@ -6,8 +6,6 @@ estimate and unit, ``NAME.png`` the figure.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boltzgen import __version__
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
-from boltzgen.files import write_atomic, write_json
+from boltzgen.files import csv_text, write_atomic, write_json
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.populations import Population
 from boltzgen.free_energy.surface import Surface
+from boltzgen.provenance import VERSION
 
 #: Columns of the CSV file, in order.
 COLUMNS = (
@@ -129,15 +127,6 @@ def estimates_csv(entries: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(COLUMNS, rows)
 
 
-def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with a header line and Unix line ends; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any]:
     """Where numbers made from one ensemble come from; `further` says how they were made."""
     return {
@@ -146,7 +135,7 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
         "measure": ensemble.measure,
         "domain": ensemble.domain,
         **further,
-        "version": __version__,
+        "version": VERSION,
         "ensemble": ensemble.provenance,
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.files import sha256_file
 from boltzgen.free_energy import populations, read_states, state_free_energies
 from boltzgen.free_energy.estimate import document
@@ -44,7 +44,7 @@ def free_energy_states(
     """
     check_statistics_options(n_bootstrap, seed)
     path = result_path(output, Path(folder) / "free_energy.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     size = ensemble.positions.shape[1]
     with naming(Path(folder) / "topology.pdb"):
         topology = read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None

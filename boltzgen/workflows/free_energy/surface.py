@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
+from boltzgen.files import csv_text
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.surface import Surface, free_energy_surface
@@ -19,7 +21,6 @@ from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     check_statistics_options,
-    csv_text,
     naming,
     provenance,
     result_path,
@@ -62,7 +63,7 @@ def surface(
         given_names = ", ".join(names) or "none"
         raise InputError(f"a surface is along one or two different variables, not {given_names}.")
     path = result_path(output, Path(folder) / "surface.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     chosen = variables_of(ensemble, folder, names, coordinates)
     counts = _bins(bins, len(names))
     values = np.stack([variable.evaluate(ensemble.positions) for variable in chosen], axis=1)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.data.trajectory import read_trajectory
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic
 from boltzgen.interrupts import StopRequest
@@ -197,7 +197,7 @@ class _Steps:
 
     def draw(self) -> Path:
         """The Ramachandran free energy three times: simulation, flow, reweighted flow."""
-        ensemble = Ensemble.load(self.path("OUT"))
+        ensemble = load_ensemble(self.path("OUT"))
         system = MolecularSystem.load(self.path("SYS"))
         frames = read_trajectory(self.path("MD"), system).at(TEMPERATURE)
         topology = ensemble.topology_pdb

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from boltzgen import __version__
 from boltzgen.errors import BoltzgenError
+from boltzgen.provenance import VERSION
 
 DISTRIBUTION = "boltzgen-sampler"
 #: The protein-design tool of the Python Package Index; it owns our import and script names there.
@@ -49,7 +49,7 @@ class Report:
 def examine(version: Callable[[str], str] = metadata.version) -> Report:
     """Look at the running environment; `version` maps a distribution's name to its version."""
     report = Report()
-    report.facts["boltzgen-sampler"] = __version__
+    report.facts["boltzgen-sampler"] = VERSION
     report.facts["library"] = str(Path(__file__).resolve().parents[2])
     report.facts["Python"] = f"{platform.python_version()} at {sys.executable}"
     report.facts["platform"] = platform.platform()
@@ -71,9 +71,9 @@ def _examine_names(report: Report, version: Callable[[str], str]) -> None:
     except metadata.PackageNotFoundError:
         report.warnings.append(f"{DISTRIBUTION} is not installed; running from the sources.")
     else:
-        if installed != __version__:
+        if installed != VERSION:
             report.warnings.append(
-                f"the installed {DISTRIBUTION} is {installed}, but {__version__} is running: install again."
+                f"the installed {DISTRIBUTION} is {installed}, but {VERSION} is running: install again."
             )
     try:
         clashing = version(NAMESAKE)

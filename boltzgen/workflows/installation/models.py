@@ -18,6 +18,7 @@ from boltzgen.config.settings import nearest
 from boltzgen.config.shipped import check_sums, find_model, shipped_models
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, read_json, read_text, sha256_file, write_atomic, write_json
+from boltzgen.workflows.installation.publication import publish_file
 
 SCHEMA = "boltzgen.release/1"
 
@@ -131,7 +132,7 @@ def write_release(
         names = ("weights.safetensors", "model.json", "seen.safetensors")
         for path in (*(source / name for name in names), config):
             if path.is_file():
-                shutil.copyfile(path, made / path.name)
+                publish_file(path, made / path.name, config.parent)
         write_json(made / "metrics.json", whole)
         write_atomic(made / "README.md", card_text)
         write_atomic(made / "SHA256SUMS", sums_of(made))

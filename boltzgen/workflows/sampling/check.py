@@ -14,6 +14,7 @@ from boltzgen.config.build import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
@@ -80,7 +81,7 @@ def check(
     if rows < 1 or seed < 0:
         raise InputError("--rows must be at least 1, --seed not negative.")
     out = Path(folder)
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
             f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from boltzgen.data.hdf5 import topology_record
 from boltzgen.ensemble import Ensemble, Frames, equal_weight_frames, weighted_frames
 from boltzgen.ensemble import export_table as tables
 from boltzgen.ensemble import export_trajectory as trajectories
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.variables import Variable, read_topology, ready_torsions, ready_variable
+from boltzgen.system.formats.mdtraj_hdf5 import topology_record
 
 #: The formats, and what each is.
 FORMATS = {
@@ -71,7 +72,7 @@ def export(
     _check(Path(folder), path, format, variables, ladder)
     if equal_weight is not None and equal_weight < 1:
         raise InputError(f"--equal-weight {equal_weight}: ask for at least one frame.")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     columns = _columns(ensemble, folder, format, variables) if format in WITH_VARIABLES else []
     frames = (
         weighted_frames(ensemble)

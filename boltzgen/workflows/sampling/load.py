@@ -7,6 +7,7 @@ from pathlib import Path
 
 from boltzgen.config.build import load_model
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.system.molecular_system import MolecularSystem
@@ -31,4 +32,4 @@ def load_samples(folder: str | PathLike[str]) -> Ensemble:
         raise InputError(
             f"{folder}: a model, not samples; name its molecule too: load({str(folder)!r}, 'SYS')."
         )
-    return Ensemble.load(folder)
+    return load_ensemble(folder)

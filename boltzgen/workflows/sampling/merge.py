@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from boltzgen.ensemble.store import join_folders, summary
+from boltzgen.ensemble.store import join_folders, save_ensemble, summary
 from boltzgen.errors import InputError
 
 
@@ -31,5 +31,5 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
     joined, status = join_folders(paths)
     provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}
     ensemble = replace(joined, provenance=provenance)
-    ensemble.save(target, status=status)
+    save_ensemble(ensemble, target, status=status)
     return summary(ensemble)

@@ -21,7 +21,7 @@ import numpy as np
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import at_temperature, candidates, second_stage, with_energies
-from boltzgen.ensemble.store import summary
+from boltzgen.ensemble.store import load_ensemble, save_ensemble, summary
 from boltzgen.ensemble.thinning import PriorityOrder
 from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.files import make_folder, sha256_file
@@ -115,7 +115,7 @@ def reweight(
     limits = Limits(expensive, until_ess, until_error)
     _check(to, temperature, seed, resume)
     source, out = Path(folder), Path(output)
-    ensemble = Ensemble.load(source)
+    ensemble = load_ensemble(source)
     if source.resolve() == out.resolve():
         raise InputError(f"-o {out} is the folder of the samples themselves; choose another one.")
     energies = to is not None or not ensemble.is_molecular
@@ -203,7 +203,7 @@ def _numbers(ensemble: Ensemble) -> dict[str, Any]:
 
 def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> ReweightResult:
     new = at_temperature(ensemble, temperature, _provenance(ensemble, task, 0))
-    new.save(out)
+    save_ensemble(new, out)
     record = {
         "schema": SCHEMA,
         "task": task,
@@ -340,7 +340,7 @@ class _Run:
             )
         new = self._reweighted(provenance)
         status = "partial" if ended is None else "complete"
-        new.save(self.out, status=status)
+        save_ensemble(new, self.out, status=status)
         record = {
             "schema": SCHEMA,
             "task": self.task,

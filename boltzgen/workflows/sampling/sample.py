@@ -18,7 +18,8 @@ from boltzgen.conditioning.features import placed_atoms
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.store import summary
+from boltzgen.ensemble.join import concatenate
+from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
 from boltzgen.files import make_folder
 from boltzgen.flows.temperature_mixture import asked_at
@@ -120,7 +121,7 @@ def sample(
                 coverage = seen_in_training(coverage)
             ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
-    ensemble.save(output, status="complete" if complete else "partial")
+    save_ensemble(ensemble, output, status="complete" if complete else "partial")
     found = summary(ensemble)
     if not complete:
         raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
@@ -140,7 +141,7 @@ def _until_stopped(
         progress(drawn, number, None)
         if stop is not None and stop.requested:
             break
-    return Ensemble.concatenate(parts)
+    return concatenate(parts)
 
 
 def _check(

@@ -20,9 +20,10 @@ from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import alone_in, read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
-from boltzgen.workflows.simulation.report import exchange_summary, progress_of, versions
+from boltzgen.workflows.simulation.report import exchange_summary, progress_of
 
 #: What a time may be followed by, and how many ps it is.
 _PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
@@ -205,7 +206,7 @@ class _Job:
             "exchange": None,
             "statistical_inefficiency": {},
             "wall_seconds": 0.0,
-            "versions": versions(),
+            "versions": versions("boltzgen", "python", "openmm", "numpy", "h5py"),
         }
         for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds"):
             if former is not None:

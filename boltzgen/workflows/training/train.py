@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import versions
 from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings, evaluations_of
@@ -274,12 +274,10 @@ def _evaluations_before(start: Model | None, frames: Frames) -> int:
 def _environment(device: str) -> dict[str, Any]:
     return {
         "command": sys.argv,
-        "python": platform.python_version(),
+        **versions("python", "torch", "openmm"),
         "platform": platform.platform(),
-        "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name()
         if device.startswith("cuda")
         else platform.processor() or "cpu",
-        "openmm": version("openmm"),
     }

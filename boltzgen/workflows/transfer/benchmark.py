@@ -24,7 +24,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
-from boltzgen.files import make_folder, read_json, write_atomic, write_json
+from boltzgen.files import csv_text, make_folder, read_json, write_atomic, write_json
 from boltzgen.free_energy.efficiency import weight_figures
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
@@ -40,7 +40,6 @@ from boltzgen.workflows.transfer.table import (
     DEFINITIONS,
     NARROW,
     STAGES,
-    csv_text,
     familiarity_auroc,
     growth,
     markdown,
@@ -330,7 +329,7 @@ def _write(
         "definitions": list(DEFINITIONS),
     }
     write_json(folder / "transfer.json", document)
-    write_atomic(folder / "transfer.csv", csv_text(rows))
+    write_atomic(folder / "transfer.csv", csv_text(list(rows[0]), rows))
     write_atomic(folder / "transfer.md", markdown(document, rows))
     transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"])
     return TransferResult(document, rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,15 +155,6 @@ def familiarity_auroc(records: Sequence[Record], threshold: float = 0.01) -> dic
     above = low[:, None] - high[None, :]
     value = float(np.mean((above > 0) + 0.5 * (above == 0)))
     return {"auroc": value, "threshold": threshold, "below": len(low), "above": len(high)}
-
-
-def csv_text(rows: Sequence[Record]) -> str:
-    """All rows and columns as CSV, empty where not known."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def table_rows(

@@ -4,7 +4,7 @@ Three ends with the same atoms: V, true vacuum; S, no charges in the GB force bu
 I, the whole implicit solvent. `half` lies between S and I (GB energy halved). The literature calls both V
 and S "vacuum": S -> I is the published -29.43 kT, V -> I another number.
 
-    python tests/benchmarks/alanine_dipeptide/alanine_dipeptide_solvation.py --out /work/runs/solvation
+    python tests/benchmarks/alanine_dipeptide/alanine_dipeptide_solvation.py --out RUNS/solvation
 
 Each stage is skipped where its output exists, so that the same command resumes. Seeds are fixed.
 """
