@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boltzgen import __version__
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
@@ -22,6 +24,7 @@ from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.files import write_atomic, write_json
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.populations import Population
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface
 
 #: Columns of the CSV file, in order.
@@ -151,10 +154,11 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
     }
 
 
-def check_statistics_options(n_bootstrap: int, seed: int) -> None:
-    """InputError for options of the bootstrap that mean nothing."""
+def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
+    """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
     if n_bootstrap < 2 or seed < 0:
         raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
+    return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 
 
 @contextmanager
