@@ -20,7 +20,6 @@ import torch
 
 from boltzgen import __version__
 from boltzgen.config.devices import check_device
-from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, VERDICTS
 from boltzgen.errors import InputError
@@ -32,7 +31,7 @@ from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress, silent
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.free_energy.ends import End, read_end, require_one_molecule
+from boltzgen.workflows.free_energy.ends import End, independent_frames, read_end, require_one_molecule
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     result_path,
@@ -218,10 +217,7 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
     assert system.molecule is not None
     for kelvin in whole.temperature_ladder:
         frames = whole.at(float(kelvin))
-        if not frames.statistical_inefficiency:
-            measured = slowest_inefficiencies(frames, system.molecule)
-            object.__setattr__(frames, "statistical_inefficiency", measured)
-        independent = frames.decorrelated()
+        independent = independent_frames(frames, system.molecule)
         positions = np.array(independent.positions)
         inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
         here = state(fingerprint, float(kelvin))
