@@ -125,3 +125,31 @@ def test_package_list_is_complete():
     expected |= {".".join(("boltzgen_cli", *folder.parts)) for folder in terminal}
     expected |= {"boltzgen_configs", "boltzgen_models"}
     assert set(setup["packages"]) == expected
+
+
+def test_frozen_records_are_not_changed():
+    """A frozen record fills its own fields in `__post_init__`; later `dataclasses.replace` makes another."""
+    import ast
+
+    def tricks(tree: ast.AST, inside: str = "") -> list[int]:
+        found = []
+        for node in ast.iter_child_nodes(tree):
+            here = node.name if isinstance(node, ast.FunctionDef) else inside
+            text = ast.unparse(node) if isinstance(node, ast.Call | ast.Subscript) else ""
+            own = inside == "__post_init__" and text.startswith("object.__setattr__(self,")
+            if (text.startswith("object.__setattr__(") and not own) or ".__dict__[" in text[:60]:
+                found.append(node.lineno)
+            found += tricks(node, here)
+        return found
+
+    sources = [path for path in python_files() if path.relative_to(ROOT).parts[0] in ("boltzgen", "cli")]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources
+        for line in tricks(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert wrong == []
+    assert tricks(ast.parse("def f(x):\n    object.__setattr__(x, 'a', 1)\n    x.__dict__['a'] = 1")) == [
+        2,
+        3,
+    ]

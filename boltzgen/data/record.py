@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,7 @@ class Trajectory:
         chosen = self[rows]
         suffix = f"@{temperature:g}K"
         kept = {k: g for k, g in self.statistical_inefficiency.items() if k.endswith(suffix)}
-        object.__setattr__(chosen, "statistical_inefficiency", kept)
-        return chosen
+        return replace(chosen, statistical_inefficiency=kept)
 
     def digest(self) -> str:
         """SHA-256 (hex) of the positions: the same frames in the same order have the same."""

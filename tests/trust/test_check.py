@@ -22,6 +22,7 @@ from boltzgen.trust.audit import audit_rows
 from boltzgen.trust.determinant import require_determinants, spot_check
 from boltzgen.trust.judgement import mbar_weights, torsions_of
 from boltzgen.trust.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
+from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.sampling.check import check, combined, examine, probe_and_judge, with_coverage
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli.main import main
@@ -110,6 +111,23 @@ def test_the_probe_finds_the_exact_population(generator, butane, frames):
     weights = mbar_weights(frames)
     assert weights.sum() == pytest.approx(1.0) and (weights > 0).all()
     assert record["probe"]["energy_evaluations"] == 150_000
+
+
+def test_weights_of_the_ladder_are_those_of_pymbar_and_move_no_stream(frames):
+    from pymbar import MBAR
+
+    np.random.seed(412)
+    drawn = np.random.random(3)
+    np.random.seed(412)
+    weights = mbar_weights(frames)
+    assert np.array_equal(np.random.random(3), drawn)
+    order = np.argsort(frames.rungs, kind="stable")
+    u_kn = frames.energies[order] / (GAS_CONSTANT * frames.ladder[:, None])
+    counts = np.bincount(frames.rungs, minlength=len(frames.ladder))
+    expected = MBAR(u_kn - u_kn.mean(), counts, solver_protocol="robust").weights()[:, 0]
+    assert weights[order] == pytest.approx(expected / expected.sum(), rel=1e-7)
+    with pytest.raises(InputError, match="the reduced energy of sample 0 is NaN"):
+        mbar_weights(replace(frames, energies=np.full(len(frames), np.nan)))
 
 
 def test_copies_that_were_shaken_are_still_copies(generator):

@@ -16,6 +16,7 @@ from helpers import assert_refused
 
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.free_energy.combination import agreement, difference, paired_difference
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
 from boltzgen.workflows.free_energy import between as workflow
@@ -158,11 +159,10 @@ def bar(work_a, work_b, log_w_a=None, log_w_b=None, seed=0):
     return bennett(
         WorkSamples(work_a, log_w_a),
         WorkSamples(work_b, log_w_b),
+        Statistics(np.random.default_rng(seed), n_bootstrap=20),
         A="A",
         B="B",
         estimator="BAR",
-        rng=np.random.default_rng(seed),
-        n_bootstrap=20,
     )
 
 
@@ -212,9 +212,10 @@ def test_estimators_that_disagree_are_not_relied_on():
     rng = np.random.default_rng(8)
     log_w = 0.3 * rng.normal(size=4000)
     good = {"verdict": "ok", "reasons": []}
-    options = {"coverage_a": good, "coverage_b": good, "n_bootstrap": 100, "rng": rng}
-    one = paired_difference(log_w, np.zeros(4000), A="A", B="B", estimator="one", **options)
-    off = paired_difference(log_w + 1, np.zeros(4000), A="A", B="B", estimator="off", **options)
+    statistics = Statistics(rng, n_bootstrap=100)
+    options = {"A": "A", "B": "B", "coverage_a": good, "coverage_b": good}
+    one = paired_difference(log_w, np.zeros(4000), statistics, estimator="one", **options)
+    off = paired_difference(log_w + 1, np.zeros(4000), statistics, estimator="off", **options)
     assert one.verdict == off.verdict == "ok"
     assert [e.verdict for e in agreement([one, one])] == ["ok", "ok"]
     judged = agreement([one, off])
@@ -229,7 +230,7 @@ def test_paired_weights_cancel_what_they_share():
     """The same samples under u and under u + 2: -(-2) exactly, with an error of zero."""
     log_w = np.random.default_rng(9).normal(size=500)
     found = paired_difference(
-        log_w, log_w - 2.0, A="A", B="B", estimator="x", rng=np.random.default_rng(0), n_bootstrap=50
+        log_w, log_w - 2.0, Statistics(np.random.default_rng(0), n_bootstrap=50), A="A", B="B", estimator="x"
     )
     assert found.value == pytest.approx(2.0, abs=1e-12) and found.standard_error < 1e-9
 

@@ -25,6 +25,7 @@ from boltzgen.errors import BoltzgenError, PartialError, StoppedError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.prepare import prepare
 from boltzgen.workflows.transfer import benchmark as transfer
@@ -56,7 +57,7 @@ def test_the_error_of_the_effective_sample_size_is_its_scatter():
     rng = np.random.default_rng(6)
     values, errors = [], []
     for _ in range(200):
-        found = effective_fraction(0.4 * rng.standard_normal(2000), n_bootstrap=2, rng=rng)
+        found = effective_fraction(0.4 * rng.standard_normal(2000), Statistics(rng, n_bootstrap=2))
         values.append(found.value)
         errors.append(found.asymptotic)
     scatter = np.std(values, ddof=1)
@@ -67,13 +68,13 @@ def test_the_error_of_the_effective_sample_size_is_its_scatter():
 def test_rejected_samples_lower_the_fraction_and_count_in_its_error():
     """A share a of equal weights and the rest rejected: ESS a, with the binomial error."""
     log_w = np.where(np.arange(4000) % 10 < 3, 1.7, -np.inf)
-    found = effective_fraction(log_w, rng=np.random.default_rng(1))
+    found = effective_fraction(log_w, Statistics(np.random.default_rng(1)))
     assert found.value == pytest.approx(0.3)
     assert found.asymptotic == pytest.approx(np.sqrt(0.3 * 0.7 / 4000), rel=1e-6)
     assert found.bootstrap == pytest.approx(found.asymptotic, rel=0.15)
-    figures = weight_figures(log_w, None, rng=np.random.default_rng(1))
+    figures = weight_figures(log_w, Statistics(np.random.default_rng(1)))
     assert figures["ess_standard_error"] == max(found.asymptotic, found.bootstrap)
-    assert effective_fraction(np.full(9, -np.inf), rng=np.random.default_rng(1)).value is None
+    assert effective_fraction(np.full(9, -np.inf), Statistics(np.random.default_rng(1))).value is None
 
 
 def test_the_gap_is_the_forward_divergence():

@@ -19,15 +19,16 @@ from boltzgen.free_energy.combination import difference
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.mdtraj_observables import Observable, observables
 from boltzgen.free_energy.states import read_coordinates
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.thermodynamics import SCOPE
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.report.estimates import Observed, estimates_figure, observables_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -52,7 +53,7 @@ def observable(
 
     Writes `output` (default ``OUT/observable.json``), CSV and figure beside it.
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     if not names and values is None:
         raise InputError("no observable was named; give names such as rg or phi, or a file with --values.")
     path = result_path(output, Path(folder) / "observable.json")
@@ -60,12 +61,10 @@ def observable(
     columns = _named(ensemble, folder, tuple(names), coordinates)
     if values is not None:
         columns += _from_file(Path(values), unit, len(ensemble))
-    rng = np.random.default_rng(seed)
+    statistics = replace(statistics, coverage=ensemble.coverage)
     estimates = [
         replace(estimate, unit=column.unit)
-        for column, estimate in zip(
-            columns, _estimates(ensemble, columns, smoothed, n_bootstrap, rng), strict=True
-        )
+        for column, estimate in zip(columns, _estimates(ensemble, columns, statistics), strict=True)
     ]
     origin = provenance(
         ensemble, folder, bootstrap=n_bootstrap, seed=seed, values=None if values is None else str(values)
@@ -97,20 +96,17 @@ def thermo(
 
     Writes `output` (default ``OUT/thermo.json``), CSV and figure beside it.
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "thermo.json")
     ensemble = load_ensemble(folder)
-    rng = np.random.default_rng(seed)
+    statistics = replace(statistics, coverage=ensemble.coverage)
 
     def of(log_w: np.ndarray) -> list[Estimate]:
         return thermodynamics(
             log_w,
             ensemble.u,
+            statistics,
             relative_step=relative_step,
-            smoothed=smoothed,
-            coverage=ensemble.coverage,
-            n_bootstrap=n_bootstrap,
-            rng=rng,
         )
 
     whole = of(ensemble.log_w)
@@ -150,18 +146,13 @@ def _of_states(
 def _estimates(
     ensemble: Ensemble,
     columns: Sequence[Observable],
-    smoothed: bool,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    statistics: Statistics,
 ) -> list[Estimate]:
     return expectations(
         ensemble.log_w,
         np.stack([column.values for column in columns], axis=1),
+        statistics,
         names=[column.name for column in columns],
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=rng,
     )
 
 

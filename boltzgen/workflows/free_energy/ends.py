@@ -6,7 +6,7 @@ given, a simulation of its system. What stands in the way of a difference is ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.ensemble.store import load_ensemble
@@ -181,6 +181,13 @@ def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamp
     )
 
 
+def independent_frames(frames: Trajectory, molecule: MolecularSystem) -> Trajectory:
+    """`frames`, of one temperature, a statistical inefficiency apart; measured here where it is not known."""
+    if not frames.statistical_inefficiency:
+        frames = replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
+    return frames.decorrelated()
+
+
 def _frames(end: End, data: str | Path) -> TargetSamples:
     """Decorrelated frames of the simulation `data` inside the domain; those outside are counted."""
     if end.molecule is None or end.system is None or end.trained is None:
@@ -188,9 +195,7 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
         raise InputError(f"{data}: frames cannot be used for {end.folder} ({why}).")
     frames = read_trajectory(data, end.molecule, temperature=end.temperature).at(end.temperature)
     digest = frames.digest()
-    if not frames.statistical_inefficiency:
-        object.__setattr__(frames, "statistical_inefficiency", slowest_inefficiencies(frames, end.molecule))
-    independent = frames.decorrelated()
+    independent = independent_frames(frames, end.molecule)
     positions = np.array(independent.positions)
     coordinates = end.system.generator.target.coordinates
     inside = coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).numpy()

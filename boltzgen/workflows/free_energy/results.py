@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.files import csv_text, write_atomic, write_json
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.populations import Population
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface
 from boltzgen.provenance import VERSION
 
@@ -140,10 +143,11 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
     }
 
 
-def check_statistics_options(n_bootstrap: int, seed: int) -> None:
-    """InputError for options of the bootstrap that mean nothing."""
+def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
+    """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
     if n_bootstrap < 2 or seed < 0:
         raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
+    return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.files import sha256_file
@@ -15,10 +14,10 @@ from boltzgen.free_energy.variables import read_topology
 from boltzgen.report.estimates import states_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -42,7 +41,7 @@ def free_energy_states(
     populations of the states, CSV and figure beside it. Raises InputError for files that cannot be used
     and for overlapping states; poor statistics never raise here, see `FreeEnergyResult.check`.
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "free_energy.json")
     ensemble = load_ensemble(folder)
     size = ensemble.positions.shape[1]
@@ -55,10 +54,7 @@ def free_energy_states(
         ensemble.log_w,
         masks,
         states.differences,
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=np.random.default_rng(seed),
+        replace(statistics, coverage=ensemble.coverage),
     )
     shares = populations(ensemble.log_w, masks)
     origin = provenance(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from boltzgen.free_energy.variables import Variable, read_topology, ready_variab
 from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -57,7 +58,7 @@ def surface(
     Writes `output` (default ``OUT/surface.json``), CSV and figure beside it. InputError for what cannot
     be used; poor statistics never raise here, see `FreeEnergyResult.check`.
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     names = list(along)
     if len(names) not in (1, 2) or len(set(names)) != len(names):
         given_names = ", ".join(names) or "none"
@@ -78,13 +79,10 @@ def surface(
         ensemble.log_w,
         values,
         edges,
+        replace(statistics, coverage=ensemble.coverage),
         periodic=[v.periodic and np.isclose(e[-1] - e[0], 360.0) for v, e in zip(chosen, edges, strict=True)],
         names=names,
         units=[variable.unit for variable in chosen],
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=np.random.default_rng(seed),
     )
     origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, coordinates=_name(coordinates))
     content = document([], ensemble.temperature, origin, surface=surface_json(found, ensemble.temperature))

@@ -21,6 +21,7 @@ from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
 from boltzgen.free_energy.efficiency import effective_fraction
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -234,7 +235,7 @@ def _measured(
 
 def ess_with_error(log_w: np.ndarray, seed: int) -> dict[str, float]:
     """Kish's effective sample size of `log_w` (N,) as a fraction, and its bootstrap standard error."""
-    found = effective_fraction(log_w, n_bootstrap=REPLICATES, rng=np.random.default_rng(seed))
+    found = effective_fraction(log_w, Statistics(np.random.default_rng(seed), n_bootstrap=REPLICATES))
     error = found.bootstrap if found.bootstrap is not None else found.asymptotic
     return {"ess": float(found.value or 0.0), "standard_error": float(error or 0.0)}
 

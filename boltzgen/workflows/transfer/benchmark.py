@@ -26,6 +26,7 @@ from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import csv_text, make_folder, read_json, write_atomic, write_json
 from boltzgen.free_energy.efficiency import weight_figures
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
@@ -294,7 +295,8 @@ class _Bench:
                 seed=settings.seed,
             )
         rejected = drawn.rejected()
-        weights = weight_figures(drawn.log_w, coverage, rng=np.random.default_rng(settings.seed))
+        statistics = Statistics(np.random.default_rng(settings.seed), n_bootstrap=500, coverage=coverage)
+        weights = weight_figures(drawn.log_w, statistics)
         return {
             **weights,
             **figures_of_speed(drawn, weights["ess"]),

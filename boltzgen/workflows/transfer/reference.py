@@ -23,6 +23,7 @@ from boltzgen.free_energy.populations import (
     state_free_energies,
 )
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.trust.coverage import seen_in_training
 from boltzgen.workflows.transfer.draws import Backbone, Drawn, Reference, reference_log_weights
@@ -175,7 +176,7 @@ def phi_differences(
     phi = [(column, name) for column, name in enumerate(names) if name.startswith("phi")]
     if not phi:
         return found
-    asked: dict[str, Any] = {"differences": [("A", "B")], "n_bootstrap": 200, "rng": rng}
+    pairs, statistics = [("A", "B")], Statistics(rng, n_bootstrap=200)
     exchange, angles, weights = reference.exchange, reference.angles, None
     if exchange is not None:
         angles = exchange.angles
@@ -184,11 +185,11 @@ def phi_differences(
         for state, low, high in PHI_STATES:
             ours = _halves_of(drawn.angles[:, column], low, high)
             theirs = _halves_of(angles[..., column], low, high)
-            (here,) = state_free_energies(drawn.log_w, ours, **asked)
+            (here,) = state_free_energies(drawn.log_w, ours, pairs, statistics)
             if weights is None:
-                (there,) = counted_free_energies(theirs, **asked)
+                (there,) = counted_free_energies(theirs, pairs, statistics)
             else:
-                (there,) = exchange_free_energies(weights, theirs, **asked)
+                (there,) = exchange_free_energies(weights, theirs, pairs, statistics)
             error, unknown = None, _unknown(here, there)
             if unknown is None and here.value is not None and there.value is not None:
                 error = here.value - there.value
