@@ -29,10 +29,6 @@ from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import GAS_CONSTANT
-
-#: Model systems have energies in kT; this is the temperature (K) at which that kT is taken.
-MODEL_TEMPERATURE = 300.0
 
 #: Standard deviation of the base of a model system, in every dimension.
 MODEL_WIDTH = 2.0
@@ -125,8 +121,7 @@ class Target:
 
     def reduced_energy(self, positions: Tensor, temperature: Tensor | float) -> Tensor:
         """``U / kT`` (B,) of `positions` at `temperature` in K, a number or (B,)."""
-        unit = GAS_CONSTANT if self.is_molecular else 1.0 / MODEL_TEMPERATURE
-        return self.potential.energy(positions) / (unit * temperature)
+        return self.potential.reduced_energy(positions, temperature)
 
     def reasons(self, positions: Tensor) -> np.ndarray:
         """Why each of `positions` (B, N, 3) lies outside the domain, (B,) str; ``""`` for those inside."""

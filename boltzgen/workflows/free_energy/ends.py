@@ -22,10 +22,11 @@ from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.units import MODEL_TEMPERATURE
 from boltzgen.workflows.free_energy.targeted_map import System
 
 

@@ -17,7 +17,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import flow_log_weights
@@ -28,6 +28,7 @@ from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
 from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
+from boltzgen.units import MODEL_TEMPERATURE
 
 #: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
 ROWS = 20_000

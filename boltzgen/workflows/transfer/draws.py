@@ -25,7 +25,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 #: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
 WARM_UP = 64
@@ -193,7 +193,7 @@ def _exchange(whole: Trajectory, generator: BoltzmannGenerator) -> Exchange | No
     frames, shape = joined(parts), (len(ladder), len(parts[0]))
     inside = _reasons(target, torch.as_tensor(frames.positions, dtype=torch.float64)) == ""
     angles = Backbone(target.topology_pdb).angles(frames.positions)
-    u = frames.energies.reshape(shape) / (GAS_CONSTANT * ladder[:, None])
+    u = frames.energies.reshape(shape) / thermal_energy(ladder[:, None])
     return Exchange(ladder, u, angles.reshape(*shape, angles.shape[1]), inside.reshape(shape))
 
 
