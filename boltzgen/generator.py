@@ -29,6 +29,7 @@ from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.units import MODEL_TEMPERATURE
 
 #: Standard deviation of the base of a model system, in every dimension.
 MODEL_WIDTH = 2.0
@@ -282,6 +283,34 @@ class BoltzmannGenerator:
         """``-u - log_q`` at samples of the target; +inf where the flow has no density."""
         density, _ = self.log_prob(positions, temperature)
         return (-u.to(density) - density).cpu().numpy()
+
+
+def temperature_of(ensemble: Ensemble) -> float:
+    """At which temperature (K) the reduced energies of `ensemble` were taken.
+
+    Samples of a model system carry none; the ratio of the stored energies to those of the model tells it, to
+    the precision of stored positions (1e-5): hundredths of a kelvin are taken where they are as near.
+    `MODEL_TEMPERATURE` where no row or no such model is there, or no temperature explains the energies.
+    """
+    if ensemble.temperature is not None:
+        return ensemble.temperature
+    rows = np.flatnonzero(ensemble.valid)[:200]
+    stored = ensemble.u[rows]
+    if not np.any(stored):
+        return MODEL_TEMPERATURE
+    try:
+        potential = by_name(ensemble.system_fingerprint.removeprefix("model:"))
+    except InputError:
+        return MODEL_TEMPERATURE
+    positions = torch.as_tensor(np.array(ensemble.positions[rows]), dtype=torch.float64)
+    with torch.no_grad():
+        u = potential.reduced_energy(positions, MODEL_TEMPERATURE).numpy()
+    ratio = float(u @ stored / (stored @ stored))
+    if not (ratio > 0 and np.allclose(ratio * stored, u, rtol=1e-3, atol=1e-3)):
+        return MODEL_TEMPERATURE
+    found = MODEL_TEMPERATURE * ratio
+    near = round(found, 2)
+    return near if abs(near - found) < 1e-5 * found else round(found, 6)
 
 
 def read_target(source: str, *, isomers: str) -> tuple[MolecularSystem | None, Target]:

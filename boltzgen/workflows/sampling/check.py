@@ -17,7 +17,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import flow_log_weights
@@ -28,7 +28,6 @@ from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
 from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
-from boltzgen.units import MODEL_TEMPERATURE
 
 #: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
 ROWS = 20_000
@@ -91,7 +90,7 @@ def check(
     trained = load_model(Path(_named(out, ensemble, "model", model)))
     molecule, target = read_target(str(_named(out, ensemble, "system", system)), isomers=trained.isomers)
     _check_same(out, ensemble, target)
-    kelvin = MODEL_TEMPERATURE if ensemble.temperature is None else ensemble.temperature
+    kelvin = temperature_of(ensemble)
     if probe:
         check_probe(molecule, budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin)

@@ -12,11 +12,11 @@ from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import candidates
 from boltzgen.errors import InputError
+from boltzgen.generator import temperature_of
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.of_system import potential_of, require_invariance
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import MODEL_TEMPERATURE
 
 MODEL = "model:"
 
@@ -56,7 +56,7 @@ def new_target(folder: Path, ensemble: Ensemble, to: str | None, temperature: fl
 
     InputError when its atoms, their order, elements, bonds or isomers differ from those of the samples.
     """
-    kelvin = temperature or ensemble.temperature or MODEL_TEMPERATURE
+    kelvin = temperature or temperature_of(ensemble)
     name = to or ensemble.system_fingerprint
     if ensemble.is_molecular == name.startswith(MODEL):
         what = "a molecule" if ensemble.is_molecular else "a model system"
