@@ -26,6 +26,7 @@ from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperat
 from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.coverage import seen_in_training
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -194,16 +195,13 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     inside = coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).numpy()
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
-    found = []
-    if digest in end.trained.record.get("data_sha256", ()):
-        reason = f"{end.name}: training saw these frames, so that the flow knows them too well; bring others"
-        found.append(("caution", reason))
+    seen = seen_in_training(end.trained.record, digest)
     return TargetSamples(
         positions[inside],
         None,
         None,
         None,
-        found,
+        [(verdict, f"{end.name}: {reason}") for verdict, reason in seen],
         {
             "source": str(data),
             "frames": len(frames),

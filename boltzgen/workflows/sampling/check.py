@@ -24,7 +24,7 @@ from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
 from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
@@ -103,9 +103,9 @@ def check(
         if frames is not None or probe:
             flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            known = frames.digest() in trained.record.get("data_sha256", ())
-            records.append(seen_in_training(record) if known else record)
+            records.append(
+                coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
+            )
         if probe and molecule is not None:
             torsions = torsions_of(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)

@@ -27,7 +27,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import require_determinants
 
 
@@ -115,9 +115,9 @@ def sample(
         }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
-            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            if frames.digest() in trained.record.get("data_sha256", ()):
-                coverage = seen_in_training(coverage)
+            coverage = coverage_of_frames(
+                generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record
+            )
             ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
     ensemble.save(output, status="complete" if complete else "partial")

@@ -284,14 +284,13 @@ class _Bench:
         if isinstance(reference, str):
             missing = reference
         else:
-            digests = self.trained.record.get("data_sha256", ())
             found, coverage = reference_figures(
                 generator,
                 drawn,
                 reference,
                 kelvin,
                 torus_samples=settings.torus_samples,
-                seen=reference.digest in digests,
+                trained=self.trained.record,
                 seed=settings.seed,
             )
         rejected = drawn.rejected()
