@@ -6,7 +6,7 @@ Lebesgue measure); reduced energies ``u = U / kT``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import Context, MoleculeFeatures
-from boltzgen.conditioning.features import model_features, molecule_features
+from boltzgen.conditioning.familiarity import Familiarity, Seen, familiarity
+from boltzgen.conditioning.features import model_features, molecule_features, placed_atoms
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.coordinates.internal import InternalCoordinates
@@ -127,6 +128,16 @@ class Target:
     def reasons(self, positions: Tensor) -> np.ndarray:
         """Why each of `positions` (B, N, 3) lies outside the domain, (B,) str; ``""`` for those inside."""
         return np.array(self.coordinates.reasons)[self.coordinates.domain(positions).cpu().numpy()]
+
+    def familiarity(self, seen: Seen | None, temperatures: Sequence[float]) -> Familiarity | None:
+        """How far this molecule, asked at `temperatures` (K), lies from what a model has `seen`.
+
+        Its score is the unfamiliarity that every verb reports. None for a model without a record.
+        """
+        if seen is None:
+            return None
+        atoms = placed_atoms(self.coordinates.table) if self.is_molecular else None
+        return familiarity(seen, self.features, temperatures=temperatures, atoms=atoms)
 
     def batch_rows(self) -> int:
         """Rows to treat at once so that the working set stays near one gigabyte."""

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.conditioning.features import placed_atoms
+from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.ensemble.ensemble import Ensemble
@@ -100,7 +99,7 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
+        notes, familiar = _notes(trained, target, kelvin, proposal_temperatures)
         record = {
             "command": sys.argv,
             "seed": seed,
@@ -159,30 +158,26 @@ def _check(
 
 
 def _notes(
-    trained: Model, target: Target, temperatures: list[float]
+    trained: Model, target: Target, temperature: float, proposals: Sequence[float]
 ) -> tuple[list[str], dict[str, Any] | None]:
     """What the model did not learn of the molecule and the temperatures (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
     notes: list[str] = []
     record: dict[str, Any] | None = None
     if target.fingerprint not in domains:
-        notes, record = _unseen(trained, target)
+        notes, record = _unseen(trained, target, proposals or [temperature])
     elif domains[target.fingerprint] not in (None, target.domain):
         notes.append("the model was trained on another isomer of this system")
-    ladder = trained.temperatures
-    for kelvin in dict.fromkeys(temperatures):
-        if ladder and not min(ladder) - 0.01 <= kelvin <= max(ladder) + 0.01:
-            notes.append(
-                f"{kelvin:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
-            )
-    return notes, record
+    notes += temperatures_outside([temperature, *proposals], trained.temperatures)
+    return list(dict.fromkeys(notes)), record
 
 
-def _unseen(trained: Model, target: Target) -> tuple[list[str], dict[str, Any] | None]:
-    """How far a molecule that was not trained on lies from those that were."""
-    if trained.seen is None:
+def _unseen(
+    trained: Model, target: Target, asked_at: Sequence[float]
+) -> tuple[list[str], dict[str, Any] | None]:
+    """How far a molecule that was not trained on, `asked_at` temperatures (K), lies from those that were."""
+    found = target.familiarity(trained.seen, asked_at)
+    if found is None:
         return ["the model was not trained on this system"], None
-    atoms = placed_atoms(target.coordinates.table) if target.is_molecular else None
-    found = familiarity(trained.seen, target.features, atoms=atoms)
     first = f"the model was not trained on this system; unfamiliarity {found.score:.3g} (0: nothing new)"
     return [first, *found.reasons], {"score": found.score, "reasons": list(found.reasons)}

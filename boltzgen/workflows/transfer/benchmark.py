@@ -33,7 +33,7 @@ from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.workflows.transfer.adapted import adapted_model, unfamiliarity
+from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
 from boltzgen.workflows.transfer.table import (
@@ -234,11 +234,12 @@ class _Bench:
         molecule = MolecularSystem.load(one.system)
         target = Target.from_system(molecule, isomers=self.trained.isomers)
         kelvin = self.settings.temperature_K
+        familiar = target.familiarity(self.trained.seen, [kelvin])
         record = {
             **record,
             "dimension": target.features.dimension,
             "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
-            "unfamiliarity": unfamiliarity(self.trained, target),
+            "unfamiliarity": None if familiar is None else familiar.score,
         }
         with closing(target):
             for stage in self.wanted:
