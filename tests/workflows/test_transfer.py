@@ -85,7 +85,7 @@ def test_the_gap_is_the_forward_divergence():
         return -(0.5 * square + 5.0) + 0.5 * square / s**2 + d * np.log(s) + 0.5 * d * np.log(2 * np.pi)
 
     samples, frames = s * rng.standard_normal((3000, d)), rng.standard_normal((3000, d))
-    without = SimpleNamespace(flow=None, target=None)
+    without = SimpleNamespace(has_latents=False, target=None)
     found = likelihood_figures(
         without, drawn(log_w(samples)), reference(np.zeros(3000)), log_w(frames), 300.0, rng=rng
     )
