@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.checks import check_number
 from boltzgen.conditioning.context import Context, MoleculeFeatures
 from boltzgen.conditioning.familiarity import Familiarity, Seen, familiarity
 from boltzgen.conditioning.features import model_features, molecule_features, placed_atoms
@@ -264,8 +265,7 @@ class BoltzmannGenerator:
 
     def sample(self, number: int, temperature: float, *, seed: int = 0, rows: int | None = None) -> Ensemble:
         """`number` samples in one ensemble; `draw` gives them batch by batch."""
-        if number < 1:
-            raise InputError(f"{number} samples were asked for; ask for at least one.")
+        check_number(number)
         generator = torch.Generator().manual_seed(seed)
         return Ensemble.concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_number, check_seed
 from boltzgen.config.build import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
@@ -77,8 +78,8 @@ def check(
     InputError, UnsupportedError: something given cannot be used. UnreliableError: with `strict`, when the
     verdict is ``unreliable``; everything is written first.
     """
-    if rows < 1 or seed < 0:
-        raise InputError("--rows must be at least 1, --seed not negative.")
+    check_number(rows, "rows")
+    check_seed(seed)
     out = Path(folder)
     ensemble = Ensemble.load(out)
     if "reweighted_from" in ensemble.provenance:

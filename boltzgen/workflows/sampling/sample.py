@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature, check_temperatures
 from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
@@ -78,7 +78,7 @@ def sample(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, proposal_temperatures, batch_size, dtype)
+    _check(number, kelvin, proposal_temperatures, batch_size, dtype, seed)
     refinement = Refinement.of(refine, refine_budget)
     flow = asked_at(trained.flow.to(device=device, dtype=getattr(torch, dtype)), proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(device))
@@ -143,18 +143,15 @@ def _until_stopped(
 
 
 def _check(
-    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str
+    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str, seed: int
 ) -> None:
-    if number < 1:
-        raise InputError(f"-n {number}: ask for at least one sample.")
-    asked = [("--temperature", temperature), *(("--proposal-temperature", kelvin) for kelvin in proposals)]
-    for option, kelvin in asked:
-        if not (np.isfinite(kelvin) and kelvin > 0):
-            raise InputError(f"{option} {kelvin} is not a temperature in K; give a positive number.")
+    check_number(number)
+    check_temperature(temperature)
+    check_temperatures(proposals, "proposal_temperatures")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
-    if dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
+    check_dtype(dtype)
+    check_seed(seed)
 
 
 def _notes(

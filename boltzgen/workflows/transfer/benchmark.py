@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import nearest
@@ -48,6 +49,9 @@ from boltzgen.workflows.transfer.table import (
     summarise,
     table_rows,
 )
+
+#: Samples below which an effective sample size means nothing.
+FEWEST_SAMPLES = 100
 
 SCHEMA, MOLECULE_SCHEMA = "boltzgen.transfer/1", "boltzgen.transfer_molecule/1"
 
@@ -352,12 +356,10 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
 
 
 def _check(settings: TransferSettings, budget: float | None) -> None:
-    if settings.samples < 100:
-        raise InputError(f"--samples {settings.samples}: an effective sample size needs at least 100.")
-    if not (np.isfinite(settings.temperature_K) and settings.temperature_K > 0):
-        raise InputError(f"--temperature {settings.temperature_K} is not a temperature in K.")
-    if settings.dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {settings.dtype!r} is not known; use float32 or float64.")
+    check_number(settings.samples, "samples", least=FEWEST_SAMPLES)
+    check_temperature(settings.temperature_K)
+    check_dtype(settings.dtype)
+    check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
     if budget is not None and not 1 <= budget < np.inf:
