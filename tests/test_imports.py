@@ -39,7 +39,7 @@ FLOORS = {
     "ground": 0,
 }
 #: Modules of floor 0; they stand alone or on each other, without a cycle.
-GROUND = {"units", "errors", "files", "interrupts", "progress", "settings", "provenance"}
+GROUND = {"units", "errors", "checks", "files", "interrupts", "progress", "settings", "provenance"}
 
 #: Modules of the records that many others read, write, join or draw.
 RECORDS = (

@@ -18,7 +18,7 @@ from boltzgen.potentials.records.parameters import ForceFieldParameters
 from boltzgen.system.graph.adjacency import bond_distances
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import THERMAL_UNITS, thermal_energy
 
 #: Elements with a feature of their own; all others share the last.
 ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
@@ -37,10 +37,6 @@ PHYSICS = range(len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)
 ORDER = range(PHYSICS.stop, PHYSICS.stop + 2 * ORDER_WAVES)
 RINGS = range(ORDER.stop, ORDER.stop + 4 * len(RING_SIZES))
 N_FEATURES = RINGS.stop
-
-#: kT of one kelvin for model systems, whose energies are in kT: their base does not depend on temperature
-#: at 300 K.
-MODEL_THERMAL_UNIT = 1.0 / 300.0
 
 
 def molecule_features(
@@ -69,7 +65,7 @@ def molecule_features(
         table,
         centre,
         whitening,
-        GAS_CONSTANT,
+        THERMAL_UNITS["kJ/mol"],
     )
 
 
@@ -92,7 +88,7 @@ def model_features(name: str, coordinates: Coordinates, width: float) -> Molecul
         table,
         np.array(table.reference),
         width * np.eye(size),
-        MODEL_THERMAL_UNIT,
+        THERMAL_UNITS["kT"],
     )
 
 
@@ -242,7 +238,7 @@ def _location_and_width(
     lower, upper = torch.as_tensor(table.lower[linear]), torch.as_tensor(table.upper[linear])
     location, width = np.zeros(table.dimension), np.full(table.dimension, math.pi)
     location[linear] = unlink(torch.as_tensor(centre), lower, upper)[0].numpy()
-    width[linear] = np.sqrt(GAS_CONSTANT * 300.0 * (whitening**2).sum(axis=1))
+    width[linear] = np.sqrt(thermal_energy(300.0) * (whitening**2).sum(axis=1))
     return location, width
 
 

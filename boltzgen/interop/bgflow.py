@@ -226,14 +226,6 @@ def import_bgflow() -> Any:
     return bgflow
 
 
-def _require_latents(generator: BoltzmannGenerator) -> InvertibleFlow:
-    if isinstance(generator.flow, InvertibleFlow):
-        return generator.flow
-    raise UnsupportedError(
-        f"A {type(generator.flow).__name__} has no latent space, which bgflow needs; use a coupling flow."
-    )
-
-
 @cache
 def _classes() -> SimpleNamespace:
     """Our subclasses of bgflow's classes, made once bgflow is there."""
@@ -254,20 +246,15 @@ def _classes() -> SimpleNamespace:
 
         def __init__(self, generator: BoltzmannGenerator, temperature: float) -> None:
             super().__init__()
-            self.generator, self.kelvin, self.flow = generator, temperature, _require_latents(generator)
+            self.generator, self.kelvin, self.flow = generator, temperature, generator.latent_flow
 
         def _forward(self, z: Tensor, temperature: float = 1.0, **_: Any) -> tuple[Tensor, Tensor]:
-            embedding = _embed(self.generator, self.kelvin * temperature, len(z))
-            values, inner = self.flow.decode(z, embedding)
-            positions, outer = self.generator.target.coordinates.decode(values)
-            return positions.flatten(1), (inner + outer)[:, None]
+            positions, log_det = self.generator.decode(z, self.kelvin * temperature)
+            return positions.flatten(1), log_det[:, None]
 
         def _inverse(self, x: Tensor, temperature: float = 1.0, **_: Any) -> tuple[Tensor, Tensor]:
-            coordinates = self.generator.target.coordinates
             positions = x.reshape(-1, *self.generator.target.reference.shape[1:])
-            values, outer = coordinates.encode(positions)
-            z, inner = self.flow.encode(values, _embed(self.generator, self.kelvin * temperature, len(x)))
-            log_det = (inner + outer).masked_fill(~coordinates.inside(positions), -torch.inf)
+            z, log_det = self.generator.encode(positions, self.kelvin * temperature)
             return z, log_det[:, None]
 
     class LatentDistribution(bgflow.Energy, bgflow.Sampler):  # type: ignore[misc, name-defined]
@@ -275,25 +262,21 @@ def _classes() -> SimpleNamespace:
 
         def __init__(self, generator: BoltzmannGenerator, temperature: float) -> None:
             super().__init__(dim=generator.target.coordinates.dimension)
-            self.generator, self.kelvin, self.flow = generator, temperature, _require_latents(generator)
+            self.generator, self.kelvin, self.flow = generator, temperature, generator.latent_flow
 
         def energy(self, z: Tensor, temperature: float = 1.0) -> Tensor:
             # The latent density is the same at every temperature: our flows are told it instead.
-            embedding = _embed(self.generator, self.kelvin * temperature, len(z))
+            embedding = self.generator.embed(self.kelvin * temperature, len(z))
             return -self.flow.latent_log_prob(z, embedding)[:, None]
 
         def _sample(self, n_samples: int) -> Tensor:
             return self._sample_with_temperature(n_samples, 1.0)
 
         def _sample_with_temperature(self, n_samples: int, temperature: float) -> Tensor:
-            embedding = _embed(self.generator, self.kelvin * temperature, n_samples)
+            embedding = self.generator.embed(self.kelvin * temperature, n_samples)
             seed = int(torch.randint(2**62, (1,)))
             return self.flow.draw_latents(embedding, generator=torch.Generator().manual_seed(seed))[0]
 
     return SimpleNamespace(
         TargetEnergy=TargetEnergy, GeneratorFlow=GeneratorFlow, LatentDistribution=LatentDistribution
     )
-
-
-def _embed(generator: BoltzmannGenerator, temperature: float, rows: int) -> Any:
-    return generator.flow.embed(Context.of(generator.target.features, temperature, rows))

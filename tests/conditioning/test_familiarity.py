@@ -50,7 +50,7 @@ def seen(features) -> Seen:
 
 def test_what_was_trained_on_is_familiar_and_new_molecules_are_not(seen, features):
     for name in ("propane", "butane", "ethanol"):
-        found = familiarity(seen, features[name], temperature=333.0)
+        found = familiarity(seen, features[name], temperatures=[333.0])
         assert found.score == 0.0 and found.reasons == ()
     alcohol, chloride = (familiarity(seen, features[name]) for name in ("propanol", "chloride"))
     assert 0.0 < alcohol.score < chloride.score
@@ -70,7 +70,7 @@ def test_the_record_says_what_was_there(seen, molecules):
 def test_the_parts_add_up(seen, features):
     """Size and temperature against closed forms; the score is their sum with the strangeness."""
     small = Seen.of([features["propane"]], [300.0, 450.0])
-    found = familiarity(small, features["chloride"], temperature=600.0)
+    found = familiarity(small, features["chloride"], temperatures=[600.0])
     size = familiarity(small, features["butane"])
     assert size.size_excess == pytest.approx(np.log(14 / 11))
     assert "14 atoms; the largest training molecule had 11" in size.reasons
@@ -80,7 +80,7 @@ def test_the_parts_add_up(seen, features):
     strangeness = float(found.strangeness.sum())
     assert found.score == pytest.approx(strangeness + ELEMENT_PENALTY + TEMPERATURE_PENALTY * np.log(4 / 3))
     assert size.score == pytest.approx(float(size.strangeness.sum()) + SIZE_PENALTY * np.log(14 / 11))
-    assert familiarity(small, features["propane"], temperature=250.0).temperature_excess == pytest.approx(
+    assert familiarity(small, features["propane"], temperatures=[250.0]).temperature_excess == pytest.approx(
         np.log(300 / 250)
     )
 
@@ -126,7 +126,10 @@ def test_atoms_are_named_by_their_index_in_the_molecule(molecules):
     assert sorted(atoms) == list(range(system.n_atoms))
     assert atomic_numbers(target.features) == numbers[atoms].tolist()
     known = Seen.of([Target.from_system(molecules["propane"]).features], [300.0])
-    (sentence,) = familiarity(known, target.features, atoms=atoms).reasons[1:]
+    found = target.familiarity(known, [300.0])
+    (sentence,) = found.reasons[1:]
+    assert found.reasons == familiarity(known, target.features, atoms=atoms).reasons
+    assert found.score == familiarity(known, target.features).score and target.familiarity(None, []) is None
     named = re.findall(r"(\d+) \((\w+)\)", sentence)
     symbols = {1: "H", 6: "C", 17: "Cl"}
     assert len(named) == 3 and all(symbols[numbers[int(atom)]] == symbol for atom, symbol in named)
@@ -214,6 +217,16 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
     words = ["sample", str(tmp_path / "RUN"), str(tmp_path / "chloride"), "-n", "200", "--temperature", "310"]
     assert main([*words, "-o", str(tmp_path / "WARM")]) == 0
     assert f"{remedy} --temperature 310" in capsys.readouterr().err.replace("\n", " ")
+    proposals = [390.0, 330.0]
+    for name, asked, most in (("HOT", {}, 450.0), ("PROPOSED", {"proposal_temperatures": proposals}, 390.0)):
+        found = sample(
+            tmp_path / "RUN", tmp_path / "chloride", tmp_path / name, 20, temperature=450.0, **asked
+        )
+        expected = new["unfamiliarity"] + TEMPERATURE_PENALTY * np.log(most / 300.0)
+        assert found["unfamiliarity"] == pytest.approx(expected)  # where the flow is asked counts
+        for kelvin in (450.0, *(proposals if asked else ())):
+            told = [reason for reason in found["reasons"] if f"{kelvin:g} K lies outside" in reason]
+            assert told == [f"{kelvin:g} K lies outside the 300 to 300 K of the training"]
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)
     assert "the model was not trained on this system" in old["reasons"] and "unfamiliarity" not in old

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_seed
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import write_json
 from boltzgen.progress import Progress, silent
@@ -114,8 +115,7 @@ def selftest(
     A case that raises gives one failed row with the reason, and the others go on. Never raises for a
     row that fails: see `SelfTest.raise_for_failures`. InputError when `output` is a folder.
     """
-    if seed < 0:
-        raise InputError(f"--seed {seed}: give a whole number of at least 0.")
+    check_seed(seed)
     if output is not None and Path(output).is_dir():
         raise InputError(f"{output} is a folder; -o needs the name of a file, such as selftest.json.")
     rows: list[Row] = []

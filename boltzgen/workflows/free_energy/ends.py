@@ -23,11 +23,12 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.coverage import seen_in_training
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -86,11 +87,12 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         "model": ensemble.provenance.get("model"),
         "system": ensemble.provenance.get("system"),
     }
-    alone = ensemble.temperature or MODEL_TEMPERATURE
+    temperature = temperature_of(ensemble)
+    record["temperature_K"] = temperature
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
     if model is None or source is None or not need or is_refined(ensemble):
         missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
-        return End(name, out, ensemble, alone, missing=missing, record={**record, "temperature_K": alone})
+        return End(name, out, ensemble, temperature, missing=missing, record=record)
     trained = load_model(Path(model))
     molecule, target = read_target(source, isomers=trained.isomers)
     if target.fingerprint != ensemble.system_fingerprint:
@@ -100,7 +102,6 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         )
     flow = asked_at(trained.flow.to(device=device), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target.to(device))
-    temperature = ensemble.temperature or _model_temperature(ensemble, generator)
     return End(
         name,
         out,
@@ -109,7 +110,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         molecule,
         trained,
         System(name, generator, temperature),
-        record={**record, "temperature_K": temperature},
+        record=record,
     )
 
 
@@ -201,16 +202,13 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     inside = coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).numpy()
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
-    found = []
-    if digest in end.trained.record.get("data_sha256", ()):
-        reason = f"{end.name}: training saw these frames, so that the flow knows them too well; bring others"
-        found.append(("caution", reason))
+    seen = seen_in_training(end.trained.record, digest)
     return TargetSamples(
         positions[inside],
         None,
         None,
         None,
-        found,
+        [(verdict, f"{end.name}: {reason}") for verdict, reason in seen],
         {
             "source": str(data),
             "frames": len(frames),
@@ -239,18 +237,6 @@ def _found(out: Path, path: str | None) -> str | None:
         if (base / path).exists():
             return str(base / path)
     return None
-
-
-def _model_temperature(ensemble: Ensemble, generator: BoltzmannGenerator) -> float:
-    """At which temperature (K) the reduced energies of a model system's samples were taken."""
-    rows = np.flatnonzero(ensemble.valid)[:200]
-    if not rows.size:
-        return MODEL_TEMPERATURE
-    positions = torch.as_tensor(np.array(ensemble.positions[rows]), dtype=torch.float64)
-    u = generator.target.reduced_energy(positions, MODEL_TEMPERATURE).cpu().numpy()
-    stored = ensemble.u[rows]
-    ratio = float(u @ stored / (stored @ stored)) if np.any(stored) else 1.0
-    return MODEL_TEMPERATURE if abs(ratio - 1) < 1e-5 else round(MODEL_TEMPERATURE * ratio, 6)
 
 
 def _require_same_atoms(a: End, b: End) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_number, check_seed
 from boltzgen.config.build import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
@@ -18,14 +19,14 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
 from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
@@ -78,8 +79,8 @@ def check(
     InputError, UnsupportedError: something given cannot be used. UnreliableError: with `strict`, when the
     verdict is ``unreliable``; everything is written first.
     """
-    if rows < 1 or seed < 0:
-        raise InputError("--rows must be at least 1, --seed not negative.")
+    check_number(rows, "rows")
+    check_seed(seed)
     out = Path(folder)
     ensemble = load_ensemble(out)
     if "reweighted_from" in ensemble.provenance:
@@ -91,7 +92,7 @@ def check(
     trained = load_model(Path(_named(out, ensemble, "model", model)))
     molecule, target = read_target(str(_named(out, ensemble, "system", system)), isomers=trained.isomers)
     _check_same(out, ensemble, target)
-    kelvin = MODEL_TEMPERATURE if ensemble.temperature is None else ensemble.temperature
+    kelvin = temperature_of(ensemble)
     if probe:
         check_probe(molecule, budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
@@ -104,9 +105,9 @@ def check(
         if frames is not None or probe:
             flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            known = frames.digest() in trained.record.get("data_sha256", ())
-            records.append(seen_in_training(record) if known else record)
+            records.append(
+                coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
+            )
         if probe and molecule is not None:
             torsions = torsions_of(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)

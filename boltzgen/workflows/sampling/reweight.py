@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_seed, check_temperature
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import at_temperature, candidates, second_stage, with_energies
@@ -146,10 +147,9 @@ def reweight(
 def _check(to: Any, temperature: float | None, seed: int, resume: str) -> None:
     if to is None and temperature is None:
         raise InputError("give --to SYS, --temperature T, or both: what to reweight to.")
-    if temperature is not None and not (np.isfinite(temperature) and temperature > 0):
-        raise InputError(f"--temperature {temperature} is not a temperature in K; give a positive number.")
-    if seed < 0:
-        raise InputError(f"--seed {seed} is negative; give a whole number from 0.")
+    if temperature is not None:
+        check_temperature(temperature)
+    check_seed(seed)
     if resume not in ("auto", "never"):
         raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
 

@@ -10,11 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.conditioning.features import placed_atoms
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature, check_temperatures
+from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.ensemble.ensemble import Ensemble
@@ -28,7 +27,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import require_determinants
 
 
@@ -80,7 +79,7 @@ def sample(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, proposal_temperatures, batch_size, dtype)
+    _check(number, kelvin, proposal_temperatures, batch_size, dtype, seed)
     refinement = Refinement.of(refine, refine_budget)
     flow = asked_at(trained.flow.to(device=device, dtype=getattr(torch, dtype)), proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(device))
@@ -101,7 +100,7 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
+        notes, familiar = _notes(trained, target, kelvin, proposal_temperatures)
         record = {
             "command": sys.argv,
             "seed": seed,
@@ -116,9 +115,9 @@ def sample(
         }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
-            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            if frames.digest() in trained.record.get("data_sha256", ()):
-                coverage = seen_in_training(coverage)
+            coverage = coverage_of_frames(
+                generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record
+            )
             ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
     save_ensemble(ensemble, output, status="complete" if complete else "partial")
@@ -145,45 +144,38 @@ def _until_stopped(
 
 
 def _check(
-    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str
+    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str, seed: int
 ) -> None:
-    if number < 1:
-        raise InputError(f"-n {number}: ask for at least one sample.")
-    asked = [("--temperature", temperature), *(("--proposal-temperature", kelvin) for kelvin in proposals)]
-    for option, kelvin in asked:
-        if not (np.isfinite(kelvin) and kelvin > 0):
-            raise InputError(f"{option} {kelvin} is not a temperature in K; give a positive number.")
+    check_number(number)
+    check_temperature(temperature)
+    check_temperatures(proposals, "proposal_temperatures")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
-    if dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {dtype!r} is not known; use float32 or float64.")
+    check_dtype(dtype)
+    check_seed(seed)
 
 
 def _notes(
-    trained: Model, target: Target, temperatures: list[float]
+    trained: Model, target: Target, temperature: float, proposals: Sequence[float]
 ) -> tuple[list[str], dict[str, Any] | None]:
     """What the model did not learn of the molecule and the temperatures (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
     notes: list[str] = []
     record: dict[str, Any] | None = None
     if target.fingerprint not in domains:
-        notes, record = _unseen(trained, target)
+        notes, record = _unseen(trained, target, proposals or [temperature])
     elif domains[target.fingerprint] not in (None, target.domain):
         notes.append("the model was trained on another isomer of this system")
-    ladder = trained.temperatures
-    for kelvin in dict.fromkeys(temperatures):
-        if ladder and not min(ladder) - 0.01 <= kelvin <= max(ladder) + 0.01:
-            notes.append(
-                f"{kelvin:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
-            )
-    return notes, record
+    notes += temperatures_outside([temperature, *proposals], trained.temperatures)
+    return list(dict.fromkeys(notes)), record
 
 
-def _unseen(trained: Model, target: Target) -> tuple[list[str], dict[str, Any] | None]:
-    """How far a molecule that was not trained on lies from those that were."""
-    if trained.seen is None:
+def _unseen(
+    trained: Model, target: Target, asked_at: Sequence[float]
+) -> tuple[list[str], dict[str, Any] | None]:
+    """How far a molecule that was not trained on, `asked_at` temperatures (K), lies from those that were."""
+    found = target.familiarity(trained.seen, asked_at)
+    if found is None:
         return ["the model was not trained on this system"], None
-    atoms = placed_atoms(target.coordinates.table) if target.is_molecular else None
-    found = familiarity(trained.seen, target.features, atoms=atoms)
     first = f"the model was not trained on this system; unfamiliarity {found.score:.3g} (0: nothing new)"
     return [first, *found.reasons], {"score": found.score, "reasons": list(found.reasons)}

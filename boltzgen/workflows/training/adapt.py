@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.conditioning.familiarity import familiarity
 from boltzgen.config.build import Model, load_model, save_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import dump_yaml, load_settings
@@ -136,6 +135,7 @@ def adapt(
     if not better:
         kept = {**_without_schema(before.record), "temperature_K": kelvin}
         save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
+    familiar = target.familiarity(before.seen, [kelvin])
     on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
     record = {
         "schema": SCHEMA,
@@ -152,7 +152,7 @@ def adapt(
         **found,
         "gain": _gain(found),
         "kept": "adapted" if better else "start",
-        "unfamiliarity": _unfamiliarity(before, target, kelvin),
+        "unfamiliarity": None if familiar is None else familiar.score,
     }
     write_json(folder / "adapt.json", record)
     return Adaptation(folder, record)
@@ -244,12 +244,6 @@ def _gain(found: dict[str, dict[str, Any]]) -> float | None:
     """How many times as many effective samples; None where there were none."""
     before, after = found["before"]["ess"], found["after"]["ess"]
     return after / before if before > 0 else None
-
-
-def _unfamiliarity(model: Model, target: Target, temperature: float) -> float | None:
-    if model.seen is None:
-        return None
-    return familiarity(model.seen, target.features, temperature=temperature).score
 
 
 def _without_schema(record: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.training_data import TrainingData, energies_of_frames
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 from boltzgen.workflows.simulation.source import simulate_source
 
 
@@ -160,7 +160,7 @@ def _read_frames(
     )
     after, cost = energies_of_frames(target, before, known=False)
     with np.errstate(invalid="ignore"):
-        log_weights = (before.energies - after.energies) / (GAS_CONSTANT * before.temperatures)
+        log_weights = (before.energies - after.energies) / thermal_energy(before.temperatures)
     log_weights[~np.isfinite(log_weights)] = -np.inf
     for kelvin in before.temperature_ladder:
         if np.isneginf(log_weights[np.abs(before.temperatures - kelvin) < 0.01]).all():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
 from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
 from boltzgen.config.settings import nearest
@@ -34,7 +35,7 @@ from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.workflows.transfer.adapted import adapted_model, unfamiliarity
+from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
 from boltzgen.workflows.transfer.table import (
@@ -48,6 +49,9 @@ from boltzgen.workflows.transfer.table import (
     summarise,
     table_rows,
 )
+
+#: Samples below which an effective sample size means nothing.
+FEWEST_SAMPLES = 100
 
 SCHEMA, MOLECULE_SCHEMA = "boltzgen.transfer/1", "boltzgen.transfer_molecule/1"
 
@@ -234,11 +238,12 @@ class _Bench:
         molecule = MolecularSystem.load(one.system)
         target = Target.from_system(molecule, isomers=self.trained.isomers)
         kelvin = self.settings.temperature_K
+        familiar = target.familiarity(self.trained.seen, [kelvin])
         record = {
             **record,
             "dimension": target.features.dimension,
             "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
-            "unfamiliarity": unfamiliarity(self.trained, target),
+            "unfamiliarity": None if familiar is None else familiar.score,
         }
         with closing(target):
             for stage in self.wanted:
@@ -284,14 +289,13 @@ class _Bench:
         if isinstance(reference, str):
             missing = reference
         else:
-            digests = self.trained.record.get("data_sha256", ())
             found, coverage = reference_figures(
                 generator,
                 drawn,
                 reference,
                 kelvin,
                 torus_samples=settings.torus_samples,
-                seen=reference.digest in digests,
+                trained=self.trained.record,
                 seed=settings.seed,
             )
         rejected = drawn.rejected()
@@ -353,12 +357,10 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
 
 
 def _check(settings: TransferSettings, budget: float | None) -> None:
-    if settings.samples < 100:
-        raise InputError(f"--samples {settings.samples}: an effective sample size needs at least 100.")
-    if not (np.isfinite(settings.temperature_K) and settings.temperature_K > 0):
-        raise InputError(f"--temperature {settings.temperature_K} is not a temperature in K.")
-    if settings.dtype not in ("float32", "float64"):
-        raise InputError(f"--dtype {settings.dtype!r} is not known; use float32 or float64.")
+    check_number(settings.samples, "samples", least=FEWEST_SAMPLES)
+    check_temperature(settings.temperature_K)
+    check_dtype(settings.dtype)
+    check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
     if budget is not None and not 1 <= budget < np.inf:
