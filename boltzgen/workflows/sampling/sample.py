@@ -15,8 +15,8 @@ import torch
 
 from boltzgen.conditioning.familiarity import familiarity
 from boltzgen.conditioning.features import placed_atoms
-from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import summary
 from boltzgen.errors import InputError, PartialError, UnreliableError

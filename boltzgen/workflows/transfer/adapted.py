@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.config.build import Model, load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
