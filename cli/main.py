@@ -56,6 +56,7 @@ from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenE
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
+from boltzgen_cli.cite import cite
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
@@ -83,6 +84,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "export": export,
     "demo": demo,
     "models": models,
+    "cite": cite,
     "doctor": doctor,
     "selftest": selftest,
 }

@@ -30,6 +30,7 @@ ORDER_WAVES = 4
 RING_SIZES = (3, 4, 5, 6, 7)
 
 #: Raised whenever a column changes its meaning: a model reads only the features that it was trained on.
+#: Models of before then need a step in `boltzgen.config.upgrades`, exact or a refusal.
 FEATURES_VERSION = 1
 
 #: Columns of the tokens: physics; place in the canonical order; ring membership.

@@ -12,7 +12,8 @@ import numpy as np
 from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.data.trajectory import Trajectory, write_trajectory
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.system.molecular_system import MolecularSystem

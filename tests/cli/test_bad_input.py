@@ -89,7 +89,8 @@ def make_ensemble(system):
 def make_models(folder):
     """MODEL: an untrained flow; CUTMODEL: its weights are cut short; OLDMODEL: another schema."""
     from boltzgen.conditioning.features import N_FEATURES
-    from boltzgen.config.build import build_flow, save_model
+    from boltzgen.config.build import build_flow
+    from boltzgen.config.model import save_model
     from boltzgen.flows.settings import FlowSettings
 
     settings = FlowSettings(kind="coupling", layers=2, hidden=8)

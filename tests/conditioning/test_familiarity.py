@@ -23,7 +23,8 @@ from boltzgen.conditioning.familiarity import (
     surroundings,
 )
 from boltzgen.conditioning.features import ORDER, placed_atoms
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target

@@ -14,7 +14,7 @@ from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate

@@ -12,7 +12,8 @@ import torch
 from helpers import assert_refused
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError

@@ -12,7 +12,8 @@ from helpers import assert_refused, randomised
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError, StoppedError

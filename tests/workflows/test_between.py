@@ -249,7 +249,7 @@ def test_the_reverse_map_undoes_the_work(chains):
 
 
 def test_rows_outside_the_domain_carry_infinite_work(alanine_dipeptide, tmp_path):
-    from boltzgen.config.build import load_model
+    from boltzgen.config.model import load_model
     from boltzgen.generator import BoltzmannGenerator
 
     flow = load_model(untrained_model(tmp_path / "MODEL")).flow

@@ -14,7 +14,8 @@ from helpers import ROOT, assert_refused
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config import shipped
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target

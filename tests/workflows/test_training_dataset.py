@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import seeded
 
-from boltzgen.config.build import build_flow, load_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import build_settings, dump_yaml, load_settings
 from boltzgen.data.dataset import Dataset
 from boltzgen.errors import InputError

@@ -18,7 +18,8 @@ from helpers import assert_refused
 from scipy.special import ive
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import BoltzgenError, PartialError, StoppedError

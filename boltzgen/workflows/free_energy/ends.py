@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.config.build import Model, load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import Trajectory, read_trajectory

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import nearest
 from boltzgen.config.shipped import check_sums, find_model, shipped_models
 from boltzgen.errors import InputError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.checks import check_number, check_seed
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble

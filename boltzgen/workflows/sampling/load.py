@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError

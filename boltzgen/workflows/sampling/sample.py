@@ -14,8 +14,8 @@ import torch
 
 from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature, check_temperatures
 from boltzgen.conditioning.familiarity import temperatures_outside
-from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.config.build import Model, load_model, save_model
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.ensemble.diagnostics import diagnose

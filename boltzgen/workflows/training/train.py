@@ -17,8 +17,9 @@ import torch
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
-from boltzgen.config.build import Model, build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from boltzgen.config.build import Model, load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.workflows.training.adapt import adapt

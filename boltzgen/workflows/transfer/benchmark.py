@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
-from boltzgen.config.build import Model, load_model
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError

@@ -197,6 +197,7 @@ def markdown(document: Record, rows: Sequence[Record]) -> str:
         lines.append("|" + "---|" * len(headers))
         lines += ["| " + " | ".join(cells) + " |" for cells in body] + [""]
     lines += [f"- {text}" for text in DEFINITIONS] + [""]
+    lines += [f"What to cite: `boltzgen cite {document[key]}`." for key in ("model", "dataset")] + [""]
     return "\n".join(lines)
 
 
