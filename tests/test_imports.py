@@ -36,7 +36,7 @@ FLOORS = {
     "ground": 0,
 }
 #: Modules of floor 0; they stand alone or on each other, without a cycle.
-GROUND = {"units", "errors", "files", "interrupts", "progress", "settings"}
+GROUND = {"units", "errors", "extensions", "files", "interrupts", "progress", "settings"}
 
 #: Foundations and the files that may import them (a folder: any file in it).
 FOUNDATIONS = {
@@ -46,7 +46,7 @@ FOUNDATIONS = {
         "boltzgen/potentials/from_openmm/",
         "boltzgen/interop/openmm_force.py",
     ),
-    "nflows": (),
+    "nflows": ("boltzgen/interop/nflows.py",),
     "pdbfixer": ("boltzgen/system/",),
     "PeptideBuilder": ("boltzgen/system/",),
     "parmed": ("boltzgen/system/",),

@@ -11,14 +11,13 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from boltzgen.conditioning.familiarity import Seen
-from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES, ORDER
+from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.shipped import find_model
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
-from boltzgen.flows.autoregressive import AutoregressiveFlow
 from boltzgen.flows.base import Flow
-from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.tensor_names import upgrade_tensor_names
 from boltzgen.training.checkpoint import read_tensors
 
 MODEL_SCHEMA = "boltzgen.model/1"
@@ -28,21 +27,7 @@ def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        common = settings.model_dump(include={"bins", "embedding", "encoder_blocks"})
-        width, depth = settings.hidden, settings.depth
-        if settings.kind == "autoregressive":
-            unread = ORDER if settings.local else ()
-            return AutoregressiveFlow(
-                N_FEATURES,
-                hidden=width,
-                depth=depth,
-                local=settings.local,
-                degree=settings.degree,
-                unread=unread,
-                **common,
-            )
-        layers = settings.model_dump(include={"layers", "mask_seed"})
-        return CouplingFlow(N_FEATURES, hidden=width, depth=depth, **layers, **common)
+        return settings.build()
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,7 @@ def load_model(path: Path) -> Model:
         )
     try:
         flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
-        flow.load_state_dict(read_tensors(folder / "weights.safetensors"))
+        flow.load_state_dict(upgrade_tensor_names(read_tensors(folder / "weights.safetensors")))
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(

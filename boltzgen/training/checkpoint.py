@@ -14,11 +14,15 @@ from torch import Tensor
 
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.flows.tensor_names import upgrade_tensor_names
 
 SCHEMA = "boltzgen.checkpoint/1"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
+
+#: Parts of a checkpoint that hold the tensors of a flow.
+_OF_FLOWS = ("flow/", "average/")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,17 @@ def load_checkpoint(place: Path) -> Checkpoint:
     record = read_json(place / "state.json")
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{place / 'state.json'} does not follow the schema {SCHEMA}; train again.")
-    return Checkpoint(read_tensors(place / "state.safetensors"), record)
+    return Checkpoint(_upgraded(read_tensors(place / "state.safetensors")), record)
+
+
+def _upgraded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of any age by the names of today; the order of each part stays."""
+    whole = Checkpoint(tensors, {})
+    found = {name: value for name, value in tensors.items() if not name.startswith(_OF_FLOWS)}
+    for part in _OF_FLOWS:
+        renamed = upgrade_tensor_names(whole.part(part.rstrip("/")))
+        found |= {f"{part}{name}": value for name, value in renamed.items()}
+    return found
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.settings import Settings
@@ -211,7 +211,7 @@ class TrainingSettings(Settings):
     """Seed of weights and draws."""
     workers: int = Field(default=2, ge=1)
     """Threads on a CPU, each with a whole loss or a share of one; part of what makes a run repeatable."""
-    flow: FlowSettings = FlowSettings()
+    flow: SerializeAsAny[FlowSettings] = Field(default_factory=lambda: FlowSettings.model_validate({}))
     """The flow."""
     likelihood: LikelihoodSettings = LikelihoodSettings()
     """Maximum likelihood on data."""

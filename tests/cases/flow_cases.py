@@ -6,7 +6,8 @@ import torch
 from helpers import randomised
 
 from boltzgen.config.build import build_flow
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.autoregressive import AutoregressiveSettings
+from boltzgen.flows.coupling import CouplingSettings
 
 #: Spread of the random weights: far from the start, short of saturating the links.
 SPREAD = {"alanine": 0.025, "butane": 0.065, "small": 0.03}
@@ -14,11 +15,9 @@ SPREAD = {"alanine": 0.025, "butane": 0.065, "small": 0.03}
 FACTOR = {"autoregressive": 3.0}
 
 FLOWS = {
-    "coupling": FlowSettings(kind="coupling", layers=4, hidden=24, bins=6, embedding=16, encoder_blocks=1),
-    "coupling-deep": FlowSettings(
-        kind="coupling", layers=3, hidden=16, depth=3, bins=4, embedding=8, encoder_blocks=0
-    ),
-    "autoregressive": FlowSettings(kind="autoregressive", hidden=24, bins=6, embedding=16, encoder_blocks=1),
+    "coupling": CouplingSettings(layers=4, hidden=24, bins=6, embedding=16, encoder_blocks=1),
+    "coupling-deep": CouplingSettings(layers=3, hidden=16, depth=3, bins=4, embedding=8, encoder_blocks=0),
+    "autoregressive": AutoregressiveSettings(hidden=24, bins=6, embedding=16, encoder_blocks=1),
 }
 
 

@@ -189,7 +189,7 @@ def test_the_base_is_the_bonded_gaussian(targets):
     flow = build_flow(FLOWS["coupling"], seed=0).to(torch.float64)
     with torch.no_grad():
         for layer in flow.layers:
-            for generator in (layer.leave_linear, layer.leave_circular):
+            for generator in (layer.output_linear, layer.output_circular):
                 generator.weight.zero_()
     values, density = draw(flow, target, 4000, temperature=20.0)
     positions, log_det = target.coordinates.decode(values)

@@ -209,7 +209,7 @@ def _check_judged(model: Model, learned: Learned) -> None:
 def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
     """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
     flow = FlowSettings.model_validate(model.record["flow"])
-    if settings.flow not in (FlowSettings(), flow):
+    if settings.flow not in (FlowSettings.model_validate({}), flow):
         raise InputError(
             f"start: {settings.start} holds another flow than `flow` asks for; leave `flow` out to fine-tune."
         )
