@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ SCHEMA = "boltzgen.checkpoint/1"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
+
+#: What a loss remembers was that of `reweighted` alone once, and had no name.
+_OF_ONE_LOSS = re.compile(r"^buffer/(\d)")
 
 #: Parts of a checkpoint that hold the tensors of a flow.
 _OF_FLOWS = ("flow/", "average/")
@@ -73,7 +77,7 @@ def _upgraded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for part in _OF_FLOWS:
         renamed = upgrade_tensor_names(whole.part(part.rstrip("/")))
         found |= {f"{part}{name}": value for name, value in renamed.items()}
-    return found
+    return {_OF_ONE_LOSS.sub(r"buffer/reweighted/\1", name): value for name, value in found.items()}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
