@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -208,6 +208,8 @@ def _model_at(cls: type[BaseModel], location: list[str], values: Mapping[str, An
 def _settings_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
+    if get_origin(annotation) is Annotated:
+        return _settings_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         found = [_settings_in(part) for part in get_args(annotation)]
         return next((part for part in found if part is not None), None)

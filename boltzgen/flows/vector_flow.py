@@ -2,8 +2,8 @@
 
 The vector holds the whitened coordinates of the molecule (`boltzgen.flows.standardise`), and its torsions as
 quantiles of a normal: all of R^D, one standard normal for the bonded terms at every temperature. A map that
-changes nothing is then the base of every flow here, whose density has the exact support. At the ends of a
-torsion's range, where it closes on itself, the density of such a flow may jump.
+changes nothing is then the base of every flow here, whose density has the exact support. Such a flow does not
+know that a torsion closes on itself: at plus and minus pi its density may jump, or rise without bound.
 """
 
 from __future__ import annotations
@@ -67,7 +67,13 @@ class VectorFlow(GroupedFlow):
     """
 
     #: What the map raises when a row is not to its liking.
-    bad_rows: tuple[type[Exception], ...] = (AssertionError, ArithmeticError, ValueError)
+    bad_rows: tuple[type[Exception], ...] = (
+        AssertionError,
+        ArithmeticError,
+        IndexError,
+        RuntimeError,
+        ValueError,
+    )
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -75,11 +81,11 @@ class VectorFlow(GroupedFlow):
 
     @abstractmethod
     def to_latent(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """vectors (b, D) float64 -> standard normal latents (b, D), log_det (b,)."""
+        """vectors (b, D) -> standard normal latents (b, D), log_det (b,)."""
 
     @abstractmethod
     def from_latent(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse of `to_latent`: latents (b, D) float64 -> vectors (b, D), log_det (b,)."""
+        """Inverse of `to_latent`: latents (b, D) -> vectors (b, D), log_det (b,)."""
 
     def embed(self, context: Context) -> GroupedEmbedding:
         sizes = sorted({molecule.dimension for molecule in context.molecules})
@@ -114,13 +120,17 @@ class VectorFlow(GroupedFlow):
     def _row_by_row(self, function: _Map, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`function` of `vectors` (b, D) float64; rows that it cannot treat are NaN."""
         sound = torch.isfinite(vectors).all(dim=1)
-        values, log_det = self._in_parts(function, torch.where(sound[:, None], vectors, 0.0))
+        tensors = [*self.parameters(), *self.buffers()]
+        precision = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float64)
+        values, log_det = self._in_parts(function, torch.where(sound[:, None], vectors, 0.0).to(precision))
         return torch.where(sound[:, None], values, torch.nan), torch.where(sound, log_det, torch.nan)
 
     def _in_parts(self, function: _Map, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`function` of all rows at once; where it raises, of each half, so that the others go on."""
         try:
             values, log_det = function(vectors)
+        except torch.OutOfMemoryError:
+            raise
         except self.bad_rows:
             if len(vectors) == 1:
                 nothing = torch.full_like(vectors, torch.nan)
