@@ -39,7 +39,17 @@ FLOORS = {
     "ground": 0,
 }
 #: Modules of floor 0; they stand alone or on each other, without a cycle.
-GROUND = {"units", "errors", "checks", "files", "interrupts", "progress", "settings", "provenance"}
+GROUND = {
+    "units",
+    "errors",
+    "checks",
+    "extensions",
+    "files",
+    "interrupts",
+    "progress",
+    "settings",
+    "provenance",
+}
 
 #: Modules of the records that many others read, write, join or draw.
 RECORDS = (
@@ -59,7 +69,7 @@ FOUNDATIONS = {
         "boltzgen/potentials/from_openmm/",
         "boltzgen/interop/openmm_force.py",
     ),
-    "nflows": (),
+    "nflows": ("boltzgen/interop/nflows.py",),
     "pdbfixer": ("boltzgen/system/",),
     "PeptideBuilder": ("boltzgen/system/",),
     "parmed": ("boltzgen/system/",),

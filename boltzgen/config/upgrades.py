@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from boltzgen.errors import InputError
+from boltzgen.flows.tensor_names import upgrade_tensor_names
 from boltzgen.training.upgrades import (
     Step,
     Stored,
     flow_settings_from_1,
-    flow_tensors_from_1,
     in_part,
     shaped_by_weights,
 )
@@ -48,7 +48,7 @@ def _model_from_1(stored: Stored) -> Stored:
     if stored.record["n_features"] == _BEFORE_RINGS:
         stored = _with_rings(stored)
     record = {"features_version": 1, **stored.record, "flow": settings}
-    return in_part(Stored(record, stored.tensors), "flow", flow_tensors_from_1)
+    return in_part(Stored(record, stored.tensors), "flow", upgrade_tensor_names)
 
 
 def _with_rings(stored: Stored) -> Stored:

@@ -18,10 +18,11 @@ import math
 import warnings
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from boltzgen.conditioning.context import Context
@@ -30,6 +31,7 @@ from boltzgen.coordinates.geometry import axes
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
 from boltzgen.flows.base import InvertibleFlow
+from boltzgen.flows.vector_flow import VectorFlow, VectorSettings, require_one_to_one
 from boltzgen.generator import BoltzmannGenerator, Target
 
 
@@ -205,6 +207,54 @@ class BgflowCoordinates(Coordinates):
         origin, axis, plane = (x[:, [atom]] for atom in (self._origin, self._axis, self._plane))
         frame = torch.stack(axes(axis, origin, plane))
         return torch.einsum("kcob,cnb->bnk", frame, x - origin)
+
+
+class BgflowSettings(VectorSettings):
+    """Affine coupling layers of bgflow (Dinh et al., Real NVP, arXiv 1605.08803)."""
+
+    kind: Literal["bgflow"] = "bgflow"
+    """Which flow; see docs/extending.md."""
+    blocks: int = Field(default=4, ge=1)
+    """Blocks, each of which transforms both halves of the coordinates once."""
+    hidden: int = Field(default=64, ge=1)
+    """Width of the networks."""
+
+    def build(self) -> BgflowVectorFlow:
+        bgflow, size = import_bgflow(), self.size()
+        if size < 2:
+            raise InputError("A flow of kind bgflow couples two halves; the molecule has one coordinate.")
+        halves, layers = [size // 2, size - size // 2], []
+        for one, other in self.blocks * [halves, halves[::-1]]:
+            networks = [
+                bgflow.DenseNet([one, self.hidden, self.hidden, other], activation=nn.SiLU())
+                for _ in range(2)
+            ]
+            layers += [bgflow.CouplingFlow(bgflow.AffineTransformer(*networks)), bgflow.SwapFlow()]
+        flow = bgflow.SequentialFlow([bgflow.SplitFlow(halves[0]), *layers, bgflow.MergeFlow(halves[0])])
+        made = BgflowVectorFlow(flow, size)
+        require_one_to_one(made, "flow.kind bgflow")
+        return made
+
+
+class BgflowVectorFlow(VectorFlow):
+    """A `bgflow.Flow` from standard normal latents (B, D) to vectors (B, D) as a flow of one molecule.
+
+    Unlike `BgflowFlow` it learns the whitened coordinates, in double precision.
+    """
+
+    flow: Any
+
+    def __init__(self, flow: nn.Module, dimension: int) -> None:
+        super().__init__(dimension)
+        self.flow = flow.to(torch.float64)
+
+    def to_latent(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = self.flow(vectors, inverse=True)
+        return values, log_det.reshape(-1)
+
+    def from_latent(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = self.flow(latents)
+        return values, log_det.reshape(-1)
 
 
 def _padded(atoms: np.ndarray) -> np.ndarray:

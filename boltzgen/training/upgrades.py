@@ -22,6 +22,7 @@ from torch import Tensor
 
 from boltzgen import __version__
 from boltzgen.errors import InputError
+from boltzgen.flows.tensor_names import upgrade_tensor_names
 
 #: What the schema of a checkpoint is called, and its present version.
 CHECKPOINT, CHECKPOINT_VERSION = "boltzgen.checkpoint", 2
@@ -38,6 +39,9 @@ _OWNED = {
 #: inputs by hidden width, or hidden width and one by parameters.
 _BY_INPUT = re.compile(r"(?:layers\.\d+\.)?(?:enter|own|enter_circular)\.(?:weight|bias)")
 _BY_HIDDEN = re.compile(r"(?:layers\.\d+\.)?(?:leave\.\d|leave_linear|leave_circular)\.(?:weight|bias)")
+
+#: What a loss remembers was that of `reweighted` alone in version 1, and had no name.
+_OF_ONE_LOSS = re.compile(r"^buffer/(\d)")
 
 #: What a coupling layer sees of a torsion: sines and cosines of its first three multiples.
 _WAVES = 6
@@ -125,14 +129,6 @@ def flow_settings_from_1(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if _OWNED.get(key, kind) == kind}
 
 
-def flow_tensors_from_1(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a flow (without a prefix) under the names of version 2.
-
-    The place for `upgrade_tensor_names` of the flows: version 2 has the names of version 1 until then.
-    """
-    return tensors
-
-
 def shaped_by_weights(tensors: dict[str, Tensor], hidden: int) -> dict[str, Tensor]:
     """Generated weights of a flow of width `hidden` in their own shape; version 1 began with them in one row.
 
@@ -155,13 +151,17 @@ def shaped_by_weights(tensors: dict[str, Tensor], hidden: int) -> dict[str, Tens
 
 
 def _checkpoint_from_1(stored: Stored) -> Stored:
-    """Version 2: the flow and its average under the names of version 2."""
+    """Version 2: the parts of flows by the field's words, and a loss's memory under the name of the loss."""
     if any(name.endswith("/exp_avg") for name in stored.tensors):
         raise InputError(
             "the run was trained with AdamW, whose state SOAP cannot go on from; the last boltzgen that goes "
             "on with it is its commit d0a71e3. The model of a finished run can be trained on with `start`."
         )
-    return in_part(in_part(stored, "flow", flow_tensors_from_1), "average", flow_tensors_from_1)
+    stored = in_part(in_part(stored, "flow", upgrade_tensor_names), "average", upgrade_tensor_names)
+    tensors = {
+        _OF_ONE_LOSS.sub(r"buffer/reweighted/\1", name): value for name, value in stored.tensors.items()
+    }
+    return Stored(stored.record, tensors)
 
 
 def upgraded_run_settings(values: dict[str, Any]) -> dict[str, Any]:

@@ -91,9 +91,9 @@ def make_models(folder):
     from boltzgen.conditioning.features import N_FEATURES
     from boltzgen.config.build import build_flow
     from boltzgen.config.model import save_model
-    from boltzgen.flows.settings import FlowSettings
+    from boltzgen.flows.coupling import CouplingSettings
 
-    settings = FlowSettings(kind="coupling", layers=2, hidden=8)
+    settings = CouplingSettings(layers=2, hidden=8)
     record = {
         "flow": settings.model_dump(mode="json"),
         "n_features": N_FEATURES,

@@ -26,10 +26,10 @@ from boltzgen.conditioning.features import ORDER, placed_atoms
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
 
-FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
 SMILES = {"propane": "CCC", "butane": "CCCC", "ethanol": "CCO", "propanol": "CCCO", "chloride": "CCCl"}
 
 

@@ -17,7 +17,7 @@ from boltzgen.config.model import save_model
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.trust.audit import audit_rows
 from boltzgen.trust.determinant import require_determinants, spot_check
@@ -29,7 +29,7 @@ from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli.main import main
 
 #: With fresh weights the flow of butane is right in bonds and angles and flat in its torsion.
-FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=2, hidden=16, embedding=8, encoder_blocks=1)
 SAMPLES = 8000
 
 MODEL = {

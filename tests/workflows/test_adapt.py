@@ -17,13 +17,13 @@ from boltzgen.config.model import load_model, save_model
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError, StoppedError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.training.adapt import adapt, adaptation_settings, ess_with_error
 
-FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
 QUICK = ["optimizer.warmup=50", "reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]
 
 

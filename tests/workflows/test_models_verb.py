@@ -17,13 +17,13 @@ from boltzgen.config import shipped
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
 from boltzgen.workflows.installation.models import Release, card, releases, write_release
 from boltzgen.workflows.installation.publication import publish_run
 from boltzgen.workflows.sampling.sample import sample
 
-FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
 METRICS = {
     "force_field": "two bonds and a hope",
     "solvent": "none",

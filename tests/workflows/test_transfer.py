@@ -23,7 +23,7 @@ from boltzgen.config.model import save_model
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import BoltzgenError, PartialError, StoppedError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
 from boltzgen.free_energy.statistics import Statistics
@@ -213,7 +213,7 @@ def test_auroc_counts_ordered_pairs():
 def test_a_reference_keeps_all_temperatures_of_an_exchange(tmp_path):
     """Energies at their own temperatures; a mirrored frame is marked; with unequal numbers there is none."""
     alanine = prepare(sequence="ACE-ALA-NME", forcefield=("amber14-all.xml",))
-    flow = build_flow(FlowSettings(kind="coupling", layers=2, hidden=8), seed=1)
+    flow = build_flow(CouplingSettings(layers=2, hidden=8), seed=1)
     generator = BoltzmannGenerator(flow, Target.from_system(alanine))
     rng = np.random.default_rng(6)
     x = alanine.reference_positions + 1e-4 * rng.standard_normal((20, 1, 1))
@@ -234,7 +234,7 @@ def test_a_reference_keeps_all_temperatures_of_an_exchange(tmp_path):
 def bench(tmp_path_factory, butane):
     """A model of butane that was never trained, and a data set of it under two names, one with frames."""
     folder = tmp_path_factory.mktemp("bench")
-    settings = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4)
+    settings = CouplingSettings(layers=2, hidden=8, bins=4)
     flow, target = build_flow(settings, seed=1), Target.from_system(butane)
     record = {
         "flow": settings.model_dump(),

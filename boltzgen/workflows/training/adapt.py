@@ -24,7 +24,8 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.schedule import schedule_value
+from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.training.resuming import changed_settings, checkpoint_to_resume
 from boltzgen.workflows.training.train import train
 
@@ -212,15 +213,16 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
-    own, kl = settings.reweighted, settings.reverse_kl
-    weighs, reverses = (
-        max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
-        for weight in (own.weight, kl.weight)
-    )
+    own = settings.reweighted
+    used = [
+        loss
+        for loss in settings.all_losses().values()
+        if max(schedule_value(loss.weight, place) for place in np.linspace(0, 1, 101)) > 0
+    ]
     at_first = 0 if settings.simulation is None else settings.simulation.evaluations
-    if weighs:
+    if own in used:
         at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
-    a_step = weighs * own.fresh * (1 + own.moves) + reverses * kl.batch_size
+    a_step = sum(loss.evaluations_a_step for loss in used)
     return max(budget - at_first, 0) // max(a_step, 1)
 
 

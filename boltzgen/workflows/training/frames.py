@@ -145,7 +145,7 @@ def _read_frames(
     kelvin = settings.evaluation.temperature
     if other is None:
         trajectory = read_trajectory(path, molecule, temperature=kelvin)
-        if settings.likelihood.dispersion == 0 and settings.likelihood.learned_at is None:
+        if not any(loss.needs_energies_of_frames for loss in settings.all_losses().values()):
             return trajectory, None, 0
         whole, cost = energies_of_frames(target, trajectory, known=True)
         return whole, None, cost

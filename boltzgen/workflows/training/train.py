@@ -129,7 +129,8 @@ def _train(
     targets, frames = learned.targets, learned.frames
     if model is not None:
         _check_judged(model, learned)
-    flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
+    kind = settings.flow.for_molecules([target.features for target in targets])
+    flow = build_flow(kind, seed=settings.seed) if model is None else model.flow.train()
     limit = settings.until.evaluations
     if limit is not None and frames.evaluations >= limit:
         raise InputError(
@@ -165,7 +166,7 @@ def _train(
             target.close()
         shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
     if ranks.leads:
-        _save(folder, settings, trainer, frames, model)
+        _save(folder, settings, kind, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
     return TrainingResult(
@@ -210,7 +211,7 @@ def _check_judged(model: Model, learned: Learned) -> None:
 def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
     """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
     flow = FlowSettings.model_validate(model.record["flow"])
-    if settings.flow not in (FlowSettings(), flow):
+    if settings.flow not in (FlowSettings.model_validate({}), flow):
         raise InputError(
             f"start: {settings.start} holds another flow than `flow` asks for; leave `flow` out to fine-tune."
         )
@@ -222,17 +223,22 @@ def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
 
 
 def _save(
-    folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames, start: Model | None
+    folder: Path,
+    settings: TrainingSettings,
+    kind: FlowSettings,
+    trainer: Trainer,
+    frames: Frames,
+    start: Model | None,
 ) -> None:
     """The averaged weights and what is known of them."""
     seen = {float(t) for part in frames.data if part for t in part.temperature.unique()}
-    for loss in (settings.reverse_kl, settings.reweighted):
+    for loss in settings.all_losses().values():
         if loss.weight:
-            seen |= set(loss.temperatures)
+            seen |= set(loss.learned_temperatures)
     own = {target.fingerprint for target in trainer.targets}
     before = [] if start is None else start.all_systems
     record = {
-        "flow": settings.flow.model_dump(mode="json"),
+        "flow": kind.model_dump(mode="json"),
         "n_features": N_FEATURES,
         "features_version": FEATURES_VERSION,
         "isomers": settings.isomers,
