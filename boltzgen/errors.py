@@ -1,10 +1,21 @@
 """Exceptions that a user can meet, and the exit code of each.
 
 Each message is one or two sentences: what was given, what was expected, what to do.
-The command line prints the message alone; a traceback appears only with ``--debug``.
+
+Arguments in messages, in reasons of verdicts and in notes
+----------------------------------------------------------
+They stand between backticks, by their names in the verb's function (that of `boltzgen.workflows`, also in
+rooms far below): "add `overwrite=True`", "give frames of another run as `data`". The first words of an
+InputError name the argument that it is about, with what was given: "`ph=15` is outside 0 to 14.". Values are
+Python's: a string in double quotes where a user is to write it so, by ``!r`` where it was given. A verb is
+named as a call: "make it with `prepare(INPUT, output=SYS)`"; words in capitals stand for what the user knows.
+No text of the library holds an option of the command line, which finds its own words for all of these.
+Keys of files are in single quotes, never in backticks.
 """
 
 from __future__ import annotations
+
+import re
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -15,6 +26,9 @@ EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
 
+_FIELD = re.compile(r"`([a-z]\w*)(?:=[^`]*)?`")
+
+
 class BoltzgenError(Exception):
     """Something failed at run time; the message says what and what to do."""
 
@@ -22,9 +36,18 @@ class BoltzgenError(Exception):
 
 
 class InputError(BoltzgenError):
-    """What the user gave cannot be used: a file, a key, an option."""
+    """What the user gave cannot be used: a file, a key, an argument."""
 
     exit_code = EXIT_USAGE
+
+    @property
+    def field(self) -> str | None:
+        """The argument that the error is about: the one that the message begins with; None for another start.
+
+        It is read from the message, so that the two cannot differ and an error from another process has it.
+        """
+        found = _FIELD.match(str(self))
+        return found[1] if found else None
 
 
 class UnsupportedError(InputError):
@@ -36,7 +59,7 @@ class MissingExtraError(InputError):
 
 
 class UnreliableError(BoltzgenError):
-    """The run finished, the verdict is ``unreliable``, and ``--strict`` was given."""
+    """The run finished, the verdict is ``unreliable``, and `strict` was asked for."""
 
     exit_code = EXIT_UNRELIABLE
 
@@ -48,6 +71,6 @@ class PartialError(BoltzgenError):
 
 
 class StoppedError(BoltzgenError):
-    """A signal or ``--max-time`` stopped the run; a good checkpoint is on disk."""
+    """A signal or the time limit stopped the run; a good checkpoint is on disk."""
 
     exit_code = EXIT_STOPPED

@@ -64,7 +64,7 @@ def make_folder(path: PathLike) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if folder.is_file():
-            raise InputError(f"{folder} is a file; -o needs the name of a folder.") from error
+            raise InputError(f"{folder} is a file; give the name of a folder.") from error
         raise _write_error(folder, error) from error
     return folder
 
@@ -86,8 +86,7 @@ def alone_in(path: PathLike) -> Iterator[Path]:
     try:
         if not _locked(descriptor):
             raise InputError(
-                f"Another boltzgen process is at work in {folder}; wait for it, or name another folder "
-                "with -o."
+                f"Another boltzgen process is at work in {folder}; wait for it, or name another folder."
             )
         try:
             yield folder

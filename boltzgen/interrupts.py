@@ -103,8 +103,8 @@ def parse_duration(text: str) -> float:
     compact = text.replace(" ", "")
     parts = _DURATION.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise InputError(f"--max-time {text!r} is not a duration; write 90s, 15m, 2h or 1h30m.")
+        raise InputError(f"`max_time={text!r}` is not a duration; write 90s, 15m, 2h or 1h30m.")
     seconds = sum(float(number) * _SECONDS[unit.lower() or "s"] for number, unit in parts)
     if seconds <= 0:
-        raise InputError(f"--max-time {text!r} leaves no time; write a duration such as 15m or 2h.")
+        raise InputError(f"`max_time={text!r}` leaves no time; write a duration such as 15m or 2h.")
     return seconds

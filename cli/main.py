@@ -32,6 +32,9 @@ What a verb may count on
 * Raise (or let the workflow raise) an exception of `boltzgen.errors`: `run` prints its message and
   ends with its ``exit_code``. Any other exception becomes one sentence and exit code 1. ``--debug``,
   anywhere on the line, shows the traceback. Verbs never catch, print or exit by themselves.
+* Messages, reasons and notes name arguments as Python does, between backticks; what is printed says
+  the options of the verb instead (`boltzgen_cli.terminal.fields`). A verb whose parameter is called
+  otherwise than the argument of its workflow is entered there in `DIFFERENT`.
 * A long verb makes ``with StopRequest(max_time=...) as stop`` (`boltzgen.interrupts`), hands `stop`
   to its workflow, which polls ``stop.requested``, saves and raises StoppedError. `run` then prints
   the command that goes on: the same line with ``--resume auto`` when the verb has ``--resume``.
@@ -69,6 +72,7 @@ from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
 from boltzgen_cli.simulate import simulate
+from boltzgen_cli.terminal.fields import in_words, speaking
 from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
@@ -140,6 +144,11 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` (without the program's name) and return its exit code."""
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
+    with speaking(app, words):
+        return _run(words, debug)
+
+
+def _run(words: Sequence[str], debug: bool) -> int:
     try:
         code = app(args=words, prog_name="boltzgen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that meets them all)
@@ -154,10 +163,10 @@ def main(arguments: Sequence[str]) -> int:
 def _report(error: BaseException, words: Sequence[str]) -> int:
     """Print `error` as a sentence on standard error; the exit code it stands for."""
     if isinstance(error, StoppedError):
-        print(f"boltzgen: {error}\nTo go on: {_resume_command(words)}", file=sys.stderr)
+        print(f"boltzgen: {in_words(str(error))}\nTo go on: {_resume_command(words)}", file=sys.stderr)
         return error.exit_code
     if isinstance(error, BoltzgenError):
-        print(f"boltzgen: {error}", file=sys.stderr)
+        print(f"boltzgen: {in_words(str(error))}", file=sys.stderr)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         print("boltzgen: interrupted.", file=sys.stderr)

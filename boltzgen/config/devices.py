@@ -1,4 +1,4 @@
-"""The device that a name at the command line stands for."""
+"""The device that a name stands for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def check_device(name: str) -> torch.device:
     """`name` (``cpu``, ``cuda`` or ``cuda:1``) as a device that is there; InputError otherwise."""
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or name.endswith(":"):
-        raise InputError(f"--device {name!r} is not known; use cpu, cuda or cuda:N.")
+        raise InputError(f"`device={name!r}` is not known; use cpu, cuda or cuda:N.")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: this PyTorch sees no CUDA device; use --device cpu.")
+        raise InputError(f'`device={name!r}`: this PyTorch sees no CUDA device; use `device="cpu"`.')
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         raise InputError(
-            f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on."
+            f"`device={name!r}`: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on."
         )
     return torch.device(name)

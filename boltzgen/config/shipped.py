@@ -61,12 +61,12 @@ def find_model(model: str | PathLike[str]) -> Path:
     if path.is_dir():
         raise InputError(
             f"{path} holds no model: expected {path / 'model.json'}. Train one with "
-            f"`boltzgen train CONFIG -o {path}`, or finish the run with --resume auto."
+            f'`train(CONFIG, run_folder="{path}")`, or finish the run with `resume="auto"`.'
         )
     names = f"the shipped models are {', '.join(known)}" if known else "no model is shipped"
     raise InputError(
         f"{path} holds no model: neither a folder with {path / 'model.json'} nor a shipped model; {names}. "
-        f"Train one with `boltzgen train CONFIG -o {path}`."
+        f'Train one with `train(CONFIG, run_folder="{path}")`.'
     )
 
 

@@ -69,14 +69,14 @@ class Dataset:
         if record is None:
             raise InputError(
                 f"{folder} is not a data set: it holds no dataset.json. "
-                f"Make one with `boltzgen dataset build CONFIG -o {folder}`."
+                f'Make one with `build_dataset(CONFIG, output="{folder}")`.'
             )
         try:
             molecules = tuple(_molecule(folder, one) for one in record["molecules"] if one.get("fingerprint"))
             return cls(folder, molecules, str(record["status"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{folder / 'dataset.json'} is damaged ({error!r}); run `boltzgen dataset build` again."
+                f"{folder / 'dataset.json'} is damaged ({error!r}); run `build_dataset()` again."
             ) from error
 
     def of(self, split: str) -> tuple[DatasetMolecule, ...]:
@@ -108,7 +108,7 @@ def read_dataset_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _remedy(one: DatasetMolecule) -> str:
-    return f"copy it anew, or build {one.name} again with `boltzgen dataset build --rebuild {one.name}`."
+    return f"copy it anew, or build {one.name} again with `build_dataset(..., rebuild={[one.name]})`."
 
 
 def _molecule(folder: Path, record: Mapping[str, Any]) -> DatasetMolecule:

@@ -1,7 +1,7 @@
 """Reading and writing trajectories: MD folders, single files, and the compact form that ships.
 
 An MD folder holds ``manifest.json`` (schema ``boltzgen.trajectory/1``) and either one HDF5 file per
-temperature (what ``boltzgen simulate`` writes; MDTraj reads them) or a single ``frames.npz`` (float32
+temperature (what `simulate` writes; MDTraj reads them) or a single ``frames.npz`` (float32
 positions; for data inside the package).
 """
 
@@ -48,7 +48,7 @@ def read_trajectory(
     if path.is_dir():
         return _read_folder(path, system)
     if not path.exists():
-        raise InputError(f"{path}: no such trajectory; make one with `boltzgen simulate SYS -o {path}`.")
+        raise InputError(f'{path}: no such trajectory; make one with `simulate(SYS, output="{path}")`.')
     if path.suffix == ".npz":
         return _matched(_read_npz(path, None, {}), system, path)
     if path.suffix in (".h5", ".hdf5"):
@@ -117,7 +117,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder} is not a trajectory folder: it holds no manifest.json. "
-            f"Make one with `boltzgen simulate SYS -o {folder}`."
+            f'Make one with `simulate(SYS, output="{folder}")`.'
         )
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
@@ -127,7 +127,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
         raise InputError(f"{folder}: the simulation failed ({manifest.get('reason')}); run it again.")
     files = manifest.get("files") or []
     if not files:
-        raise InputError(f"{folder} holds no frames yet (status {status}); let `boltzgen simulate` go on.")
+        raise InputError(f"{folder} holds no frames yet (status {status}); let `simulate()` go on.")
     if status == "partial":
         warnings.warn(f"{folder}: the simulation is partial; what is there is used.", stacklevel=3)
     fingerprint = (manifest.get("system") or {}).get("fingerprint")

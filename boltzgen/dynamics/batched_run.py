@@ -112,7 +112,7 @@ def relaxed_start(problem: BatchedProblem, reference: np.ndarray) -> np.ndarray:
     if not bool(torch.isfinite(energy).all()):
         raise BoltzgenError(
             "The energy of the starting structure is not finite; check the structure with "
-            "`boltzgen prepare --check`."
+            "`prepare(..., check=True)`."
         )
     return found.cpu().numpy()
 
@@ -247,8 +247,8 @@ class _Run:
         if worst >= MOST_RESTARTS_OF_ONE or total > allowed:
             raise BoltzgenError(
                 f"The dynamics broke down: {total} times in {segments} segments of {len(broken)} replicas "
-                f"energies were not finite or absurd; use a shorter --timestep than "
-                f"{self.settings.timestep * 1e3:g}fs or a longer --equilibration."
+                f"energies were not finite or absurd; use a shorter `timestep` than "
+                f"{self.settings.timestep * 1e3:g}fs or a longer `equilibration`."
             )
 
 

@@ -104,8 +104,8 @@ class ReplicaEngine:
                 context.getIntegrator().step(steps)
             except openmm.OpenMMException as error:
                 raise BoltzgenError(
-                    f"The dynamics broke down in OpenMM ({error}); try a shorter --timestep "
-                    "or a longer --equilibration."
+                    f"The dynamics broke down in OpenMM ({error}); try a shorter `timestep` "
+                    "or a longer `equilibration`."
                 ) from error
 
     def energies(self) -> np.ndarray:
@@ -150,12 +150,12 @@ def choose_platform(system: Any, positions: np.ndarray, *, name: str = "auto", t
     if name != "auto":
         match = {k.lower(): k for k in known}.get(name.lower())
         if match is None:
-            raise InputError(f"--platform {name}: this machine has {', '.join(known)}; give one, or auto.")
+            raise InputError(f"`platform={name!r}`: this machine has {', '.join(known)}; give one, or auto.")
         return match
     rates = {candidate: _rate(system, positions, timestep, candidate) for candidate in known}
     best = max(rates, key=lambda candidate: rates[candidate])
     if rates[best] <= 0.0:
-        raise BoltzgenError("No OpenMM platform of this machine can run this system; see `boltzgen doctor`.")
+        raise BoltzgenError("No OpenMM platform of this machine can run this system; see `doctor()`.")
     return best
 
 
@@ -165,7 +165,7 @@ def refuse_constraints(system: Any) -> None:
     if count:
         raise UnsupportedError(
             f"The system has {count} constrained bonds, and a density in all coordinates needs none; "
-            "prepare it again with --constraints none."
+            'prepare it again with `constraints="none"`.'
         )
 
 

@@ -76,7 +76,7 @@ def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: Simula
     if not np.isfinite(relaxed).all():
         raise BoltzgenError(
             "Minimising the reference structure gave coordinates that are not finite; "
-            "check the structure with `boltzgen prepare --check`."
+            "check the structure with `prepare(..., check=True)`."
         )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
     rungs = len(settings.temperatures)
@@ -147,5 +147,5 @@ def _require_finite(
         raise BoltzgenError(
             f"The energy at {temperature:g} K was not finite after "
             f"{segment * settings.segment_steps * settings.timestep:g} ps; "
-            f"use a shorter --timestep than {settings.timestep * 1e3:g}fs or a longer --equilibration."
+            f"use a shorter `timestep` than {settings.timestep * 1e3:g}fs or a longer `equilibration`."
         )

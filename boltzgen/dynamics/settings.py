@@ -89,43 +89,43 @@ class SimulationSettings(BaseModel):
     def checked(self) -> Self:
         """These settings; InputError in one sentence when they cannot be run."""
         check_temperatures(self.temperatures)
-        for option in ("time", "timestep", "friction", "exchange_interval", "save_interval"):
-            value = getattr(self, option)
+        for name in ("time", "timestep", "friction", "exchange_interval", "save_interval"):
+            value = getattr(self, name)
             if not 0.0 < value < float("inf"):
-                raise InputError(f"--{option.replace('_', '-')} must be positive; {value:g} was given.")
+                raise InputError(f"`{name}` must be positive; {value:g} was given.")
         if not 0.0 <= self.equilibration < float("inf"):
-            raise InputError(f"--equilibration must not be negative; {self.equilibration:g} ps was given.")
+            raise InputError(f"`equilibration` must not be negative; {self.equilibration:g} ps was given.")
         if self.timestep > LARGEST_TIMESTEP:
             raise InputError(
-                f"--timestep {self.timestep * 1e3:g}fs is too long for bonds without constraints; "
+                f"`timestep='{self.timestep * 1e3:g}fs'` is too long for bonds without constraints; "
                 f"use at most {LARGEST_TIMESTEP * 1e3:g}fs (the default, 1fs, is safe)."
             )
         if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed must be between 0 and 2^63 - 1; {self.seed} was given.")
+            raise InputError(f"`seed` must be between 0 and 2^63 - 1; {self.seed} was given.")
         self._check_intervals()
         return self
 
     def _check_intervals(self) -> None:
-        intervals = {"--save-interval": self.save_interval}
+        intervals = {"save_interval": self.save_interval}
         if len(self.temperatures) > 1:
-            intervals["--exchange-interval"] = self.exchange_interval
-        for option, value in intervals.items():
+            intervals["exchange_interval"] = self.exchange_interval
+        for name, value in intervals.items():
             steps = value / self.timestep
             if abs(steps - round(steps)) > 1e-6 * max(steps, 1.0) or round(steps) < 1:
                 raise InputError(
-                    f"{option} {value:g}ps is not a whole number of timesteps of {self.timestep * 1e3:g}fs; "
-                    "choose a multiple."
+                    f"`{name}='{value:g}ps'` is not a whole number of timesteps of "
+                    f"{self.timestep * 1e3:g}fs; choose a multiple."
                 )
         if self.time < self.save_interval * (1 - 1e-9):
             raise InputError(
-                f"--time {self.time:g}ps is shorter than --save-interval {self.save_interval:g}ps, "
+                f"`time='{self.time:g}ps'` is shorter than `save_interval='{self.save_interval:g}ps'`, "
                 "so that no frame would be saved; run longer or save more often."
             )
         long, short = max(intervals.values()), min(intervals.values())
         if round(long / self.timestep) % round(short / self.timestep):
             raise InputError(
-                f"--save-interval {self.save_interval:g}ps and --exchange-interval "
-                f"{self.exchange_interval:g}ps: the longer must be a multiple of the shorter."
+                f"`save_interval='{self.save_interval:g}ps'` and `exchange_interval="
+                f"'{self.exchange_interval:g}ps'`: the longer must be a multiple of the shorter."
             )
 
 
@@ -164,16 +164,16 @@ class BatchedSettings(SimulationSettings):
         if not 1 <= self.replicas <= MOST_REPLICAS or self.replicas % rungs:
             below = min(max(self.replicas // rungs, 1), MOST_REPLICAS // rungs) * rungs
             raise InputError(
-                f"--replicas {self.replicas} must be a positive multiple of the number of temperatures "
+                f"`replicas={self.replicas}` must be a positive multiple of the number of temperatures "
                 f"({rungs}), at most {MOST_REPLICAS}; {below} would do."
             )
         if self.hydrogen_mass is not None and not 1.0 <= self.hydrogen_mass <= HEAVIEST_HYDROGEN:
             raise InputError(
-                f"--hydrogen-mass {self.hydrogen_mass:g} is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
+                f"`hydrogen_mass={self.hydrogen_mass:g}` is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
                 "3 is usual."
             )
         if self.torsion_moves < 0:
-            raise InputError(f"--torsion-moves {self.torsion_moves} must not be negative.")
+            raise InputError(f"`torsion_moves={self.torsion_moves}` must not be negative.")
         return self
 
 
@@ -185,13 +185,13 @@ def usual_replicas(rungs: int) -> int:
 def check_temperatures(temperatures: tuple[float, ...]) -> None:
     """InputError unless `temperatures` (K) are a rising ladder."""
     if not temperatures:
-        raise InputError("--temperatures is empty; give one or more in K, such as 300,366,446.")
+        raise InputError("`temperatures` is empty; give one or more in K, such as 300,366,446.")
     for temperature in temperatures:
         if not 1.0 <= temperature <= 1.0e4:
-            raise InputError(f"--temperatures: {temperature:g} K is outside 1 to 10000 K; give kelvin.")
+            raise InputError(f"`temperatures`: {temperature:g} K is outside 1 to 10000 K; give kelvin.")
     if any(b <= a for a, b in pairwise(temperatures)):
         raise InputError(
-            f"--temperatures {','.join(f'{t:g}' for t in temperatures)} must rise strictly, "
+            f"`temperatures=[{', '.join(f'{t:g}' for t in temperatures)}]` must rise strictly, "
             "each named once; the first is the one of interest."
         )
 

@@ -61,9 +61,7 @@ def dcd_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
         with open(path, "rb") as handle:
             header = handle.read(len(_header(0, 0)))
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file; the folder is not whole, run `boltzgen sample` again."
-        ) from error
+        raise InputError(f"{path}: no such file; the folder is not whole, run `sample()` again.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     words = np.frombuffer(header[: len(header) // 4 * 4], dtype="<i4")

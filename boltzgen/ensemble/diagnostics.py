@@ -39,7 +39,7 @@ EVEN = 2.0
 
 NO_COVERAGE = (
     "coverage not checked: only samples that the flow did not draw can show that it misses nothing; run "
-    "`boltzgen check OUT --probe`, or give simulation frames with --data"
+    "`check(OUT, probe=True)`, or give simulation frames as `data`"
 )
 
 
@@ -269,7 +269,7 @@ def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tu
             (
                 "unreliable",
                 f"k-hat {k_hat:.2f} is above {K_BAD}: a few rare samples would change the answer; "
-                "train longer, or draw some hotter (sample --proposal-temperature)",
+                "train longer, or draw some hotter (`proposal_temperatures` of `sample()`)",
             )
         )
     elif k_hat is not None and k_hat > K_GOOD:
@@ -277,7 +277,7 @@ def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tu
             (
                 "caution",
                 f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; train longer, or draw some "
-                "hotter (sample --proposal-temperature)",
+                "hotter (`proposal_temperatures` of `sample()`)",
             )
         )
     share = float(w_n.max())

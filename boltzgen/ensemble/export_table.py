@@ -197,13 +197,13 @@ def read_u_nk(path: str | os.PathLike[str]) -> pandas.DataFrame:
         found = re.match(r"# boltzgen u_nk; temperature (\S+) K; energy_unit kT", head[0])
         levels = re.search(r"index: first (\d) columns", head[1])
         if found is None or levels is None:
-            raise InputError(f"{path}: not a table that `boltzgen export --format u_nk` wrote as CSV.")
+            raise InputError(f'{path}: not a table that `export(..., format="u_nk")` wrote as CSV.')
         table = pandas.read_csv(
             path, comment="#", index_col=list(range(int(levels[1]))), float_precision="round_trip"
         )
         labels = [tuple(float(word) for word in str(name).split()) for name in table.columns]
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; write it with `boltzgen export --format u_nk`.") from error
+        raise InputError(f'{path}: no such file; write it with `export(..., format="u_nk")`.') from error
     except (OSError, ValueError, IndexError) as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path}: cannot be read as u_nk; it may be truncated, export again.") from error
     table.columns = pandas.Index([x if len(x) > 1 else x[0] for x in labels], tupleize_cols=False)

@@ -94,7 +94,7 @@ def _refuse_repeats(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:
         return
     raise InputError(
         f"{labels[one]} and {labels[other]} share {number} samples (row {pairs[across][0, 0]} of all, for "
-        "one), which would count twice; draw one of them again with another --seed."
+        "one), which would count twice; draw one of them again with another `seed`."
     )
 
 

@@ -114,7 +114,7 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
                 raise InputError(
                     f"{path} and {paths[number]} were drawn from one model with one seed "
                     f"({part.provenance['seed']}), so that they are not independent; draw one of them again "
-                    "with another --seed."
+                    "with another `seed`."
                 )
     joined = concatenate(parts, names=[str(path) for path in paths], positions=positions)
     partial = any(manifest["status"] == "partial" for manifest in manifests)
@@ -124,12 +124,12 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected what `boltzgen sample ... -o {folder}` writes.")
+        raise InputError(f'{folder}: no such folder; expected what `sample(..., output="{folder}")` writes.')
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
         raise InputError(f"{folder / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
     if manifest.get("status") not in ("complete", "partial"):
-        raise InputError(f"{folder}: the run that wrote it did not finish; run `boltzgen sample` again.")
+        raise InputError(f"{folder}: the run that wrote it did not finish; run `sample()` again.")
     return manifest
 
 
@@ -194,9 +194,9 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run `boltzgen sample` again.") from error
+        raise InputError(f"{path}: no such file; run `sample()` again.") from error
     except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}; was it written by `boltzgen sample`?") from error
+        raise InputError(f"{path}: {error.args[0]}; was it written by `sample()`?") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read, it is truncated or not an npz file.") from error
 
@@ -205,6 +205,6 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run `boltzgen sample` again.") from error
+        raise InputError(f"{path}: no such file; run `sample()` again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BoltzgenError(f"{path}: cannot be read as text ({error}).") from error

@@ -172,7 +172,7 @@ def from_json(entry: Mapping[str, Any]) -> Estimate:
             unit=unit,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"an estimate lacks {error}; was it written by `boltzgen free-energy`?") from error
+        raise InputError(f"an estimate lacks {error}; was it written by a free-energy verb?") from error
 
 
 def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:

@@ -240,7 +240,7 @@ def absolute_mbar(
     everything, all_k = check_samples(np.vstack([-log_q_n, u_kn]), np.r_[flows_m.sum(), n_k])
     if len(labels) != len(all_k) or len(set(labels)) != len(labels) or len(given) != len(all_k):
         raise InputError(
-            f"names (all different, none `{FLOW}`) and inefficiencies must be {len(n_k)}, one a state."
+            f"names (all different, none {FLOW!r}) and inefficiencies must be {len(n_k)}, one a state."
         )
     require_two(int(all_k.sum()))
     g_k, rows = _thinned(everything, all_k, given, labels)

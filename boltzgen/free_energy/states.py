@@ -111,14 +111,14 @@ def parse_states(content: Any, topology: mdtraj.Topology | None, dimension: int 
 
     entries = top["states"]
     if not isinstance(entries, list) or len(entries) < 2:
-        raise InputError("`states` must be a list of at least two states.")
+        raise InputError("'states' must be a list of at least two states.")
     states = tuple(_state(number, entry, variable) for number, entry in enumerate(entries, start=1))
     names = [state.name for state in states]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two states are called {name}; names must differ.")
     if sum(state.rest for state in states) > 1:
-        raise InputError("only one state can be `rest`.")
+        raise InputError("only one state can be 'rest'.")
     return StateSet(states, _differences(top.get("differences"), names))
 
 
@@ -149,10 +149,10 @@ def _state(number: int, entry: Any, variable: Any) -> State:
         raise InputError(f"state {number}: the name must be text, not {name!r}.")
     if where == "rest":
         return State(name, rest=True)
-    conditions = _plain_mapping(where, f"state {name}: `where`")
+    conditions = _plain_mapping(where, f"state {name}: 'where'")
     if not conditions:
         raise InputError(
-            f"state {name}: `where` names no coordinate; give ranges such as {{phi: [0, 180]}} or `rest`."
+            f"state {name}: 'where' names no coordinate; give ranges such as {{phi: [0, 180]}} or 'rest'."
         )
     bound = []
     for key, ranges in conditions.items():
@@ -189,7 +189,7 @@ def _differences(given: Any, names: Sequence[str]) -> tuple[tuple[str, str], ...
     if given is None:
         return tuple((names[0], name) for name in names[1:])
     if not isinstance(given, list) or not given:
-        raise InputError("`differences` must be a list of pairs such as [[left, right]].")
+        raise InputError("'differences' must be a list of pairs such as [[left, right]].")
     for pair in given:
         if not isinstance(pair, list) or len(pair) != 2 or pair[0] == pair[1]:
             raise InputError(f"a difference is a pair of two states [A, B]; got {pair!r}.")
@@ -252,7 +252,7 @@ def _mapping(given: Any, what: str, allowed: Sequence[str], required: Sequence[s
             raise InputError(f"{what}: unknown key {key!r}; {hint}")
     for key in required:
         if key not in fields:
-            raise InputError(f"{what}: the key `{key}` is missing.")
+            raise InputError(f"{what}: the key '{key}' is missing.")
     return fields
 
 

@@ -84,14 +84,14 @@ def ready_variable(name: str, topology: mdtraj.Topology | None, dimension: int =
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise InputError(
             f"unknown coordinate {name!r}{hint}; ready names are {', '.join(READY_NAMES)}, "
-            "others are declared under `coordinates`."
+            "others are declared under 'coordinates'."
         )
     found = ready_torsions(base, topology)
     if residue:
         found = {number: atoms for number, atoms in found.items() if str(number) == residue}
     if not found:
         where = f" at residue {residue}" if residue else ""
-        raise InputError(f"the molecule has no torsion {base}{where}; name four atoms under `coordinates`.")
+        raise InputError(f"the molecule has no torsion {base}{where}; name four atoms under 'coordinates'.")
     if len(found) > 1:
         choices = ", ".join(f"{base}:{number}" for number in found)
         raise InputError(f"{base} is ambiguous here; choose one of {choices}.")
@@ -136,7 +136,7 @@ def declared_variable(
     if kind == "component":
         if topology is not None:
             raise InputError(
-                f"coordinate {name}: `component` is for model systems; use `torsion` or `distance`."
+                f"coordinate {name}: 'component' is for model systems; use 'torsion' or 'distance'."
             )
         return Variable(name, kind, _component(f"x{atoms}", dimension).atoms)
     if topology is None:

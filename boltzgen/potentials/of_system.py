@@ -31,7 +31,7 @@ def potential_of(system: MolecularSystem) -> Potential:
     checked = system.provenance.get("translation_check", {})
     if checked.get("agrees") is False:
         raise UnsupportedError(
-            f"{checked['refused']} Prepare it again, with --bridge or with a newer version of boltzgen."
+            f"{checked['refused']} Prepare it again, with `bridge=True` or with a newer version of boltzgen."
         )
     if model.region is not None:
         return _hybrid(system, model.region)

@@ -1,4 +1,4 @@
-"""``sample --refine``: draws of a flow carried to the target by moves, with their weights."""
+"""Draws of a flow carried to the target by moves, with their weights: `refine` of `sample`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRESH_DRAWS = 10_000
 
 @dataclass(frozen=True)
 class Refinement:
-    """What ``--refine`` asks for: one of `METHODS`, and the moves of each sample (None: as the pilot says).
+    """What `refine` asks for: one of `METHODS`, and the moves of each sample (None: as the pilot says).
 
     InputError for anything else.
     """
@@ -39,15 +39,17 @@ class Refinement:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InputError(f"--refine {self.method!r} is not known; use {' or '.join(METHODS)}.")
+            raise InputError(f"`refine={self.method!r}` is not known; use {' or '.join(METHODS)}.")
         if self.moves is not None and self.moves < 1:
-            raise InputError(f"--refine-budget {self.moves}: a sample needs at least one move.")
+            raise InputError(f"`refine_budget={self.moves}`: a sample needs at least one move.")
 
     @classmethod
     def of(cls, method: str | None, moves: int | None) -> Refinement | None:
-        """What the options of ``sample`` mean; None for none."""
+        """What the arguments of `sample` mean; None for none."""
         if method is None and moves is not None:
-            raise InputError("--refine-budget counts the moves of --refine; add --refine smc or mala.")
+            raise InputError(
+                '`refine_budget` counts the moves of `refine`; add `refine="smc"` or `refine="mala"`.'
+            )
         return None if method is None else cls(method, moves)
 
 

@@ -38,7 +38,7 @@ class MachineLearnedRegion:
 
     Attributes
     ----------
-    backend: its name, as after ``--ml``.
+    backend: its name, as `prepare` is given it.
     atoms: indices of the region's atoms, ascending.
     options: what the backend was told, as words (``{"solvent": "water", "charge": "0"}``). ``file`` is a path
         in memory, and on disk the name of a file beside ``system.json``.
@@ -56,7 +56,7 @@ class MachineLearnedRegion:
             return self
         path = Path(self.options[FILE_OPTION])
         if not path.is_file():
-            raise InputError(f"--ml-option file={path}: no such file; check the path.")
+            raise InputError(f"`ml_options={ {FILE_OPTION: str(path)} }`: no such file; check the path.")
         options = {**self.options, FILE_OPTION: str(path.resolve()), FILE_HASH: sha256_file(path)}
         return replace(self, options=options)
 

@@ -138,6 +138,6 @@ def minimised(
     if not same_handedness(positions, after, bonds):
         raise BoltzgenError(
             "The energy minimisation turned a stereocentre of the starting structure into its mirror image; "
-            "use --no-minimize, or give a better structure as PDB."
+            "use `minimize=False`, or give a better structure as PDB."
         )
     return after

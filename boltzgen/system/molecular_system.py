@@ -173,7 +173,7 @@ class MolecularSystem:
         InputError: the folder or one of its files is missing, truncated, or does not fit the others.
         """
         folder = system_folder(folder)
-        remedy = f"Make it with `boltzgen prepare INPUT -o {folder}`."
+        remedy = f'Make it with `prepare(INPUT, output="{folder}")`.'
         if not (folder / "system.json").is_file():
             raise InputError(f"{folder} is not a prepared system: it holds no system.json. {remedy}")
         record = read_json(folder / "system.json")

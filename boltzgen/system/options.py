@@ -64,28 +64,28 @@ class PrepareOptions:
 
     def check(self, source: object) -> None:
         """Raise InputError or UnsupportedError when these options and `source` do not go together."""
-        inputs = {"an INPUT file": source, "--sequence": self.sequence, "--smiles": self.smiles}
+        inputs = {"the `source` file": source, "`sequence`": self.sequence, "`smiles`": self.smiles}
         given = [name for name, value in inputs.items() if value is not None]
         if len(given) != 1:
             raise InputError(
-                f"Give one of INPUT file, --sequence and --smiles ({' and '.join(given) or 'none'} given), "
-                "e.g. --sequence ACE-ALA-NME."
+                f"Give one of `source` file, `sequence` and `smiles` ({' and '.join(given) or 'none'} "
+                'given), such as `sequence="ACE-ALA-NME"`.'
             )
         if self.constraints != "none":
             raise UnsupportedError(
-                f"--constraints {self.constraints} is not supported: boltzgen samples every bond and angle, "
-                "and the density of a constrained molecule is another one. Use --constraints none."
+                f'`constraints="{self.constraints}"` is not supported: every bond and angle is sampled, '
+                'and the density of a constrained molecule is another one. Use `constraints="none"`.'
             )
         check_implicit(self.implicit)
         if self.platform != "auto" and not self.bridge:
             raise InputError(
-                f"--bridge-platform {self.platform} goes with --bridge, which lets OpenMM compute the energy."
+                f"`platform={self.platform!r}` goes with `bridge=True`, which lets OpenMM compute the energy."
             )
         if self.workers < 1 or (self.workers > 1 and not self.bridge and self.ml is None):
             raise InputError(
-                f"--bridge-workers {self.workers}: give a number of processes above 0, and --bridge with it."
+                f"`workers={self.workers}`: give a number of processes above 0, and `bridge=True` with it."
             )
         if not 0.0 <= self.ph <= 14.0:
-            raise InputError(f"--ph {self.ph} is outside 0 to 14; physiological is 7.4.")
+            raise InputError(f"`ph={self.ph}` is outside 0 to 14; physiological is 7.4.")
         if self.capped and self.sequence is None:
-            raise InputError("--capped goes with --sequence; a file already says how its ends are.")
+            raise InputError("`capped=True` goes with `sequence`; a file already says how its ends are.")

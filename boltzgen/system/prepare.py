@@ -168,8 +168,8 @@ def _from_sequence(
     except (ValueError, KeyError) as error:
         complaint = " ".join(str(error).split()).split(". ")[0].rstrip(".")
         raise InputError(
-            f"The force field does not fit the sequence {sequence} with the hydrogens of --ph {ph:g}: "
-            f"{complaint}. Cap or lengthen the sequence, or give another --ph or --forcefield."
+            f"The force field does not fit the sequence {sequence} with the hydrogens of `ph={ph:g}`: "
+            f"{complaint}. Cap or lengthen the sequence, or give another `ph` or `forcefield`."
         ) from error
     system = create_system(field, topology, implicit, f"the sequence {sequence}")
     return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
@@ -186,21 +186,21 @@ def _parametrise(
     notes = checks.element_warnings(raw.topology, raw.path, strict=strict)
     if raw.kind in ("pdb", "mmcif"):
         return _with_forcefield(raw, names or DEFAULT_FORCEFIELD, implicit, hydrogens, ph, notes)
-    for given, option in ((bool(names), "--forcefield"), (hydrogens, "--add-hydrogens")):
+    for given, name in ((bool(names), "forcefield"), (hydrogens, "add_hydrogens")):
         if given:
             raise InputError(
-                f"{raw.path} ({KINDS[raw.kind]}) already holds atoms and parameters; leave out {option}, or "
+                f"{raw.path} ({KINDS[raw.kind]}) already holds atoms and parameters; leave out `{name}`, or "
                 "start from a PDB."
             )
     if raw.system is not None:
         if implicit != "none":
-            raise InputError(f"{raw.path} is a System XML, whose energy is complete; leave out --implicit.")
+            raise InputError(f"{raw.path} is a System XML, whose energy is complete; leave out `implicit`.")
         if raw.system.getNumForces() == 0:
             raise InputError(f"{raw.path} holds particles but no forces; serialize the complete System.")
         return raw, raw.system, notes
     if implicit.endswith(".xml"):
         raise InputError(
-            f"--implicit {implicit} goes with OpenMM force fields; for {KINDS[raw.kind]} use "
+            f"`implicit={implicit!r}` goes with OpenMM force fields; for {KINDS[raw.kind]} use "
             f"{', '.join(IMPLICIT_MODELS)}."
         )
     system, solvent_notes = _system_of_maker(raw, implicit)
@@ -287,8 +287,8 @@ def _check_energy(system: openmm.System, positions: np.ndarray, label: str) -> t
         )
     if np.isfinite(minimum) and energy - minimum > HIGH_ENERGY:
         return energy, [
-            f"The structure lies {energy - minimum:.0f} kJ/mol above a nearby minimum; add --minimize or "
-            "check it."
+            f"The structure lies {energy - minimum:.0f} kJ/mol above a nearby minimum; add `minimize=True` "
+            "or check it."
         ]
     return energy, []
 

@@ -27,7 +27,7 @@ def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: 
     """The frames of `data` at `temperature`, with a statistical inefficiency."""
     if molecule is None:
         raise InputError(
-            "--data is for molecules; a model system's coverage is known from its exact reference."
+            "`data` is for molecules; a model system's coverage is known from its exact reference."
         )
     frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
     if frames.statistical_inefficiency:

@@ -84,13 +84,15 @@ class ProbeFrames:
 def check_probe(system: MolecularSystem | None, budget: int) -> MolecularSystem:
     """`system`, or why it cannot be probed: InputError or UnsupportedError."""
     if budget < SMALLEST_BUDGET:
-        raise InputError(f"--budget {budget}: a probe needs at least {SMALLEST_BUDGET} energy evaluations.")
+        raise InputError(f"`budget={budget}`: a probe needs at least {SMALLEST_BUDGET} energy evaluations.")
     if system is None:
-        raise InputError("--probe is for molecules; a model system's coverage is known from its reference.")
+        raise InputError(
+            "`probe=True` is for molecules; a model system's coverage is known from its reference."
+        )
     if system.energy_model.region is not None:
         raise UnsupportedError(
             f"The energy of {system.name!r} is a hybrid, which OpenMM alone cannot simulate; check it with "
-            "frames of that energy, --data MD."
+            "frames of that energy, `data=MD`."
         )
     refuse_constraints(system.openmm_system())
     return system

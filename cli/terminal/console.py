@@ -1,5 +1,6 @@
 """What every verb shares at the terminal: consoles, tables, progress.
 
+Arguments that texts of the library name are shown in the verb's own words (`boltzgen_cli.terminal.fields`).
 Results go to standard output, messages and progress to standard error. Rich is imported when
 something is drawn, so that ``boltzgen --help`` stays quick.
 """
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from boltzgen_cli.terminal.fields import in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +43,7 @@ def error_console() -> Console:
 
 def message(text: str) -> None:
     """One plain line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(in_words(text), file=sys.stderr, flush=True)
 
 
 def key_values(title: str, rows: Mapping[str, Any]) -> None:
@@ -71,7 +74,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return in_words(str(value))
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "h", "2x", "-3m", "2h!", "two hours", "0"])
 def test_bad_durations(text):
-    with pytest.raises(InputError, match="--max-time"):
+    with pytest.raises(InputError, match="`max_time="):
         parse_duration(text)
 
 

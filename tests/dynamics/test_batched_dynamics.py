@@ -348,7 +348,7 @@ def test_rare_breakdowns_are_put_back_and_counted_and_many_end_the_run():
     assert 0 < frames.restarts < 40
     assert np.isfinite(frames.energies).all()
     assert frames.positions.max() <= 1.5
-    with pytest.raises(BoltzgenError, match="shorter --timestep"):
+    with pytest.raises(BoltzgenError, match="shorter `timestep`"):
         batched_replica_exchange(Cliff(0.5), **at, **options, seed=2)
     with pytest.raises(BoltzgenError, match="starting structure"):
         batched_replica_exchange(Cliff(0.05), **at, **options, seed=2)

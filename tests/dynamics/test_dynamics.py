@@ -226,7 +226,7 @@ def test_resume_refuses_another_run(tmp_path):
         simulate(chain(), tmp_path / "MD", time="4ps", resume="auto", **{**SHORT, "seed": 5})
     with pytest.raises(InputError, match="another system"):
         simulate(halopropane(), tmp_path / "MD", time="4ps", resume="auto", **SHORT)
-    with pytest.raises(InputError, match="--resume auto"):
+    with pytest.raises(InputError, match='`resume="auto"`'):
         simulate(chain(), tmp_path / "MD", time="4ps", **SHORT)
 
 
@@ -272,11 +272,11 @@ def test_broken_dynamics_is_a_failed_run(tmp_path):
             "system_xml": openmm.XmlSerializer.serialize(system),
         }
     )
-    with pytest.raises(BoltzgenError, match="--timestep"):
+    with pytest.raises(BoltzgenError, match="shorter `timestep`"):
         simulate(bad, tmp_path / "MD", time="20ps", **SHORT)
     manifest = json.loads((tmp_path / "MD" / "manifest.json").read_text())
     assert manifest["status"] == "failed"
-    assert "--timestep" in manifest["reason"]
+    assert "`timestep`" in manifest["reason"]
     with pytest.raises(InputError, match="failed"):
         read_trajectory(tmp_path / "MD")
 
@@ -344,8 +344,8 @@ def test_platforms():
 
 
 def test_parsing():
-    assert parse_time("2ns", "--time") == 2000.0
-    assert parse_time("500 ps", "--time") == 500.0
-    assert parse_time("1fs", "--time") == pytest.approx(1e-3)
-    assert parse_time(7.5, "--time") == 7.5
+    assert parse_time("2ns", "time") == 2000.0
+    assert parse_time("500 ps", "time") == 500.0
+    assert parse_time("1fs", "time") == pytest.approx(1e-3)
+    assert parse_time(7.5, "time") == 7.5
     assert parse_temperatures("300,366.5, 446K") == (300.0, 366.5, 446.0)

@@ -141,10 +141,10 @@ BAD_STATES = {
     "empty file": ("", "must be a mapping"),
     "not YAML": ("states: [", "not valid YAML"),
     "text only": ("phi", "must be a mapping"),
-    "no states": ("differences: [[a, b]]", "`states` is missing"),
+    "no states": ("differences: [[a, b]]", "'states' is missing"),
     "one state": ("states: [{name: a, where: {phi: [0, 90]}}]", "at least two"),
     "unknown key": ("state: []", "did you mean states"),
-    "no name": ("states: [{where: {phi: [0, 9]}}, {name: b, where: rest}]", "`name` is missing"),
+    "no name": ("states: [{where: {phi: [0, 9]}}, {name: b, where: rest}]", "'name' is missing"),
     "name is a number": ("states: [{name: 3, where: {phi: [0, 9]}}, {name: b, where: rest}]", "must be text"),
     "unknown name": ("states: [{name: a, where: {phy: [0, 9]}}, {name: b, where: rest}]", "did you mean phi"),
     "no atoms": (

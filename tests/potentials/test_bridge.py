@@ -288,7 +288,7 @@ def test_workers_vanish_with_a_killed_parent(molecule, tmp_path):
 
 
 def test_what_cannot_start_says_so_in_a_sentence(molecule):
-    with pytest.raises(InputError, match=r"no platform 'Abacus' here, only .*Reference.*--bridge-platform"):
+    with pytest.raises(InputError, match=r"no platform 'Abacus' here, only .*Reference.*`platform`"):
         bridge(molecule, "Abacus").pool.start()
     with pytest.raises(InputError, match="knows no potential 'tarot'"):
         WorkerPool({"kind": "tarot"}, 4).start()
@@ -325,7 +325,7 @@ def test_an_external_field_is_no_target(butane):
 
 def test_the_description_leaves_out_what_cannot_be_translated(butane, molecule):
     x = torch.tensor(butane.reference_positions[None] + 0.01)
-    with pytest.raises(UnsupportedError, match=r"CustomManyParticleForce.*--bridge"):
+    with pytest.raises(UnsupportedError, match=r"CustomManyParticleForce.*`bridge=True`"):
         potential_of(molecule)
     assert torch.equal(description_of(molecule).energy(x), potential_of(butane).energy(x))
 

@@ -104,7 +104,7 @@ def test_selections(peptide):
     chosen = select_region(peptide, "resid 2 and name CE NZ")
     assert chosen == atoms_named(peptide, "LYS3 CE", "LYS3 NZ")
     for wrong in ("resname XYZ", "resid ==", "import os", ""):
-        with pytest.raises(InputError, match=r"--ml-region.*write one like"):
+        with pytest.raises(InputError, match=r"`ml_region=.*write one like"):
             select_region(peptide, wrong)
 
 
@@ -162,9 +162,9 @@ def test_zwitterions_are_warned_of_and_solvents_do_not_count_twice():
 
 
 def test_a_selection_without_a_potential_is_a_mistake():
-    with pytest.raises(InputError, match=r"--ml-region goes with --ml"):
+    with pytest.raises(InputError, match=r"`ml_region` goes with `ml=NAME`"):
         prepare(sequence="ACE-ALA-NME", ml_region="resid 1")
-    with pytest.raises(InputError, match=r"--ml-option goes with --ml"):
+    with pytest.raises(InputError, match=r"`ml_options` goes with `ml=NAME`"):
         prepare(sequence="ACE-ALA-NME", ml_options={"charge": "0"})
 
 

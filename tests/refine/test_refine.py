@@ -320,7 +320,7 @@ def load_generator(runs) -> BoltzmannGenerator:
 
 
 def test_options_that_cannot_be_used(runs):
-    with pytest.raises(InputError, match="--refine smc or mala"):
+    with pytest.raises(InputError, match='`refine="smc"` or `refine="mala"`'):
         sample(runs / "RUN", "model:double-well", runs / "NO", 10, refine_budget=3)
     with pytest.raises(InputError, match="'hmc' is not known"):
         sample(runs / "RUN", "model:double-well", runs / "NO", 10, refine="hmc")

@@ -73,7 +73,7 @@ def test_changed_folder_is_refused(alanine, tmp_path):
     (folder / "system.json").write_text("{")
     with pytest.raises(InputError, match=r"system\.json"):
         MolecularSystem.load(folder)
-    with pytest.raises(InputError, match="boltzgen prepare"):
+    with pytest.raises(InputError, match=r"`prepare\(INPUT, output="):
         MolecularSystem.load(tmp_path)
 
 

@@ -210,7 +210,7 @@ def test_the_verb_stores_what_the_probe_found(folders, capsys):
 def test_without_a_probe_coverage_stays_unchecked(folders):
     found = check(folders / "OUT")
     assert found.coverage is None and found.verdict == "caution"
-    assert any("boltzgen check OUT --probe" in reason for reason in found.summary["reasons"])
+    assert any("`check(OUT, probe=True)`" in reason for reason in found.summary["reasons"])
 
 
 def test_a_changed_file_is_unreliable_until_it_is_back(folders):

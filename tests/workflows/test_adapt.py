@@ -106,7 +106,7 @@ def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path
             **ask,
         )
     assert not (tmp_path / "RUN" / "adapt.json").exists()
-    with pytest.raises(InputError, match="--resume auto"):
+    with pytest.raises(InputError, match='`resume="auto"`'):
         adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, **ask)
     refused = "begun with another reweighted, optimizer, until; go on with the same budget"
     with pytest.raises(InputError, match=refused):
@@ -160,7 +160,7 @@ def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
     assert alone.reverse_kl.temperatures == [320.0]
     assert alone.optimizer.steps == 100_000 // 36
     assert settings(1e5, "optimizer.steps=7").optimizer.steps == 7
-    with pytest.raises(InputError, match=r"--budget 65 pays for 1 steps"):
+    with pytest.raises(InputError, match=r"`budget=65` pays for 1 steps"):
         settings(65)
     for budget in (0.0, -3.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="give the number of energy evaluations"):

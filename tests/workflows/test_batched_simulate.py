@@ -99,7 +99,7 @@ def test_resumed_equals_uninterrupted_and_can_grow(tmp_path, monkeypatch):
     after = read_trajectory(longer.folder).at(650)
     np.testing.assert_array_equal(after.energies.reshape(3, 15)[:, :10], before)
     assert (after.replicas.reshape(3, 15) // 3 == np.arange(3)[:, None]).all()
-    with pytest.raises(InputError, match="--engine torch"):
+    with pytest.raises(InputError, match='`engine="torch"`'):
         simulate(chain(), whole.folder, time="4ps", resume="auto", temperatures=LADDER)
     with pytest.raises(InputError, match="begun with replicas = 9"):
         simulate(chain(), whole.folder, time="4ps", resume="auto", **{**short, "replicas": 12})

@@ -116,7 +116,7 @@ def test_a_changed_file_is_found(copied):
     with pytest.raises(InputError, match=r"temperature-450K\.h5 is not the file"):
         Dataset.load(folder).verify()
     path.unlink()
-    with pytest.raises(InputError, match=r"temperature-450K\.h5 is missing; .*--rebuild alanine"):
+    with pytest.raises(InputError, match=r"temperature-450K\.h5 is missing; .*rebuild=\['alanine'\]"):
         Dataset.load(folder).verify()
 
 
@@ -167,7 +167,9 @@ def test_a_molecule_that_breaks_down_does_not_keep_the_others_waiting(tmp_path, 
 def test_other_settings_are_refused_and_rebuilt_on_request(copied):
     folder, settings = copied
     changed = settings.model_copy(update={"per_split": {"test": {"frames": 10}}})
-    with pytest.raises(InputError, match=r"alanine built with another simulation\.frames.*--rebuild alanine"):
+    with pytest.raises(
+        InputError, match=r"alanine built with another simulation\.frames.*rebuild=\['alanine'\]"
+    ):
         build_dataset(changed, folder)
     before = written(folder / "molecules/glycine/MD")
     found = build_dataset(changed, folder, rebuild=["alanine"])

@@ -126,7 +126,7 @@ class OpenMMEvaluator:
         if platform not in platform_names():
             raise InputError(
                 f"OpenMM has no platform {platform!r} here, only {', '.join(platform_names())}; "
-                "choose one of them with --bridge-platform."
+                "choose one of them as `platform`."
             )
         self.settled = {"platform": platform}
         self._integrator = openmm.VerletIntegrator(0.001)

@@ -163,7 +163,7 @@ def check_against_reference(
     if np.isfinite(largest_force):
         positions = positions[np.abs(expected.force).max(axis=(1, 2)) <= largest_force]
         if not len(positions):
-            raise InputError(f"The atoms of {system.name!r} overlap; prepare it again with --minimize.")
+            raise InputError(f"The atoms of {system.name!r} overlap; prepare it again with `minimize=True`.")
         expected = reference_of(system.openmm_system(), positions)
     x = torch.tensor(positions, requires_grad=True)
     energy = potential.energy(x)

@@ -44,7 +44,7 @@ COUNTS = {
 }
 
 #: How every refusal of a force ends.
-REMEDY = "Or add `--bridge` to `boltzgen prepare`: OpenMM then evaluates the energy, more slowly."
+REMEDY = "Or prepare it with `bridge=True`: OpenMM then evaluates the energy, more slowly."
 
 
 def translate(system: MolecularSystem) -> MolecularMechanics:
@@ -75,7 +75,7 @@ def translate_openmm(system: openmm.System, bonds: np.ndarray | None = None) -> 
                 f"The system's {where} is not translated; translated are "
                 f"{', '.join([*READERS, *CUSTOM_READERS])}. "
                 "Prepare the molecule with a force field that uses only these, for a peptide "
-                f"`--forcefield amber99sbildn.xml --implicit amber99_obc.xml`. {REMEDY}"
+                f'`forcefield="amber99sbildn.xml"`, `implicit="amber99_obc.xml"`. {REMEDY}'
             )
         for key, values in _read(force, where, context).items():
             if key in ONCE and key in collected:
@@ -108,14 +108,13 @@ def refuse_boxes_and_constraints(system: openmm.System) -> None:
             where = f"force {index} ({type(force).__name__})"
             raise UnsupportedError(
                 f"The system's {where} uses a periodic box; boltzgen treats one molecule without a box. "
-                "Prepare it again without explicit water (`boltzgen prepare INPUT --implicit "
-                "amber99_obc.xml`)."
+                'Prepare it again without explicit water, `prepare(INPUT, implicit="amber99_obc.xml")`.'
             )
     if system.getNumConstraints():
         i, j, _ = system.getConstraintParameters(0)
         raise UnsupportedError(
             f"The system has {system.getNumConstraints()} constraints (the first between atoms {i} and {j}); "
-            "a flow needs the flexible molecule. Prepare it again with `--constraints none`."
+            'a flow needs the flexible molecule. Prepare it again with `constraints="none"`.'
         )
     for i in range(system.getNumParticles()):
         if system.isVirtualSite(i):

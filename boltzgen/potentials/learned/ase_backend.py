@@ -1,6 +1,6 @@
 """Any calculator of the Atomic Simulation Environment, in worker processes: the backend ``ase``.
 
-``--ml-option calculator=module:Class`` names it, every other option goes to its constructor as a JSON word
+``ml_options={"calculator": "module:Class"}`` names it, every other one goes to its constructor as a JSON word
 (``cutoff=6.0``, ``labels=["a"]``; what is no JSON stays a string). Energies are the calculator's, in kJ/mol.
 
 Reading a SYS folder must not start programs that it names, so only subclasses of ASE's calculator class are
@@ -44,10 +44,12 @@ def ase(
 
     if importlib.util.find_spec("ase") is None:
         raise MissingExtraError(
-            "--ml ase needs ASE, which is not installed; run: pip install 'boltzgen-sampler[qm]'."
+            "`ml=\"ase\"` needs ASE, which is not installed; run: pip install 'boltzgen-sampler[qm]'."
         )
     if "calculator" not in options:
-        raise InputError("--ml ase needs --ml-option calculator=module:Class (ase.calculators.emt:EMT).")
+        raise InputError(
+            '`ml="ase"` needs `ml_options={"calculator": "module:Class"}`, such as ase.calculators.emt:EMT.'
+        )
     numbers = [int(number) for number in atomic_numbers]
     keywords = {key: _json(word) for key, word in options.items() if key != "calculator"}
     spec = {
@@ -71,7 +73,7 @@ def make_evaluator(spec: dict[str, Any]) -> Callable[[np.ndarray], tuple[float, 
     except Exception as error:  # constructors raise exceptions of any class
         raise InputError(
             f"{spec['calculator']} cannot be made with {spec['keywords']} "
-            f"({' '.join(str(error).split())[:150]}); give its keywords as --ml-option name=value."
+            f"({' '.join(str(error).split())[:150]}); give its keywords in `ml_options`."
         ) from error
     atoms = Atoms(numbers=spec["numbers"], positions=np.zeros((len(spec["numbers"]), 3)))
     atoms.info["charge"] = spec["charge"]
@@ -95,15 +97,15 @@ def _class(word: str, keywords: Iterable[str]) -> Any:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"--ml-option calculator={word} cannot be found ({error}); write module:Class of an installed "
-            "package, such as ase.calculators.emt:EMT."
+            f"`ml_options={ {'calculator': word} }` cannot be found ({error}); write module:Class of an "
+            "installed package, such as ase.calculators.emt:EMT."
         ) from error
     if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
-        raise InputError(f"--ml-option calculator={word} is not a class of ASE calculators.")
+        raise InputError(f"`ml_options={ {'calculator': word} }` is not a class of ASE calculators.")
     if issubclass(found, FileIOCalculator | GenericFileIOCalculator) or _COMMANDS & set(keywords):
         raise UnsupportedError(
-            f"--ml-option calculator={word} starts a program for each conformation, which a file in SYS must "
-            "not be able to do; use a calculator that computes in Python or a library."
+            f"`ml_options={ {'calculator': word} }` starts a program for each conformation, which a file "
+            "in SYS must not be able to do; use a calculator that computes in Python or a library."
         )
     return found
 

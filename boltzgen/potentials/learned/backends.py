@@ -1,9 +1,9 @@
 """Finds the potentials that a region can have: ours, and those that other packages bring.
 
-A package adds a backend by an entry point of the group ``boltzgen.ml_potentials``, whose name is what stands
-after ``--ml`` and whose value is a factory::
+A package adds a backend by an entry point of the group ``boltzgen.ml_potentials``, whose name is what
+`prepare` is given as `ml` and whose value is a factory::
 
-    def factory(atomic_numbers, *, charge, options):   # (n,) int array; e; words of --ml-option
+    def factory(atomic_numbers, *, charge, options):   # (n,) int array; e; words of ml_options
         return potential                               # a boltzgen.potentials.base.Potential of these n atoms
 
 The factory refuses what it cannot treat with an `InputError`. If it has a parameter ``workers``, it also gets
@@ -45,7 +45,7 @@ Factory = Callable[..., Potential]
 
 
 def backends() -> dict[str, str]:
-    """Name of each backend that can be named after ``--ml`` -> ``module:function``."""
+    """Name of each backend that `ml` can name -> ``module:function``."""
     found = dict(OWN)
     for point in metadata.entry_points(group=GROUP):
         found.setdefault(point.name, point.value)
@@ -63,11 +63,11 @@ def factory_of(name: str) -> Factory:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}."
-        raise InputError(f"--ml {name}: no such potential is installed; {hint}")
+        raise InputError(f"`ml={name!r}`: no such potential is installed; {hint}")
     values = {point.value for point in metadata.entry_points(group=GROUP) if point.name == name}
     if len(values | {known[name]}) > 1:
         raise InputError(
-            f"--ml {name}: several packages bring a potential of this name ({', '.join(sorted(values))}); "
+            f"`ml={name!r}`: several packages bring a potential of this name ({', '.join(sorted(values))}); "
             "uninstall all but one."
         )
     module, _, function = known[name].partition(":")
@@ -75,7 +75,7 @@ def factory_of(name: str) -> Factory:
         factory: Factory = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise BoltzgenError(
-            f"--ml {name}: its code {known[name]} cannot be imported ({error}); install it anew."
+            f"`ml={name!r}`: its code {known[name]} cannot be imported ({error}); install it anew."
         ) from error
     return factory
 
@@ -97,9 +97,9 @@ def make_backend(
     potential = factory(np.array(atomic_numbers), charge=charge, options=own, **more)
     if not isinstance(potential, Potential):
         raise BoltzgenError(
-            f"--ml {name}: its factory returned {type(potential).__name__}, not a boltzgen Potential; "
+            f"`ml={name!r}`: its factory returned {type(potential).__name__}, not a boltzgen Potential; "
             "report this to its authors."
         )
     if potential.energy_unit != "kJ/mol":
-        raise BoltzgenError(f"--ml {name} has energies in {potential.energy_unit}; a region needs kJ/mol.")
+        raise BoltzgenError(f"`ml={name!r}` has energies in {potential.energy_unit}; a region needs kJ/mol.")
     return potential

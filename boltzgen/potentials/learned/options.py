@@ -1,4 +1,4 @@
-"""Reading the words that a user gives to a backend with ``--ml-option``."""
+"""Reading the words that a user gives to a backend in `ml_options`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refuse_elements(backend: str, atomic_numbers: np.ndarray, known: Sequence[in
             names = ", ".join(SYMBOLS[k] for k in known if k < len(SYMBOLS))
             raise UnsupportedError(
                 f"The backend {backend} knows the elements {names}; atom {index} of the region (counted from "
-                f"0) is {symbol(number)}. Leave it out of --ml-region, or use another --ml."
+                f"0) is {symbol(number)}. Leave it out of `ml_region`, or use another `ml`."
             )
 
 
@@ -49,7 +49,7 @@ def whole_number(backend: str, options: Mapping[str, str], name: str, default: i
     try:
         return int(word)
     except ValueError:
-        raise InputError(f"--ml-option {name}={word} of {backend} is not a whole number.") from None
+        raise InputError(f"`ml_options={ {name: word} }` of {backend} is not a whole number.") from None
 
 
 def positive_number(backend: str, options: Mapping[str, str], name: str, default: float) -> float:
@@ -62,5 +62,5 @@ def positive_number(backend: str, options: Mapping[str, str], name: str, default
     except ValueError:
         value = -1.0
     if not 0.0 < value < float("inf"):
-        raise InputError(f"--ml-option {name}={word} of {backend} is not a positive number.")
+        raise InputError(f"`ml_options={ {name: word} }` of {backend} is not a positive number.")
     return value

@@ -51,16 +51,18 @@ def _potential(name: str, atomic_numbers: np.ndarray, charge: int, options: Mapp
     refuse_unknown(name, options, OPTIONS)
     if charge:
         raise UnsupportedError(
-            f"{name} was trained on neutral molecules; the region has a charge of {charge:+d}. Use --ml "
-            "gfn2, or another region."
+            f"{name} was trained on neutral molecules; the region has a charge of {charge:+d}. Use "
+            '`ml="gfn2"`, or another region.'
         )
     refuse_elements(name, atomic_numbers, MODELS[name][1])
     precision = options.get("precision", "double")
     if precision not in PRECISIONS:
-        raise InputError(f"--ml-option precision={precision} is unknown; use {' or '.join(PRECISIONS)}.")
+        raise InputError(
+            f"`ml_options={ {'precision': precision} }` is unknown; use {' or '.join(PRECISIONS)}."
+        )
     member = whole_number(name, options, "member", -1)
     if "member" in options and not 0 <= member < 8:
-        raise InputError(f"--ml-option member={member} of {name}: the members are 0 to 7.")
+        raise InputError(f"`ml_options={ {'member': member} }` of {name}: the members are 0 to 7.")
     model = _load(MODELS[name][0], None if member < 0 else member, PRECISIONS[precision])
     return TorchAni(model, atomic_numbers)
 
@@ -73,7 +75,7 @@ def _load(model: str, member: int | None, precision: torch.dtype) -> Any:
             import torchani
     except ImportError as error:
         raise MissingExtraError(
-            f"--ml {model.lower()} needs torchani, which cannot be imported ({error}); run: "
+            f"`ml={model.lower()!r}` needs torchani, which cannot be imported ({error}); run: "
             "pip install 'boltzgen-sampler[ml]'."
         ) from error
     try:

@@ -37,15 +37,17 @@ def torchscript(atomic_numbers: np.ndarray, *, charge: int, options: Mapping[str
     """
     refuse_unknown("torchscript", options, OPTIONS)
     if "file" not in options:
-        raise InputError("--ml torchscript needs its file: --ml-option file=model.pt.")
+        raise InputError('`ml="torchscript"` needs its file: `ml_options={"file": "model.pt"}`.')
     if charge:
         raise UnsupportedError(
-            f"--ml torchscript cannot tell its model the charge of the region ({charge:+d}); if the model "
-            "is meant for it, add --ml-option charge=0."
+            f"`ml='torchscript'` cannot tell its model the charge of the region ({charge:+d}); if the model "
+            "is meant for it, add `ml_options={'charge': '0'}`."
         )
     precision = options.get("precision", "double")
     if precision not in PRECISIONS:
-        raise InputError(f"--ml-option precision={precision} is unknown; use {' or '.join(PRECISIONS)}.")
+        raise InputError(
+            f"`ml_options={ {'precision': precision} }` is unknown; use {' or '.join(PRECISIONS)}."
+        )
     return TorchScript(options["file"], atomic_numbers, PRECISIONS[precision])
 
 
@@ -73,7 +75,7 @@ class TorchScript(Potential):
             raise InputError(
                 f"The TorchScript module {self.path} failed ({reason}); it must have forward(atomic_numbers "
                 "(n,), positions (batch, n, 3) in nm) -> (batch,) in kJ/mol. If it knows float32 only, add "
-                "--ml-option precision=single."
+                "`ml_options={'precision': 'single'}`."
             ) from error
         if not isinstance(energy, Tensor) or energy.shape != (len(positions),):
             found = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__

@@ -89,7 +89,7 @@ def _potential(
 
     if importlib.util.find_spec("tblite") is None:
         raise MissingExtraError(
-            f"--ml {name} needs tblite, which is not installed; run: pip install 'boltzgen-sampler[qm]'."
+            f"`ml={name!r}` needs tblite, which is not installed; run: pip install 'boltzgen-sampler[qm]'."
         )
     refuse_unknown(name, options, OPTIONS)
     refuse_elements(name, atomic_numbers, sorted(_UNPAIRED))
@@ -98,8 +98,8 @@ def _potential(
     uhf = whole_number(name, options, "uhf", electrons % 2)
     if uhf < 0 or uhf > electrons or (electrons - uhf) % 2:
         raise InputError(
-            f"--ml {name}: {electrons} electrons (charge {charge:+d}) cannot have {uhf} unpaired ones; check "
-            "--ml-option charge=... and uhf=...."
+            f"`ml={name!r}`: {electrons} electrons (charge {charge:+d}) cannot have {uhf} unpaired ones; "
+            "check charge and uhf in `ml_options`."
         )
     spec = {
         "kind": "tblite",
@@ -153,7 +153,7 @@ def _add_solvent(calculator: Any, solvent: str) -> None:
         calculator.add("alpb-solvation", solvent)
     except Exception as error:  # tblite raises errors of its own classes
         raise InputError(
-            f"--ml-option solvent={solvent} is not a solvent of tblite's ALPB model "
+            f"`ml_options={ {'solvent': solvent} }` is not a solvent of tblite's ALPB model "
             f"({' '.join(str(error).split())[:100]}); try water, methanol or acetonitrile."
         ) from error
 

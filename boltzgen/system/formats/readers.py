@@ -106,21 +106,21 @@ def kind_of(path: Path) -> str:
     """
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, --sequence "
-            "or --smiles."
+            f"{path}: no such file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, `sequence` "
+            "or `smiles`."
         )
     if not path.is_file():
         raise InputError(
-            f"{path} is not a file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, --sequence "
-            "or --smiles."
+            f"{path} is not a file; give a PDB, mmCIF, prmtop, top, System XML, SDF or mol2 file, `sequence` "
+            "or `smiles`."
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes); write or download it again.")
     suffix = path.suffix.lower()
     if suffix in _COORDINATES:
         raise InputError(
-            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as INPUT and this one with "
-            f"--coordinates {path.name}."
+            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as `source` and this one, "
+            f'`coordinates="{path.name}"`.'
         )
     if suffix not in _SUFFIXES:
         raise InputError(
@@ -156,10 +156,10 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
     needs = {"amber": "inpcrd, or a PDB", "gromacs": "gro, or a PDB", "xml": "a PDB"}
     if kind in needs and coordinates is None:
         raise InputError(
-            f"{path} ({KINDS[kind]}) holds no coordinates; add --coordinates FILE ({needs[kind]})."
+            f"{path} ({KINDS[kind]}) holds no coordinates; add `coordinates=FILE` ({needs[kind]})."
         )
     if kind not in needs and coordinates is not None:
-        raise InputError(f"{path} already holds coordinates; leave out --coordinates {coordinates}.")
+        raise InputError(f"{path} already holds coordinates; leave out `coordinates={str(coordinates)!r}`.")
     readers: dict[str, Callable[[], RawMolecule]] = {
         "pdb": lambda: read_pdb(path),
         "mmcif": lambda: _read_mmcif(path),
@@ -279,7 +279,7 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
     except InputError as error:
         if "#include" in str(error) and include is None:
             raise InputError(
-                f"{str(error).split(';')[0]}; give the force field's folder with --include DIR."
+                f"{str(error).split(';')[0]}; give the force field's folder, `include=DIR`."
             ) from error
         raise
     box = False
@@ -308,7 +308,8 @@ def _read_xml(path: Path, coordinates: Path) -> RawMolecule:
     suffix = coordinates.suffix.lower()
     if _SUFFIXES.get(suffix) not in ("pdb", "mmcif"):
         raise InputError(
-            f"--coordinates {coordinates}: a System XML needs a PDB or mmCIF file with its atoms in order."
+            f"`coordinates={str(coordinates)!r}`: a System XML needs a PDB or mmCIF file with its atoms in "
+            "order."
         )
     raw = read_pdb(coordinates) if _SUFFIXES[suffix] == "pdb" else _read_mmcif(_existing(coordinates))
     _same_count(len(raw.positions), system.getNumParticles(), coordinates, path)
@@ -335,7 +336,7 @@ def _coordinates(path: Path, n_atoms: int, owner: Path) -> np.ndarray | None:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check --coordinates.")
+        raise InputError(f"{path}: no such file; check `coordinates`.")
     return path
 
 

@@ -84,8 +84,8 @@ def _check_file(name: str, seen: set[str]) -> None:
             return
         known = sorted({entry.name for folder in folders for entry in folder.glob("amber*.xml")})
         raise InputError(
-            f"--forcefield {name}: no such file, and OpenMM brings none of that name; among those it brings "
-            f"are {', '.join(known[:12])}."
+            f"`forcefield={name!r}`: no such file, and OpenMM brings none of that name; among those it "
+            f"brings are {', '.join(known[:12])}."
         )
     if str(path.resolve()) in seen:
         return
@@ -94,18 +94,18 @@ def _check_file(name: str, seen: set[str]) -> None:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"--forcefield {name} is not complete XML ({error}); it may be truncated."
+            f"`forcefield={name!r}` is not complete XML ({error}); it may be truncated."
         ) from error
     if root.tag != "ForceField":
         raise InputError(
-            f"--forcefield {name} holds <{root.tag}>, not <ForceField>; a System XML goes in as INPUT with "
-            "--coordinates."
+            f"`forcefield={name!r}` holds <{root.tag}>, not <ForceField>; a System XML goes in as `source`, "
+            "with `coordinates`."
         )
     for tag in ("Script", "InitializationScript"):
         if root.find(tag) is not None:
             raise UnsupportedError(
-                f"--forcefield {name} holds a <{tag}>, which would run as Python code, so it was not loaded; "
-                "remove that element (for implicit solvent use --implicit)."
+                f"`forcefield={name!r}` holds a <{tag}>, which would run as Python code, so it was not "
+                "loaded; remove that element (for implicit solvent use `implicit`)."
             )
     for included in root.findall("Include"):
         inner = path.parent / included.get("file", "")
@@ -116,7 +116,7 @@ def check_implicit(implicit: str) -> None:
     """Raise InputError unless `implicit` is ``none``, a model of `IMPLICIT_MODELS`, or an XML file."""
     if implicit != "none" and implicit not in IMPLICIT_MODELS and not implicit.endswith(".xml"):
         raise InputError(
-            f"--implicit {implicit} is not known; expected none, {', '.join(IMPLICIT_MODELS)}, or a "
+            f"`implicit={implicit!r}` is not known; expected none, {', '.join(IMPLICIT_MODELS)}, or a "
             "force-field file such as amber99_obc.xml."
         )
 
@@ -133,8 +133,8 @@ def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> N
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     if charges is None or len(nonbonded) > 1:
         raise UnsupportedError(
-            f"--implicit {model} needs one NonbondedForce, or a CustomNonbondedForce with a parameter called "
-            f"charge, to take charges from; this system has {len(nonbonded)} NonbondedForces."
+            f"`implicit={model!r}` needs one NonbondedForce, or a CustomNonbondedForce with a parameter "
+            f"called charge, to take charges from; this system has {len(nonbonded)} NonbondedForces."
         )
     for found in nonbonded:
         found.setReactionFieldDielectric(1.0)
@@ -267,8 +267,8 @@ def _explain_patched(topology: app.Topology, complaint: str, label: str) -> None
     residue = list(topology.residues())[int(found[1])]
     raise InputError(
         f"{label}: residue {residue.name} {residue.id} ({len(list(residue.atoms()))} atoms, caps included) "
-        "fits no residue of the force field, with none of its patches. Check its hydrogens (--add-hydrogens "
-        "--ph 7.0) and the ends of the chain, or choose a force field that has it."
+        "fits no residue of the force field, with none of its patches. Check its hydrogens "
+        "(`add_hydrogens=True`, `ph=7.0`) and the ends of the chain, or choose a force field that has it."
     )
 
 
@@ -282,7 +282,7 @@ def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> s
     if not candidates:
         return (
             f"{name} ({len(present)} atoms) is unknown to the force field. Add a force-field file that has "
-            "it (--forcefield A.xml --forcefield B.xml), or bring the molecule as prmtop, GROMACS top or "
+            'it (`forcefield=["A.xml", "B.xml"]`), or bring the molecule as prmtop, GROMACS top or '
             "System XML."
         )
     best = min(candidates, key=lambda template: len({atom.name for atom in template.atoms} ^ present))
@@ -298,12 +298,13 @@ def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> s
     if heavy:
         return (
             f"{name} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. Rebuild missing atoms with "
-            "`pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare OUT.pdb with --add-hydrogens."
+            "`pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare OUT.pdb with "
+            "`add_hydrogens=True`."
         )
     if counts["H"] > 0:
         listed = ", ".join(atom.name for atom in missing[:6])
         lacking = listed if len(missing) == counts["H"] else f"{counts['H']} of them"
-        return f"{name} lacks hydrogens ({lacking}). Add them with --add-hydrogens --ph 7.0."
+        return f"{name} lacks hydrogens ({lacking}). Add them with `add_hydrogens=True`, `ph=7.0`."
     extra = sorted(present - {atom.name for atom in best.atoms})
     if extra:
         return (

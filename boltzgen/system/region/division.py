@@ -86,7 +86,7 @@ def _divided(
         elif name not in PAIR_FORCES:
             raise UnsupportedError(
                 f"The system's force {index} ({name}) cannot be divided into what is inside a region and "
-                "what is not, so `--ml` cannot take its place; prepare the molecule with a force field "
+                "what is not, so `ml` cannot take its place; prepare the molecule with a force field "
                 "without it."
             )
     return deserialize_system(ElementTree.tostring(root, encoding="unicode"), "the System without its region")

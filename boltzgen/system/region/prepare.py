@@ -35,8 +35,8 @@ def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSyst
     """
     if asked.ml is None:
         if asked.ml_region != "all" or asked.ml_options:
-            given = "--ml-option" if asked.ml_options else "--ml-region"
-            raise InputError(f"{given} goes with --ml NAME, for example --ml gfn2.")
+            given = "ml_options" if asked.ml_options else "ml_region"
+            raise InputError(f'`{given}` goes with `ml=NAME`, for example `ml="gfn2"`.')
         return system
     atoms = select_region(system, asked.ml_region)
     _refuse_unknown_elements(system, atoms)
@@ -57,7 +57,7 @@ def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSyst
 def _workers(word: str) -> int:
     """Number of processes, an option of every backend that changes no energy."""
     if not word.isdigit() or int(word) < 1:
-        raise InputError(f"--ml-option workers={word}: give a number of processes above 0.")
+        raise InputError(f"`ml_options={ {'workers': word} }`: give a number of processes above 0.")
     return int(word)
 
 
@@ -66,7 +66,7 @@ def _refuse_unknown_elements(system: MolecularSystem, atoms: tuple[int, ...]) ->
         if system.atomic_numbers[atom] <= 0:
             raise InputError(
                 f"{system.atom_names[atom]} of the machine-learned region has no known element (a united "
-                "atom or a bead); choose another --ml-region."
+                "atom or a bead); choose another `ml_region`."
             )
 
 
@@ -80,7 +80,8 @@ def _charge_warnings(system: MolecularSystem, atoms: tuple[int, ...], given: str
         return []  # that it cannot be told is why it is given
     if given.strip() in (str(own), f"{own:+d}"):
         return []
-    return [f"--ml-option charge={given} is not the charge of the region in the force field, {own:+d}."]
+    told = {CHARGE_OPTION: given}
+    return [f"`ml_options={told}` is not the charge of the region in the force field, {own:+d}."]
 
 
 def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> list[str]:
@@ -89,21 +90,22 @@ def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> 
         type(force).__name__ in ("GBSAOBCForce", "CustomGBForce")
         for force in system.openmm_system().getForces()
     )
-    own = region.options.get(SOLVENT_OPTION, "none") != "none"
+    told = {SOLVENT_OPTION: region.options.get(SOLVENT_OPTION, "none")}
+    own = told[SOLVENT_OPTION] != "none"
     if own and implicit:
         raise InputError(
-            f"The solvent would count twice: once by --implicit and once by --ml-option {SOLVENT_OPTION}="
-            f"{region.options[SOLVENT_OPTION]}; leave out one of them."
+            f"The solvent would count twice: once by `implicit` and once by `ml_options={told}`; leave out "
+            "one of them."
         )
     if own and len(region.atoms) < system.n_atoms:
         return [
-            f"--ml-option {SOLVENT_OPTION}={region.options[SOLVENT_OPTION]} surrounds the region alone, as "
-            "if the rest of the molecule were solvent; --implicit solvates the whole molecule."
+            f"`ml_options={told}` surrounds the region alone, as if the rest of the molecule were solvent; "
+            "`implicit` solvates the whole molecule."
         ]
     if not own and is_zwitterion(system, region.atoms):
         return [
             "The region is a zwitterion: without a solvent of its own, a potential whose bonds can break "
             "moves a proton from the ammonium to the carboxylate group, also beside a force field's implicit "
-            f"solvent. Use --ml gfn2 --ml-option {SOLVENT_OPTION}=water without --implicit, or capped ends."
+            'solvent. Use `ml="gfn2"`, `ml_options={"solvent": "water"}` without `implicit`, or capped ends.'
         ]
     return []

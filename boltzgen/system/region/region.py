@@ -61,10 +61,10 @@ def select_region(system: MolecularSystem, selection: str) -> tuple[int, ...]:
     except Exception as error:  # the parser of MDTraj raises exceptions of many classes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"--ml-region {selection!r} is not an MDTraj selection ({reason}); {example}."
+            f"`ml_region={selection!r}` is not an MDTraj selection ({reason}); {example}."
         ) from error
     if len(chosen) == 0:
-        raise InputError(f"--ml-region {selection!r} selects no atom of {system.name!r}; {example}.")
+        raise InputError(f"`ml_region={selection!r}` selects no atom of {system.name!r}; {example}.")
     return tuple(sorted({int(atom) for atom in chosen}))
 
 
@@ -92,7 +92,8 @@ def region_charge(system: MolecularSystem, atoms: Sequence[int]) -> int:
     if found is None or abs(found - round(found)) > CHARGE_DOUBT:
         raise InputError(
             f"The charge of the machine-learned region of {system.name!r} cannot be told (charges on its "
-            f"atoms: {'none' if found is None else f'{found:+.2f} e'}); give it: --ml-option charge=0."
+            f"atoms: {'none' if found is None else f'{found:+.2f} e'}); give it: "
+            "`ml_options={'charge': '0'}`."
         )
     return round(found)
 
@@ -120,7 +121,7 @@ def link_atoms(system: MolecularSystem, atoms: Sequence[int]) -> tuple[LinkAtom,
         reason = _why_not(system, graph, orders, inside, outside)
         if reason:
             raise UnsupportedError(
-                f"The edge of --ml-region cuts the bond {_bond(system, inside, outside)}, which {reason}; "
+                f"The edge of `ml_region` cuts the bond {_bond(system, inside, outside)}, which {reason}; "
                 "move the edge to a single bond between two carbon atoms, best one of four neighbours each."
             )
     links = tuple(LinkAtom(inside, outside, _scale(system, inside, outside)) for inside, outside in cut)
@@ -172,7 +173,7 @@ def _check_distances(system: MolecularSystem, atoms: Sequence[int], links: Seque
                 raise UnsupportedError(
                     f"The link hydrogen of the cut bond {_bond(system, link.inside, link.outside)} would be "
                     f"{distance:.3f} nm from {'that of ' if atom not in atoms else ''}{names[atom]}; "
-                    "take more atoms into --ml-region, or fewer."
+                    "take more atoms into `ml_region`, or fewer."
                 )
 
 
@@ -186,7 +187,7 @@ def link_warnings(system: MolecularSystem, links: Sequence[LinkAtom]) -> list[st
     if not polar:
         return []
     return [
-        f"The edge of --ml-region cuts the polar bond {polar[0]}; a hydrogen is a poor stand-in there, a cut "
+        f"The edge of `ml_region` cuts the polar bond {polar[0]}; a hydrogen is a poor stand-in there, a cut "
         "between two carbon atoms disturbs less."
     ]
 

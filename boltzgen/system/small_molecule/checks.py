@@ -69,14 +69,14 @@ def check_molecule(molecule: Chem.Mol, where: str) -> None:
     from rdkit import Chem
 
     if molecule.GetNumAtoms() == 0:
-        raise InputError(f"{where} holds no atoms; give a molecule, for example --smiles CCO.")
+        raise InputError(f'{where} holds no atoms; give a molecule, for example `smiles="CCO"`.')
     fragments = Chem.GetMolFrags(molecule, asMols=True, sanitizeFrags=False)
     if len(fragments) > 1:
         words = [Chem.MolToSmiles(Chem.RemoveHs(piece, sanitize=False)) for piece in fragments]
         largest = max(range(len(words)), key=lambda index: fragments[index].GetNumHeavyAtoms())
         raise UnsupportedError(
             f"{where} holds {len(fragments)} molecules that no bond joins ({', '.join(words[:4])}); boltzgen "
-            f"samples one. Leave out counter-ions and solvent, for example --smiles '{words[largest]}'."
+            f"samples one. Leave out counter-ions and solvent, for example `smiles={words[largest]!r}`."
         )
     _check_elements(molecule, where)
     if molecule.GetNumHeavyAtoms() == 1 and not any(

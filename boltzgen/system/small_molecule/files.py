@@ -68,7 +68,9 @@ def _read_sdf(
     _check_coordinates(molecule, where)
     if add_hydrogens:
         molecule = Chem.AddHs(molecule, addCoords=True)
-    checks.check_hydrogens(molecule, where, "add them with --add-hydrogens (charges stay as the file says).")
+    checks.check_hydrogens(
+        molecule, where, "add them with `add_hydrogens=True` (charges stay as the file says)."
+    )
     return as_read(molecule, title, where, variant=variant, notes=notes)
 
 
@@ -86,8 +88,8 @@ def _read_mol2(
         notes.append(f"{path.name} holds {count} molecules; the first is used.")
     if add_hydrogens:
         raise InputError(
-            f"--add-hydrogens does not go with {where}: a mol2 states no formal charges, they follow from "
-            f"its hydrogens. Convert it ({remedy} -h) and check the charges, then prepare the SDF."
+            f"`add_hydrogens=True` does not go with {where}: a mol2 states no formal charges, they follow "
+            f"from its hydrogens. Convert it ({remedy} -h) and check the charges, then prepare the SDF."
         )
     molecule = Chem.MolFromMol2Block(text, sanitize=False, removeHs=False)
     if molecule is None or molecule.GetNumAtoms() == 0:
@@ -139,10 +141,10 @@ def _stated_charge(molecule: Chem.Mol, text: str) -> float | None:
 def _check_coordinates(molecule: Chem.Mol, where: str) -> None:
     """Refuse coordinates that are all the same or not finite; overlaps are found later, as in every input."""
     if molecule.GetNumConformers() == 0:
-        raise InputError(f"{where} holds no coordinates; give --smiles, or a file with coordinates.")
+        raise InputError(f"{where} holds no coordinates; give `smiles`, or a file with coordinates.")
     positions = np.asarray(molecule.GetConformer().GetPositions())
     if not np.isfinite(positions).all() or (len(positions) > 1 and np.ptp(positions, axis=0).max() < 1e-3):
-        raise InputError(f"{where} holds no usable coordinates (all zero, or not finite); give --smiles.")
+        raise InputError(f"{where} holds no usable coordinates (all zero, or not finite); give `smiles`.")
 
 
 def _last(lines: list[str]) -> str:

@@ -68,8 +68,8 @@ def refuse_mmff(forcefield: tuple[str, ...]) -> None:
     for name in forcefield:
         if name.lower() in VARIANTS:
             raise InputError(
-                f"--forcefield {name} goes with --smiles, SDF and mol2, which state bond orders and charges; "
-                "a PDB, mmCIF or sequence does not. Give the molecule as one of those, or an OpenMM "
+                f"`forcefield={name!r}` goes with `smiles`, SDF and mol2, which state bond orders and "
+                "charges; a PDB, mmCIF or sequence does not. Give the molecule as one of those, or an OpenMM "
                 "force-field file."
             )
 
@@ -79,22 +79,22 @@ def _variant(forcefield: tuple[str, ...], where: str) -> str:
     if len(words) == 1 and words[0].lower() in VARIANTS:
         return words[0].lower()
     raise InputError(
-        f"--forcefield {' '.join(words)} has no parameters for {where}: SMILES, SDF and mol2 go with "
-        f"{' or '.join(VARIANTS)}, OpenMM's files with PDB, mmCIF and sequences. Leave out --forcefield, or "
+        f"`forcefield`: {' '.join(words)} has no parameters for {where}: SMILES, SDF and mol2 go with "
+        f"{' or '.join(VARIANTS)}, OpenMM's files with PDB, mmCIF and sequences. Leave out `forcefield`, or "
         "bring the molecule as prmtop, GROMACS top or System XML."
     )
 
 
 def _check_options(asked: PrepareOptions, where: str) -> None:
     if asked.coordinates is not None:
-        raise InputError(f"{where} needs no --coordinates {asked.coordinates}; leave it out.")
+        raise InputError(f"{where} needs no `coordinates={str(asked.coordinates)!r}`; leave it out.")
     if asked.ph != PrepareOptions.ph:
         raise InputError(
-            f"--ph {asked.ph:g} changes nothing in {where}, which states its own charges; leave it out "
+            f"`ph={asked.ph:g}` changes nothing in {where}, which states its own charges; leave it out "
             "and write the charge that you want, for example CC(=O)[O-]."
         )
     if asked.implicit != "none" and asked.implicit not in IMPLICIT_MODELS:
         raise InputError(
-            f"--implicit {asked.implicit} goes with OpenMM force fields; for {where} use "
+            f"`implicit={asked.implicit!r}` goes with OpenMM force fields; for {where} use "
             f"{', '.join(IMPLICIT_MODELS)}."
         )

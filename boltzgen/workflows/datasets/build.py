@@ -1,4 +1,4 @@
-"""`boltzgen dataset build`: molecules are prepared and simulated, one shard each, listed in one file."""
+"""``dataset build``: molecules are prepared and simulated, one shard each, listed in one file."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class _Builder:
         """The molecules of these names and splits; all, where none are given."""
         for split in splits:
             if split not in SPLITS:
-                raise InputError(f"--split {split!r} is unknown; use {', '.join(SPLITS)}.")
+                raise InputError(f"`split={[split]}` is unknown; use {', '.join(SPLITS)}.")
         names = [place.name for place in self.places]
         for name in only:
             if name not in names:
@@ -135,7 +135,7 @@ class _Builder:
         """InputError where the folder holds something else than what is asked."""
         former = read_dataset_record(self.folder)
         if former is None and (self.folder / "molecules").exists():
-            raise InputError(f"{self.folder} holds other files and no data set; name another folder with -o.")
+            raise InputError(f"{self.folder} holds other files and no data set; name another folder.")
         names = {place.name for place in self.places}
         for record in (former or {}).get("molecules", ()):
             if record["name"] not in names:
@@ -148,7 +148,7 @@ class _Builder:
             if changed:
                 raise InputError(
                     f"{self.folder} holds {place.name} built with another {', '.join(changed)}; put the "
-                    f"setting back, build into another folder, or make it anew with --rebuild {place.name}."
+                    f"setting back, build into another folder, or make it anew with `rebuild={[place.name]}`."
                 )
 
     def remove(self, places: list[_Place]) -> None:

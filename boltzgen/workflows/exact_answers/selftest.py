@@ -56,7 +56,7 @@ class SelfTest:
         return tuple(row for row in self.rows if not row.passed)
 
     def to_json(self) -> dict[str, Any]:
-        """The file of ``-o``, schema boltzgen.selftest/1."""
+        """The file of `output`, schema boltzgen.selftest/1."""
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -75,7 +75,7 @@ class SelfTest:
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise BoltzgenError(
             f"{len(failed)} of {len(self.rows)} exact references were missed ({named}{more}). Do not trust "
-            "free energies of this installation; run `boltzgen doctor` and report both outputs."
+            "free energies of this installation; run `doctor()` and report both outputs."
         )
 
 
@@ -117,7 +117,7 @@ def selftest(
     """
     check_seed(seed)
     if output is not None and Path(output).is_dir():
-        raise InputError(f"{output} is a folder; -o needs the name of a file, such as selftest.json.")
+        raise InputError(f"{output} is a folder; `output` needs the name of a file, such as selftest.json.")
     rows: list[Row] = []
     table = cases(quick)
     for number, (name, case) in enumerate(table.items()):

@@ -1,4 +1,4 @@
-"""`boltzgen free-energy observable` and `thermo`: averages over the target, with errors."""
+"""``free-energy observable`` and ``thermo``: averages over the target, with errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def observable(
     """
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     if not names and values is None:
-        raise InputError("no observable was named; give names such as rg or phi, or a file with --values.")
+        raise InputError("no observable was named; give names such as rg or phi, or a file as `values`.")
     path = result_path(output, Path(folder) / "observable.json")
     ensemble = load_ensemble(folder)
     columns = _named(ensemble, folder, tuple(names), coordinates)

@@ -1,4 +1,4 @@
-"""`boltzgen free-energy between A B`: the free-energy difference between two systems with the same atoms.
+"""``free-energy between``: the free-energy difference between two systems with the same atoms.
 
 All estimators that the ends allow answer the same question, and must agree:
 
@@ -99,7 +99,7 @@ def between(
     statistics = statistics_of(n_bootstrap, seed)
     check_device(device)
     if samples < 0 or samples == 1:
-        raise InputError(f"--samples {samples}: give 0 (one-sided only) or at least 2.")
+        raise InputError(f"`samples={samples}`: give 0 (one-sided only) or at least 2.")
     path = result_path(output, Path("between.json"))
     leg = None if relative_to is None else _read_leg(Path(relative_to))
     need = samples > 0 or data_a is not None or data_b is not None
@@ -295,7 +295,7 @@ def _read_leg(path: Path) -> dict[str, Any]:
     content = read_json(path)
     estimates = content.get("estimates") if isinstance(content, dict) else None
     if not estimates or content.get("schema") != SCHEMA or "temperatures_K" not in content:
-        raise InputError(f"{path}: not a result of `boltzgen free-energy between` ({SCHEMA}).")
+        raise InputError(f"{path}: not a result of `free_energy_between()` ({SCHEMA}).")
     return dict(content)
 
 

@@ -1,4 +1,4 @@
-"""`boltzgen free-energy mbar`: one answer from many folders of samples.
+"""``free-energy mbar``: one answer from many folders of samples.
 
 A *state* is a system at a temperature. Samples come from flows (OUT) and from simulations (MD). Every sample,
 wherever it was drawn, is evaluated in every state, and MBAR weighs them all
@@ -96,10 +96,10 @@ def mbar(
     statistics = statistics_of(n_bootstrap, seed)
     check_device(device)
     if samples < 2:
-        raise InputError(f"--samples {samples}: at least 2 of each OUT folder are needed.")
+        raise InputError(f"`samples={samples}`: at least 2 of each OUT folder are needed.")
     for kelvin in temperatures:
         if not 0 < kelvin < np.inf:
-            raise InputError(f"--temperature {kelvin:g}: temperatures are in K and positive.")
+            raise InputError(f"`temperatures=[{kelvin:g}]`: temperatures are in K and positive.")
     if not folders:
         raise InputError("no folder was given; name OUT folders of sample or MD folders of simulate.")
     places = [Path(folder).resolve() for folder in folders]
@@ -200,7 +200,7 @@ def _states(
             state(fingerprint, kelvin)
     if len(states) < 2 and not ends:
         raise InputError(
-            "one state alone has no difference; give a second folder, --system or --temperature."
+            "one state alone has no difference; give a second folder, `systems` or `temperatures`."
         )
     return list(states.values())
 
@@ -210,7 +210,7 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
     fingerprint = read_trajectory(folder).system_fingerprint
     if fingerprint is None or fingerprint not in known:
         raise InputError(
-            f"{folder}: frames of a system that was not given; name its prepared folder with --system SYS."
+            f"{folder}: frames of a system that was not given; name its prepared folder, `systems=[SYS]`."
         )
     system = known[fingerprint]
     whole = read_trajectory(folder, system.molecule)
@@ -310,7 +310,7 @@ def _reference(states: list[_State], name: str | None) -> _State:
         if state.name == name:
             return state
     known = ", ".join(state.name for state in states)
-    raise InputError(f"--reference {name} is not a state; known are {known}.")
+    raise InputError(f'`reference="{name}"` is not a state; known are {known}.')
 
 
 def _estimates(

@@ -1,4 +1,4 @@
-"""What every `boltzgen free-energy` verb leaves: JSON, CSV and a figure of one name, and a verdict.
+"""What every ``free-energy`` verb leaves: JSON, CSV and a figure of one name, and a verdict.
 
 ``NAME.json`` holds schema boltzgen.free_energy/1, ``NAME.csv`` the same estimates, one row for each
 estimate and unit, ``NAME.png`` the figure.
@@ -95,7 +95,7 @@ def result_path(output: str | os.PathLike[str] | None, default: Path) -> Path:
         raise InputError(f"{path}: is a folder; give the name of the JSON file to write.")
     if path.suffix.lower() in (".csv", ".png"):
         raise InputError(
-            f"{path}: -o names the JSON file; the {path.suffix} of the same name is written beside it."
+            f"{path}: `output` names the JSON file; the {path.suffix} of the same name is written beside it."
         )
     return path
 

@@ -1,4 +1,4 @@
-"""`boltzgen free-energy states`: free-energy differences between conformational states, with errors."""
+"""``free-energy states``: free-energy differences between conformational states, with errors."""
 
 from __future__ import annotations
 

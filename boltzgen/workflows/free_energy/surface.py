@@ -1,4 +1,4 @@
-"""`boltzgen free-energy surface`: the free energy along one or two variables, with error bands."""
+"""``free-energy surface``: the free energy along one or two variables, with error bands."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _bins(bins: Sequence[int] | None, variables: int) -> list[int]:
     counts = list(bins) if bins else [BINS[variables - 1]] * variables
     counts = counts * variables if len(counts) == 1 else counts
     if len(counts) != variables or min(counts) < 2:
-        raise InputError(f"--bins {counts}: give at least 2 bins, once or for each of {variables} variables.")
+        raise InputError(f"`bins={counts}`: give at least 2 bins, once or for each of {variables} variables.")
     return counts
 
 

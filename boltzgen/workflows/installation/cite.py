@@ -156,7 +156,7 @@ class _Used:
         if backend in METHODS:
             self.methods.append(backend)
         if backend not in METHODS or backend == "ase":
-            self.notes.append(f"The potential of --ml {backend} is not ours; cite it as its authors ask.")
+            self.notes.append(f"The potential of `ml={backend!r}` is not ours; cite it as its authors ask.")
         if "solvent" in options and backend in ("gfn1", "gfn2"):
             self.methods.append("alpb")
 

@@ -98,13 +98,13 @@ def demo(
 def _fresh(folder: Path) -> Path:
     """`folder`, emptied of an earlier demo; anything else in it is refused."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; -o needs the name of a folder.")
+        raise InputError(f"{folder} is a file; `folder` needs the name of a folder.")
     results = ("free_energy.json", "free_energy.csv", "free_energy.png", "ramachandran.png")
     names = ("SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", *results)
     strangers = sorted(entry.name for entry in folder.glob("*") if entry.name not in names)
     if strangers:
         raise InputError(
-            f"{folder} holds files that no demo made ({strangers[0]}, ...); give another folder with -o."
+            f"{folder} holds files that no demo made ({strangers[0]}, ...); give another one as `folder`."
         )
     for name in names:
         entry = folder / name
@@ -151,7 +151,9 @@ class _Steps:
         options = ("--temperatures", LADDER, "--time", length, "--save-interval", SPACING, "--seed", seed)
         self.announce("simulate", system, "-o", output, *options)
         if not simulate_anew:
-            self.say("        (taken from the data that come with boltzgen; demo --simulate runs it)")
+            self.say(
+                "        (taken from the data that come with boltzgen; `demo(simulate_anew=True)` runs it)"
+            )
             shutil.copytree(self.shipped / name, output)
             return
         with self.listen("simulate") as progress:

@@ -90,7 +90,7 @@ def card(name: str) -> str:
     """The card of the shipped model `name`: data, cost, figures, where it fails."""
     known = shipped_models()
     if name not in known:
-        ship = nearest(name, known) if known else " No model is shipped; train one with `boltzgen train`."
+        ship = nearest(name, known) if known else " No model is shipped; train one with `train()`."
         raise InputError(f"{name}: no shipped model has this name.{ship}")
     check_sums(known[name])
     return read_text(known[name] / "README.md", missing="the release has no card.")
@@ -126,7 +126,7 @@ def write_release(
         raise InputError(f"{place} is there already; remove it, or give the release another name.")
     config = next((p for p in (Path(run) / "config.yaml", source / "config.yaml") if p.is_file()), None)
     if config is None:
-        raise InputError(f"{run}: no config.yaml; name the run folder that `boltzgen train` wrote.")
+        raise InputError(f"{run}: no config.yaml; name the run folder that `train()` wrote.")
     made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=make_folder(folder)))
     try:
         names = ("weights.safetensors", "model.json", "seen.safetensors")

@@ -43,9 +43,9 @@ def option_words(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals and value):
-            raise InputError(f"--ml-option {word} is not of the form key=value, such as solvent=water.")
+            raise InputError(f"`ml_options`: {word!r} is not of the form key=value, such as solvent=water.")
         if key in options:
-            raise InputError(f"--ml-option {key} is given twice; give it once.")
+            raise InputError(f"`ml_options`: {key!r} is given twice; give it once.")
         options[key] = value
     return options
 
@@ -92,7 +92,7 @@ def _change_by_turning(potential: HybridPotential, system: MolecularSystem) -> f
     if not change <= TURNING_TOLERANCE + 1e-5 * float(energies[0].abs()):
         assert system.energy_model.region is not None
         raise UnsupportedError(
-            f"--ml {system.energy_model.region.backend}: the energy of {system.name!r} changes by "
+            f"`ml={system.energy_model.region.backend!r}`: the energy of {system.name!r} changes by "
             f"{change:.3g} kJ/mol when the molecule moves and turns as a whole, which internal coordinates "
             "cannot describe; make the potential depend on distances and angles only."
         )

@@ -89,16 +89,16 @@ def prepare(
     `boltzgen.system.prepare.prepare` pass through.
     """
     if output is None and not check:
-        raise InputError("No output folder: add -o SYS, or --check to look without writing.")
+        raise InputError("No output folder: add `output=SYS`, or `check=True` to look without writing.")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise InputError(f"{output} is a file; -o needs the name of a folder.")
+        raise InputError(f"{output} is a file; `output` needs the name of a folder.")
     system = prepare_system(source, **options)
     if output is not None and not overwrite:
         _refuse_another(Path(output), system)
     charge, notes = _formal_charge(system)
     system, translation, record, more = _checked(system)
     if "refused" in record:
-        notes.append(f"`boltzgen simulate` takes this system, train and sample do not: {record['refused']}")
+        notes.append(f"`simulate()` takes this system, `train()` and `sample()` do not: {record['refused']}")
     provenance = {
         **system.provenance,
         **more,
@@ -116,7 +116,7 @@ def _refuse_another(folder: Path, system: MolecularSystem) -> None:
     if isinstance(record, dict) and record.get("fingerprint", system.fingerprint) != system.fingerprint:
         raise InputError(
             f"{folder} already holds another system ({record.get('name')}); name another folder, or add "
-            "--overwrite."
+            "`overwrite=True`."
         )
 
 

@@ -151,7 +151,7 @@ def probe_and_judge(
 ) -> dict[str, Any]:
     """The coverage record of `ensemble` from the `frames` of a probe of `molecule` that was run before."""
     if ensemble.temperature is None:
-        raise InputError("--probe is for molecules; a model system has no temperature ladder.")
+        raise InputError("`probe=True` is for molecules; a model system has no temperature ladder.")
     torsions = torsions_of(generator.target, molecule.atom_names)
     return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
 
@@ -221,13 +221,12 @@ def _named(out: Path, ensemble: Ensemble, key: str, given: str | PathLike[str] |
     if given is not None:
         return given
     named = ensemble.provenance.get(key)
-    option = f"--{key}"
     if not named:
-        raise InputError(f"{out / 'manifest.json'} names no {key}; give it with {option}.")
+        raise InputError(f"{out / 'manifest.json'} names no {key}; give it as `{key}`.")
     shipped = str(named).startswith(("model:", EXAMPLE)) or str(named) in shipped_models()
     if not shipped and not Path(named).exists():
         raise InputError(
-            f"{out / 'manifest.json'} names the {key} {named}, which is not there; give {option}."
+            f"{out / 'manifest.json'} names the {key} {named}, which is not there; give `{key}`."
         )
     return str(named)
 
@@ -236,12 +235,12 @@ def _check_same(out: Path, ensemble: Ensemble, target: Target) -> None:
     if ensemble.system_fingerprint != target.fingerprint:
         raise InputError(
             f"{out} holds samples of another system or force field than {target.name!r} (fingerprints "
-            f"{ensemble.system_fingerprint[:8]} and {target.fingerprint[:8]}); give the right --system."
+            f"{ensemble.system_fingerprint[:8]} and {target.fingerprint[:8]}); give the right `system`."
         )
     if ensemble.domain != target.domain:
         raise InputError(
             f"{out}: the samples have the domain {ensemble.domain!r}, the model {target.domain!r}; give the "
-            "model that drew them with --model."
+            "one that drew them as `model`."
         )
 
 

@@ -1,4 +1,4 @@
-"""`boltzgen export`: weighted samples in the formats of other programs."""
+"""``export``: weighted samples in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def export(
     ladder = _numbers(temperatures)
     _check(Path(folder), path, format, variables, ladder)
     if equal_weight is not None and equal_weight < 1:
-        raise InputError(f"--equal-weight {equal_weight}: ask for at least one frame.")
+        raise InputError(f"`equal_weight={equal_weight}`: ask for at least one frame.")
     ensemble = load_ensemble(folder)
     columns = _columns(ensemble, folder, format, variables) if format in WITH_VARIABLES else []
     frames = (
@@ -107,9 +107,9 @@ def _check(folder: Path, path: Path, format: str, variables: object, temperature
     if path.name in _OWN_FILES and path.resolve().parent == folder.resolve():
         raise InputError(f"{path}: belongs to the samples themselves; give another name.")
     if variables is not None and format not in WITH_VARIABLES:
-        raise InputError(f"--variables is for {' and '.join(WITH_VARIABLES)}, not for {format}.")
+        raise InputError(f"`variables` is for {' and '.join(WITH_VARIABLES)}, not for {format}.")
     if temperatures and format != "u_nk":
-        raise InputError(f"--temperatures is for u_nk, not for {format}.")
+        raise InputError(f"`temperatures` is for u_nk, not for {format}.")
 
 
 def _numbers(temperatures: str | Sequence[float]) -> list[float]:
@@ -117,7 +117,7 @@ def _numbers(temperatures: str | Sequence[float]) -> list[float]:
     try:
         return [float(word) for word in words]
     except ValueError as error:
-        raise InputError(f"--temperatures {temperatures!r}: give temperatures in K, with commas.") from error
+        raise InputError(f"`temperatures={temperatures!r}`: give temperatures in K, with commas.") from error
 
 
 def _columns(
@@ -154,7 +154,7 @@ def _default_names(topology: object, dimension: int) -> list[str]:
         found = ready_torsions(base, topology)  # type: ignore[arg-type]
         names += [base] if len(found) == 1 else [f"{base}:{number}" for number in found]
     if not names:
-        raise InputError("the molecule has no phi and psi; say with --variables what COLVAR is to hold.")
+        raise InputError("the molecule has no phi and psi; say in `variables` what COLVAR is to hold.")
     return names
 
 

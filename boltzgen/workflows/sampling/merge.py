@@ -1,4 +1,4 @@
-"""`boltzgen merge`: several folders of samples become one."""
+"""``merge``: several folders of samples become one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
         raise InputError("give at least two folders to merge.")
     target = Path(output)
     if target.resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"{target}: is one of the folders to merge; name a new one with -o.")
+        raise InputError(f"{target}: is one of the folders to merge; name a new one as `output`.")
     if target.is_file():
-        raise InputError(f"{target} is a file; -o needs the name of a folder.")
+        raise InputError(f"{target} is a file; `output` needs the name of a folder.")
     joined, status = join_folders(paths)
     provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}
     ensemble = replace(joined, provenance=provenance)

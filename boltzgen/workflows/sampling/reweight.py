@@ -55,10 +55,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.expensive is not None and self.expensive < 2:
-            raise InputError(f"--expensive {self.expensive}: evaluate at least two samples.")
-        for name, value in (("ess", self.until_ess), ("error", self.until_error)):
+            raise InputError(f"`expensive={self.expensive}`: evaluate at least two samples.")
+        for name, value in (("until_ess", self.until_ess), ("until_error", self.until_error)):
             if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"--until-{name} {value:g}: give a positive number.")
+                raise InputError(f"`{name}={value:g}`: give a positive number.")
 
     @property
     def precision(self) -> bool:
@@ -118,12 +118,14 @@ def reweight(
     source, out = Path(folder), Path(output)
     ensemble = load_ensemble(source)
     if source.resolve() == out.resolve():
-        raise InputError(f"-o {out} is the folder of the samples themselves; choose another one.")
+        raise InputError(
+            f"`output={str(out)!r}` is the folder of the samples themselves; choose another one."
+        )
     energies = to is not None or not ensemble.is_molecular
     task = _task(source, ensemble, to, temperature, seed)
     if not energies and (limits.expensive is not None or limits.precision):
         raise InputError(
-            "--expensive, --until-ess and --until-error save evaluations; another temperature alone takes "
+            "`expensive`, `until_ess` and `until_error` save evaluations; another temperature alone takes "
             "none."
         )
     former = read_energies(out, resume)
@@ -146,12 +148,12 @@ def reweight(
 
 def _check(to: Any, temperature: float | None, seed: int, resume: str) -> None:
     if to is None and temperature is None:
-        raise InputError("give --to SYS, --temperature T, or both: what to reweight to.")
+        raise InputError("give `to=SYS`, `temperature=T`, or both: what to reweight to.")
     if temperature is not None:
         check_temperature(temperature)
     check_seed(seed)
     if resume not in ("auto", "never"):
-        raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
+        raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
 
 
 def _task(source: Path, ensemble: Ensemble, to: Any, temperature: float | None, seed: int) -> dict[str, Any]:
@@ -332,7 +334,7 @@ class _Run:
         if left:
             provenance["notes"].append(
                 f"the new energy was computed for {len(self.u)} of {len(self.order.rows)} samples, chosen by "
-                "weight; a higher --expensive with --resume auto computes more"
+                'weight; a higher `expensive` with `resume="auto"` computes more'
             )
         if self.limits.precision and ended not in (None, "precision reached"):
             provenance["notes"].append(

@@ -1,4 +1,4 @@
-"""What `boltzgen reweight` writes beside the samples: the energies, to go on from, and what the step cost.
+"""What `reweight` writes beside the samples: the energies, to go on from, and what the step cost.
 
 reweight.npz     rows (m,) int64 and u (m,) float64: energies computed so far, in the order of evaluation;
                  task: JSON text of what they belong to; seconds
@@ -28,14 +28,14 @@ def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
     InputError when `out` holds something else, or a run while `resume` is ``never``.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; -o must name a folder to be made.")
+        raise InputError(f"{out} is a file; `output` must name a folder to be made.")
     if not out.is_dir() or not any(out.iterdir()):
         return None
     if not (out / ENERGIES).exists() and not (out / RECORD).exists():
-        raise InputError(f"{out} holds other files; choose another folder for -o.")
+        raise InputError(f"{out} holds other files; choose another folder.")
     if resume == "never":
         raise InputError(
-            f"{out} already holds reweighted samples; add --resume auto to go on, or choose another folder."
+            f'{out} already holds reweighted samples; add `resume="auto"` to go on, or choose another folder.'
         )
     if not (out / ENERGIES).exists():  # another temperature alone: nothing was evaluated
         return None
@@ -43,9 +43,9 @@ def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
     try:
         task = json.loads(str(found["task"]))
     except json.JSONDecodeError as error:
-        raise InputError(f"{out / ENERGIES}: damaged; choose another folder for -o.") from error
+        raise InputError(f"{out / ENERGIES}: damaged; choose another folder.") from error
     if found["rows"].shape != found["u"].shape:
-        raise InputError(f"{out / ENERGIES}: damaged; choose another folder for -o.")
+        raise InputError(f"{out / ENERGIES}: damaged; choose another folder.")
     return {"rows": found["rows"], "u": found["u"], "task": task, "seconds": float(found["seconds"])}
 
 

@@ -61,7 +61,9 @@ def new_target(folder: Path, ensemble: Ensemble, to: str | None, temperature: fl
     name = to or ensemble.system_fingerprint
     if ensemble.is_molecular == name.startswith(MODEL):
         what = "a molecule" if ensemble.is_molecular else "a model system"
-        raise InputError(f"{folder} holds samples of {what}, and --to {name} is none; name one of its kind.")
+        raise InputError(
+            f"{folder} holds samples of {what}, and `to={name!r}` is none; name one of its kind."
+        )
     if not ensemble.is_molecular:
         return _model(folder, ensemble, name, kelvin)
     system = MolecularSystem.load(name)

@@ -75,7 +75,7 @@ def sample(
     """
     check_device(device)
     if (Path(output) / "manifest.json").exists() and not overwrite:
-        raise InputError(f"{output} already holds samples; name another folder, or add --overwrite.")
+        raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if temperature is None else temperature
@@ -150,7 +150,7 @@ def _check(
     check_temperature(temperature)
     check_temperatures(proposals, "proposal_temperatures")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
-        raise InputError(f"--batch-size {batch_size!r} is neither auto nor a positive whole number.")
+        raise InputError(f"`batch_size={batch_size!r}` is neither auto nor a positive whole number.")
     check_dtype(dtype)
     check_seed(seed)
 

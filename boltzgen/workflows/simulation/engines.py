@@ -1,4 +1,4 @@
-"""What makes the steps of `boltzgen simulate`: OpenMM replica by replica, or torch, all at once."""
+"""What makes the steps of `simulate`: OpenMM replica by replica, or torch, all at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OpenMMEngine:
             backend = self.system.energy_model.region.backend
             raise UnsupportedError(
                 f"The energy of {self.system.name!r} is a hybrid with {backend}, which OpenMM alone cannot "
-                "simulate; add --engine torch, or prepare the molecule without --ml too and simulate that."
+                'simulate; add `engine="torch"`, or prepare the molecule without `ml` too and simulate that.'
             )
         self.platform = choose_platform(
             self.system.openmm_system(),

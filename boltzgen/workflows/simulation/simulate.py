@@ -1,4 +1,4 @@
-"""`boltzgen simulate`: replica exchange or Langevin dynamics of a prepared molecule, into an MD folder."""
+"""``simulate``: replica exchange or Langevin dynamics of a prepared molecule, into an MD folder."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class SimulationResult:
     manifest: dict[str, Any]
 
 
-def parse_time(value: str | float, option: str) -> float:
+def parse_time(value: str | float, name: str) -> float:
     """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
     if isinstance(value, int | float):
         return float(value)
     match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
     if match is None or match[2].lower() not in _PICOSECONDS:
         raise InputError(
-            f"{option} {value!r} is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
+            f"`{name}={value!r}` is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
         )
     return float(match[1]) * _PICOSECONDS[match[2].lower()]
 
@@ -67,7 +67,7 @@ def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...
         return tuple(float(word.strip().removesuffix("K")) for word in value.split(","))
     except ValueError:
         raise InputError(
-            f"--temperatures {value!r} is not a list of numbers; write kelvin, such as 300,366,446."
+            f"`temperatures={value!r}` is not a list of numbers; write kelvin, such as 300,366,446."
         ) from None
 
 
@@ -120,21 +120,21 @@ def simulate(
     ladder = parse_temperatures(temperatures)
     common: dict[str, Any] = {
         "temperatures": ladder,
-        "time": parse_time(time, "--time"),
-        "timestep": parse_time(timestep, "--timestep"),
+        "time": parse_time(time, "time"),
+        "timestep": parse_time(timestep, "timestep"),
         "friction": friction,
-        "exchange_interval": parse_time(exchange_interval, "--exchange-interval"),
-        "save_interval": parse_time(save_interval, "--save-interval"),
-        "equilibration": parse_time(equilibration, "--equilibration"),
+        "exchange_interval": parse_time(exchange_interval, "exchange_interval"),
+        "save_interval": parse_time(save_interval, "save_interval"),
+        "equilibration": parse_time(equilibration, "equilibration"),
         "seed": seed,
     }
     own = {
-        "--replicas": replicas,
-        "--device": device,
-        "--hydrogen-mass": hydrogen_mass,
-        "--torsion-moves": torsion_moves,
+        "replicas": replicas,
+        "device": device,
+        "hydrogen_mass": hydrogen_mass,
+        "torsion_moves": torsion_moves,
     }
-    _check_engine(engine, platform, {**own, "--precision": precision})
+    _check_engine(engine, platform, {**own, "precision": precision})
     settings = SimulationSettings(**common).checked()
     if engine == "torch":
         settings = BatchedSettings(
@@ -146,7 +146,7 @@ def simulate(
         ).checked()
         check_device(device or "cpu")
     if resume not in ("auto", "never"):
-        raise InputError(f"--resume {resume!r} is unknown; use auto (go on if there is a run) or never.")
+        raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     folder = Path(output)
     former = _former_manifest(folder, resume)
     molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(system)
@@ -271,14 +271,14 @@ class _Job:
 def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     """The manifest of the run in `folder`; None for a fresh start. InputError when it is in the way."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; -o must name a folder to be made.")
+        raise InputError(f"{folder} is a file; `output` must name a folder to be made.")
     if not (folder / "manifest.json").exists():
         if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} holds other files and no simulation; choose another folder for -o.")
+            raise InputError(f"{folder} holds other files and no simulation; choose another folder.")
         return None
     if resume == "never":
         raise InputError(
-            f"{folder} already holds a simulation; add --resume auto to go on, or choose another folder."
+            f'{folder} already holds a simulation; add `resume="auto"` to go on, or choose another folder.'
         )
     manifest = read_json(folder / "manifest.json")
     needed = ("system", "settings", "platform")
@@ -292,18 +292,19 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
 
 
 def _check_engine(engine: str, platform: str, own: Mapping[str, object]) -> None:
-    """InputError unless `engine` is known and no option of the other engine was given; `own` are torch's."""
+    """InputError unless `engine` is known and no argument of the other one was given; `own` are torch's."""
     if engine not in ("openmm", "torch"):
-        raise InputError(f"--engine {engine!r} is unknown; use openmm or torch.")
-    given = [option for option, value in own.items() if value is not None]
+        raise InputError(f"`engine={engine!r}` is unknown; use openmm or torch.")
+    given = [name for name, value in own.items() if value is not None]
     if engine == "openmm" and given:
-        raise InputError(f"{given[0]} is an option of the torch engine; add --engine torch, or leave it out.")
+        raise InputError(f'`{given[0]}` is for the torch engine; add `engine="torch"`, or leave it out.')
     if engine == "torch" and platform != "auto":
         raise InputError(
-            f"--platform {platform} is OpenMM's; with --engine torch choose --device cpu or --device cuda."
+            f"`platform={platform!r}` is OpenMM's; "
+            'with `engine="torch"` choose `device="cpu"` or `device="cuda"`.'
         )
-    if own["--precision"] not in (None, "single", "double"):
-        raise InputError(f"--precision {own['--precision']} is unknown; use single or double.")
+    if own["precision"] not in (None, "single", "double"):
+        raise InputError(f"`precision={own['precision']!r}` is unknown; use single or double.")
 
 
 def _check_molecule(system: MolecularSystem) -> None:
@@ -324,14 +325,14 @@ def _check_resume(
     engines = [str(record.get("engine", "openmm")) for record in (former["settings"], new)]
     if engines[0] != engines[1]:
         raise InputError(
-            f"{folder} was begun with --engine {engines[0]}, now {engines[1]} is asked; resume with the "
+            f"{folder} was begun with `engine={engines[0]!r}`, now {engines[1]!r} is asked; resume with the "
             "first command, or choose another folder."
         )
     for key, value in former["settings"].items():
         if key not in _FREE_ON_RESUME and new.get(key) != value:
             raise InputError(
                 f"{folder} was begun with {key} = {value}, now {new.get(key)} is asked; "
-                "resume with the first command (only --time may grow), or choose another folder."
+                "resume with the first command (only `time` may grow), or choose another folder."
             )
     if settings.time < former["settings"]["time"] and former.get("status") == "complete":
         raise InputError(

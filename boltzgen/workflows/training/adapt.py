@@ -171,7 +171,7 @@ def adaptation_settings(
 ) -> TrainingSettings:
     """The training run: `config` with the model, the molecule, and as many steps as `budget` pays for."""
     if not 1 <= budget < 2**53:
-        raise InputError(f"--budget {budget:g}: give the number of energy evaluations, such as 1e5.")
+        raise InputError(f"`budget={budget:g}`: give the number of energy evaluations, such as 1e5.")
     own = {
         "start": start,
         "system": system,
@@ -190,7 +190,7 @@ def adaptation_settings(
     steps = _steps_within(settings, int(budget))
     if steps < 2:
         raise InputError(
-            f"--budget {budget:g} pays for {steps} steps, and the first only draws; "
+            f"`budget={budget:g}` pays for {steps} steps, and the first only draws; "
             "raise it, or lower reweighted.fresh."
         )
     return load_settings(TrainingSettings, find_config(config), [*words, f"optimizer.steps={steps}"])
@@ -207,7 +207,7 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
         names = dict.fromkeys(key.split(".")[0] for key in changed)
         raise InputError(
             f"{folder} was begun with another {', '.join(names)}; go on with the same budget, temperature, "
-            "seed and departures, or name another folder with -o."
+            "seed and departures, or name another folder."
         )
 
 

@@ -40,7 +40,7 @@ def dataset_frames(settings: TrainingSettings, device: str, folder: Path, progre
     judged = [molecule for one in sets for molecule in one.of("validation")]
     if not learned:
         raise InputError(
-            f"dataset: {', '.join(folders)}: no complete molecule to train on; run boltzgen dataset build."
+            f"dataset: {', '.join(folders)}: no complete molecule to train on; run `build_dataset()`."
         )
     _require_separate(learned, [molecule for one in sets for molecule in one.molecules])
     if judged:

@@ -36,8 +36,8 @@ def checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
         return Path(resume)
     if found:
         raise InputError(
-            f"{folder} already holds a run (last checkpoint {found[-1].name}); go on with --resume auto, "
-            "or name another folder with -o."
+            f'{folder} already holds a run (last checkpoint {found[-1].name}); go on with `resume="auto"`, '
+            "or name another folder."
         )
     return None
 
@@ -80,8 +80,8 @@ def check_resumed(settings: TrainingSettings, folder: Path, checkpoint: Path, *,
         told = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in list(changed.items())[:3])
         raise InputError(
             f"{folder} was begun with other settings: {told}{', ...' if len(changed) > 3 else ''}; go on "
-            f"with those in {written}, name another folder with -o, or change them on purpose with --resume "
-            f"{checkpoint}."
+            f"with those in {written}, name another folder, or change them on purpose with "
+            f'`resume="{checkpoint}"`.'
         )
 
 
@@ -97,7 +97,7 @@ def check_steps(settings: TrainingSettings, checkpoint: Path, step: int) -> None
     if step > settings.optimizer.steps:
         raise InputError(
             f"{checkpoint} stands at step {step}, beyond optimizer.steps={settings.optimizer.steps}; ask for "
-            "more steps, or name another folder with -o."
+            "more steps, or name another folder."
         )
 
 

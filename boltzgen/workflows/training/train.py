@@ -213,7 +213,7 @@ def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
     flow = FlowSettings.model_validate(model.record["flow"])
     if settings.flow not in (FlowSettings.model_validate({}), flow):
         raise InputError(
-            f"start: {settings.start} holds another flow than `flow` asks for; leave `flow` out to fine-tune."
+            f"start: {settings.start} holds another flow than 'flow' asks for; leave 'flow' out to fine-tune."
         )
     if settings.isomers != model.isomers:
         raise InputError(

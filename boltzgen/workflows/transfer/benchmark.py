@@ -350,7 +350,7 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
     for name in names:
         if name not in known:
             raise InputError(
-                f"--molecules {name}: no complete molecule of the split {split} has this name."
+                f"`molecules={[name]}`: no complete molecule of the split {split} has this name."
                 f"{nearest(name, known)}"
             )
     return tuple(one for one in there if not names or one.name in names)
@@ -362,6 +362,6 @@ def _check(settings: TransferSettings, budget: float | None) -> None:
     check_dtype(settings.dtype)
     check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
-        raise InputError(f"--torus-samples {settings.torus_samples}: give a number from 2 to {W2_SAMPLES}.")
+        raise InputError(f"`torus_samples={settings.torus_samples}`: give a number from 2 to {W2_SAMPLES}.")
     if budget is not None and not 1 <= budget < np.inf:
-        raise InputError(f"--adapt {budget:g}: give the energy evaluations that it may spend, 1e5 say.")
+        raise InputError(f"`adapt={budget:g}`: give the energy evaluations that it may spend, 1e5 say.")

@@ -12,8 +12,8 @@ from boltzgen.potentials.learned.ani_network import NetworkModel
 CARD = """# xtb-ala2-small
 
 GFN2-xTB of alanine dipeptide (ACE-ALA-NME) in vacuum, learned by a small network of the ANI
-architecture. It is made for tests, examples and trying things out: `--ml xtb-ala2-small`. For
-results use GFN2-xTB itself (`--ml gfn2`) or a network of wide training.
+architecture. It is made for tests, examples and trying things out: `prepare` takes its name as `ml`. For
+results use GFN2-xTB itself (`gfn2`) or a network of wide training.
 
 | | |
 |---|---|
