@@ -17,7 +17,7 @@ from boltzgen.config.build import build_flow, load_model, save_model
 from boltzgen.errors import InputError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import Target
-from boltzgen.workflows.installation.models import Release, card, releases, write_release
+from boltzgen.workflows.installation.models import Release, model_card, releases, write_release
 from boltzgen.workflows.sampling.sample import sample
 
 FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
@@ -137,7 +137,7 @@ def test_a_changed_byte_is_noticed(models, name):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    for use in (lambda: load_model(Path("tiny-1")), lambda: card("tiny-1"), releases):
+    for use in (lambda: load_model(Path("tiny-1")), lambda: model_card("tiny-1"), releases):
         with pytest.raises(InputError, match=rf"{name}: not the file that was released"):
             use()
     path.unlink()

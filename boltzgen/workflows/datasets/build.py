@@ -27,7 +27,7 @@ from boltzgen.workflows.datasets.settings import DatasetSettings, MoleculeSource
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.simulation.source import simulate_source
 
-__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "read_dataset"]
+__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "load_dataset"]
 
 Record = dict[str, Any]
 
@@ -82,7 +82,7 @@ def build_dataset(
     return Dataset.load(builder.folder)
 
 
-def read_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
+def load_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
     """The data set in `folder`; `verify`: InputError for the first file that is not as it was written."""
     found = Dataset.load(Path(folder))
     if verify:

@@ -46,7 +46,7 @@ class Report:
             raise BoltzgenError(" ".join(self.faults))
 
 
-def examine(version: Callable[[str], str] = metadata.version) -> Report:
+def doctor(version: Callable[[str], str] = metadata.version) -> Report:
     """Look at the running environment; `version` maps a distribution's name to its version."""
     report = Report()
     report.facts["boltzgen-sampler"] = __version__

@@ -85,7 +85,7 @@ def releases() -> list[Release]:
     return [Release.read(folder) for folder in shipped_models().values()]
 
 
-def card(name: str) -> str:
+def model_card(name: str) -> str:
     """The card of the shipped model `name`: data, cost, figures, where it fails."""
     known = shipped_models()
     if name not in known:
