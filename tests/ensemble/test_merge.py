@@ -90,7 +90,7 @@ def test_merged_folders_hold_every_row_with_its_weight(tmp_path):
         assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]))
     expected = np.concatenate([part.positions for part in parts])
     assert np.allclose(whole.positions, expected, rtol=1e-6, atol=0, equal_nan=True)
-    assert (summary["requested"], summary["energy_evaluations"], summary["kept"]) == (75, 75, 66)
+    assert (summary.requested, summary.energy_evaluations, summary.kept) == (75, 75, 66)
     manifest = json.loads((tmp_path / "OUT" / "manifest.json").read_text())
     assert manifest["seed"] == [3, 4, 5] and manifest["status"] == "complete" and manifest["model"] == "RUN"
     assert manifest["provenance"]["merged"] == [str(tmp_path / str(number)) for number in range(3)]

@@ -122,7 +122,7 @@ def test_a_model_is_found_by_its_name(run, models, butane, tmp_path, monkeypatch
     pairs = zip(one.flow.parameters(), other.flow.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs) and one.record == other.record
     butane.save(tmp_path / "SYS")
-    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30)["unfamiliarity"] == 0.0
+    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30).unfamiliarity == 0.0
     with pytest.raises(InputError, match=r"tiny-7 holds no model.*the shipped models are tiny-1"):
         load_model(Path("tiny-7"))
     (tmp_path / "tiny-1").mkdir()  # a folder of that name without a model does not hide the shipped one

@@ -150,7 +150,7 @@ def draw(out: Path, name: str, seed: int) -> None:
             seed=seed,
             data=out / f"MD-{name}",
         )
-        print(f"OUT-{name}: {json.dumps(summary)}", flush=True)
+        print(f"OUT-{name}: {json.dumps(summary.to_json())}", flush=True)
     if name == "V" and not (out / "OUT-S" / "samples.npz").exists():
         reweight(folder, out / "OUT-S", to=out / "SYS-S", resume="auto")
 
