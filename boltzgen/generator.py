@@ -136,12 +136,20 @@ class Target:
         return max(SMALLEST_BATCH, min(largest, WORKING_SET // size))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BoltzmannGenerator:
     """A trained flow and one target."""
 
     flow: Flow
     target: Target
+
+    def __repr__(self) -> str:
+        size = self.target.reference.shape[1]
+        what = f"{size} atoms, " if self.target.is_molecular else ""
+        return (
+            f"<BoltzmannGenerator: {self.flow!r} asked about {self.target.name}, {what}"
+            f"{self.target.features.dimension} internal coordinates>"
+        )
 
     @torch.no_grad()
     def log_prob(

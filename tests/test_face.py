@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import inspect
+import re
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 from helpers import ROOT
 
 import boltzgen as bg
+from boltzgen.system.options import PrepareOptions
+from boltzgen.workflows.preparation.options import PrepareKeywords
+from boltzgen.workflows.sampling.options import CheckKeywords, CheckOptions, SampleKeywords, SampleOptions
+from boltzgen.workflows.simulation.options import SimulateKeywords, SimulateOptions
+from boltzgen.workflows.training.options import AdaptKeywords, AdaptOptions
+from boltzgen.workflows.transfer.options import TransferKeywords, TransferOptions
 
 
 def declared_to_type_checkers() -> dict[str, tuple[str, str]]:
@@ -62,3 +72,93 @@ def test_type_checkers_see_the_face(tmp_path):
     told = done.stdout
     assert "ndarray" in told and 'Missing positional argument "states_file"' in told, told + done.stderr
     assert 'has no attribute "smaple"' in told
+
+
+#: The order in which the examples make what the next ones use; a name that makes nothing may stand anywhere.
+ROAD = (
+    "prepare",
+    "load_system",
+    "simulate",
+    "load_trajectory",
+    "train",
+    "sample",
+    "load_samples",
+    "load_generator",
+    "check",
+    "reweight",
+    "merge",
+    "export",
+    "adapt",
+    "free_energy_states",
+    "free_energy_surface",
+    "observable",
+    "thermodynamics",
+    "free_energy_between",
+    "free_energy_mbar",
+    "build_dataset",
+    "load_dataset",
+    "benchmark_transfer",
+    "releases",
+    "model_card",
+    "doctor",
+    "selftest",
+    "demo",
+)
+
+
+def test_the_road_walks_along_every_function():
+    assert sorted(ROAD) == sorted(name for name in bg.__all__ if inspect.isfunction(getattr(bg, name)))
+
+
+def test_examples_run(tmp_path, monkeypatch):
+    """Each example as it stands in its docstring, one after the other in one folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.yaml").write_text("seed: 3\n")
+    told: list[str] = []
+    for name in ROAD:
+        text = inspect.getdoc(getattr(bg, name)) or ""
+        example = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+        assert len(example.examples) > 1, f"{name} has no example"
+        doctest.DocTestRunner().run(example, out=told.append)
+        if told:  # what comes after needs it
+            pytest.fail("".join(told), pytrace=False)
+
+
+@pytest.mark.parametrize("name", ROAD)
+def test_docstrings_say_what_comes_out_and_what_goes_wrong(name):
+    text = inspect.getdoc(getattr(bg, name)) or ""
+    sections = re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)
+    assert ("Example" in sections and "Returns" in sections) or name == "model_card"
+    assert "Raises" in sections or name == "doctor"
+    for parameter in inspect.signature(getattr(bg, name)).parameters:
+        assert parameter in text or parameter in ("stop", "progress", "listen"), f"{name}: {parameter}"
+
+
+KEYWORDS = {
+    PrepareOptions: PrepareKeywords,
+    SimulateOptions: SimulateKeywords,
+    AdaptOptions: AdaptKeywords,
+    SampleOptions: SampleKeywords,
+    CheckOptions: CheckKeywords,
+    TransferOptions: TransferKeywords,
+}
+
+
+@pytest.mark.parametrize("record", KEYWORDS, ids=lambda record: record.__name__)
+def test_keywords_are_the_fields_of_the_record(record):
+    fields, keywords = get_type_hints(record), get_type_hints(KEYWORDS[record])
+    assert list(fields) == list(keywords)
+    if record is not PrepareOptions:  # it turns lists and mappings into its own types
+        assert fields == keywords
+
+
+def test_signatures_show_every_option_with_its_default():
+    shown = inspect.signature(bg.sample).parameters
+    assert (
+        "options" not in shown
+        and shown["temperature"].default is None
+        and shown["dtype"].default == "float64"
+    )
+    assert inspect.signature(bg.prepare).parameters["ph"].default == 7.0
+    with pytest.raises(TypeError, match="temprature"):
+        bg.sample("RUN", "SYS", "OUT", 10, temprature=300.0)

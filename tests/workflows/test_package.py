@@ -132,7 +132,7 @@ def test_doctor_finds_the_namesake():
 
 def test_doctor_finds_a_missing_foundation():
     report = doctor(fake_versions(**{NAMESAKE: None, "rdkit": None}))
-    assert report.faults == ["rdkit is not installed: run pip install rdkit."]
+    assert report.faults == ("rdkit is not installed: run pip install rdkit.",)
     assert report.facts["rdkit"] == "missing"
 
 

@@ -380,7 +380,7 @@ def test_frames_that_training_saw_certify_nothing(bench):
         )
         record = json.loads((bench / f"OF-{model}" / "molecules" / "first.json").read_text())
         figures = record["stages"]["zero_shot"]
-        assert figures["verdict"] == found.rows[0]["verdict"]
+        assert figures["verdict"] == found.figures[0]["verdict"]
         reasons.append(" ".join(figures["reasons"]))
     assert "frames of the training" not in reasons[0] and "frames of the training" in reasons[1]
 

@@ -84,7 +84,7 @@ def demo(
     seed: of training and sampling.
     config, overrides, samples, shipped: for tests, which run the same road on tiny settings; `shipped` is a
         folder with MD and CHECK.
-    say: told each step as a command. listen: gives a progress listener for a title.
+    stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
 
     Returns
     -------

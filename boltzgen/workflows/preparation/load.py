@@ -21,8 +21,8 @@ def load_system(folder: str | PathLike[str]) -> MolecularSystem:
     Example
     -------
     >>> import boltzgen as bg
-    >>> butane = bg.load_system("example:butane")
-    >>> butane.n_atoms, butane.reference_positions.shape
-    (4, (4, 3))
+    >>> ethanol = bg.load_system("SYS")
+    >>> ethanol.n_atoms, ethanol.reference_positions.shape
+    (9, (9, 3))
     """
     return MolecularSystem.load(str(folder))

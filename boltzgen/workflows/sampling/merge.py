@@ -30,7 +30,7 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
     Example
     -------
     >>> import boltzgen as bg
-    >>> _ = bg.sample("RUN", "example:butane", "MORE", 100, temperature=300.0, seed=2)
+    >>> _ = bg.sample("RUN", "SYS", "MORE", 100, temperature=300.0, seed=2)
     >>> bg.merge(["OUT", "MORE"], "ALL").requested
     300
     """

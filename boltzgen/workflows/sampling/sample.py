@@ -76,7 +76,7 @@ def sample(
     Example
     -------
     >>> import boltzgen as bg
-    >>> found = bg.sample("RUN", "example:butane", "OUT", 200, temperature=300.0, seed=1)
+    >>> found = bg.sample("RUN", "SYS", "OUT", 200, temperature=300.0, seed=1)
     >>> found.requested, found.verdict in ("ok", "caution", "unreliable")
     (200, True)
     """

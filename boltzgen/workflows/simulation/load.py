@@ -20,6 +20,7 @@ def load_trajectory(
 
     Parameters
     ----------
+    path: MD, or a file.
     system: the molecule that they are of: SYS, ``example:NAME`` or in memory. The frames are checked against
         it; files made elsewhere cannot be read without it.
     temperature: K, for files that do not say it.
@@ -35,9 +36,9 @@ def load_trajectory(
     Example
     -------
     >>> import boltzgen as bg
-    >>> frames = bg.load_trajectory("MD", "example:butane").at(300.0)
+    >>> frames = bg.load_trajectory("MD", "SYS").at(300.0)
     >>> frames.positions.shape
-    (50, 4, 3)
+    (50, 9, 3)
     """
     molecule = system if isinstance(system, MolecularSystem | None) else MolecularSystem.load(str(system))
     return read_trajectory(Path(path), molecule, temperature=temperature)

@@ -46,7 +46,7 @@ def adapted_model(
         progress=progress,
     )
     keys = ("evaluations", "evaluations_to_measure", "steps", "seconds", "kept")
-    return load_model(output), {"budget": budget, "adaptation": {key: done.record[key] for key in keys}}
+    return load_model(output), {"budget": budget, "adaptation": {key: getattr(done, key) for key in keys}}
 
 
 def unfamiliarity(trained: Model, target: Target) -> float | None:

@@ -132,7 +132,7 @@ def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
     ]
     spent = time.process_time()
     result = train("alanine-dipeptide-demo", words, run, resume="auto", seed=seed)
-    print(f"RUN-{name}: {json.dumps(result.summary())}, {time.process_time() - spent:.0f} CPU s", flush=True)
+    print(f"RUN-{name}: {json.dumps(result.to_json())}, {time.process_time() - spent:.0f} CPU s", flush=True)
 
 
 def draw(out: Path, name: str, seed: int) -> None:
