@@ -143,14 +143,6 @@ class BoltzmannGenerator:
     flow: Flow
     target: Target
 
-    def __repr__(self) -> str:
-        size = self.target.reference.shape[1]
-        what = f"{size} atoms, " if self.target.is_molecular else ""
-        return (
-            f"<BoltzmannGenerator: {self.flow!r} asked about {self.target.name}, {what}"
-            f"{self.target.features.dimension} internal coordinates>"
-        )
-
     @torch.no_grad()
     def log_prob(
         self, positions: Tensor, temperature: float, *, rows: int | None = None
@@ -181,6 +173,14 @@ class BoltzmannGenerator:
         rows = rows or self.target.batch_rows()
         for start in range(0, number, rows):
             yield self._draw_batch(min(rows, number - start), temperature, generator)
+
+    def __repr__(self) -> str:
+        size = self.target.reference.shape[1]
+        what = f"{size} atoms, " if self.target.is_molecular else ""
+        return (
+            f"<BoltzmannGenerator: {self.flow!r} asked about {self.target.name}, {what}"
+            f"{self.target.features.dimension} internal coordinates>"
+        )
 
     def sample(self, number: int, temperature: float, *, seed: int = 0, rows: int | None = None) -> Ensemble:
         """`number` samples in one ensemble; `draw` gives them batch by batch."""

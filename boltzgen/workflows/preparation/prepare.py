@@ -89,7 +89,7 @@ class Preparation:
 
 @takes(PrepareOptions)
 def prepare(
-    source: str | PathLike[str] | None = None,
+    source: str | Path | None = None,
     output: str | PathLike[str] | None = None,
     *,
     check: bool = False,
@@ -128,7 +128,7 @@ def prepare(
         raise InputError("No output folder: add -o SYS, or --check to look without writing.")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; -o needs the name of a folder.")
-    system = prepare_system(None if source is None else Path(source), **options)
+    system = prepare_system(source, **options)
     if output is not None and not overwrite:
         _refuse_another(Path(output), system)
     charge, notes = _formal_charge(system)

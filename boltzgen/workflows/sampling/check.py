@@ -91,7 +91,7 @@ def check(
     (200, None)
     """
     asked = CheckOptions(**options)
-    rows, seed = asked.rows, asked.seed
+    probe, budget, data, rows, seed = asked.probe, asked.budget, asked.data, asked.rows, asked.seed
     if rows < 1 or seed < 0:
         raise InputError("--rows must be at least 1, --seed not negative.")
     out = Path(folder)
@@ -108,29 +108,29 @@ def check(
     )
     _check_same(out, ensemble, target)
     kelvin = MODEL_TEMPERATURE if ensemble.temperature is None else ensemble.temperature
-    if asked.probe:
-        check_probe(molecule, asked.budget)
-    frames = None if asked.data is None else read_check_frames(molecule, asked.data, kelvin)
+    if probe:
+        check_probe(molecule, budget)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin)
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
     with closing(target):
         findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
         findings = [*check_files(out), *findings]
         records = []
-        if frames is not None or asked.probe:
+        if frames is not None or probe:
             flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(asked.data), kelvin)
+            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
             known = frames.digest() in trained.record.get("data_sha256", ())
             records.append(seen_in_training(record) if known else record)
-        if asked.probe and molecule is not None:
+        if probe and molecule is not None:
             torsions = torsions_of(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)
             seen = run_probe(
                 molecule,
                 starts,
                 kelvin,
-                budget=asked.budget,
+                budget=budget,
                 seed=seed,
                 platform=asked.platform,
                 stop=stop,

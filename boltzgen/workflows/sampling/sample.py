@@ -87,12 +87,13 @@ def sample(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
-    proposals = asked.proposal_temperatures
-    _check(number, kelvin, proposals, asked.batch_size, asked.dtype)
+    proposal_temperatures, data = asked.proposal_temperatures, asked.data
+    _check(number, kelvin, proposal_temperatures, asked.batch_size, asked.dtype)
     refinement = Refinement.of(asked.refine, asked.refine_budget)
-    flow = asked_at(trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype)), proposals)
+    typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
+    flow = asked_at(typed, proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
-    frames = None if asked.data is None else read_check_frames(molecule, asked.data, kelvin)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
@@ -110,7 +111,7 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, [kelvin, *proposals])
+        notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
         record = {
             "command": sys.argv,
             "seed": asked.seed,
@@ -121,11 +122,11 @@ def sample(
             "system": str(system),
             "notes": notes,
             "familiarity": familiar,
-            "proposal_temperatures": list(proposals),
+            "proposal_temperatures": list(proposal_temperatures),
         }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
-            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(asked.data), kelvin)
+            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
             if frames.digest() in trained.record.get("data_sha256", ()):
                 coverage = seen_in_training(coverage)
             ensemble = replace(ensemble, coverage=coverage)
