@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from boltzgen.interrupts import StopRequest
     from boltzgen.system.molecular_system import MolecularSystem
     from boltzgen.workflows.datasets.build import build_dataset, load_dataset
-    from boltzgen.workflows.exact_answers.selftest import selftest
+    from boltzgen.workflows.exact_answers.selftest import SelfTest, selftest
     from boltzgen.workflows.free_energy.averages import observable
     from boltzgen.workflows.free_energy.averages import thermo as thermodynamics
     from boltzgen.workflows.free_energy.between import between as free_energy_between
@@ -42,52 +42,58 @@ if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult
     from boltzgen.workflows.free_energy.states import free_energy_states
     from boltzgen.workflows.free_energy.surface import surface as free_energy_surface
-    from boltzgen.workflows.installation.demo import demo
-    from boltzgen.workflows.installation.doctor import doctor
-    from boltzgen.workflows.installation.models import model_card, releases
+    from boltzgen.workflows.installation.demo import Demo, demo
+    from boltzgen.workflows.installation.doctor import Installation, doctor
+    from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
-    from boltzgen.workflows.preparation.prepare import prepare
-    from boltzgen.workflows.sampling.check import check
-    from boltzgen.workflows.sampling.export import export
+    from boltzgen.workflows.preparation.prepare import Preparation, prepare
+    from boltzgen.workflows.sampling.check import Examination, check
+    from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
     from boltzgen.workflows.sampling.merge import merge
+    from boltzgen.workflows.sampling.records import Coverage, Reweighting, Summary
     from boltzgen.workflows.sampling.reweight import reweight
     from boltzgen.workflows.sampling.sample import sample
     from boltzgen.workflows.simulation.load import load_trajectory
+    from boltzgen.workflows.simulation.record import Simulation
     from boltzgen.workflows.simulation.simulate import simulate
-    from boltzgen.workflows.training.adapt import adapt
-    from boltzgen.workflows.training.train import train
+    from boltzgen.workflows.training.adapt import Adaptation, adapt
+    from boltzgen.workflows.training.train import Training, train
     from boltzgen.workflows.transfer.benchmark import benchmark_transfer
+    from boltzgen.workflows.transfer.record import TransferBenchmark
 
 __version__ = "0.1.0"
 
 #: Module -> the names that this package takes from it, as ``name`` or ``name in the module = name here``.
 #: The imports above say the same to type checkers (tests/test_face.py compares the two).
 _TAKEN = {
-    "boltzgen.workflows.preparation.prepare": "prepare",
+    "boltzgen.workflows.preparation.prepare": "prepare Preparation",
     "boltzgen.workflows.preparation.load": "load_system",
     "boltzgen.workflows.simulation.simulate": "simulate",
+    "boltzgen.workflows.simulation.record": "Simulation",
     "boltzgen.workflows.simulation.load": "load_trajectory",
     "boltzgen.workflows.datasets.build": "build_dataset load_dataset",
-    "boltzgen.workflows.training.train": "train",
-    "boltzgen.workflows.training.adapt": "adapt",
+    "boltzgen.workflows.training.train": "train Training",
+    "boltzgen.workflows.training.adapt": "adapt Adaptation",
     "boltzgen.workflows.transfer.benchmark": "benchmark_transfer",
+    "boltzgen.workflows.transfer.record": "TransferBenchmark",
     "boltzgen.workflows.sampling.load": "load_generator load_samples",
     "boltzgen.workflows.sampling.sample": "sample",
-    "boltzgen.workflows.sampling.check": "check",
+    "boltzgen.workflows.sampling.check": "check Examination",
+    "boltzgen.workflows.sampling.records": "Coverage Reweighting Summary",
     "boltzgen.workflows.sampling.reweight": "reweight",
     "boltzgen.workflows.sampling.merge": "merge",
-    "boltzgen.workflows.sampling.export": "export",
+    "boltzgen.workflows.sampling.export": "export Export",
     "boltzgen.workflows.free_energy.states": "free_energy_states",
     "boltzgen.workflows.free_energy.surface": "surface=free_energy_surface",
     "boltzgen.workflows.free_energy.between": "between=free_energy_between",
     "boltzgen.workflows.free_energy.mbar": "mbar=free_energy_mbar",
     "boltzgen.workflows.free_energy.averages": "observable thermo=thermodynamics",
     "boltzgen.workflows.free_energy.results": "FreeEnergyResult",
-    "boltzgen.workflows.exact_answers.selftest": "selftest",
-    "boltzgen.workflows.installation.doctor": "doctor",
-    "boltzgen.workflows.installation.demo": "demo",
-    "boltzgen.workflows.installation.models": "model_card releases",
+    "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
+    "boltzgen.workflows.installation.doctor": "doctor Installation",
+    "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
     "boltzgen.data.record": "Trajectory",
     "boltzgen.data.dataset": "Dataset",
@@ -114,6 +120,8 @@ __all__ = [
     "load_system",
     "load_trajectory",
     "load_dataset",
+    "Preparation",
+    "Simulation",
     "MolecularSystem",
     "Trajectory",
     "Dataset",
@@ -124,6 +132,10 @@ __all__ = [
     "releases",
     "model_card",
     "load_generator",
+    "Training",
+    "Adaptation",
+    "TransferBenchmark",
+    "Release",
     "BoltzmannGenerator",
     # samples
     "sample",
@@ -132,6 +144,11 @@ __all__ = [
     "merge",
     "export",
     "load_samples",
+    "Summary",
+    "Examination",
+    "Coverage",
+    "Reweighting",
+    "Export",
     "Ensemble",
     # answers
     "free_energy_states",
@@ -146,6 +163,9 @@ __all__ = [
     "doctor",
     "selftest",
     "demo",
+    "Installation",
+    "SelfTest",
+    "Demo",
     # errors, and how to stop
     "BoltzgenError",
     "InputError",
