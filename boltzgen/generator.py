@@ -162,7 +162,7 @@ class DecodingSteps(NamedTuple):
     coordinates_log_det: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BoltzmannGenerator:
     """A trained flow and one target.
 
@@ -263,6 +263,14 @@ class BoltzmannGenerator:
         rows = rows or self.target.batch_rows()
         for start in range(0, number, rows):
             yield self._draw_batch(min(rows, number - start), temperature, generator)
+
+    def __repr__(self) -> str:
+        size = self.target.reference.shape[1]
+        what = f"{size} atoms, " if self.target.is_molecular else ""
+        return (
+            f"<BoltzmannGenerator: {self.flow!r} asked about {self.target.name}, {what}"
+            f"{self.target.features.dimension} internal coordinates>"
+        )
 
     def sample(self, number: int, temperature: float, *, seed: int = 0, rows: int | None = None) -> Ensemble:
         """`number` samples in one ensemble; `draw` gives them batch by batch."""

@@ -23,9 +23,13 @@ How to add a verb
 
            with console.progress("reweight") as progress:
                result = work(output, temperature=temperature, progress=progress)
-           console.key_values("reweighted", {"samples": result.n, "ESS": result.ess})
+           console.key_values("reweighted", result.rows())
 
 2. Import it below and add it to `VERBS` (or add a sub-application, as ``free-energy`` does).
+
+3. Add the workflow to the face for Python: its module and name in ``boltzgen/__init__.py``, an example in its
+   docstring and its place among the others in ``tests/test_face.py``. ``boltzgen/workflows/__init__.py`` says
+   what all workflows have in common.
 
 What a verb may count on
 ------------------------

@@ -46,6 +46,7 @@ GROUND = {
     "extensions",
     "files",
     "interrupts",
+    "notebook",
     "progress",
     "settings",
     "provenance",
@@ -134,7 +135,7 @@ def room_of(dotted: str) -> str | None:
     parts = dotted.split(".")
     if parts[0] == "boltzgen_cli":
         return "cli"
-    if parts[0] != "boltzgen" or len(parts) == 1 or parts[1] in ("__version__", "load"):
+    if parts[0] != "boltzgen" or len(parts) == 1 or parts[1] == "__version__":
         return None
     if parts[1] in GROUND:
         return "ground"

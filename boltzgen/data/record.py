@@ -11,7 +11,7 @@ import numpy as np
 from boltzgen.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
     """Simulated conformations of one molecule, one row a frame.
 
@@ -61,6 +61,10 @@ class Trajectory:
             self.system_fingerprint,
             dict(self.statistical_inefficiency),
         )
+
+    def __repr__(self) -> str:
+        ladder = ", ".join(f"{kelvin:g}" for kelvin in self.temperature_ladder)
+        return f"<Trajectory: {len(self)} frames of {self.n_atoms} atoms at {ladder} K>"
 
     @property
     def n_atoms(self) -> int:

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, normalised_weights
+from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, kish_ess, normalised_weights
 from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.errors import InputError
+from boltzgen.notebook import html_table, with_error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
     """Weighted samples of one system at one temperature.
 
@@ -126,6 +127,32 @@ class Ensemble:
 
     def __len__(self) -> int:
         return len(self.log_w)
+
+    def __repr__(self) -> str:
+        size = self.positions.shape[1]
+        what = f"of {size} atoms" if self.is_molecular else f"of {size} coordinates"
+        at = "in kT" if self.temperature is None else f"at {self.temperature:g} K"
+        return (
+            f"<Ensemble: {len(self)} samples {what} {at}, {np.count_nonzero(~self.valid)} rejected; "
+            f"ESS {100 * kish_ess(self.log_w):.3g} %>"
+        )
+
+    def _repr_html_(self) -> str:
+        found = self.diagnostics()
+        rows = {
+            "samples": len(self),
+            "rejected": len(self) - found.n_valid,
+            "atoms" if self.is_molecular else "coordinates": self.positions.shape[1],
+            "temperature / K": self.temperature,
+            "measure": self.measure,
+            "domain": self.domain,
+            "ESS / %": 100 * found.ess,
+            "k-hat": found.k_hat,
+            "ln Z": with_error(found.log_z, found.log_z_standard_error),
+            "verdict": found.verdict,
+        }
+        told = [*rows.items(), *(("", reason) for reason in found.reasons)]
+        return html_table((), told, caption="Ensemble")
 
     def __getitem__(self, rows: slice | ArrayLike) -> Ensemble:
         """The rows selected by a slice, an index array or a mask, with all that belongs to them."""

@@ -38,7 +38,7 @@ from boltzgen.free_energy.uncertainty import (
 MAX_BINS = 40_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surface:
     """A free-energy surface in kT over d = 1 or 2 variables; arrays are (bins,) or (bins 1, bins 2).
 
@@ -76,6 +76,13 @@ class Surface:
     @property
     def centres(self) -> tuple[np.ndarray, ...]:
         return tuple((edge[1:] + edge[:-1]) / 2 for edge in self.edges)
+
+    def __repr__(self) -> str:
+        empty = int(np.isnan(self.free_energy).sum())
+        return (
+            f"<Surface along {' and '.join(self.names)}: {self.n.size} bins, {empty} empty, "
+            f"{self.n_samples} samples; verdict {self.verdict}>"
+        )
 
     def rows(self) -> Iterator[dict[str, float | int | None]]:
         """One record a bin, the last variable fastest; None where a number is not known."""

@@ -202,12 +202,12 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
     train(config, run_folder=tmp_path / "RUN")
     known = sample(tmp_path / "RUN", tmp_path / "propane", tmp_path / "KNOWN", 20)
     new = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "NEW", 20)
-    assert "unfamiliarity" not in known and not any("trained on" in reason for reason in known["reasons"])
-    assert new["unfamiliarity"] > 50
-    first = next(k for k, reason in enumerate(new["reasons"]) if "not trained on this system" in reason)
-    assert new["reasons"][first + 1] == "element Cl was in no training molecule"
+    assert "unfamiliarity" not in known.to_json() and not any("trained on" in why for why in known.reasons)
+    assert new.unfamiliarity > 50
+    first = next(k for k, reason in enumerate(new.reasons) if "not trained on this system" in reason)
+    assert new.reasons[first + 1] == "element Cl was in no training molecule"
     manifest = json.loads((tmp_path / "NEW" / "manifest.json").read_text())
-    assert manifest["provenance"]["familiarity"]["score"] == new["unfamiliarity"]
+    assert manifest["provenance"]["familiarity"]["score"] == new.unfamiliarity
     monkeypatch.setattr("boltzgen_cli.sample.ENOUGH", 1.0)
     remedy = f"boltzgen adapt {tmp_path / 'RUN'} {tmp_path / 'chloride'} -o ADAPTED"
     for name, new_to_it in (("propane", False), ("chloride", True)):
@@ -230,4 +230,4 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
             assert told == [f"{kelvin:g} K lies outside the 300 to 300 K of the training"]
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)
-    assert "the model was not trained on this system" in old["reasons"] and "unfamiliarity" not in old
+    assert "the model was not trained on this system" in old.reasons and "unfamiliarity" not in old.to_json()

@@ -132,20 +132,20 @@ def test_runs_with_moves_resume_and_count_them(tmp_path, monkeypatch, butane):
     resumed = simulate(butane, tmp_path / "parts", time="0.4ps", resume="auto", **SHORT)
     first, second = (read_trajectory(result.folder, butane) for result in (whole, resumed))
     np.testing.assert_array_equal(first.positions, second.positions)
-    moves = whole.manifest["torch"]["torsion_moves"]
-    assert moves == resumed.manifest["torch"]["torsion_moves"]
+    moves = whole.to_json()["torch"]["torsion_moves"]
+    assert moves == resumed.to_json()["torch"]["torsion_moves"]
     assert moves["bonds"] == 1 and moves["tried"] == 8 * 22 * 3 and 0 < moves["taken"] < moves["tried"]
     blocks = 11
-    assert whole.manifest["energy_evaluations"] == 201 + 8 * (22 * (20 + 3) + blocks)
+    assert whole.to_json()["energy_evaluations"] == 201 + 8 * (22 * (20 + 3) + blocks)
     still = simulate(butane, tmp_path / "still", time="0.4ps", **{**SHORT, "torsion_moves": None})
-    assert still.manifest["torch"]["torsion_moves"] is None
+    assert still.to_json()["torch"]["torsion_moves"] is None
 
 
 def test_where_no_bond_turns_nothing_is_tried_or_counted(tmp_path):
     methane = prepare(smiles="C")
     asked = {**SHORT, "time": "0.04ps"}
     moves, none = (
-        simulate(methane, tmp_path / f"{number}", **{**asked, "torsion_moves": number}).manifest
+        simulate(methane, tmp_path / f"{number}", **{**asked, "torsion_moves": number}).to_json()
         for number in (3, 0)
     )
     assert moves["torch"]["torsion_moves"] == {"bonds": 0, "tried": 0, "taken": 0}
@@ -162,8 +162,7 @@ def test_a_budget_holds_the_moves(tmp_path, butane):
         torsion_moves=10,
     )
     result = simulate_source(wanted, butane, tmp_path / "MD", seed=1, compile_energies=False)
-    spent = result.manifest["energy_evaluations"]
-    assert 0.9 * 20_000 < spent < 20_000 + 201 + 4 * 50 and result.manifest["torch"]["torsion_moves"]["tried"]
+    assert 0.9 * 20_000 < result.energy_evaluations < 20_000 + 201 + 4 * 50 and result.batched.moves_tried
 
 
 def test_the_terminal_tells_how_many_moves_were_taken(tmp_path, butane, capsys):

@@ -70,10 +70,10 @@ def test_shards_on_disk_are_merged(tmp_path):
     for folder, shard in zip(folders, ensemble.shards(15), strict=True):
         save_ensemble(shard, folder)
     merge(folders, tmp_path / "OUT")
-    whole = boltzgen.load(tmp_path / "OUT")
+    whole = boltzgen.load_samples(tmp_path / "OUT")
     for name in COLUMNS:
         assert np.array_equal(getattr(whole, name), getattr(ensemble, name)), name
-    one, other = (boltzgen.load(folder) for folder in folders[:2])
+    one, other = (boltzgen.load_samples(folder) for folder in folders[:2])
     assert np.array_equal(whole.positions[15:30], other.positions, equal_nan=True) and len(one) == 15
 
 
@@ -90,7 +90,7 @@ def test_merged_folders_hold_every_row_with_its_weight(tmp_path):
         assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]))
     expected = np.concatenate([part.positions for part in parts])
     assert np.allclose(whole.positions, expected, rtol=1e-6, atol=0, equal_nan=True)
-    assert (summary["requested"], summary["energy_evaluations"], summary["kept"]) == (75, 75, 66)
+    assert (summary.requested, summary.energy_evaluations, summary.kept) == (75, 75, 66)
     manifest = json.loads((tmp_path / "OUT" / "manifest.json").read_text())
     assert manifest["seed"] == [3, 4, 5] and manifest["status"] == "complete" and manifest["model"] == "RUN"
     assert manifest["provenance"]["merged"] == [str(tmp_path / str(number)) for number in range(3)]
@@ -234,7 +234,7 @@ def test_a_model_is_not_taken_for_samples(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.json").write_text("{}")
     with pytest.raises(InputError, match="a model, not samples"):
-        boltzgen.load(tmp_path)
+        boltzgen.load_samples(tmp_path)
 
 
 def test_folders_are_joined_without_a_second_copy(tmp_path):

@@ -19,7 +19,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model
 from boltzgen.coordinates.support import unlink
 from boltzgen.ensemble.diagnostics import log_z
-from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError, MissingExtraError
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.flows.vector_flow import VectorFlow, require_one_to_one
@@ -167,7 +167,7 @@ def test_train_sample_weigh_save_load(name, tmp_path):
     model = load_model(tmp_path / "RUN")
     assert model.record["flow"]["kind"] == FLOWS[name]["kind"] and model.record["flow"]["dimension"] == 2
     sample(tmp_path / "RUN", "model:double-well", tmp_path / "OUT", 4000)
-    ensemble = Ensemble.load(tmp_path / "OUT")
+    ensemble = load_ensemble(tmp_path / "OUT")
     value, error = log_z(ensemble.log_w)
     assert error < 0.2 and abs(value - DOUBLE_WELL_LOG_Z) < 4 * error
     again = load_model(tmp_path / "RUN").flow

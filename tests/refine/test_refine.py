@@ -294,19 +294,19 @@ def test_the_command_refines_and_the_others_understand(runs, method, capsys):
     exact = DoubleWell().log_partition()
     assert found["log_z_standard_error"] < 0.25
     assert abs(found["log_z"] - exact) < 4 * found["log_z_standard_error"]
-    reasons = " ".join(check(out).summary["reasons"])
+    reasons = " ".join(check(out).summary.reasons)
     assert "recomputed" not in reasons and "copies" not in reasons
     save_ensemble(join_folders([runs / "PLAIN", out])[0], runs / f"{method}-merged")
     merged = check(runs / f"{method}-merged")
-    assert merged.summary["refined"] == found["refined"]
-    assert "recomputed" not in " ".join(merged.summary["reasons"])
+    assert list(merged.summary.refined) == found["refined"]
+    assert "recomputed" not in " ".join(merged.summary.reasons)
 
 
 def test_changed_energies_of_refined_samples_are_found(runs):
     ensemble = sample_refined(runs)
     off = replace(ensemble, u=ensemble.u + 0.5, log_q=ensemble.log_q - 0.5)
     save_ensemble(off, runs / "OFF")
-    assert any("energy" in reason for reason in check(runs / "OFF").summary["reasons"])
+    assert any("energy" in reason for reason in check(runs / "OFF").summary.reasons)
     assert flow_log_weights(load_generator(runs), ensemble, 300.0, seed=0) is not ensemble.log_w
 
 

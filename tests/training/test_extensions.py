@@ -21,7 +21,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model
 from boltzgen.config.settings import build_settings, dump_yaml, load_settings
 from boltzgen.ensemble.diagnostics import log_z
-from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.flows.settings import KINDS, FlowSettings, settings_of
 from boltzgen.generator import Target
@@ -193,12 +193,12 @@ def test_another_package_brings_a_flow_and_a_loss(stranger, tmp_path):
         train(config, ["losses.spread.kelvin=310"], tmp_path / "RUN", resume="auto")
 
     sample(tmp_path / "RUN", "model:double-well", tmp_path / "OUT", 4000)
-    ensemble = Ensemble.load(tmp_path / "OUT")
+    ensemble = load_ensemble(tmp_path / "OUT")
     value, error = log_z(ensemble.log_w)
     assert error < 0.3 and abs(value - DOUBLE_WELL_LOG_Z) < 4 * error
     program = (
         "import sys, boltzgen\n"
-        "drawn = boltzgen.load(sys.argv[1], 'model:double-well').sample(4000, 300.0, seed=0)\n"
+        "drawn = boltzgen.load_generator(sys.argv[1], 'model:double-well').sample(4000, 300.0, seed=0)\n"
         "print(drawn.log_w.sum())\n"
     )
     paths = os.pathsep.join([str(stranger), os.environ.get("PYTHONPATH", "")])

@@ -203,14 +203,16 @@ def test_the_verb_stores_what_the_probe_found(folders, capsys):
     assert summary["forward_ess"] == manifest["coverage"]["forward_ess"] > 0.3
     assert (folders / "OUT" / "samples.npz").read_bytes() == before
     again = check(folders / "OUT")
-    assert again.coverage["states"] == manifest["coverage"]["states"], "a check alone keeps the last"
+    assert again.coverage.to_json()["states"] == manifest["coverage"]["states"], (
+        "a check alone keeps the last"
+    )
     assert again.verdict == summary["verdict"]
 
 
 def test_without_a_probe_coverage_stays_unchecked(folders):
     found = check(folders / "OUT")
     assert found.coverage is None and found.verdict == "caution"
-    assert any("`check(OUT, probe=True)`" in reason for reason in found.summary["reasons"])
+    assert any("`check(OUT, probe=True)`" in reason for reason in found.summary.reasons)
 
 
 def test_a_changed_file_is_unreliable_until_it_is_back(folders):

@@ -130,7 +130,7 @@ def test_energies_in_hdf5_are_in_kj_per_mol(out):
 
 
 def test_a_notebook_gets_a_trajectory_and_its_weights(out):
-    ensemble = boltzgen.load(out)
+    ensemble = boltzgen.load_samples(out)
     frames, weights = mdtraj_trajectory(ensemble)
     assert frames.n_frames == len(weights) == 37 and weights.sum() == pytest.approx(1.0)
     assert np.array_equal(frames.time, np.flatnonzero(ensemble.valid))

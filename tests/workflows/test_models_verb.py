@@ -19,7 +19,7 @@ from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
-from boltzgen.workflows.installation.models import Release, card, releases, write_release
+from boltzgen.workflows.installation.models import Release, model_card, releases, write_release
 from boltzgen.workflows.installation.publication import publish_run
 from boltzgen.workflows.sampling.sample import sample
 
@@ -156,7 +156,7 @@ def test_a_model_is_found_by_its_name(run, models, butane, tmp_path, monkeypatch
     pairs = zip(one.flow.parameters(), other.flow.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs) and one.record == other.record
     butane.save(tmp_path / "SYS")
-    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30)["unfamiliarity"] == 0.0
+    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30).unfamiliarity == 0.0
     with pytest.raises(InputError, match=r"tiny-7 holds no model.*the shipped models are tiny-1"):
         load_model(Path("tiny-7"))
     (tmp_path / "tiny-1").mkdir()  # a folder of that name without a model does not hide the shipped one
@@ -171,7 +171,7 @@ def test_a_changed_byte_is_noticed(models, name):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    for use in (lambda: load_model(Path("tiny-1")), lambda: card("tiny-1"), releases):
+    for use in (lambda: load_model(Path("tiny-1")), lambda: model_card("tiny-1"), releases):
         with pytest.raises(InputError, match=rf"{name}: not the file that was released"):
             use()
     path.unlink()

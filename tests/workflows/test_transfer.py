@@ -382,7 +382,7 @@ def test_frames_that_training_saw_certify_nothing(bench):
         )
         record = json.loads((bench / f"OF-{model}" / "molecules" / "first.json").read_text())
         figures = record["stages"]["zero_shot"]
-        assert figures["verdict"] == found.rows[0]["verdict"]
+        assert figures["verdict"] == found.figures[0]["verdict"]
         reasons.append(" ".join(figures["reasons"]))
     assert "training saw these frames" not in reasons[0] and "training saw these frames" in reasons[1]
 

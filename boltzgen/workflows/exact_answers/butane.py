@@ -114,7 +114,7 @@ def butane_trained(n: int, rng: np.random.Generator) -> list[Row]:
             states = free_energy_states(out, BUTANE / "states.yaml").estimates[0]
             name = f"butane trained {temperature:g} K"
             rows += [
-                Row(name, "ln Z", "SNIS", log_z, found["log_z"], found["log_z_standard_error"], "1", number),
+                Row(name, "ln Z", "SNIS", log_z, found.log_z, found.log_z_standard_error, "1", number),
                 Row.of(name, "F_g - F_t", difference, states),
             ]
     return rows

@@ -50,8 +50,25 @@ def observable(
     names: see `boltzgen.free_energy.mdtraj_observables.observables`. values: a .npy file, (n,) or (n, m),
     one row for each sample of OUT in its order, in `unit` (as MDTraj or anything else computed it from
     samples.dcd). coordinates: file that declares distances and torsions.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/observable.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> (radius,) = bg.observable("OUT", ["rg"], n_bootstrap=50).estimates
+    >>> radius.name, radius.unit, 0.1 < radius.value < 0.3
+    ('rg', 'nm', True)
     """
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     if not names and values is None:
@@ -93,8 +110,24 @@ def thermo(
     See `boltzgen.free_energy.thermodynamics`: what they are, what they are not (``scope`` in the file), and
     the check by reweighting to temperatures `relative_step` lower and higher. states_file: the same of each
     state, and energy, entropy and free energy of the differences that the file names.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/thermo.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> [(one.name, one.unit) for one in bg.thermodynamics("OUT", n_bootstrap=50).estimates]
+    [('U', 'kT'), ('C', 'k'), ('S', 'k'), ('A', 'kT')]
     """
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "thermo.json")

@@ -90,11 +90,28 @@ def between(
     data_a, data_b: simulations (MD folders or trajectories) of the two systems at the temperatures of the
     samples, best not seen in training. samples: flow samples of each end sent to the other where there is
     no simulation; 0 leaves the one-sided answer alone. relative_to: result file of another leg, which is
-    subtracted (thermodynamic cycle).
+    subtracted (thermodynamic cycle). device: ``cpu`` or ``cuda``.
+    n_bootstrap, seed: replicates of the bootstrap, its seed.
 
     Writes `output` (default ``between.json``), CSV and figure beside it; the best estimate comes first.
-    At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``. InputError for ends
-    that cannot be compared; poor overlap is a verdict.
+    At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> _ = bg.sample("RUN", "SYS", "HOT", 100, temperature=600.0, seed=3)
+    >>> found = bg.free_energy_between("OUT", "HOT", samples=50, n_bootstrap=50)
+    >>> found.estimates[0].unit, found.path.name
+    ('1', 'between.json')
     """
     statistics = statistics_of(n_bootstrap, seed)
     check_device(device)

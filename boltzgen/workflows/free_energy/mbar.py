@@ -88,10 +88,30 @@ def mbar(
     systems: prepared systems (SYS) that the MD folders belong to; one that no folder belongs to becomes a
     state without samples, at the temperature of the first state. temperatures: K, at which every system is a
     state besides. samples: rows of each OUT folder that are used.
+    device: ``cpu`` or ``cuda``. n_bootstrap, seed: replicates of the bootstrap, its seed.
 
     Differences start at the state `reference` (a name such as ``SYS@300K``), by default that of the first
-    folder. Writes `output` (default ``mbar.json``), CSV and
-    figure. InputError for folders that do not belong together; states that do not overlap have no value.
+    folder. Writes `output` (default ``mbar.json``), CSV and figure. States that do not overlap have no value.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Notes
+    -----
+    MBAR: Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008).
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.free_energy_mbar(["OUT", "HOT"], samples=100, n_bootstrap=20)
+    >>> [one.unit for one in found.estimates if " -> " in one.name]
+    ['1']
     """
     statistics = statistics_of(n_bootstrap, seed)
     check_device(device)

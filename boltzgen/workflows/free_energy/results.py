@@ -19,7 +19,7 @@ from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.files import csv_text, write_atomic, write_json
-from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.estimate import Estimate, estimates_table
 from boltzgen.free_energy.populations import Population
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface
@@ -46,7 +46,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FreeEnergyResult:
     """What a verb found, the `document` that it wrote to `path` as JSON, and its `figure` (None: not drawn).
 
@@ -59,6 +59,17 @@ class FreeEnergyResult:
     figure: Path | None = None
     populations: tuple[Population, ...] = ()
     surface: Surface | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the JSON file holds."""
+        return self.document
+
+    def __repr__(self) -> str:
+        lines = [repr(one) for one in self.estimates] or [repr(self.surface)]
+        return f"<FreeEnergyResult in {self.path}; verdict {self.verdict}>\n" + "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return estimates_table(self.estimates, caption=f"{self.path}: {self.verdict}")
 
     @property
     def csv(self) -> Path:

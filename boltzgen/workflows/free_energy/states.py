@@ -35,11 +35,36 @@ def free_energy_states(
 ) -> FreeEnergyResult:
     """Free-energy differences between the states of `states_file` in the ensemble `folder` (OUT).
 
-    smoothed: Pareto-smooth the largest weights first.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/free_energy.json``) with schema boltzgen.free_energy/1 and the
-    populations of the states, CSV and figure beside it. Raises InputError for files that cannot be used
-    and for overlapping states; poor statistics never raise here, see `FreeEnergyResult.check`.
+    populations of the states, CSV and figure beside it. The sign is ``dG(A->B) = G_B - G_A``.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Notes
+    -----
+    Self-normalised importance sampling; docs/estimators.md has the formulas and their sources.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> from pathlib import Path
+    >>> _ = Path("states.yaml").write_text('''
+    ... coordinates: {turn: {torsion: [0, 1, 2, 8]}}
+    ... states: [{name: gauche, where: {turn: [-120, 120]}}, {name: trans, where: rest}]
+    ... differences: [[trans, gauche]]
+    ... ''')
+    >>> found = bg.free_energy_states("OUT", "states.yaml", n_bootstrap=50)
+    >>> [(one.name, one.unit) for one in found.estimates]
+    [('trans -> gauche', 'kT')]
     """
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "free_energy.json")

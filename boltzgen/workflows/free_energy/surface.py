@@ -54,9 +54,27 @@ def surface(
     along: ready names (``phi``, ``psi:3``; ``x0`` in a model system) or names declared under
     ``coordinates`` in the file `coordinates`. bins, ranges: one entry a variable; torsions take the whole
     circle and other variables the span of the samples with weight unless a range (low, high) says otherwise.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
-    Writes `output` (default ``OUT/surface.json``), CSV and figure beside it. InputError for what cannot
-    be used; poor statistics never raise here, see `FreeEnergyResult.check`.
+    Writes `output` (default ``OUT/surface.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> from pathlib import Path
+    >>> _ = Path("turn.yaml").write_text("coordinates: {turn: {torsion: [0, 1, 2, 8]}}")
+    >>> found = bg.free_energy_surface("OUT", ["turn"], bins=[12], coordinates="turn.yaml", n_bootstrap=50)
+    >>> found.surface.free_energy.shape, found.surface.units
+    ((12,), ('degrees',))
     """
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     names = list(along)

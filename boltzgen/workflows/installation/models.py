@@ -82,12 +82,38 @@ class Release:
 
 
 def releases() -> list[Release]:
-    """The shipped models, checked, by name."""
+    """The models that come with the package, their files checked, by name.
+
+    Returns
+    -------
+    list of Release: what each was trained on, its size in bytes, and what was measured of it.
+
+    Raises
+    ------
+    InputError: a file of one is missing or was changed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> [release.force_field for release in bg.releases() if release.name == "peptides-ff14sb-obc1"]
+    ['ff14SB (amber14-all.xml)']
+    """
     return [Release.read(folder) for folder in shipped_models().values()]
 
 
-def card(name: str) -> str:
-    """The card of the shipped model `name`: data, cost, figures, where it fails."""
+def model_card(name: str) -> str:
+    """The card of the shipped model `name` in Markdown: data, cost, figures, where it fails.
+
+    Raises
+    ------
+    InputError: no shipped model has this name, or a file of it was changed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> print(bg.model_card("peptides-ff14sb-obc1").splitlines()[0])
+    # peptides-ff14sb-obc1
+    """
     known = shipped_models()
     if name not in known:
         ship = nearest(name, known) if known else " No model is shipped; train one with `train()`."

@@ -28,6 +28,7 @@ from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.files import make_folder, sha256_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.workflows.sampling.records import Reweighting, Summary
 from boltzgen.workflows.sampling.reweight_files import SCHEMA, read_energies, write_energies, write_record
 from boltzgen.workflows.sampling.reweight_target import NewTarget, new_target
 
@@ -74,14 +75,6 @@ class Limits:
         return enough and precise
 
 
-@dataclass(frozen=True)
-class ReweightResult:
-    """``summary.json`` and ``reweight.json`` of the new OUT folder."""
-
-    summary: dict[str, Any]
-    record: dict[str, Any]
-
-
 def reweight(
     folder: str | PathLike[str],
     output: str | PathLike[str],
@@ -96,7 +89,7 @@ def reweight(
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> ReweightResult:
+) -> Reweighting:
     """Weigh the samples in `folder` (OUT) for another target and write the OUT folder `output`.
 
     Parameters
@@ -107,11 +100,26 @@ def reweight(
     seed: of the order in which rows are evaluated.
     resume: ``auto`` goes on with the run in `output`, if there is one, also to a higher precision.
 
+    Returns
+    -------
+    Reweighting: the content of ``reweight.json`` (what it cost, before and after) and the new summary.
+
     Raises
     ------
     InputError, UnsupportedError: something given cannot be used. StoppedError: `stop` was requested; what was
     evaluated is a usable ensemble of status ``partial``. UnreliableError: with `strict`, when the verdict is
     ``unreliable``; everything is written first.
+
+    Notes
+    -----
+    Rows are chosen by weight without bias, see `boltzgen.ensemble.thinning` and docs/reweighting.md.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.reweight("OUT", "OUT320", temperature=320.0)
+    >>> found.energy_evaluations, found.summary.requested
+    (0, 200)
     """
     limits = Limits(expensive, until_ess, until_error)
     _check(to, temperature, seed, resume)
@@ -140,8 +148,8 @@ def reweight(
             run = _Run(ensemble, target, out, task, limits)
             run.begin(former)
             result = run.to_the_end(stop or StopRequest(), progress)
-    if strict and result.summary["verdict"] == "unreliable":
-        reasons = "; ".join(result.summary["reasons"])
+    if strict and result.summary.verdict == "unreliable":
+        reasons = "; ".join(result.summary.reasons)
         raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.")
     return result
 
@@ -203,7 +211,7 @@ def _numbers(ensemble: Ensemble) -> dict[str, Any]:
     }
 
 
-def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> ReweightResult:
+def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> Reweighting:
     new = at_temperature(ensemble, temperature, _provenance(ensemble, task, 0))
     save_ensemble(new, out)
     record = {
@@ -222,7 +230,7 @@ def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[
         "after": _numbers(new),
     }
     write_record(out, record)
-    return ReweightResult(summary(new), record)
+    return Reweighting(record, Summary(summary(new)))
 
 
 @dataclass
@@ -257,7 +265,7 @@ class _Run:
         make_folder(self.out)
         self._keep()
 
-    def to_the_end(self, stop: StopRequest, progress: Progress) -> ReweightResult:
+    def to_the_end(self, stop: StopRequest, progress: Progress) -> Reweighting:
         """Evaluate up to the limits, or until `stop`, and write the folder."""
         ended = None
         try:
@@ -328,7 +336,7 @@ class _Run:
             provenance=provenance or {},
         )
 
-    def _write(self, ended: str | None) -> ReweightResult:
+    def _write(self, ended: str | None) -> Reweighting:
         provenance = _provenance(self.ensemble, self.task, len(self.u))
         left = len(self.order.rows) - len(self.u)
         if left:
@@ -359,4 +367,4 @@ class _Run:
             "after": _numbers(new),
         }
         write_record(self.out, record)
-        return ReweightResult(summary(new), record)
+        return Reweighting(record, Summary(summary(new)))

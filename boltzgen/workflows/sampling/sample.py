@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -29,69 +29,80 @@ from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import require_determinants
+from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
+from boltzgen.workflows.sampling.records import Summary
 
 
+@takes(SampleOptions)
 def sample(
     model: str | PathLike[str],
     system: str | PathLike[str],
     output: str | PathLike[str],
     number: int,
     *,
-    temperature: float | None = None,
-    proposal_temperatures: Sequence[float] = (),
-    seed: int = 0,
-    batch_size: int | str = "auto",
-    dtype: str = "float64",
-    device: str = "cpu",
-    data: str | PathLike[str] | None = None,
-    refine: str | None = None,
-    refine_budget: int | None = None,
-    strict: bool = False,
-    compile_energies: bool | None = None,
     overwrite: bool = False,
+    strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Draw `number` samples of `system` and write the OUT folder `output`; returns its ``summary.json``.
+    **options: Unpack[SampleKeywords],
+) -> Summary:
+    """Draw `number` samples of `system`, each with its density, energy and weight, into the folder `output`.
 
     Parameters
     ----------
-    system: folder written by prepare, or ``model:NAME``.
-    temperature: K; the model's own when not given.
-    proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
-        weights are for `temperature` either way.
-    data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
-        give the held-out part or another run.
-    refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
-    refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
-    compile_energies: None compiles the energy when `number` is large enough to gain by it.
+    model: a run, a model folder or the name of a shipped model.
+    system: SYS, ``example:NAME``, or ``model:NAME`` for a model system.
+    output: the OUT folder; docs/files.md says what is in it.
     overwrite: replace samples that `output` already holds.
+    options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
+        device, data, refine, refine_budget, compile_energies.
+
+    Returns
+    -------
+    Summary: the content of ``OUT/summary.json``; `boltzgen.load_samples` reads the samples themselves.
 
     Raises
     ------
     InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
     BoltzgenError: a log-determinant is wrong (see `boltzgen.trust.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
+
+    Notes
+    -----
+    Importance sampling with an exact density: Noe, Olsson, Koehler, Wu, Science 365, eaaw1147 (2019). The
+    density is of positions with overall translation and rotation integrated out, lengths in nm.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.sample("RUN", "SYS", "OUT", 200, temperature=300.0, seed=1)
+    >>> found.requested, found.verdict in ("ok", "caution", "unreliable")
+    (200, True)
     """
-    check_device(device)
+    asked = SampleOptions(**options)
+    check_device(asked.device)
     if (Path(output) / "manifest.json").exists() and not overwrite:
         raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
-    kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, proposal_temperatures, batch_size, dtype, seed)
-    refinement = Refinement.of(refine, refine_budget)
-    flow = asked_at(trained.flow.to(device=device, dtype=getattr(torch, dtype)), proposal_temperatures)
-    generator = BoltzmannGenerator(flow, target.to(device))
+    kelvin = trained.temperature if asked.temperature is None else asked.temperature
+    proposal_temperatures, data = asked.proposal_temperatures, asked.data
+    _check(number, kelvin, proposal_temperatures, asked.batch_size, asked.dtype, asked.seed)
+    refinement = Refinement.of(asked.refine, asked.refine_budget)
+    typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
+    flow = asked_at(typed, proposal_temperatures)
+    generator = BoltzmannGenerator(flow, target.to(asked.device))
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
-        [generator.target.potential], number * a_sample, compile_energies, device
+        [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
     with closing(target):  # the worker processes of its potential, if there are any
         require_determinants(generator, kelvin)
-        rng, rows = torch.Generator().manual_seed(seed), None if batch_size == "auto" else int(batch_size)
+        rng = torch.Generator().manual_seed(asked.seed)
+        rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
@@ -103,9 +114,9 @@ def sample(
         notes, familiar = _notes(trained, target, kelvin, proposal_temperatures)
         record = {
             "command": sys.argv,
-            "seed": seed,
+            "seed": asked.seed,
             "requested": number,
-            "dtype": dtype,
+            "dtype": asked.dtype,
             "model": str(model),
             "compilation": compilation,
             "system": str(system),
@@ -121,11 +132,11 @@ def sample(
             ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
     save_ensemble(ensemble, output, status="complete" if complete else "partial")
-    found = summary(ensemble)
+    found = Summary(summary(ensemble))
     if not complete:
         raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
-    if strict and found["verdict"] == "unreliable":
-        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
+    if strict and found.verdict == "unreliable":
+        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found.reasons)}.")
     return found
 
 

@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -26,6 +26,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import alone_in, write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
+from boltzgen.notebook import html_table
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
@@ -43,20 +44,54 @@ from boltzgen.workflows.training.resuming import (
 )
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished run: its folder and its last evaluation; `molecules` says what of a data set was used."""
+@dataclass(frozen=True, repr=False)
+class Training:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder: RUN; the model is in ``RUN/model``. steps, seconds: of all resumptions.
+    energy_evaluations: of data and training. evaluation: the last row of ``metrics.jsonl`` that measured.
+    outside: frames of the data left out, by reason. molecules: what of a data set was used.
+    """
 
     folder: Path
     steps: int
     seconds: float
     energy_evaluations: int
-    evaluation: dict[str, float | int | None]
-    outside: dict[str, int]
+    evaluation: Mapping[str, float | int | None]
+    outside: Mapping[str, int]
     molecules: str
 
-    def summary(self) -> dict[str, Any]:
-        """For the table that the command prints."""
+    @property
+    def ess(self) -> float | None:
+        """Effective sample size at the last evaluation, a fraction."""
+        return self.evaluation.get("ess")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, JSON types only."""
+        return {
+            "folder": str(self.folder),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "energy_evaluations": self.energy_evaluations,
+            "evaluation": dict(self.evaluation),
+            "outside": dict(self.outside),
+            "molecules": self.molecules,
+        }
+
+    def __repr__(self) -> str:
+        ess = "" if self.ess is None else f", ESS {100 * self.ess:.3g} %"
+        return (
+            f"<Training: {self.steps} steps, {self.seconds:.3g} s, {self.energy_evaluations} energies{ess}; "
+            f"model in {self.folder}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table((), list(self.rows().items()), caption="Training")
+
+    def rows(self) -> dict[str, Any]:
+        """Name and value of what people look at first."""
         return {
             **({"molecules": self.molecules} if self.molecules else {}),
             "steps": self.steps,
@@ -82,19 +117,37 @@ def train(
     compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> TrainingResult:
+) -> Training:
     """Train a flow as `config` says and leave the model in ``run_folder/model``.
 
     Parameters
     ----------
     config: a YAML file or the name of a shipped configuration. overrides: ``key=value``.
+    run_folder: RUN; docs/files.md says what is in it.
     resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
-    device: ``"cpu"`` or ``"cuda"``.
+    device: ``"cpu"`` or ``"cuda"``. seed: instead of the configuration's.
     compile_energies: None compiles the energy when the run is long enough to gain by it.
+
+    Returns
+    -------
+    Training: steps, seconds, energy evaluations and the last evaluation.
 
     Raises
     ------
     InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+
+    Notes
+    -----
+    The losses, with their sources, are in docs/energy_training.md.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> settings = ["system=SYS", "optimizer.steps=10", "reverse_kl.batch_size=64",
+    ...             "evaluation.samples=100"]
+    >>> run = bg.train("butane", settings, "RUN", seed=1)
+    >>> run.steps, run.folder.name
+    (10, 'RUN')
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = load_settings(TrainingSettings, find_config(config), words)
@@ -123,7 +176,7 @@ def _train(
     compile_energies: bool | None,
     stop: StopRequest | None,
     progress: Progress,
-) -> TrainingResult:
+) -> Training:
     """The run of `train`, from what it was asked: data, steps, model."""
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
@@ -169,7 +222,7 @@ def _train(
         _save(folder, settings, kind, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
-    return TrainingResult(
+    return Training(
         folder,
         counters.step,
         counters.seconds,

@@ -44,4 +44,4 @@ def adapted_model(
         progress=progress,
     )
     keys = ("evaluations", "evaluations_to_measure", "steps", "seconds", "kept")
-    return load_model(output), {"budget": budget, "adaptation": {key: done.record[key] for key in keys}}
+    return load_model(output), {"budget": budget, "adaptation": {key: getattr(done, key) for key in keys}}

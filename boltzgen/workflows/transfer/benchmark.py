@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -35,19 +35,20 @@ from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
+from boltzgen.workflows.options import takes
 from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
+from boltzgen.workflows.transfer.options import TransferKeywords, TransferOptions
+from boltzgen.workflows.transfer.record import TransferBenchmark
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
 from boltzgen.workflows.transfer.table import (
     DEFINITIONS,
-    NARROW,
     STAGES,
     familiarity_auroc,
     growth,
     markdown,
     rows_of,
     summarise,
-    table_rows,
 )
 
 #: Samples below which an effective sample size means nothing.
@@ -76,51 +77,44 @@ class TransferSettings:
     device: str
 
 
-@dataclass(frozen=True)
-class TransferResult:
-    """The content of ``transfer.json``, and its flat rows (one a molecule and stage)."""
-
-    document: dict[str, Any]
-    rows: list[dict[str, Any]]
-
-    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """(stage, headers, rows of text) for printing."""
-        summary = self.document["summary"]
-        return [(stage, *table_rows(self.rows, summary, stage, NARROW)) for stage in summary]
-
-
+@takes(TransferOptions)
 def benchmark_transfer(
     model: str | PathLike[str],
     dataset: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    split: str = "test",
-    samples: int = 10_000,
-    temperature: float | None = None,
-    adapt: float | None = None,
-    molecules: Sequence[str] = (),
-    seed: int = 0,
-    dtype: str = "float64",
-    torus_samples: int = 2000,
-    device: str = "cpu",
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> TransferResult:
+    **options: Unpack[TransferKeywords],
+) -> TransferBenchmark:
     """Measure `model` on the molecules of one split of `dataset` and write the folder `output`.
 
     Parameters
     ----------
-    samples: drawn of each molecule. temperature: K; the model's own when not given.
-    adapt: energy evaluations to adapt the model to each molecule with; None measures it zero-shot alone.
-    molecules: names; all of the split by default.
-    torus_samples: samples, at most 10 000, for the distance on the torus: its time grows faster than their
-        square.
+    model: a run, a model folder or the name of a shipped model. dataset: DATASET of `build_dataset`.
+    options: the fields of `TransferOptions`: split, samples, temperature (K), adapt, molecules, seed, dtype,
+        torus_samples, device.
+
+    Returns
+    -------
+    TransferBenchmark: the content of ``transfer.json``; docs/transfer.md says what the figures are.
 
     Raises
     ------
     InputError: something given cannot be used, or `output` holds figures of other settings.
     StoppedError: `stop` asked to end; the same call goes on. PartialError: some molecules failed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.benchmark_transfer("RUN", "DATASET", "BENCH", samples=100, temperature=300.0)
+    >>> found.molecules, len(found.figures)
+    (('methanol',), 1)
     """
+    asked = TransferOptions(**options)
+    split, samples, temperature, adapt = asked.split, asked.samples, asked.temperature, asked.adapt
+    molecules, seed, dtype, device = asked.molecules, asked.seed, asked.dtype, asked.device
+    torus_samples = asked.torus_samples
     check_device(device)
     stop = stop or StopRequest()
     trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
@@ -320,7 +314,7 @@ class _Bench:
 
 def _write(
     folder: Path, header: dict[str, Any], records: list[dict[str, Any]], complete: bool
-) -> TransferResult:
+) -> TransferBenchmark:
     """``transfer.json``, its table in two forms, and the figure."""
     rows = rows_of(records)
     document = {
@@ -338,7 +332,7 @@ def _write(
     write_atomic(folder / "transfer.csv", csv_text(list(rows[0]), rows))
     write_atomic(folder / "transfer.md", markdown(document, rows))
     transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"])
-    return TransferResult(document, rows)
+    return TransferBenchmark(document)
 
 
 def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMolecule, ...]:

@@ -132,7 +132,7 @@ def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
     ]
     spent = time.process_time()
     result = train("alanine-dipeptide-demo", words, run, resume="auto", seed=seed)
-    print(f"RUN-{name}: {json.dumps(result.summary())}, {time.process_time() - spent:.0f} CPU s", flush=True)
+    print(f"RUN-{name}: {json.dumps(result.to_json())}, {time.process_time() - spent:.0f} CPU s", flush=True)
 
 
 def draw(out: Path, name: str, seed: int) -> None:
@@ -150,7 +150,7 @@ def draw(out: Path, name: str, seed: int) -> None:
             seed=seed,
             data=out / f"MD-{name}",
         )
-        print(f"OUT-{name}: {json.dumps(summary)}", flush=True)
+        print(f"OUT-{name}: {json.dumps(summary.to_json())}", flush=True)
     if name == "V" and not (out / "OUT-S" / "samples.npz").exists():
         reweight(folder, out / "OUT-S", to=out / "SYS-S", resume="auto")
 
