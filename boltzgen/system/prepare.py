@@ -240,6 +240,8 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             system = raw.maker.createSystem(removeCMMotion=False, **options)
+    except InputError:
+        raise
     except Exception as error:  # the readers raise exceptions of any class
         raise InputError(
             f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
 
@@ -270,18 +271,11 @@ def has_born_radii(prmtop: app.AmberPrmtopFile) -> bool:
 
 
 def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMolecule:
-    from openmm.app import GromacsGroFile, GromacsTopFile
+    from openmm.app import GromacsGroFile
 
     read_text(path)
-    try:
-        with _parsing(path, "a GROMACS topology"):
-            top = GromacsTopFile(str(path), includeDir=None if include is None else str(include))
-    except InputError as error:
-        if "#include" in str(error) and include is None:
-            raise InputError(
-                f"{str(error).split(';')[0]}; give the force field's folder, `include=DIR`."
-            ) from error
-        raise
+    with _parsing(path, "a GROMACS topology"):
+        top = GromacsTopology(path, include)
     box = False
     positions = _coordinates(coordinates, top.topology.getNumAtoms(), path)
     if positions is None:
@@ -299,7 +293,9 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
                 abs(component) > 1e-6 for v in vectors for component in v._value
             )
     _same_count(len(positions), top.topology.getNumAtoms(), coordinates, path)
-    notes = [f"{coordinates.name} states a box, as its format demands; it is left out."] if box else []
+    notes = [*top.notes]
+    if box:
+        notes.append(f"{coordinates.name} states a box, as its format demands; it is left out.")
     return RawMolecule("gromacs", path, top.topology, positions, maker=top, notes=tuple(notes))
 
 
