@@ -1,4 +1,4 @@
-"""Atomic writes, JSON and hashes: a reader never meets half a file.
+"""Atomic writes, JSON, CSV and hashes: a reader never meets half a file.
 
 A file is written beside its destination, flushed to the disk and renamed into place, so that an
 interrupted run leaves either the old file or the new one.
@@ -6,12 +6,14 @@ interrupted run leaves either the old file or the new one.
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,19 @@ def read_json(path: PathLike) -> Any:
     except json.JSONDecodeError as error:
         what = "empty" if not text.strip() else f"not valid JSON (line {error.lineno}: {error.msg})"
         raise InputError(f"{path}: {what}; the file may be truncated, write it anew.") from error
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
+    """`rows` as CSV with Unix line ends; a cell that is None or missing is empty, numbers read back exactly.
+
+    Without `header` the text goes on in a file that has one. ValueError for a key that is no column.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def sha256_file(path: PathLike) -> str:

@@ -6,32 +6,33 @@ Lebesgue measure); reduced energies ``u = U / kT``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.checks import check_number
 from boltzgen.conditioning.context import Context, MoleculeFeatures
-from boltzgen.conditioning.features import model_features, molecule_features
+from boltzgen.conditioning.familiarity import Familiarity, Seen, familiarity
+from boltzgen.conditioning.features import model_features, molecule_features, placed_atoms
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.errors import InputError
-from boltzgen.flows.base import Flow
+from boltzgen.ensemble.join import concatenate
+from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.flows.base import Embedding, Flow, InvertibleFlow
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.of_system import description_of, potential_of, require_invariance
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import GAS_CONSTANT
-
-#: Model systems have energies in kT; this is the temperature (K) at which that kT is taken.
-MODEL_TEMPERATURE = 300.0
+from boltzgen.units import MODEL_TEMPERATURE
 
 #: Standard deviation of the base of a model system, in every dimension.
 MODEL_WIDTH = 2.0
@@ -124,8 +125,21 @@ class Target:
 
     def reduced_energy(self, positions: Tensor, temperature: Tensor | float) -> Tensor:
         """``U / kT`` (B,) of `positions` at `temperature` in K, a number or (B,)."""
-        unit = GAS_CONSTANT if self.is_molecular else 1.0 / MODEL_TEMPERATURE
-        return self.potential.energy(positions) / (unit * temperature)
+        return self.potential.reduced_energy(positions, temperature)
+
+    def reasons(self, positions: Tensor) -> np.ndarray:
+        """Why each of `positions` (B, N, 3) lies outside the domain, (B,) str; ``""`` for those inside."""
+        return np.array(self.coordinates.reasons)[self.coordinates.domain(positions).cpu().numpy()]
+
+    def familiarity(self, seen: Seen | None, temperatures: Sequence[float]) -> Familiarity | None:
+        """How far this molecule, asked at `temperatures` (K), lies from what a model has `seen`.
+
+        Its score is the unfamiliarity that every verb reports. None for a model without a record.
+        """
+        if seen is None:
+            return None
+        atoms = placed_atoms(self.coordinates.table) if self.is_molecular else None
+        return familiarity(seen, self.features, temperatures=temperatures, atoms=atoms)
 
     def batch_rows(self) -> int:
         """Rows to treat at once so that the working set stays near one gigabyte."""
@@ -136,12 +150,92 @@ class Target:
         return max(SMALLEST_BATCH, min(largest, WORKING_SET // size))
 
 
-@dataclass(frozen=True, eq=False)
+class DecodingSteps(NamedTuple):
+    """Latents on their way to positions: both values, and ``log|det d(out)/d(in)|`` (B,) of both steps.
+
+    coordinates: (B, D), what the flow makes of the latents. positions: (B, N, 3) nm.
+    """
+
+    coordinates: Tensor
+    positions: Tensor
+    flow_log_det: Tensor
+    coordinates_log_det: Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class BoltzmannGenerator:
-    """A trained flow and one target."""
+    """A trained flow and one target.
+
+    Positions become latents by `encode` and latents positions by `decode`; `log_prob` is the density of
+    positions, and `draw` and `sample` make new ones with their weights.
+    """
 
     flow: Flow
     target: Target
+
+    @property
+    def has_latents(self) -> bool:
+        """Whether `encode` and `decode` are there: the flow is a one-to-one map."""
+        return isinstance(self.flow, InvertibleFlow)
+
+    @property
+    def latent_flow(self) -> InvertibleFlow:
+        """The flow as the map that it is; UnsupportedError when it has no latent space."""
+        if isinstance(self.flow, InvertibleFlow):
+            return self.flow
+        raise UnsupportedError(
+            f"A {type(self.flow).__name__} has no latent space, which moves, maps and bgflow need; ask the "
+            "flow at one temperature, or train a coupling or an autoregressive flow."
+        )
+
+    def embed(self, temperature: float, rows: int) -> Embedding:
+        """What the flow computes of this molecule at `temperature` (K), for a batch of `rows`."""
+        return self.flow.embed(Context.of(self.target.features, temperature, rows))
+
+    def encode(self, positions: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Latents (B, D) of `positions`, and ``log|det dz/dx|`` (B,); differentiable.
+
+        Parameters
+        ----------
+        positions: (B, N, 3) nm (model systems: (B, d)), float64, on the target's device. All are treated at
+            once; split them by `Target.batch_rows` when they are many.
+        temperature: K, of the flow.
+
+        Latents of linear coordinates are standard normal under the flow, those of circular ones uniform on
+        [-pi, pi). x is measured by the shape measure (model systems: Lebesgue), so that the log density of x
+        is ``latent_flow.latent_log_prob(z, ...) + log_det``, what `log_prob` gives. Where and how the
+        molecule is placed is lost.
+
+        Nothing raises on a bad row: outside the domain, or where a number is not finite, the log-determinant
+        is -inf, and so is the log density; `Target.reasons` says why. Latents of such rows mean nothing.
+
+        UnsupportedError: the flow has no latent space.
+        """
+        flow, coordinates = self.latent_flow, self.target.coordinates
+        values, outer = coordinates.encode(positions)
+        latents, inner = flow.encode(values, self.embed(temperature, len(positions)))
+        log_det = outer + inner
+        finite = torch.isfinite(latents).all(dim=1)
+        lost = ~(coordinates.inside(positions) & torch.isfinite(log_det) & finite)
+        return latents.masked_fill(~finite[:, None], 0.0), log_det.masked_fill(lost, -torch.inf)
+
+    def decode(self, latents: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Positions of `latents` (B, D) float64, and ``log|det dx/dz|`` (B,); the inverse of `encode`.
+
+        positions: (B, N, 3) nm in the frame of the first three atoms placed (model systems: (B, d)).
+
+        Measures, device and errors are those of `encode`. Positions may lie outside the domain (a ring that
+        does not close): their weight is 0, and `Target.reasons` says why; the log-determinant is still that
+        of the map.
+        """
+        steps = self.decode_in_steps(latents, self.embed(temperature, len(latents)))
+        return steps.positions, steps.flow_log_det + steps.coordinates_log_det
+
+    def decode_in_steps(self, latents: Tensor, embedding: Embedding) -> DecodingSteps:
+        """`decode` with what lies between; `embedding` from `embed`, for callers that keep it."""
+        values, inner = self.latent_flow.decode(latents, embedding)
+        positions, outer = self.target.coordinates.decode(values)
+        return DecodingSteps(values, positions, inner, outer)
 
     @torch.no_grad()
     def log_prob(
@@ -152,17 +246,13 @@ class BoltzmannGenerator:
         Rows outside the domain have log density -inf; nothing raises.
         """
         parts, reasons = [], []
-        coordinates = self.target.coordinates
-        names = np.array(coordinates.reasons)
         for batch in positions.split(rows or self.target.batch_rows()):
             batch = batch.to(self.target.reference.device, torch.float64)
-            outside = coordinates.domain(batch)
-            values, log_det = coordinates.encode(batch)
-            embedding = self.flow.embed(Context.of(self.target.features, temperature, len(batch)))
-            density = self.flow.log_prob(values, embedding) + log_det
-            bad = (outside != 0) | ~torch.isfinite(density)
-            parts.append(torch.where(bad, torch.full_like(density, -torch.inf), density))
-            reasons.append(names[outside.cpu().numpy()])
+            values, log_det = self.target.coordinates.encode(batch)
+            density = self.flow.log_prob(values, self.embed(temperature, len(batch))) + log_det
+            reasons.append(self.target.reasons(batch))
+            outside = torch.as_tensor(reasons[-1] != "", device=density.device)
+            parts.append(density.masked_fill(outside | ~torch.isfinite(density), -torch.inf))
         return torch.cat(parts), np.concatenate(reasons)
 
     @torch.no_grad()
@@ -174,21 +264,26 @@ class BoltzmannGenerator:
         for start in range(0, number, rows):
             yield self._draw_batch(min(rows, number - start), temperature, generator)
 
+    def __repr__(self) -> str:
+        size = self.target.reference.shape[1]
+        what = f"{size} atoms, " if self.target.is_molecular else ""
+        return (
+            f"<BoltzmannGenerator: {self.flow!r} asked about {self.target.name}, {what}"
+            f"{self.target.features.dimension} internal coordinates>"
+        )
+
     def sample(self, number: int, temperature: float, *, seed: int = 0, rows: int | None = None) -> Ensemble:
         """`number` samples in one ensemble; `draw` gives them batch by batch."""
-        if number < 1:
-            raise InputError(f"{number} samples were asked for; ask for at least one.")
+        check_number(number)
         generator = torch.Generator().manual_seed(seed)
-        return Ensemble.concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
+        return concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
 
     def _draw_batch(self, rows: int, temperature: float, generator: torch.Generator) -> Ensemble:
         target = self.target
-        embedding = self.flow.embed(Context.of(target.features, temperature, rows))
-        values, density = self.flow.sample(embedding, generator=generator)
+        values, density = self.flow.sample(self.embed(temperature, rows), generator=generator)
         positions, log_det = target.coordinates.decode(values)
         log_q = density - log_det
         u = target.reduced_energy(positions, temperature)
-        reasons = np.array(target.coordinates.reasons)[target.coordinates.domain(positions).cpu().numpy()]
         with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
             stored = positions.cpu().numpy().astype(np.float32)
         return Ensemble.from_densities(
@@ -200,7 +295,7 @@ class BoltzmannGenerator:
             system_fingerprint=target.fingerprint,
             domain=target.domain,
             topology_pdb=target.topology_pdb,
-            reason=reasons,
+            reason=target.reasons(positions),
             provenance={"requested": rows, "energy_evaluations": rows},
         )
 
@@ -208,6 +303,34 @@ class BoltzmannGenerator:
         """``-u - log_q`` at samples of the target; +inf where the flow has no density."""
         density, _ = self.log_prob(positions, temperature)
         return (-u.to(density) - density).cpu().numpy()
+
+
+def temperature_of(ensemble: Ensemble) -> float:
+    """At which temperature (K) the reduced energies of `ensemble` were taken.
+
+    Samples of a model system carry none; the ratio of the stored energies to those of the model tells it, to
+    the precision of stored positions (1e-5): hundredths of a kelvin are taken where they are as near.
+    `MODEL_TEMPERATURE` where no row or no such model is there, or no temperature explains the energies.
+    """
+    if ensemble.temperature is not None:
+        return ensemble.temperature
+    rows = np.flatnonzero(ensemble.valid)[:200]
+    stored = ensemble.u[rows]
+    if not np.any(stored):
+        return MODEL_TEMPERATURE
+    try:
+        potential = by_name(ensemble.system_fingerprint.removeprefix("model:"))
+    except InputError:
+        return MODEL_TEMPERATURE
+    positions = torch.as_tensor(np.array(ensemble.positions[rows]), dtype=torch.float64)
+    with torch.no_grad():
+        u = potential.reduced_energy(positions, MODEL_TEMPERATURE).numpy()
+    ratio = float(u @ stored / (stored @ stored))
+    if not (ratio > 0 and np.allclose(ratio * stored, u, rtol=1e-3, atol=1e-3)):
+        return MODEL_TEMPERATURE
+    found = MODEL_TEMPERATURE * ratio
+    near = round(found, 2)
+    return near if abs(near - found) < 1e-5 * found else round(found, 6)
 
 
 def read_target(source: str, *, isomers: str) -> tuple[MolecularSystem | None, Target]:

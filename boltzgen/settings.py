@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -11,3 +13,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
     )
+
+    @classmethod
+    def reader(cls, key: str, value: Any) -> type[Settings]:
+        """The class that reads `value` under `key`: this one, unless a name in them chooses a subclass."""
+        return cls

@@ -6,8 +6,16 @@ Inside: reduced energies ``u = U / kT`` without a unit.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 #: Molar gas constant, kJ/mol/K (CODATA 2018, exact; the value OpenMM uses).
 GAS_CONSTANT = 8.31446261815324e-3
+
+#: Model systems have energies in kT; this is the temperature (K) at which that kT is taken.
+MODEL_TEMPERATURE = 300.0
+
+#: kT of one kelvin in each unit that a potential's energy may have.
+THERMAL_UNITS = {"kJ/mol": GAS_CONSTANT, "kT": 1.0 / MODEL_TEMPERATURE}
 
 #: kJ/mol in one kcal/mol (thermochemical calorie, exact).
 KJ_PER_KCAL = 4.184
@@ -19,9 +27,16 @@ NM_PER_ANGSTROM = 0.1
 BOHR, HARTREE, ELECTRONVOLT = 0.0529177210903, 2625.4996394799, 96.48533212331
 
 
-def thermal_energy(temperature: float) -> float:
-    """``kT`` in kJ/mol at `temperature` in K."""
-    return GAS_CONSTANT * temperature
+Kelvin = TypeVar("Kelvin", float, Any)
+
+
+def thermal_energy(temperature: Kelvin, unit: str = "kJ/mol") -> Kelvin:
+    """``kT`` at `temperature` in K, a number, an array or a tensor: an energy over it is reduced.
+
+    unit: ``kJ/mol``, or ``kT`` of a model system, whose energies are in kT at `MODEL_TEMPERATURE`.
+    """
+    kt: Kelvin = THERMAL_UNITS[unit] * temperature
+    return kt
 
 
 def energy_in_units(value_kt: float, temperature: float) -> dict[str, float]:

@@ -53,6 +53,6 @@ def adapt(
             stop=stop,
             progress=progress,
         )
-    console.key_values(f"adapted: {output}", result.summary())
+    console.key_values(f"adapted: {output}", result.rows())
     if not result.improved:
         console.message("adapting did not help; the model that it began from was kept.")

@@ -68,14 +68,11 @@ def check(
             stop=stop,
             progress=progress,
         )
-    states = (result.coverage or {}).get("states", ())
+    states = () if result.coverage is None else result.coverage.states
     if states:
         console.table(
             "populations",
             ("state", "samples, reweighted", "+-", "target", "+-"),
-            [
-                [s["name"], s["reweighted"], s["reweighted_error"], s["target"], s["target_error"]]
-                for s in states
-            ],
+            [[s.name, s.reweighted, s.reweighted_error, s.target, s.target_error] for s in states],
         )
     show_summary(folder, result.summary)

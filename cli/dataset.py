@@ -96,9 +96,9 @@ def list_molecules(
 
     Example: boltzgen dataset list DATASET --verify
     """
-    from boltzgen.workflows.datasets.build import read_dataset
+    from boltzgen.workflows.datasets.build import load_dataset
 
-    found = read_dataset(folder, verify=verify)
+    found = load_dataset(folder, verify=verify)
     if verify:
         console.message(f"{folder}: every file is as it was written.")
     _show(found)

@@ -12,9 +12,9 @@ def doctor() -> None:
 
     Exits with 1 if the protein-design distribution called boltzgen is in the same environment.
     """
-    from boltzgen.workflows.installation.doctor import examine
+    from boltzgen.workflows.installation.doctor import doctor as work
 
-    report = examine()
+    report = work()
     console.key_values("boltzgen doctor", report.facts)
     for warning in report.warnings:
         console.message(f"warning: {warning}")

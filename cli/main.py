@@ -23,9 +23,13 @@ How to add a verb
 
            with console.progress("reweight") as progress:
                result = work(output, temperature=temperature, progress=progress)
-           console.key_values("reweighted", {"samples": result.n, "ESS": result.ess})
+           console.key_values("reweighted", result.rows())
 
 2. Import it below and add it to `VERBS` (or add a sub-application, as ``free-energy`` does).
+
+3. Add the workflow to the face for Python: its module and name in ``boltzgen/__init__.py``, an example in its
+   docstring and its place among the others in ``tests/test_face.py``. ``boltzgen/workflows/__init__.py`` says
+   what all workflows have in common.
 
 What a verb may count on
 ------------------------
@@ -59,6 +63,7 @@ from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenE
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
+from boltzgen_cli.cite import cite
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
@@ -87,6 +92,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "export": export,
     "demo": demo,
     "models": models,
+    "cite": cite,
     "doctor": doctor,
     "selftest": selftest,
 }

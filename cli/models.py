@@ -20,10 +20,10 @@ def models(
 
     Every command that takes a MODEL takes the name of one of these.
     """
-    from boltzgen.workflows.installation.models import card, releases
+    from boltzgen.workflows.installation.models import model_card, releases
 
     if name is not None:
-        console.console().print(card(name))
+        console.console().print(model_card(name))
         return
     found = releases()
     if not found:

@@ -10,7 +10,7 @@ import typer
 from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
-    from boltzgen.workflows.preparation.prepare import PrepareSummary
+    from boltzgen.workflows.preparation.prepare import Preparation
 
 
 def prepare(
@@ -136,7 +136,7 @@ def prepare(
     _show(summary)
 
 
-def _show(summary: PrepareSummary) -> None:
+def _show(summary: Preparation) -> None:
     system = summary.system
     rows = {
         "atoms": f"{system.n_atoms} ({summary.heavy_atoms} heavy)",
@@ -160,7 +160,7 @@ def _show(summary: PrepareSummary) -> None:
         console.message(f"warning: {warning}")
 
 
-def _hybrid_rows(summary: PrepareSummary) -> dict[str, str]:
+def _hybrid_rows(summary: Preparation) -> dict[str, str]:
     if summary.hybrid is None:
         return {}
     return {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.sampling.records import Reweighting
 
 
 def reweight(
@@ -64,26 +67,15 @@ def reweight(
             stop=stop,
             progress=progress,
         )
-    _show(output, result.summary, result.record)
+    _show(output, result)
 
 
-def _show(output: Path, summary: dict, record: dict) -> None:
+def _show(output: Path, result: Reweighting) -> None:
     """Before and after, the cost, and the verdict."""
-    before, after = record["before"], record["after"]
     names = ("n_effective", "k_hat", "log_z", "log_z_standard_error", "verdict")
-    rows = [(name, before[name], after[name]) for name in names]
+    rows = [(name, getattr(result.before, name), getattr(result.after, name)) for name in names]
     console.table(f"reweighted: {output}", ("", "before", "after"), rows)
-    cost = {
-        "samples": record["rows"],
-        "energies computed": record["energy_evaluations"],
-        "seconds": record["seconds"],
-        "ended": record["ended"],
-    }
-    if record["second_stage"] is not None:
-        cost["effective share kept by the step"] = record["second_stage"]["ess"]
-        cost["mean of u' - u (kT)"] = record["second_stage"]["mean_difference"]
-        cost["standard deviation (kT)"] = record["second_stage"]["sd_difference"]
-    console.key_values("cost", cost)
-    console.message(f"verdict: {summary['verdict']}")
-    for reason in summary["reasons"]:
+    console.key_values("cost", result.rows())
+    console.message(f"verdict: {result.summary.verdict}")
+    for reason in result.summary.reasons:
         console.message(f"- {reason}")

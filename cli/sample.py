@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.sampling.records import Summary
 
 #: Effective sample size below which a new molecule is worth adapting to.
 ENOUGH = 0.3
@@ -102,28 +106,24 @@ def sample(
             progress=progress,
         )
     show_summary(output, summary)
-    if summary.get("unfamiliarity") is not None and (summary["ess"] or 0.0) < ENOUGH:
+    if summary.unfamiliarity is not None and summary.ess < ENOUGH:
         at = "" if temperature is None else f" --temperature {temperature:g}"
         console.message(
             f"a model of this molecule, by energies alone: boltzgen adapt {model} {system} -o ADAPTED{at}"
         )
 
 
-def show_summary(output: Path, summary: dict) -> None:
+def show_summary(output: Path, summary: Summary) -> None:
     """Print what ``OUT/summary.json`` holds."""
-    nested = ("schema", "rejected", "reasons", "refined")
-    rows = {name: value for name, value in summary.items() if name not in nested}
-    for reason, count in summary.get("rejected", {}).items():
-        rows[f"rejected: {reason}"] = count
-    console.key_values(f"samples: {output}", rows)
-    for record in summary.get("refined", []):
+    console.key_values(f"samples: {output}", summary.rows())
+    for record in summary.refined:
         show_refinement(record)
-    console.message(f"verdict: {summary.get('verdict')}")
-    for reason in summary.get("reasons", []):
+    console.message(f"verdict: {summary.verdict}")
+    for reason in summary.reasons:
         console.message(f"- {reason}")
 
 
-def show_refinement(record: dict) -> None:
+def show_refinement(record: Mapping[str, Any]) -> None:
     """Print what the moves of ``--refine`` did, and whether drawing more would have done as well."""
     console.message(
         f"refined by {record['method']}, {record['moves']} moves a sample: effective sample size "

@@ -94,34 +94,22 @@ def simulate(
             progress=progress,
             command=sys.argv,
         )
-    manifest = result.manifest
-    console.key_values(
-        f"{result.folder}: {result.frames} frames at each temperature",
-        {
-            "molecule": f"{manifest['system']['name']}, {manifest['system']['n_atoms']} atoms",
-            "platform": manifest["platform"],
-            "wall time, s": manifest["wall_seconds"],
-        },
-    )
-    batched = manifest.get("torch")
-    if batched:
-        drifting = max((abs(z) for z in batched["drift"].values()), default=0.0)
-        moves = batched["torsion_moves"]
-        told = {} if moves is None else {"moves about bonds": f"{moves['taken']} of {moves['tried']} taken"}
+    console.key_values(f"{result.folder}: {result.frames} frames at each temperature", result.rows())
+    batched = result.batched
+    if batched is not None:
+        tried, taken = batched.moves_tried, batched.moves_taken
         console.key_values(
             "",
             {
-                "independent walks": batched["walks"],
-                "replicas put back": batched["restarts"],
-                **told,
-                "largest drift, standard errors": drifting,
+                "independent walks": batched.walks,
+                "replicas put back": batched.restarts,
+                **({} if tried is None else {"moves about bonds": f"{taken} of {tried} taken"}),
+                "largest drift, standard errors": max((abs(z) for z in batched.drift.values()), default=0.0),
             },
         )
-    measured = manifest["statistical_inefficiency"]
-    pairs = (manifest["exchange"] or {}).get("pairs", [])
-    rows = []
-    for rung, kelvin in enumerate(manifest["temperatures_K"]):
-        slowest = max((g for k, g in measured.items() if k.endswith(f"@{kelvin:g}K")), default=None)
-        up = pairs[rung]["acceptance"] if rung < len(pairs) else None
-        rows.append((f"{kelvin:g}", None if slowest is None else int(result.frames / slowest), up))
+    up = [pair.acceptance for pair in result.exchanges]
+    rows = [
+        (f"{kelvin:g}", result.independent_frames(kelvin), up[rung] if rung < len(up) else None)
+        for rung, kelvin in enumerate(result.temperatures)
+    ]
     console.table("", ("K", "independent frames", "exchange with next"), rows)

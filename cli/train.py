@@ -52,4 +52,4 @@ def train(
             progress=progress,
         )
     if os.environ.get("RANK", "0") == "0":
-        console.key_values(f"trained: {output}", result.summary())
+        console.key_values(f"trained: {output}", result.rows())

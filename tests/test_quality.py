@@ -84,6 +84,25 @@ def test_not_written(pattern, why):
     assert found == [], why
 
 
+def test_no_tracked_file_tells_a_path_of_a_machine():
+    """Published runs hold paths relative to the run; see `boltzgen.provenance.relative_to_run`."""
+    machine = re.compile(rb"(?<![\w./~-])/(?:work|root|home|Users|scratch|tmp/w)/\w")
+    assert machine.search(b'"data=/home/someone/MD"') and not machine.search(b"https://example.org/home/page")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group(0).decode()}"
+        for path in files
+        if path.is_file() and path != Path(__file__).resolve()
+        for match in machine.finditer(path.read_bytes())
+    ]
+    assert found == []
+
+
 def test_every_module_says_what_it_is():
     import ast
 
@@ -106,3 +125,31 @@ def test_package_list_is_complete():
     expected |= {".".join(("boltzgen_cli", *folder.parts)) for folder in terminal}
     expected |= {"boltzgen_configs", "boltzgen_models"}
     assert set(setup["packages"]) == expected
+
+
+def test_frozen_records_are_not_changed():
+    """A frozen record fills its own fields in `__post_init__`; later `dataclasses.replace` makes another."""
+    import ast
+
+    def tricks(tree: ast.AST, inside: str = "") -> list[int]:
+        found = []
+        for node in ast.iter_child_nodes(tree):
+            here = node.name if isinstance(node, ast.FunctionDef) else inside
+            text = ast.unparse(node) if isinstance(node, ast.Call | ast.Subscript) else ""
+            own = inside == "__post_init__" and text.startswith("object.__setattr__(self,")
+            if (text.startswith("object.__setattr__(") and not own) or ".__dict__[" in text[:60]:
+                found.append(node.lineno)
+            found += tricks(node, here)
+        return found
+
+    sources = [path for path in python_files() if path.relative_to(ROOT).parts[0] in ("boltzgen", "cli")]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources
+        for line in tricks(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert wrong == []
+    assert tricks(ast.parse("def f(x):\n    object.__setattr__(x, 'a', 1)\n    x.__dict__['a'] = 1")) == [
+        2,
+        3,
+    ]

@@ -24,6 +24,7 @@ WIDEST = 1.5
 NEWTON_STEPS = 12
 
 
+@torch.enable_grad()  # the caller may be within torch.no_grad()
 def bonded_minimum(
     coordinates: Coordinates, bonded_energy: Callable[[Tensor], Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,9 @@ NAMED, LARGEST_STRANGENESS = 2.0, 5.0
 #: the size of the largest, or at e times the highest temperature, adds.
 ELEMENT_PENALTY, SIZE_PENALTY, TEMPERATURE_PENALTY = 50.0, 50.0, 50.0
 
+#: K by which a temperature may miss the range seen without a word.
+ROUNDED = 0.01
+
 #: Height of a torsion's harmonic (10 kJ/mol) up to which differences count, and above which ratios do.
 TORSION_STEP = 0.2
 
@@ -150,7 +153,7 @@ class Familiarity:
     strangeness: (D,) distance of each coordinate's surroundings from the nearest seen, at most
         `LARGEST_STRANGENESS`. new_elements: atomic numbers of elements never seen.
     size_excess: logarithm of atoms over the most seen, 0 where it is no larger. coordinates: D.
-    temperature_excess: distance of the temperature's logarithm from the range seen.
+    temperature_excess: largest distance of a temperature's logarithm from the range seen.
     reasons: what is unfamiliar, in words, the gravest first.
     """
 
@@ -180,14 +183,14 @@ def familiarity(
     seen: Seen,
     molecule: MoleculeFeatures,
     *,
-    temperature: float | None = None,
+    temperatures: Sequence[float] = (),
     atoms: Sequence[int] | None = None,
 ) -> Familiarity:
     """Compare `molecule` with what was `seen`.
 
     Parameters
     ----------
-    temperature: K, counted when given.
+    temperatures: K, at which the flow is asked; the one farthest from those seen counts.
     atoms: (N,) the index of each atom in order of placement, for the reasons alone (`placed_atoms`).
     """
     beyond = _nearest(surroundings(molecule), seen.surroundings) - seen.radius - TOLERANCE
@@ -196,17 +199,26 @@ def familiarity(
     new = tuple(sorted(set(numbers) - set(seen.elements)))
     size, largest = len(molecule.placements), seen.atoms[1]
     excess = math.log(size / largest) if 0 < largest < size else 0.0
-    outside = 0.0
-    if temperature is not None:
-        coldest, hottest = seen.temperatures
-        outside = max(0.0, math.log(temperature / hottest), math.log(coldest / temperature))
+    coldest, hottest = seen.temperatures
+    outside = max([0.0, *(max(math.log(t / hottest), math.log(coldest / t)) for t in temperatures)])
     reasons = [f"element {_symbol(z)} was in no training molecule" for z in new]
     if excess:
         reasons.append(f"{size} atoms; the largest training molecule had {largest}")
     reasons += _strange_atoms(beyond, molecule, numbers, atoms)
-    if outside > 1e-6:
-        reasons.append(f"{temperature:g} K lies outside the {coldest:g} to {hottest:g} K of the training")
+    reasons += temperatures_outside(temperatures, seen.temperatures)
     return Familiarity(strangeness, new, excess, molecule.dimension, outside, tuple(reasons))
+
+
+def temperatures_outside(temperatures: Sequence[float], trained_at: Sequence[float]) -> list[str]:
+    """A sentence for each of `temperatures` (K) outside the range of `trained_at`, where that is known."""
+    if not trained_at:
+        return []
+    coldest, hottest = min(trained_at), max(trained_at)
+    return [
+        f"{kelvin:g} K lies outside the {coldest:g} to {hottest:g} K of the training"
+        for kelvin in dict.fromkeys(temperatures)
+        if not coldest - ROUNDED <= kelvin <= hottest + ROUNDED
+    ]
 
 
 def _strange_atoms(

@@ -15,8 +15,10 @@ from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.coordinates.support import unlink
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.records.parameters import ForceFieldParameters
+from boltzgen.system.graph.adjacency import bond_distances
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import THERMAL_UNITS, thermal_energy
 
 #: Elements with a feature of their own; all others share the last.
 ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
@@ -28,6 +30,7 @@ ORDER_WAVES = 4
 RING_SIZES = (3, 4, 5, 6, 7)
 
 #: Raised whenever a column changes its meaning: a model reads only the features that it was trained on.
+#: Models of before then need a step in `boltzgen.config.upgrades`, exact or a refusal.
 FEATURES_VERSION = 1
 
 #: Columns of the tokens: physics; place in the canonical order; ring membership.
@@ -35,10 +38,6 @@ PHYSICS = range(len(KINDS) + 8 + 4 * (ATOM_FEATURES + 1) + 2 * HARMONICS)
 ORDER = range(PHYSICS.stop, PHYSICS.stop + 2 * ORDER_WAVES)
 RINGS = range(ORDER.stop, ORDER.stop + 4 * len(RING_SIZES))
 N_FEATURES = RINGS.stop
-
-#: kT of one kelvin for model systems, whose energies are in kT: their base does not depend on temperature
-#: at 300 K.
-MODEL_THERMAL_UNIT = 1.0 / 300.0
 
 
 def molecule_features(
@@ -50,7 +49,7 @@ def molecule_features(
     location, width = _location_and_width(table, centre, whitening)
     atoms = atom_features(system, potential.force_field)
     positions = _at_minimum(coordinates, centre)
-    distance = graph_distance(system.n_atoms, system.bonds)
+    distance = bond_distances(system.n_atoms, system.bonds)
     placed = table.atoms[:, 0]
     columns = [
         _one_hot(table),
@@ -67,7 +66,7 @@ def molecule_features(
         table,
         centre,
         whitening,
-        GAS_CONSTANT,
+        THERMAL_UNITS["kJ/mol"],
     )
 
 
@@ -90,7 +89,7 @@ def model_features(name: str, coordinates: Coordinates, width: float) -> Molecul
         table,
         np.array(table.reference),
         width * np.eye(size),
-        MODEL_THERMAL_UNIT,
+        THERMAL_UNITS["kT"],
     )
 
 
@@ -164,17 +163,6 @@ def atom_features(system: MolecularSystem, force_field: ForceFieldParameters) ->
     return np.concatenate([elements, other, np.stack(scaled, axis=1)], axis=1)
 
 
-def graph_distance(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
-    """(N, N) number of bonds on the shortest path."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import shortest_path
-
-    bonds = np.asarray(bonds).reshape(-1, 2)
-    matrix = coo_matrix((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n_atoms, n_atoms))
-    paths = shortest_path(matrix, directed=False, unweighted=True)
-    return np.where(np.isfinite(paths), paths, n_atoms).astype(np.int64)
-
-
 def _at_minimum(coordinates: Coordinates, centre: np.ndarray) -> np.ndarray:
     """(N, 3) nm: torsions as in the reference, all else at the minimum of the bonded terms.
 
@@ -203,11 +191,11 @@ def torsion_series(
         frozenset((b, c)) if {frozenset((a, b)), frozenset((b, c)), frozenset((c, d))} <= bonded else None
         for a, b, c, d in force_field.torsion_atoms.tolist()
     ]
-    angles = _dihedrals(positions, force_field.torsion_atoms)
+    angles = dihedral_angles(positions, force_field.torsion_atoms)
     for row, (kind, atoms) in enumerate(zip(table.kind, table.atoms, strict=True)):
         if kind != "torsion":
             continue
-        own = _dihedrals(positions, atoms[None])[0]
+        own = dihedral_angles(positions, atoms[None])[0]
         for term, axis in enumerate(axes):
             order = int(force_field.torsion_periodicity[term])
             if axis == frozenset(atoms[1:3].tolist()) and 1 <= order <= HARMONICS:
@@ -216,16 +204,6 @@ def torsion_series(
                     [np.cos(phase), np.sin(phase)]
                 )
     return series.reshape(table.dimension, -1) / 10.0
-
-
-def _dihedrals(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    a, b, c, d = (positions[atoms[:, k]] for k in range(4))
-    axis = c - b
-    first, second = np.cross(a - b, axis), np.cross(d - c, axis)
-    sine = np.einsum("ij,ij->i", np.cross(first, second), axis) / np.maximum(
-        np.linalg.norm(axis, axis=1), 1e-12
-    )
-    return np.arctan2(sine, np.einsum("ij,ij->i", first, second))
 
 
 def _one_hot(table: CoordinateTable) -> np.ndarray:
@@ -261,7 +239,7 @@ def _location_and_width(
     lower, upper = torch.as_tensor(table.lower[linear]), torch.as_tensor(table.upper[linear])
     location, width = np.zeros(table.dimension), np.full(table.dimension, math.pi)
     location[linear] = unlink(torch.as_tensor(centre), lower, upper)[0].numpy()
-    width[linear] = np.sqrt(GAS_CONSTANT * 300.0 * (whitening**2).sum(axis=1))
+    width[linear] = np.sqrt(thermal_energy(300.0) * (whitening**2).sum(axis=1))
     return location, width
 
 

@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -44,12 +44,13 @@ def build_settings(
     try:
         return cls.model_validate(merged)
     except ValidationError as error:
-        raise InputError(_sentence(cls, error, source)) from error
+        raise InputError(_sentence(cls, error, source, merged)) from error
 
 
-def dump_yaml(settings: Settings) -> str:
-    """The resolved settings as YAML, every key written, defaults included."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_yaml(settings: Settings | Mapping[str, Any]) -> str:
+    """The resolved settings as YAML, every key written, defaults included; a mapping as it is."""
+    values = settings.model_dump(mode="json") if isinstance(settings, Settings) else dict(settings)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
@@ -141,10 +142,10 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}
 
 
-def _sentence(cls: type[BaseModel], error: ValidationError, source: str) -> str:
+def _sentence(cls: type[BaseModel], error: ValidationError, source: str, values: Mapping[str, Any]) -> str:
     """The first faults of `error` in words (at most three)."""
     faults = _of_one_alternative(error.errors(include_url=False))
-    sentences = [_fault(cls, fault) for fault in faults[:3]]
+    sentences = [_fault(cls, fault, values) for fault in faults[:3]]
     more = f" ({len(faults) - 3} more faults)" if len(faults) > 3 else ""
     return f"{source}: {' '.join(dict.fromkeys(sentences))}{more}"
 
@@ -168,12 +169,12 @@ def _of_one_alternative(faults: list[Any]) -> list[Any]:
     return plain + [fault for key, of_list, fault in tried if of_list == (key in lists)] or faults
 
 
-def _fault(cls: type[BaseModel], fault: Any) -> str:
+def _fault(cls: type[BaseModel], fault: Any, values: Mapping[str, Any]) -> str:
     location = [str(part) for part in fault["loc"]]
     key = ".".join(location)
     kind = fault["type"]
     if kind == "extra_forbidden":
-        owner = _model_at(cls, location[:-1])
+        owner = _model_at(cls, location[:-1], values)
         return f"unknown key {key!r}.{nearest(location[-1], owner.model_fields if owner else ())}"
     if kind == "missing":
         return f"the key {key!r} is missing."
@@ -186,19 +187,30 @@ def _fault(cls: type[BaseModel], fault: Any) -> str:
     return f"{key!r} is {given!r}: {message[:1].lower()}{message[1:]}."
 
 
-def _model_at(cls: type[BaseModel], location: list[str]) -> type[BaseModel] | None:
-    """The settings class that owns the keys under `location`; None inside lists and free mappings."""
+def _model_at(cls: type[BaseModel], location: list[str], values: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The settings class that owns the keys under `location` of `values`; None inside lists."""
     owner: type[BaseModel] | None = cls
+    annotation: Any = cls
+    value: Any = values
     for name in location:
-        if owner is None or name not in owner.model_fields:
+        value = value.get(name) if isinstance(value, Mapping) else None
+        if owner is not None and name in owner.model_fields:
+            annotation = owner.model_fields[name].annotation
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
             return None
-        owner = _settings_in(owner.model_fields[name].annotation)
+        owner = _settings_in(annotation)
+        if owner is not None and issubclass(owner, Settings):
+            owner = owner.reader(name, value)
     return owner
 
 
 def _settings_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
+    if get_origin(annotation) is Annotated:
+        return _settings_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         found = [_settings_in(part) for part in get_args(annotation)]
         return next((part for part in found if part is not None), None)

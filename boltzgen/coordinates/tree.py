@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.graph.adjacency import bond_distances
+from boltzgen.system.graph.geometry import angle
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 
 #: Bend below which (from 0 or from pi) three atoms define no plane, rad.
@@ -65,24 +67,13 @@ def build_tree(graph: MolecularGraph, root: int | None = None) -> tuple[Placemen
 
 def root_candidates(graph: MolecularGraph) -> list[int]:
     """Atoms to try as the root: terminal ones first, heavy ones first, the most central first."""
+    eccentricity = bond_distances(graph.n_atoms, graph.bonds).max(axis=1)
 
     def key(atom: int) -> tuple:
         around = graph.neighbours[atom]
-        return (len(around) > 1, graph.masses[atom] < 3.5, _eccentricity(graph, atom), graph.rank[atom])
+        return (len(around) > 1, graph.masses[atom] < 3.5, eccentricity[atom], graph.rank[atom])
 
     return sorted(range(graph.n_atoms), key=key)
-
-
-def _eccentricity(graph: MolecularGraph, start: int) -> int:
-    depth = {start: 0}
-    queue = deque([start])
-    while queue:
-        atom = queue.popleft()
-        for other in graph.neighbours[atom]:
-            if other not in depth:
-                depth[other] = depth[atom] + 1
-                queue.append(other)
-    return max(depth.values())
 
 
 class _Builder:
@@ -223,12 +214,10 @@ class _Builder:
         )
 
     def _spans_plane(self, c: int, p: int, g: int) -> bool:
-        x = self.graph.reference_positions
-        u, v = x[c] - x[p], x[g] - x[p]
-        angle = np.arctan2(np.linalg.norm(np.cross(u, v)), u @ v)
+        bend = angle(self.graph.reference_positions, c, p, g)
         bonded = g in self.graph.neighbours[p]
         straight = bonded and self.graph.is_linear(c, p, g)
-        return bool(DEGENERATE < angle < np.pi - DEGENERATE) and not straight
+        return bool(DEGENERATE < bend < np.pi - DEGENERATE) and not straight
 
 
 def decode_reference(placements: tuple[Placement, ...]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.graph.adjacency import adjacency, smaller_side
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import GAS_CONSTANT
@@ -43,13 +44,14 @@ def resampled_bonds(
     Raises InputError for a bond in a ring or without a harmonic term.
     """
     terms = harmonic_bonds(system)
+    neighbours = adjacency(system.n_atoms, system.bonds)
     result = np.array(positions, dtype=float)
     for first, second in bonds:
         pair = (int(first), int(second))
         names = f"{system.atom_names[pair[0]]} - {system.atom_names[pair[1]]}"
         if pair not in terms:
             raise InputError(f"The bond {names} has no harmonic term to draw from; run unconstrained.")
-        side = _smaller_side(system, *pair)
+        side = smaller_side(neighbours, *pair)
         if side is None:
             raise InputError(f"The bond {names} is in a ring and cannot be resampled; run unconstrained.")
         fixed, moving = pair if pair[1] in side else pair[::-1]
@@ -58,21 +60,3 @@ def resampled_bonds(
         new = thermal_bond_lengths(*terms[pair], temperatures, rng)
         result[:, sorted(side)] += (vector * ((new - old) / old)[:, None])[:, None, :]
     return result.astype(np.float32)
-
-
-def _smaller_side(system: MolecularSystem, first: int, second: int) -> set[int] | None:
-    """The atoms on the smaller side of a bond; None when the bond is in a ring."""
-    neighbours: list[list[int]] = [[] for _ in range(system.n_atoms)]
-    for i, j in system.bonds:
-        neighbours[i].append(int(j))
-        neighbours[j].append(int(i))
-    side, stack = {second}, [n for n in neighbours[second] if n != first]
-    while stack:
-        atom = stack.pop()
-        if atom == first:
-            return None
-        if atom not in side:
-            side.add(atom)
-            stack += neighbours[atom]
-    rest = set(range(system.n_atoms)) - side
-    return side if len(side) <= len(rest) else rest

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.statistics import dihedral_angles, rotatable_torsions, statistical_inefficiency
+from boltzgen.data.statistics import slow_torsions, statistical_inefficiency
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 
 #: Independent frames of the slowest torsion, and round trips, below which a run is `short`.
@@ -28,9 +29,9 @@ def convergence(
 
     Returns
     -------
-    temperature_K; inefficiency: frames per independent frame of the slowest rotatable torsion (of the
-    energy, where nothing rotates); independent_frames; round_trips: None for one temperature; halves: the
-    `half_agreement`, None where nothing rotates; verdict: ``converged``, ``short`` or ``drifting``; reasons.
+    temperature_K; inefficiency: frames per independent frame of the slowest torsion (of the energy,
+    where there is none); independent_frames; round_trips: None for one temperature; halves: the
+    `half_agreement`, None where there is none; verdict: ``converged``, ``short`` or ``drifting``; reasons.
     """
     kelvin = float(min(manifest["temperatures_K"]))
     frames = trajectory.at(kelvin)
@@ -61,10 +62,10 @@ def half_agreement(frames: Trajectory, system: MolecularSystem, walks: int) -> d
     torsion: its four atoms, from 0; state: ``g-`` (-120 to 0 degrees), ``g+`` (0 to 120) or ``t``; first,
     second: populations; difference: second - first; standard_error: with the statistical inefficiency of
     that state, and (k + 1) / (n + 2) for a population, so that a state that was hardly seen has one too;
-    z: their ratio; largest_difference: of all states. None where there is no rotatable torsion, or less than
+    z: their ratio; largest_difference: of all states. None where there is no slow torsion, or less than
     two frames a walk.
     """
-    torsions = rotatable_torsions(system)
+    torsions = slow_torsions(system)
     per_walk = len(frames) // walks
     if not len(torsions) or per_walk < 2:
         return None

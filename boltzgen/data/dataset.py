@@ -17,6 +17,7 @@ from typing import Any
 
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, sha256_file
+from boltzgen.notebook import html_table
 
 SCHEMA = "boltzgen.dataset/1"
 SPLITS = ("train", "validation", "test")
@@ -53,7 +54,7 @@ class DatasetMolecule:
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """The data set in `folder`, molecules in the order of its configuration."""
 
@@ -78,6 +79,15 @@ class Dataset:
             raise InputError(
                 f"{folder / 'dataset.json'} is damaged ({error!r}); run `build_dataset()` again."
             ) from error
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{sum(one.split == name for one in self.molecules)} {name}" for name in SPLITS)
+        return f"<Dataset {self.folder}: {len(self.molecules)} molecules ({counts}), {self.status}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("molecule", "split", "atoms", "frames", "energy evaluations", "status")
+        rows = [(m.name, m.split, m.atoms, m.frames, m.evaluations, m.status) for m in self.molecules]
+        return html_table(columns, rows, caption=f"{self.folder}: {self.status}")
 
     def of(self, split: str) -> tuple[DatasetMolecule, ...]:
         """The complete molecules of `split`; those that were prepared without data have ``data`` None."""

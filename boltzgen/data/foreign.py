@@ -23,9 +23,10 @@ from boltzgen.data.checks import (
 )
 from boltzgen.data.constrained import resampled_bonds
 from boltzgen.data.framing import check_whole
-from boltzgen.data.hdf5 import read_hdf5, record_elements
+from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
+from boltzgen.system.formats.mdtraj_hdf5 import record_elements
 from boltzgen.system.molecular_system import MolecularSystem
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 MDTraj and everything that reads its format can open it (MDTraj itself needs the package ``tables``).
 Beyond the conventions: energies are float64, ``replica`` is a dataset, and the file's attribute
 ``boltzgen_system_fingerprint`` says what was simulated.
-Source: https://mdtraj.org/1.9.4/hdf5_format.html
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
+from boltzgen.system.formats.mdtraj_hdf5 import set_unit, topology_record, write_header
 
 if TYPE_CHECKING:
     import h5py
@@ -51,7 +51,8 @@ def write_hdf5(
     import h5py
 
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _write_header(file, topology, fingerprint)
+        own = {"system_fingerprint": fingerprint or ""}
+        write_header(file, topology_record(topology), title="boltzgen simulate", own=own)
         coordinates = file.create_dataset(
             "coordinates",
             shape=(0, topology.n_atoms, 3),
@@ -59,13 +60,13 @@ def write_hdf5(
             chunks=(max(1, 2**18 // (topology.n_atoms * 12)), topology.n_atoms, 3),
             dtype=np.float32,
         )
-        coordinates.attrs["units"] = np.bytes_(b"nanometers")
+        set_unit(coordinates, "nanometers")
         columns = {}
         for name, dtype, units in _COLUMNS:
             columns[name] = file.create_dataset(
                 name, shape=(0,), maxshape=(None,), chunks=(4096,), dtype=dtype, compression="gzip"
             )
-            columns[name].attrs["units"] = np.bytes_(units.encode())
+            set_unit(columns[name], units)
         done = 0
         for positions, energies, replicas in pieces:
             new = done + len(positions)
@@ -135,60 +136,6 @@ def frames_in(path: Path) -> int:
         raise InputError(
             f"{path} cannot be read as HDF5 ({_first_line(error)}); remove the folder and simulate again."
         ) from error
-
-
-def _write_header(file: h5py.File, topology: mdtraj.Topology, fingerprint: str | None) -> None:
-    from boltzgen import __version__
-
-    attributes = {
-        "conventions": "Pande",
-        "conventionVersion": "1.1",
-        "program": "boltzgen",
-        "programVersion": __version__,
-        "application": "boltzgen",
-        "title": "boltzgen simulate",
-        "boltzgen_system_fingerprint": fingerprint or "",
-    }
-    for key, value in attributes.items():
-        file.attrs[key] = np.bytes_(value.encode())
-    text = json.dumps(topology_record(topology)).encode()
-    file.create_dataset("topology", data=np.array([text], dtype=f"S{len(text)}"))
-
-
-def topology_record(topology: mdtraj.Topology) -> dict[str, Any]:
-    """MDTraj's topology as the nested dictionary that its HDF5 convention stores as JSON."""
-    chains = []
-    for chain in topology.chains:
-        residues = [
-            {
-                "index": int(residue.index),
-                "name": str(residue.name),
-                "resSeq": int(residue.resSeq),
-                "segmentID": str(residue.segment_id),
-                "atoms": [
-                    {"index": int(a.index), "name": str(a.name), "element": _symbol(a)} for a in residue.atoms
-                ],
-            }
-            for residue in chain.residues
-        ]
-        chains.append({"index": int(chain.index), "residues": residues})
-    bonds = [[int(first.index), int(second.index)] for first, second in topology.bonds]
-    return {"chains": chains, "bonds": bonds}
-
-
-def record_elements(record: dict[str, Any]) -> list[str]:
-    """Element symbols in atom order from `topology_record`'s dictionary."""
-    atoms = [
-        (atom["index"], atom["element"])
-        for chain in record.get("chains", [])
-        for residue in chain["residues"]
-        for atom in residue["atoms"]
-    ]
-    return [symbol for _, symbol in sorted(atoms)]
-
-
-def _symbol(atom: Any) -> str:
-    return str(atom.element.symbol) if atom.element is not None else "VS"
 
 
 def _length_unit(file: h5py.File, path: Path) -> np.float32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from boltzgen.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
     """Simulated conformations of one molecule, one row a frame.
 
@@ -62,6 +62,10 @@ class Trajectory:
             dict(self.statistical_inefficiency),
         )
 
+    def __repr__(self) -> str:
+        ladder = ", ".join(f"{kelvin:g}" for kelvin in self.temperature_ladder)
+        return f"<Trajectory: {len(self)} frames of {self.n_atoms} atoms at {ladder} K>"
+
     @property
     def n_atoms(self) -> int:
         return int(self.positions.shape[1])
@@ -83,8 +87,7 @@ class Trajectory:
         chosen = self[rows]
         suffix = f"@{temperature:g}K"
         kept = {k: g for k, g in self.statistical_inefficiency.items() if k.endswith(suffix)}
-        object.__setattr__(chosen, "statistical_inefficiency", kept)
-        return chosen
+        return replace(chosen, statistical_inefficiency=kept)
 
     def digest(self) -> str:
         """SHA-256 (hex) of the positions: the same frames in the same order have the same."""

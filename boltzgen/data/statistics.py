@@ -10,6 +10,9 @@ import logging
 import numpy as np
 
 from boltzgen.data.record import Trajectory, spaced_rows
+from boltzgen.system.graph.geometry import dihedral_angles
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import SLOW
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -46,11 +49,11 @@ def drift(series: np.ndarray) -> float:
 
 
 def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[str, float]:
-    """`drift` of the energy, and the largest of the rotatable torsions (cosine, sine), at every temperature.
+    """`drift` of the energy, and the largest of the slow torsions (cosine, sine), at every temperature.
 
     Frames of a temperature stand walk after walk. Keys as in `slowest_inefficiencies`.
     """
-    torsions = rotatable_torsions(system)
+    torsions = slow_torsions(system)
     result = {}
     for temperature in trajectory.temperature_ladder:
         frames = trajectory.at(float(temperature))
@@ -63,35 +66,13 @@ def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[
     return result
 
 
-def rotatable_torsions(system: MolecularSystem) -> np.ndarray:
-    """Atoms ``(torsions, 4)`` of one torsion per rotatable bond between non-terminal atoms.
+def slow_torsions(system: MolecularSystem) -> np.ndarray:
+    """Atoms ``(torsions, 4)`` of each torsion that may be slow: `SLOW` of `boltzgen.system.graph.torsions`.
 
-    A bond counts when it is in no ring and each end has another neighbour that is not hydrogen, so
-    methyl rotors (fast, and the same three times) are left out. The lowest-numbered heavy neighbours
-    define the angle.
+    Those between heavy atoms, amides too; methyl-like rotors (fast, and the same three times) and rings not.
     """
-    neighbours: list[list[int]] = [[] for _ in range(system.n_atoms)]
-    for first, second in system.bonds:
-        neighbours[first].append(int(second))
-        neighbours[second].append(int(first))
-    found = []
-    for b, c in system.bonds:
-        ends = [
-            sorted(n for n in neighbours[here] if n != there and system.atomic_numbers[n] != 1)
-            for here, there in ((b, c), (c, b))
-        ]
-        if ends[0] and ends[1] and not _in_ring(neighbours, int(b), int(c)):
-            found.append((ends[0][0], int(b), int(c), ends[1][0]))
+    found = [torsion.atoms for torsion in MolecularGraph.from_system(system).torsions(SLOW)]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
-def dihedral_angles(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    """IUPAC dihedral angles ``(frames, torsions)`` in rad, of `atoms` ``(torsions, 4)``."""
-    x = np.asarray(positions, dtype=float)[:, np.asarray(atoms, dtype=np.int64)]
-    first, middle, last = x[:, :, 1] - x[:, :, 0], x[:, :, 2] - x[:, :, 1], x[:, :, 3] - x[:, :, 2]
-    left, right = np.cross(first, middle), np.cross(middle, last)
-    sine = np.einsum("fti,fti->ft", np.cross(left, right), middle) / np.linalg.norm(middle, axis=-1)
-    return np.arctan2(sine, np.einsum("fti,fti->ft", left, right))
 
 
 def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> dict[str, float]:
@@ -99,7 +80,7 @@ def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> d
 
     Keys as in `Trajectory.statistical_inefficiency`; in units of frames.
     """
-    torsions = rotatable_torsions(system)
+    torsions = slow_torsions(system)
     result = {}
     for temperature in trajectory.temperature_ladder:
         frames = trajectory.at(float(temperature))
@@ -117,16 +98,3 @@ def decorrelated_rows(series: np.ndarray) -> np.ndarray:
     rows = np.atleast_2d(series)
     g = max(statistical_inefficiency(s) for s in rows)
     return spaced_rows(rows.shape[1], g)
-
-
-def _in_ring(neighbours: list[list[int]], b: int, c: int) -> bool:
-    """Whether `c` can be reached from `b` without the bond between them."""
-    seen, stack = {b}, [n for n in neighbours[b] if n != c]
-    while stack:
-        atom = stack.pop()
-        if atom == c:
-            return True
-        if atom not in seen:
-            seen.add(atom)
-            stack += neighbours[atom]
-    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     whole = joined(parts)
     _check_counts(folder, whole, manifest)
     known = {str(k): float(g) for k, g in measured.items() if g is not None}
-    object.__setattr__(whole, "statistical_inefficiency", known)
-    return _matched(whole, system, folder)
+    return _matched(replace(whole, statistical_inefficiency=known), system, folder)
 
 
 def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]) -> None:

@@ -169,10 +169,6 @@ def refuse_constraints(system: Any) -> None:
         )
 
 
-def openmm_version() -> str:
-    return str(openmm.version.version)
-
-
 def _context(system: Any, temperature: float, timestep: float, friction: float, platform: str) -> Any:
     integrator = openmm.LangevinMiddleIntegrator(
         temperature * unit.kelvin, friction / unit.picosecond, timestep * unit.picoseconds

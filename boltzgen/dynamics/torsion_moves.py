@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boltzgen.data.statistics import rotatable_torsions
 from boltzgen.dynamics.batched_langevin import EnergyWithGradient, PhasePoint, put_back
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import MOVED
 from boltzgen.system.molecular_system import MolecularSystem
 
 
@@ -28,16 +28,17 @@ class Rotors:
 
     @classmethod
     def of(cls, system: MolecularSystem, device: torch.device | str = "cpu") -> Rotors:
-        """The rotatable bonds of `system` between heavy atoms; no rings, and no bond whose isomer is kept."""
+        """The rotatable bonds of `system` between heavy atoms: `MOVED` of `boltzgen.system.graph.torsions`.
+
+        Of a near-linear row the smaller side turns about the bond that joins it to the row.
+        """
         graph = MolecularGraph.from_system(system)
-        kept = {frozenset((bond.c, bond.p)) for bond in graph.isomer_bonds}
         bonds, turning = [], []
-        for _, b, c, _ in rotatable_torsions(system).tolist():
-            if frozenset((b, c)) in kept:
-                continue
-            sides = [graph.branch(here, without=there) for here, there in ((c, b), (b, c))]
+        for torsion in graph.torsions(MOVED):
+            ends = [torsion.axis[-2:], torsion.axis[1::-1]]
+            sides = [graph.branch(end, without=inner) for inner, end in ends]
             smaller = min(sides, key=len)
-            bonds.append((b, c) if smaller is sides[0] else (c, b))
+            bonds.append(ends[sides.index(smaller)])
             turning.append([atom in smaller for atom in range(graph.n_atoms)])
         return cls(
             torch.tensor(bonds, dtype=torch.int64, device=device).reshape(-1, 2),

@@ -2,26 +2,28 @@
 
 One row is one conformation. Nothing is filtered: a rejected sample keeps its row with weight zero
 and a reason. Weights are made once, from coordinates in memory, and never again from a file.
+
+The record knows nothing of what reads, writes, joins or converts it, which stands beside it: `load_ensemble`
+and `save_ensemble` in `boltzgen.ensemble.store`, `concatenate` in `boltzgen.ensemble.join`,
+`mdtraj_trajectory` in `boltzgen.ensemble.export_trajectory`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, normalised_weights
+from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, kish_ess, normalised_weights
+from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.errors import InputError
-
-if TYPE_CHECKING:
-    import mdtraj
+from boltzgen.notebook import html_table, with_error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
     """Weighted samples of one system at one temperature.
 
@@ -126,6 +128,32 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.log_w)
 
+    def __repr__(self) -> str:
+        size = self.positions.shape[1]
+        what = f"of {size} atoms" if self.is_molecular else f"of {size} coordinates"
+        at = "in kT" if self.temperature is None else f"at {self.temperature:g} K"
+        return (
+            f"<Ensemble: {len(self)} samples {what} {at}, {np.count_nonzero(~self.valid)} rejected; "
+            f"ESS {100 * kish_ess(self.log_w):.3g} %>"
+        )
+
+    def _repr_html_(self) -> str:
+        found = self.diagnostics()
+        rows = {
+            "samples": len(self),
+            "rejected": len(self) - found.n_valid,
+            "atoms" if self.is_molecular else "coordinates": self.positions.shape[1],
+            "temperature / K": self.temperature,
+            "measure": self.measure,
+            "domain": self.domain,
+            "ESS / %": 100 * found.ess,
+            "k-hat": found.k_hat,
+            "ln Z": with_error(found.log_z, found.log_z_standard_error),
+            "verdict": found.verdict,
+        }
+        told = [*rows.items(), *(("", reason) for reason in found.reasons)]
+        return html_table((), told, caption="Ensemble")
+
     def __getitem__(self, rows: slice | ArrayLike) -> Ensemble:
         """The rows selected by a slice, an index array or a mask, with all that belongs to them."""
         index = rows if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
@@ -154,18 +182,11 @@ class Ensemble:
 
     def equal_weight_rows(self, number: int, *, seed: int) -> np.ndarray:
         """`number` row numbers, resampled by weight, for tools that know no weights; see `resample`."""
-        from boltzgen.ensemble.resample import equal_weight_rows
-
         return equal_weight_rows(self.log_w, number, np.random.default_rng(seed))
 
-    def to_mdtraj(self) -> tuple[mdtraj.Trajectory, np.ndarray]:
-        """The valid rows as an MDTraj trajectory, and their weights, which sum to one."""
-        from boltzgen.ensemble.export_trajectory import mdtraj_trajectory
-
-        return mdtraj_trajectory(self)
-
     def shards(self, rows: int) -> Iterator[Ensemble]:
-        """The ensemble in pieces of at most `rows` rows, in order; `concatenate` puts them together.
+        """The ensemble in pieces of at most `rows` rows, in order; `boltzgen.ensemble.join` puts them
+        together.
 
         Each piece says in its provenance which ``rows`` of the draw it holds.
         """
@@ -174,30 +195,6 @@ class Ensemble:
         for start in range(0, len(self), rows):
             piece = self[start : start + rows]
             yield replace(piece, provenance={**piece.provenance, "rows": [start, start + len(piece)]})
-
-    @staticmethod
-    def concatenate(parts: Sequence[Ensemble]) -> Ensemble:
-        """All rows of `parts` in order; see `boltzgen.ensemble.join`.
-
-        InputError when measures, domains, systems or temperatures differ, or when a sample occurs in
-        two parts.
-        """
-        from boltzgen.ensemble.join import join
-
-        return join(parts)
-
-    def save(self, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
-        """Write the OUT folder atomically, file by file, the manifest last; see `boltzgen.ensemble.store`."""
-        from boltzgen.ensemble.store import save_ensemble
-
-        save_ensemble(self, folder, status=status)
-
-    @staticmethod
-    def load(folder: str | os.PathLike[str]) -> Ensemble:
-        """Read an OUT folder; InputError in one sentence when a file is missing, truncated or foreign."""
-        from boltzgen.ensemble.store import load_ensemble
-
-        return load_ensemble(folder)
 
     def _check(self) -> None:
         n = self.log_w.size

@@ -9,7 +9,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,21 +52,38 @@ def write_csv(
     log_w = ensemble.log_w if whole else frames.log_w
     header = ["row", "log_q", "u", "log_w", "valid", "reason", *(column.name for column in columns)]
     _refuse_twice(header)
+
+    def fields(at: slice) -> list[np.ndarray]:
+        block = rows[at]
+        return [
+            block,
+            ensemble.log_q[block],
+            ensemble.u[block],
+            log_w[at],
+            ensemble.valid[block].astype(int),
+            ensemble.reason[block],
+            *(column.values[block] for column in columns),
+        ]
+
+    write_fields(path, header, len(rows), fields)
+
+
+def write_fields(
+    path: str | os.PathLike[str],
+    header: Sequence[str],
+    number: int,
+    fields: Callable[[slice], Sequence[np.ndarray]],
+) -> None:
+    """A CSV file of `number` rows, a block at a time: `fields` gives the columns of the rows in a slice.
+
+    Numbers are written so that they read back exactly.
+    """
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(header)
-        for start in range(0, len(rows), _AT_ONCE):
-            block = rows[start : start + _AT_ONCE]
-            fields = [
-                block,
-                ensemble.log_q[block],
-                ensemble.u[block],
-                log_w[start : start + _AT_ONCE],
-                ensemble.valid[block].astype(int),
-                ensemble.reason[block],
-                *(column.values[block] for column in columns),
-            ]
-            table.writerows(zip(*(field.tolist() for field in fields), strict=True))
+        for start in range(0, number, _AT_ONCE):
+            block = fields(slice(start, min(start + _AT_ONCE, number)))
+            table.writerows(zip(*(field.tolist() for field in block), strict=True))
 
 
 def write_colvar(

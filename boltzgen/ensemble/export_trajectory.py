@@ -6,9 +6,9 @@ row in the OUT folder. Formats without a place for weights get a table of them b
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,14 @@ import numpy as np
 
 from boltzgen.ensemble.dcd import write_dcd
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.export_table import write_fields
 from boltzgen.ensemble.frames import Frames, weighted_frames
 from boltzgen.ensemble.topology import read_topology
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path
-from boltzgen.units import NM_PER_ANGSTROM, thermal_energy
+from boltzgen.system.formats.mdtraj_hdf5 import set_unit, write_header
+from boltzgen.system.formats.pdb_text import format_models
+from boltzgen.units import thermal_energy
 
 if TYPE_CHECKING:
     import mdtraj
@@ -33,7 +36,6 @@ XTC_WARNING = (
 PDB_WARNING = "PDB keeps 0.0001 nm: energies of its frames scatter by about 0.1 kT (alanine dipeptide)"
 
 _AT_ONCE = 2_000
-_PDB_LIMIT = 999.9995  # Angstrom; from there on, %8.3f with a minus sign needs nine characters
 
 
 def mdtraj_trajectory(ensemble: Ensemble) -> tuple[mdtraj.Trajectory, np.ndarray]:
@@ -52,7 +54,7 @@ def write_hdf5(
 ) -> None:
     """MDTraj's HDF5 conventions ("Pande" 1.1), with ``weight``, ``log_weight``, ``log_q``, ``u`` and ``row``.
 
-    `topology` is the nested dictionary that the conventions keep as JSON. Weights sum to one;
+    `topology` is the dictionary of `boltzgen.system.formats.mdtraj_hdf5.topology_record`. Weights sum to one;
     ``log_weight`` is unnormalised.
     """
     import h5py
@@ -60,18 +62,26 @@ def write_hdf5(
     _need_atoms(ensemble)
     try:
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            _write_header(file, ensemble, frames, topology)
+            own: dict[str, str | int] = {
+                "system_fingerprint": ensemble.system_fingerprint,
+                "measure": ensemble.measure,
+                "domain": ensemble.domain,
+                "samples_drawn": frames.drawn,
+                "samples_rejected": frames.rejected,
+                "equal_weight": int(frames.resampled),
+            }
+            write_header(file, topology, title="boltzgen export", own=own)
             coordinates = file.create_dataset(
                 "coordinates", shape=(len(frames), *ensemble.positions.shape[1:]), dtype=np.float32
             )
-            coordinates.attrs["units"] = np.bytes_(b"nanometers")
+            set_unit(coordinates, "nanometers")
             done = 0
             for block in _blocks(ensemble, frames):
                 coordinates[done : done + len(block)] = block
                 done += len(block)
             for name, units, values in _columns(ensemble, frames):
                 column = file.create_dataset(name, data=values, compression="gzip")
-                column.attrs["units"] = np.bytes_(units.encode())
+                set_unit(column, units)
     except RuntimeError as error:  # how h5py reports a disk that is full when the file is closed
         raise _not_written(path, error) from error
 
@@ -103,18 +113,9 @@ def write_xtc(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) 
 def write_pdb(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
     """One MODEL a frame, on the lines of the stored topology, and the table of weights."""
     _need_atoms(ensemble)
-    lines = ensemble.topology_pdb.splitlines()
-    atoms = [line for line in lines if line.startswith(("ATOM", "HETATM", "TER"))]
-    ends = [line for line in lines if line.startswith("CONECT")]
-    if sum(not line.startswith("TER") for line in atoms) != ensemble.positions.shape[1]:
-        raise InputError("the topology stored with the samples does not fit them; sample again.")
+    models = chain.from_iterable(_blocks(ensemble, frames))
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        number = 0
-        for block in _blocks(ensemble, frames):
-            for model in np.asarray(block, dtype=np.float64) / NM_PER_ANGSTROM:
-                number += 1
-                file.write(f"MODEL {number:8d}\n{_pdb_atoms(atoms, model)}ENDMDL\n")
-        file.write("".join(f"{line}\n" for line in [*ends, "END"]))
+        file.writelines(format_models(ensemble.topology_pdb, models))
     write_weights(frames, path)
 
 
@@ -125,18 +126,13 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
 
 def write_weights(frames: Frames, path: str | os.PathLike[str]) -> None:
     """``frame,row,log_w,weight`` for each frame of `path`, in `weights_path`; weights sum to one."""
-    weights = frames.weights
-    with atomic_path(weights_path(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write("frame,row,log_w,weight\n")
-        for start in range(0, len(frames), _AT_ONCE):
-            at = slice(start, start + _AT_ONCE)
-            lines = zip(
-                frames.rows[at].tolist(), frames.log_w[at].tolist(), weights[at].tolist(), strict=True
-            )
-            file.writelines(
-                f"{frame},{row},{log_w!r},{weight!r}\n"
-                for frame, (row, log_w, weight) in enumerate(lines, start=start)
-            )
+    weights, numbers = frames.weights, np.arange(len(frames))
+    write_fields(
+        weights_path(path),
+        ("frame", "row", "log_w", "weight"),
+        len(frames),
+        lambda at: [numbers[at], frames.rows[at], frames.log_w[at], weights[at]],
+    )
 
 
 def _need_atoms(ensemble: Ensemble) -> None:
@@ -167,44 +163,6 @@ def _columns(ensemble: Ensemble, frames: Frames) -> list[tuple[str, str, np.ndar
             ("temperature", "kelvin", np.full(len(frames), ensemble.temperature)),
         ]
     return columns
-
-
-def _write_header(file: Any, ensemble: Ensemble, frames: Frames, topology: dict[str, Any]) -> None:
-    from boltzgen import __version__
-
-    attributes = {
-        "conventions": "Pande",
-        "conventionVersion": "1.1",
-        "program": "boltzgen",
-        "programVersion": __version__,
-        "application": "boltzgen",
-        "title": "boltzgen export",
-        "boltzgen_system_fingerprint": ensemble.system_fingerprint,
-        "boltzgen_measure": ensemble.measure,
-        "boltzgen_domain": ensemble.domain,
-    }
-    for key, value in attributes.items():
-        file.attrs[key] = np.bytes_(value.encode())
-    file.attrs["boltzgen_samples_drawn"] = frames.drawn
-    file.attrs["boltzgen_samples_rejected"] = frames.rejected
-    file.attrs["boltzgen_equal_weight"] = int(frames.resampled)
-    text = json.dumps(topology).encode()
-    file.create_dataset("topology", data=np.array([text], dtype=f"S{len(text)}"))
-
-
-def _pdb_atoms(atoms: list[str], model: np.ndarray) -> str:
-    """The lines of one model: `atoms` (with TER) with the positions of `model` (N, 3) in Angstrom."""
-    if not np.abs(model).max() < _PDB_LIMIT:
-        raise InputError("an atom is more than 1000 Angstrom away, which PDB cannot hold; export dcd.")
-    places = iter(model)
-    out = []
-    for line in atoms:
-        if line.startswith("TER"):
-            out.append(f"{line}\n")
-            continue
-        x, y, z = next(places)
-        out.append(f"{line[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{line[54:]}\n")
-    return "".join(out)
 
 
 def _not_written(path: str | os.PathLike[str], error: Exception) -> BoltzgenError:

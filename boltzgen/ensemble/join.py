@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.repeats import CHANCE_SHARE, repeated_rows
 from boltzgen.errors import InputError
-
-if TYPE_CHECKING:
-    from boltzgen.ensemble.ensemble import Ensemble
 
 #: What may not differ between ensembles that are joined.
 IDENTITY = ("measure", "system_fingerprint", "temperature", "domain", "topology_pdb")
@@ -25,7 +23,7 @@ _COUNTS = ("requested", "energy_evaluations")
 _COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
 
 
-def join(
+def concatenate(
     parts: Sequence[Ensemble], *, names: Sequence[str] = (), positions: np.ndarray | None = None
 ) -> Ensemble:
     """All rows of `parts` in order, each with what belongs to it.

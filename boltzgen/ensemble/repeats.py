@@ -7,12 +7,10 @@ by what a manifest says of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.ensemble import Ensemble
 
 #: Conformations whose coordinates all differ by less, in nm, are one: the same draw in batches of another
 #: size differs by rounding alone, and independent draws of a molecule never come so close.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen.checks import check_number
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.errors import InputError
 
@@ -19,8 +20,7 @@ def equal_weight_rows(log_w: ArrayLike, number: int, rng: np.random.Generator) -
 
     Raises InputError when no row carries weight.
     """
-    if number < 1:
-        raise InputError(f"{number} equally weighted samples were asked for; ask for at least one.")
+    check_number(number)
     w_n = normalised_weights(log_w)
     carrying = np.flatnonzero(w_n)
     if carrying.size == 0:

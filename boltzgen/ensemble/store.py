@@ -11,10 +11,8 @@ manifest.json   schema boltzgen.manifest/1, written last; its status decides whe
 from __future__ import annotations
 
 import os
-import platform
 import zipfile
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,10 @@ import numpy as np
 
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
-from boltzgen.ensemble.join import join, same_draw
+from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
+from boltzgen.provenance import versions
 
 SUMMARY_SCHEMA = "boltzgen.summary/1"
 MANIFEST_SCHEMA = "boltzgen.manifest/1"
@@ -95,7 +94,7 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
     """The ensembles of several OUT folders in one, and its status: ``partial`` when one of them is.
 
     Positions of molecules are read into one array, so that no second copy of them is made. Besides
-    what `boltzgen.ensemble.join.join` refuses, folders that the same model wrote with the same seed
+    what `boltzgen.ensemble.join.concatenate` refuses, folders that the same model wrote with the same seed
     are, whatever the size of their batches: InputError.
     """
     paths = [Path(folder) for folder in folders]
@@ -117,7 +116,7 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
                     f"({part.provenance['seed']}), so that they are not independent; draw one of them again "
                     "with another `seed`."
                 )
-    joined = join(parts, names=[str(path) for path in paths], positions=positions)
+    joined = concatenate(parts, names=[str(path) for path in paths], positions=positions)
     partial = any(manifest["status"] == "partial" for manifest in manifests)
     return joined, "partial" if partial else "complete"
 
@@ -182,22 +181,11 @@ def _manifest(ensemble: Ensemble, status: str, out: Path, names: list[str]) -> d
         "n": len(ensemble),
         "coverage": ensemble.coverage,
         "provenance": provenance,
-        "versions": _versions(),
+        "versions": versions("python", "boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj"),
         "files": {
             name: {"bytes": (out / name).stat().st_size, "sha256": sha256_file(out / name)} for name in names
         },
     }
-
-
-def _versions() -> dict[str, str | None]:
-    def version(name: str) -> str | None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    found = {name: version(name) for name in ("boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj")}
-    return {"python": platform.python_version(), **found}
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -20,16 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.coordinates.support import unlink
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import Atom, n_basis
+from boltzgen.flows.autoregressive_layout import N_VALUES, N_WAVES, SLOTS, Layout
 from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.standardise import Standardiser
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
@@ -44,13 +49,6 @@ from boltzgen.flows.transforms import (
 #: Whitened values beyond some of these enter the network flattened, so that no input explodes.
 SOFT = 6.0
 
-#: Coordinates that place one atom.
-SLOTS = 3
-
-#: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
-N_WAVES = 2 * len(HARMONICS)
-N_VALUES = N_WAVES + SLOTS
-
 #: When the flow is to know nothing of the size of the molecule: bonds that a block of attention looks across,
 #: and placed atoms that the inputs are scaled for.
 REACH, NEIGHBOURS = 3, 8
@@ -59,76 +57,19 @@ REACH, NEIGHBOURS = 3, 8
 _TRANSFORMS = (affine_spline, circular_spline)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Which coordinates belong to which atom.
+class AutoregressiveSettings(NetworkSettings):
+    """A flow that draws atom after atom."""
 
-    Attributes
-    ----------
-    atoms: in order of placement; `drawn`: those that coordinates place.
-    atom, slot: of each coordinate; the slot is its place in the order of drawing within the atom.
-    circular, column: of each coordinate; column among those of its sort.
-    """
+    kind: Literal["autoregressive"] = "autoregressive"
+    """Which flow; see docs/flows.md."""
+    local: bool = False
+    """Know nothing of the size of the molecule or the place of an atom in it: for molecules never seen."""
+    degree: int = Field(default=1, ge=1, le=2)
+    """Of the harmonics through which an atom sees in which direction the placed ones lie."""
 
-    atoms: tuple[Atom, ...]
-    has_positions: bool
-    drawn: tuple[int, ...]
-    atom: tuple[int, ...]
-    slot: tuple[int, ...]
-    circular: tuple[bool, ...]
-    column: tuple[int, ...]
-
-    @classmethod
-    def of(cls, molecule: MoleculeFeatures) -> _Layout:
-        atoms, circular = geometry.atoms_of(molecule), tuple(molecule.circular.tolist())
-        size = len(circular)
-        atom, slot = [0] * size, [0] * size
-        for number, own in enumerate(atoms):
-            for place_in_atom, row in enumerate(reversed(own.rows)):
-                atom[row], slot[row] = number, place_in_atom
-        column = tuple(circular[:row].count(circular[row]) for row in range(size))
-        drawn = tuple(number for number, own in enumerate(atoms) if own.rows)
-        return cls(atoms, len(molecule.placements) > 0, drawn, tuple(atom), tuple(slot), circular, column)
-
-    @property
-    def turns(self) -> tuple[tuple[int, ...], ...]:
-        """The coordinates of each atom in the order of drawing: torsion, angle, bond."""
-        return tuple(own.rows[::-1] for own in self.atoms)
-
-    def visible(self, like: Tensor) -> Tensor:
-        """(d, N_VALUES, 1): 1 where a coordinate may see what its own atom's others give the network."""
-        mask = torch.zeros(len(self.atom), N_VALUES, 1, dtype=like.dtype, device=like.device)
-        for row, slot in enumerate(self.slot):
-            mask[row, : N_WAVES if slot else 0] = 1.0
-            mask[row, N_WAVES : N_WAVES + slot] = 1.0
-        return mask
-
-    def tokens(self) -> list[list[int]]:
-        """(atoms, SLOTS + 1): coordinates that describe each atom, -1 for none.
-
-        The first atom, which no coordinate places, is described by the bond that leads to the second.
-        """
-        table = []
-        for own in self.atoms:
-            rows = list(reversed(own.rows))
-            table.append([*rows, *[-1] * (SLOTS - len(rows)), -1 if rows else 0])
-        return table
-
-    def graph_distance(self, of_rows: Tensor) -> Tensor:
-        """(atoms, atoms) bonds between atoms, from those between the atoms that coordinates place."""
-        if len(self.drawn) == len(self.atoms):
-            return of_rows
-        rows = [own.rows[0] for own in self.atoms[1:]]
-        among = of_rows[rows][:, rows]
-        bonded = [
-            k
-            for k, own in enumerate(self.atoms[1:])
-            if own.references[0] == 0 or (own.style == "closure" and own.references[1] == 0)
-        ]
-        to_first = 1 + among[bonded].amin(dim=0)
-        whole = functional.pad(among, (1, 0, 1, 0))
-        whole[0, 1:], whole[1:, 0] = to_first, to_first
-        return whole
+    def build(self) -> AutoregressiveFlow:
+        unread = ORDER if self.local else ()
+        return AutoregressiveFlow(N_FEATURES, unread=unread, **self.model_dump(exclude={"kind"}))
 
 
 @dataclass(frozen=True)
@@ -139,19 +80,19 @@ class _Weights:
     ----------
     view, drawn: for each atom (inputs, H), of what it sees of the placed atoms and of their coordinates.
     shift: (atoms, b, H) by atom and temperature.
-    own, own_shift: (d, N_VALUES, H) and (d, 1, H).
-    leave, leave_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
+    per_coordinate, per_coordinate_shift: (d, N_VALUES, H) and (d, 1, H).
+    output, output_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
         coordinates.
     """
 
-    layout: _Layout
+    layout: Layout
     view: tuple[Tensor, ...]
     drawn: tuple[Tensor, ...]
     shift: Tensor
-    own: Tensor
-    own_shift: Tensor
-    leave: tuple[Tensor, Tensor]
-    leave_shift: tuple[Tensor, Tensor]
+    per_coordinate: Tensor
+    per_coordinate_shift: Tensor
+    output: tuple[Tensor, Tensor]
+    output_shift: tuple[Tensor, Tensor]
 
 
 class AutoregressiveFlow(GroupedFlow):
@@ -189,49 +130,51 @@ class AutoregressiveFlow(GroupedFlow):
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)
-        self.enter = WeightGenerator(embedding, (self.n_basis + N_VALUES, hidden), std=1.0)
+        self.input_filter = WeightGenerator(embedding, (self.n_basis + N_VALUES, hidden), std=1.0)
         self.shift = WeightGenerator(embedding, (hidden,), std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.trunk = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
-        self.own = WeightGenerator(embedding, (N_VALUES, hidden), std=0.3)
-        self.own_shift = WeightGenerator(embedding, (hidden,), std=0.1)
-        self.heads = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
+        self.per_coordinate = WeightGenerator(embedding, (N_VALUES, hidden), std=0.3)
+        self.per_coordinate_shift = WeightGenerator(embedding, (hidden,), std=0.1)
+        self.head = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth)])
         sizes = (2 + n_parameters(bins, False), 1 + n_parameters(bins, True))
-        self.leave = nn.ModuleList(
+        self.output_weights = nn.ModuleList(
             [WeightGenerator(embedding, (hidden + 1, size), std=1e-3) for size in sizes]
         )
 
     def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Weights:
-        layout = _Layout.of(molecule)
+        layout = Layout.of(molecule)
         tokens = self.encoder(molecule.tokens, molecule.graph_distance)
         described = torch.tensor(layout.tokens(), device=tokens.device)
         atoms = self.of_atom(functional.pad(tokens, (0, 0, 0, 1))[described].flatten(1))
         atoms = functional.layer_norm(atoms, atoms.shape[1:])
         heat = self.temperature(temperature_input(temperature).to(tokens.dtype))
-        leave, leave_shift = [], []
-        for generate, chosen in zip(self.leave, (~molecule.circular, molecule.circular), strict=True):
+        output, output_shift = [], []
+        for generate, chosen in zip(
+            self.output_weights, (~molecule.circular, molecule.circular), strict=True
+        ):
             both = generate(tokens[chosen])
-            leave.append(both[:, :-1].mT)
-            leave_shift.append(both[:, -1][..., None])
+            output.append(both[:, :-1].mT)
+            output_shift.append(both[:, -1][..., None])
         return _Weights(
             layout,
             *self._filters(layout, atoms, molecule.graph_distance),
             self.shift(atoms)[:, None] + heat,
-            self.own(tokens),
-            self.own_shift(tokens)[:, None],
-            (leave[0], leave[1]),
-            (leave_shift[0], leave_shift[1]),
+            self.per_coordinate(tokens),
+            self.per_coordinate_shift(tokens)[:, None],
+            (output[0], output[1]),
+            (output_shift[0], output_shift[1]),
         )
 
     def _filters(
-        self, layout: _Layout, atoms: Tensor, graph_distance: Tensor
+        self, layout: Layout, atoms: Tensor, graph_distance: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """For each atom, the weights (inputs, H) of what it sees of those before it; atoms: (n, E)."""
         near = layout.graph_distance(graph_distance).clamp(max=MAX_GRAPH_DISTANCE)
         later, earlier = torch.tril_indices(len(atoms), len(atoms), -1, device=atoms.device)
         pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
         pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
-        filters = self.enter(pairs)
+        filters = self.input_filter(pairs)
         inputs = self.n_basis + N_VALUES if layout.has_positions else N_VALUES
         count = torch.full_like(later, NEIGHBOURS) if self.local else later
         filters = filters / torch.sqrt(count * inputs / 2)[:, None, None].to(filters.dtype)
@@ -252,7 +195,7 @@ class AutoregressiveFlow(GroupedFlow):
         for sort, (values, rows) in enumerate(
             ((linear, standardiser.linear), (circular, standardiser.circular))
         ):
-            parameters = group.weights.leave[sort] @ hidden[rows].mT + group.weights.leave_shift[sort]
+            parameters = group.weights.output[sort] @ hidden[rows].mT + group.weights.output_shift[sort]
             found, change = _TRANSFORMS[sort](values.T, parameters.transpose(0, 1), inverse=False)
             latents.append(found.T)
             log_det = log_det + change.sum(dim=0)
@@ -278,12 +221,14 @@ class AutoregressiveFlow(GroupedFlow):
                 for number in layout.drawn
             ]
         )
-        hidden = self.heads[0](self._think(read + weights.shift[first:]))
+        hidden = self.head[0](self._through_trunk(read + weights.shift[first:]))
         atom = torch.tensor(layout.atom, device=hidden.device)
         own = (inputs[atom] * layout.visible(inputs)).transpose(1, 2)
-        return self._look(torch.baddbmm(hidden[atom - first] + weights.own_shift, own, weights.own))
+        return self._through_head(
+            torch.baddbmm(hidden[atom - first] + weights.per_coordinate_shift, own, weights.per_coordinate)
+        )
 
-    def _seen(self, layout: _Layout, positions: list[Tensor], axes: list[Tensor]) -> tuple[Tensor, ...]:
+    def _seen(self, layout: Layout, positions: list[Tensor], axes: list[Tensor]) -> tuple[Tensor, ...]:
         """For each atom what it sees (k, n_basis, b) of the k atoms before it, all pairs at once."""
         count = len(positions)
         placed, frames = torch.stack(positions, dim=1), torch.stack(axes, dim=2).to(self._precision)
@@ -327,20 +272,23 @@ class AutoregressiveFlow(GroupedFlow):
     ) -> tuple[list[Tensor], Tensor]:
         """The coordinates of one atom (whitened, or angles) from their latents, and the log slope (b,)."""
         layout = weights.layout
-        hidden = self.heads[0](self._think(read + weights.shift[number]))
+        hidden = self.head[0](self._through_trunk(read + weights.shift[number]))
         drawn: list[Tensor] = []
         log_det = torch.zeros_like(latents[:, 0])
         for row in layout.turns[number]:
-            own = self._inputs(layout, number, drawn, log_det).T @ weights.own[row] + weights.own_shift[row]
+            own = (
+                self._inputs(layout, number, drawn, log_det).T @ weights.per_coordinate[row]
+                + weights.per_coordinate_shift[row]
+            )
             sort, column = int(layout.circular[row]), layout.column[row]
-            parameters = weights.leave[sort][column] @ self._look(hidden + own).mT
-            parameters = parameters + weights.leave_shift[sort][column]
+            parameters = weights.output[sort][column] @ self._through_head(hidden + own).mT
+            parameters = parameters + weights.output_shift[sort][column]
             value, change = _TRANSFORMS[sort](latents[:, row], parameters, inverse=True)
             drawn.append(value)
             log_det = log_det + change
         return drawn, log_det
 
-    def _inputs(self, layout: _Layout, number: int, drawn: list[Tensor], like: Tensor) -> Tensor:
+    def _inputs(self, layout: Layout, number: int, drawn: list[Tensor], like: Tensor) -> Tensor:
         """(N_VALUES, b) what the coordinates of one atom, as far as they are `drawn`, give the network."""
         precision = self._precision
         nothing = torch.zeros_like(like, dtype=precision)
@@ -364,21 +312,21 @@ class AutoregressiveFlow(GroupedFlow):
             return read
         return torch.addmm(read, view.flatten(0, 1).T, weights.view[number])
 
-    def _think(self, hidden: Tensor) -> Tensor:
+    def _through_trunk(self, hidden: Tensor) -> Tensor:
         hidden = functional.silu(hidden)
         for layer in self.trunk:
             hidden = hidden + functional.silu(layer(hidden))
         return hidden
 
-    def _look(self, hidden: Tensor) -> Tensor:
+    def _through_head(self, hidden: Tensor) -> Tensor:
         hidden = functional.silu(hidden)
-        for layer in self.heads[1:]:
+        for layer in self.head[1:]:
             hidden = hidden + functional.silu(layer(hidden))
         return hidden
 
 
 def _unwhitened(
-    layout: _Layout, atom: Atom, standardiser: Standardiser, values: tuple[list[Tensor], list[Tensor]]
+    layout: Layout, atom: Atom, standardiser: Standardiser, values: tuple[list[Tensor], list[Tensor]]
 ) -> Tensor:
     """(n, b) the coordinates of `atom`, the last one drawn, from whitened ones and angles.
 

@@ -30,6 +30,12 @@ class Flow(nn.Module, ABC):
     * ``sample`` returns the log density of the very pass that drew the sample.
     """
 
+    def __repr__(self) -> str:
+        """One line; ``print(*flow.named_modules())`` has every layer."""
+        numbers = list(self.parameters())
+        place = f", {str(numbers[0].dtype).removeprefix('torch.')} on {numbers[0].device}" if numbers else ""
+        return f"<{type(self).__name__} of {sum(one.numel() for one in numbers)} parameters{place}>"
+
     @abstractmethod
     def embed(self, context: Context) -> Embedding:
         """What depends on the molecules and temperatures alone; computed once, kept by the caller."""

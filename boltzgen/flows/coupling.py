@@ -16,14 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import TokenEncoder
 from boltzgen.flows.transforms import (
@@ -33,6 +36,20 @@ from boltzgen.flows.transforms import (
     circular_spline,
     temperature_input,
 )
+
+
+class CouplingSettings(NetworkSettings):
+    """A flow of coupling layers."""
+
+    kind: Literal["coupling"] = "coupling"
+    """Which flow; see docs/flows.md."""
+    layers: int = Field(default=8, ge=1)
+    """Coupling layers."""
+    mask_seed: int = Field(default=0, ge=0, lt=2**32)
+    """Which coordinates each coupling layer transforms; part of the model, not of the run."""
+
+    def build(self) -> CouplingFlow:
+        return CouplingFlow(N_FEATURES, **self.model_dump(exclude={"kind"}))
 
 
 @dataclass(frozen=True)
@@ -50,10 +67,10 @@ class _LayerWeights:
     """Weights that one molecule generated for one layer."""
 
     half: _Half
-    enter: Tensor
+    input: Tensor
     offset: Tensor
-    leave: Tensor
-    leave_offset: Tensor
+    output: Tensor
+    output_offset: Tensor
 
 
 @dataclass(frozen=True)
@@ -134,29 +151,29 @@ class _Layer(nn.Module):
         self.bins = bins
         self.per_linear = 2 + n_parameters(bins, circular=False)
         self.per_circular = 1 + n_parameters(bins, circular=True)
-        self.enter_linear = WeightGenerator(embedding, (hidden,), std=1.0)
-        self.enter_circular = WeightGenerator(embedding, (self.CIRCULAR_INPUTS, hidden), std=1.0)
-        self.enter_molecule = WeightGenerator(embedding, (hidden,), std=0.1)
+        self.input_linear = WeightGenerator(embedding, (hidden,), std=1.0)
+        self.input_circular = WeightGenerator(embedding, (self.CIRCULAR_INPUTS, hidden), std=1.0)
+        self.input_molecule = WeightGenerator(embedding, (hidden,), std=0.1)
         self.temperature = nn.Linear(2, hidden)
         self.inner = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(depth - 1)])
-        self.leave_linear = WeightGenerator(embedding, (hidden + 1, self.per_linear), std=1e-3)
-        self.leave_circular = WeightGenerator(embedding, (hidden + 1, self.per_circular), std=1e-3)
+        self.output_linear = WeightGenerator(embedding, (hidden + 1, self.per_linear), std=1e-3)
+        self.output_circular = WeightGenerator(embedding, (hidden + 1, self.per_circular), std=1e-3)
 
     def generate(self, linear: Tensor, circular: Tensor, half: _Half) -> _LayerWeights:
         """Weights of this layer from the token embeddings (L, E) and (C, E) of a molecule."""
         drivers = max(1, len(half.linear_driver) + self.CIRCULAR_INPUTS * len(half.circular_driver))
-        enter = torch.cat(
+        inputs = torch.cat(
             [
-                self.enter_linear(linear[half.linear_driver]),
-                self.enter_circular(circular[half.circular_driver]).flatten(0, 1),
+                self.input_linear(linear[half.linear_driver]),
+                self.input_circular(circular[half.circular_driver]).flatten(0, 1),
             ]
         ).T / math.sqrt(drivers)
-        offset = self.enter_molecule(torch.cat([linear, circular]).mean(dim=0))
-        leave_linear = self.leave_linear(linear[half.linear])
-        leave_circular = self.leave_circular(circular[half.circular])
-        leave = torch.cat([_flatten(leave_linear[:, :-1]), _flatten(leave_circular[:, :-1])])
-        leave_offset = torch.cat([leave_linear[:, -1].T.reshape(-1), leave_circular[:, -1].T.reshape(-1)])
-        return _LayerWeights(half, enter, offset, leave, leave_offset)
+        offset = self.input_molecule(torch.cat([linear, circular]).mean(dim=0))
+        output_linear = self.output_linear(linear[half.linear])
+        output_circular = self.output_circular(circular[half.circular])
+        outputs = torch.cat([_flatten(output_linear[:, :-1]), _flatten(output_circular[:, :-1])])
+        output_offset = torch.cat([output_linear[:, -1].T.reshape(-1), output_circular[:, -1].T.reshape(-1)])
+        return _LayerWeights(half, inputs, offset, outputs, output_offset)
 
     def forward(
         self, linear: Tensor, circular: Tensor, temperature: Tensor, weights: _LayerWeights, *, inverse: bool
@@ -180,17 +197,17 @@ class _Layer(nn.Module):
         self, linear: Tensor, circular: Tensor, temperature: Tensor, weights: _LayerWeights
     ) -> tuple[Tensor, Tensor]:
         """Parameters (per column, columns, b) of the linear and the circular columns to be transformed."""
-        half, dtype, rows = weights.half, weights.enter.dtype, linear.shape[1]
+        half, dtype, rows = weights.half, weights.input.dtype, linear.shape[1]
         angles = circular.index_select(0, half.circular_driver)
         waves = torch.stack([wave(n * angles) for n in HARMONICS for wave in (torch.cos, torch.sin)], dim=1)
         inputs = torch.cat([linear.index_select(0, half.linear_driver), waves.reshape(-1, rows)]).to(dtype)
         warmth = self.temperature.weight @ temperature.T
         offset = (weights.offset + self.temperature.bias)[:, None]
-        hidden = functional.silu(torch.addmm(warmth + offset, weights.enter, inputs))
+        hidden = functional.silu(torch.addmm(warmth + offset, weights.input, inputs))
         for module in self.inner:
             inner = cast("nn.Linear", module)
             hidden = hidden + functional.silu(torch.addmm(inner.bias[:, None], inner.weight, hidden))
-        outputs = torch.addmm(weights.leave_offset[:, None], weights.leave, hidden)
+        outputs = torch.addmm(weights.output_offset[:, None], weights.output, hidden)
         n_linear, n_circular = len(half.linear), len(half.circular)
         for_linear, for_circular = outputs.split([n_linear * self.per_linear, n_circular * self.per_circular])
         return (

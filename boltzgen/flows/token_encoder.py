@@ -35,18 +35,20 @@ class TokenEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.read, self.reach = [n for n in range(n_features) if n not in unread], reach
-        self.enter = nn.Sequential(nn.Linear(len(self.read), width), nn.SiLU(), nn.Linear(width, width))
+        self.input_network = nn.Sequential(
+            nn.Linear(len(self.read), width), nn.SiLU(), nn.Linear(width, width)
+        )
         self.blocks = nn.ModuleList([_Block(width, heads) for _ in range(blocks)])
-        self.leave = nn.LayerNorm(width, elementwise_affine=False)
+        self.output_norm = nn.LayerNorm(width, elementwise_affine=False)
 
     def forward(self, tokens: Tensor, graph_distance: Tensor) -> Tensor:
-        precision = next(self.enter.parameters()).dtype
-        hidden = self.enter(tokens[:, self.read].to(precision))
+        precision = next(self.input_network.parameters()).dtype
+        hidden = self.input_network(tokens[:, self.read].to(precision))
         near = graph_distance.clamp(max=MAX_GRAPH_DISTANCE)
         hidden_from = None if self.reach is None else graph_distance > self.reach
         for block in self.blocks:
             hidden = block(hidden, near, hidden_from)
-        return self.leave(hidden)
+        return self.output_norm(hidden)
 
 
 class _Block(nn.Module):

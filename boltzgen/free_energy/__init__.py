@@ -6,6 +6,7 @@ from boltzgen.free_energy.observables import expectations
 from boltzgen.free_energy.partition import log_partition
 from boltzgen.free_energy.populations import Population, populations, state_free_energies
 from boltzgen.free_energy.states import State, StateSet, parse_states, read_states
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface, free_energy_surface
 from boltzgen.free_energy.thermodynamics import thermodynamics
 
@@ -14,6 +15,7 @@ __all__ = [
     "Population",
     "State",
     "StateSet",
+    "Statistics",
     "Surface",
     "expectation",
     "expectations",

@@ -19,10 +19,10 @@ from boltzgen.ensemble.diagnostics import VERDICTS, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import (
     NOTHING,
     Errors,
-    check_statistics,
     chosen_error,
     smooth_functions,
 )
@@ -80,6 +80,7 @@ def difference(
 def paired_difference(
     log_w_a: ArrayLike,
     log_w_b: ArrayLike,
+    statistics: Statistics,
     *,
     A: str,
     B: str,
@@ -88,32 +89,29 @@ def paired_difference(
     quantity: str = DIFFERENCE,
     coverage_a: Mapping[str, Any] | None = None,
     coverage_b: Mapping[str, Any] | None = None,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> Estimate:
     """``f_B - f_A = ln sum w_A - ln sum w_B`` from log-weights (N,) of as many samples of each.
 
     Row n of both is treated as one draw. That is right for independent samples, and for those that share
     their random numbers (one seed) or are the same (one ensemble, reweighted): what both weights share
     then cancels, in the value and in its error. k-hat and effective samples are the worse of the two.
+    Each side has a coverage record of its own; of `statistics` only the bootstrap's fields are used.
     """
+    statistics.require_unset("a paired difference", "smoothed", "coverage", "inefficiency")
     sides = [
-        (name, WeightedSample.of(log_w, smoothed=False, inefficiency=1.0), coverage)
+        (name, WeightedSample.of(log_w, replace(statistics, coverage=coverage)))
         for name, log_w, coverage in ((A, log_w_a, coverage_a), (B, log_w_b, coverage_b))
     ]
     a, b = sides[0][1], sides[1][1]
     if a.n != b.n:
         raise InputError(f"{a.n} samples of {A} and {b.n} of {B} make no pairs.")
-    check_statistics(a.n, 1.0, n_bootstrap)
     errors = NOTHING
     if a.has_weight and b.has_weight:
         rows = np.stack([a.w_n, b.w_n])
-        errors = smooth_functions(rows, _log_ratio, inefficiency=1.0, n_bootstrap=n_bootstrap, rng=rng)[0]
+        errors = smooth_functions(rows, _log_ratio, statistics)[0]
         errors = shifted(errors, a.shift - b.shift)
     found = [
-        (verdict, f"{name}: {reason}")
-        for name, sample, coverage in sides
-        for verdict, reason in sample.findings(coverage)
+        (verdict, f"{name}: {reason}") for name, sample in sides for verdict, reason in sample.findings()
     ]
     return _paired(
         a, b, errors, found, name=f"{A} -> {B}", A=A, B=B, estimator=estimator, unit=unit, quantity=quantity

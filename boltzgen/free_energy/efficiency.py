@@ -8,21 +8,22 @@ moment of w, on which the error rests, is infinite, and the error is too small; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.ensemble.diagnostics import diagnose, normalised_weights
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import NOTHING, Errors, smooth_functions
 
 
-def effective_fraction(log_w: ArrayLike, *, n_bootstrap: int = 500, rng: np.random.Generator) -> Errors:
+def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> Errors:
     """Kish's effective sample size as a fraction of the N log-weights, with both errors.
 
     Rejected samples (``-inf``) count in N. Nothing is known (None) when no sample carries weight.
     """
+    statistics.require_unset("the effective sample size", "smoothed")
     w_n = normalised_weights(log_w)
     if not w_n.any() or w_n.size < 2:
         return NOTHING
@@ -31,19 +32,17 @@ def effective_fraction(log_w: ArrayLike, *, n_bootstrap: int = 500, rng: np.rand
     def fraction(sums: np.ndarray) -> np.ndarray:
         return sums[..., 1:2] ** 2 / (w_n.size * np.sum(w_n**2) * sums[..., 0:1] * sums[..., 2:3])
 
-    return smooth_functions(x_jn, fraction, inefficiency=1.0, n_bootstrap=n_bootstrap, rng=rng)[0]
+    return smooth_functions(x_jn, fraction, statistics)[0]
 
 
-def weight_figures(
-    log_w: ArrayLike, coverage: Mapping[str, Any] | None, *, rng: np.random.Generator
-) -> dict[str, Any]:
+def weight_figures(log_w: ArrayLike, statistics: Statistics) -> dict[str, Any]:
     """What the log-weights (N,) say, JSON-serialisable; fractions, ln Z natural.
 
-    `coverage` is the record of `boltzgen.ensemble.coverage.check_coverage`, or None. The error of the
+    The error of the
     effective sample size is the larger of the delta method's and the bootstrap's.
     """
-    found = diagnose(log_w, coverage)
-    errors = effective_fraction(log_w, rng=rng)
+    found = diagnose(log_w, statistics.coverage)
+    errors = effective_fraction(log_w, statistics)
     known = [error for error in (errors.asymptotic, errors.bootstrap) if error is not None]
     return {
         "ess": found.ess,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boltzgen.errors import InputError
+from boltzgen.notebook import html_table, with_error
 from boltzgen.units import GAS_CONSTANT, KJ_PER_KCAL, energy_in_units
 
 SCHEMA = "boltzgen.free_energy/1"
@@ -24,7 +25,7 @@ UNITS: dict[str, tuple[str, ...]] = {"kT": ("kT", "kJ/mol", "kcal/mol"), "k": ("
 DIFFERENCE = "free energy difference"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """One number with its error and its verdict; by default ``dG(A->B) = G_B - G_A`` in kT.
 
@@ -64,6 +65,13 @@ class Estimate:
     unit: str = "kT"
     further: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shown = with_error(self.value, self.standard_error, self.unit)
+        return f"<Estimate {self.name}: {shown} by {self.estimator}, n = {self.n}; verdict {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        return estimates_table([self])
+
     def to_json(self, temperature: float | None) -> dict[str, Any]:
         """The entry of ``estimates`` in free_energy.json; `temperature` in K, None for model systems."""
 
@@ -98,6 +106,25 @@ class Estimate:
                 f"{self.name}: {sorted(set(entry) & set(self.further))} are keys of every estimate."
             )
         return {**entry, **self.further}
+
+
+def estimates_table(estimates: Sequence[Estimate], caption: str = "") -> str:
+    """An HTML table of `estimates`, each in the unit that it was computed in."""
+    columns = ("", "by", "unit", "value", "95 % from", "to", "k-hat", "verdict", "why not better")
+    rows = [
+        (
+            one.name,
+            one.estimator,
+            one.unit,
+            with_error(one.value, one.standard_error),
+            *one.interval95,
+            one.k_hat,
+            one.verdict,
+            "; ".join(one.reasons),
+        )
+        for one in estimates
+    ]
+    return html_table(columns, rows, caption)
 
 
 def in_units(value: float | None, temperature: float | None, unit: str = "kT") -> dict[str, float | None]:

@@ -29,7 +29,8 @@ from boltzgen.ensemble.diagnostics import (
 )
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, check_statistics, chosen_error, smooth_functions
+from boltzgen.free_energy.statistics import Statistics, require_two
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
@@ -41,43 +42,32 @@ _FEWEST_FOR_A_TAIL = 25
 def expectation(
     log_w: ArrayLike,
     values_n: ArrayLike,
+    statistics: Statistics,
     *,
     name: str = "observable",
     unit: str = "1",
-    smoothed: bool = False,
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> Estimate:
     """The mean of `values_n` (N,) over the target, with both errors, interval and verdict.
 
-    log_w: (N,), zeros for frames of a simulation, then with their `inefficiency` and in the order of
-    time. unit: of the values, see `Estimate`. smoothed: Pareto-smooth the weights first. coverage:
-    record of `boltzgen.ensemble.coverage`, or None when nobody checked.
+    log_w: (N,), zeros for frames of a simulation, then with their inefficiency and in the order of
+    time. unit: of the values, see `Estimate`.
 
     A sample with weight must have a finite value; a rejected one may have any. InputError otherwise, and
     for fewer than two samples, NaN log-weights and shapes that disagree. Poor samples never raise: the
     verdict says so, and without any weight the value is None.
     """
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
-    check_statistics(sample.n, inefficiency, n_bootstrap)
+    sample = WeightedSample.of(log_w, statistics)
     a_n = weighted_values(sample, values_n, name)
-    errors = means(sample, [a_n], n_bootstrap=n_bootstrap, rng=rng)[0]
-    return sample.estimate(errors, name=name, quantity="expectation", unit=unit, coverage=coverage)
+    return sample.estimate(means(sample, [a_n])[0], name=name, quantity="expectation", unit=unit)
 
 
-def means(
-    sample: WeightedSample, columns: Sequence[np.ndarray], *, n_bootstrap: int, rng: np.random.Generator
-) -> list[Errors]:
+def means(sample: WeightedSample, columns: Sequence[np.ndarray]) -> list[Errors]:
     """The weighted mean of each of `columns` (N,), with errors from one set of bootstrap draws."""
     if not sample.has_weight:
         return [NOTHING] * len(columns)
     centres = [float(sample.w_n @ a_n) for a_n in columns]
     rows = [sample.w_n * _deviation(a_n, centre) for a_n, centre in zip(columns, centres, strict=True)]
-    found = smooth_functions(
-        np.stack([sample.w_n, *rows]), _ratios, inefficiency=sample.g, n_bootstrap=n_bootstrap, rng=rng
-    )
+    found = smooth_functions(np.stack([sample.w_n, *rows]), _ratios, sample.statistics)
     return [shifted(errors, centre) for errors, centre in zip(found, centres, strict=True)]
 
 
@@ -109,26 +99,31 @@ class WeightedSample:
     """Samples as every estimator on one ensemble sees them.
 
     log_w_n: (N,) as used (smoothed or not). w_n: ``exp(log_w_n - shift)``, summing to one; all zero when
-    none has weight. k_hat: of the weights before smoothing. g: statistical inefficiency.
+    none has weight. k_hat: of the weights before smoothing. statistics: how they are treated.
     """
 
     log_w_n: np.ndarray
     w_n: np.ndarray
     shift: float
     k_hat: float | None
-    g: float
-    estimator: str
+    statistics: Statistics
 
     @classmethod
-    def of(cls, log_w: ArrayLike, *, smoothed: bool, inefficiency: float) -> WeightedSample:
+    def of(cls, log_w: ArrayLike, statistics: Statistics) -> WeightedSample:
+        """The samples with log-weights (N,); InputError for fewer than two, and for NaN."""
         log_w_n = check_log_weights(log_w)
-        if smoothed:
-            log_w_n, k_hat = smoothed_log_weights(log_w_n, inefficiency=max(inefficiency, 1.0))
+        require_two(log_w_n.size)
+        if statistics.smoothed:
+            log_w_n, k_hat = smoothed_log_weights(log_w_n, inefficiency=statistics.inefficiency)
         else:
             k_hat = pareto_k(log_w_n)
         shift = float(np.logaddexp.reduce(log_w_n))
         w_n = np.zeros_like(log_w_n) if np.isneginf(shift) else np.exp(log_w_n - shift)
-        return cls(log_w_n, w_n, shift, k_hat, inefficiency, SMOOTHED if smoothed else SELF_NORMALISED)
+        return cls(log_w_n, w_n, shift, k_hat, statistics)
+
+    @property
+    def estimator(self) -> str:
+        return SMOOTHED if self.statistics.smoothed else SELF_NORMALISED
 
     @property
     def n(self) -> int:
@@ -141,10 +136,16 @@ class WeightedSample:
     @property
     def n_effective(self) -> float:
         """Kish's effective number of samples over the statistical inefficiency."""
-        return kish_ess(self.log_w_n) * self.n / self.g
+        return kish_ess(self.log_w_n) * self.n / self.statistics.inefficiency
 
-    def findings(self, coverage: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-        return findings(self.log_w_n, k_hat=self.k_hat, coverage=coverage, n_effective={"": self.n_effective})
+    def findings(self) -> list[tuple[str, str]]:
+        """What speaks against the verdict ``ok``."""
+        return findings(
+            self.log_w_n,
+            k_hat=self.k_hat,
+            coverage=self.statistics.coverage,
+            n_effective={"": self.n_effective},
+        )
 
     def estimate(
         self,
@@ -153,8 +154,6 @@ class WeightedSample:
         name: str,
         quantity: str,
         unit: str,
-        coverage: Mapping[str, Any] | None,
-        estimator: str | None = None,
         found: tuple[tuple[str, str], ...] = (),
         further: Mapping[str, Any] | None = None,
     ) -> Estimate:
@@ -166,7 +165,7 @@ class WeightedSample:
             unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
         elif None in errors.interval95:
             unknown["interval95"] = "too many bootstrap replicates have no finite value"
-        noted = [*self.findings(coverage), *found]
+        noted = [*self.findings(), *found]
         error = None
         if errors.asymptotic is not None:
             error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit)
@@ -175,7 +174,7 @@ class WeightedSample:
             name=name,
             A=None,
             B=None,
-            estimator=estimator or self.estimator,
+            estimator=self.estimator,
             value=errors.value,
             standard_error=error,
             interval95=errors.interval95,

@@ -17,8 +17,8 @@ the best links counts, and of it the weakest link: its ``O_ij + O_ji`` is the ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ from boltzgen.ensemble.diagnostics import COVERED, findings, pareto_k, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
-from boltzgen.free_energy.uncertainty import bootstrap_sums, check_statistics, chosen_error, replicate_errors
+from boltzgen.free_energy.statistics import Statistics, require_two
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
 from boltzgen.free_energy.work import ENOUGH_SHARED, FEWEST_SHARED, OVERLAP_BAD, OVERLAP_LOW
 
 FLOW = "flow"
@@ -168,34 +169,34 @@ class MultistateResult:
 def mbar(
     u_kn: ArrayLike,
     N_k: ArrayLike,
+    statistics: Statistics,
     *,
     inefficiency_k: ArrayLike | None = None,
     names: Sequence[str] | None = None,
-    coverage: Mapping[str, Any] | None = None,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> MultistateResult:
     """MBAR on reduced energies (K, N), ``+inf`` where a sample lies outside a state's domain.
 
     N_k: (K,) samples of each state, in the order of the columns and, within a state, of time.
     inefficiency_k: (K,) by which the samples of each state are thinned; 1 for independent samples. None:
     measured on the reduced energy of each state's own samples (a slower torsion calls for more: give it).
-    coverage: record of `boltzgen.ensemble.coverage` where samples came from a flow; simulations
-    need none. names: (K,), default ``state 0`` ...
+    Samples from a flow need the coverage of `statistics`, simulations none. names: (K,), default
+    ``state 0`` ...
 
     InputError for shapes that disagree, NaN, fewer than two samples; BoltzgenError when MBAR finds no
     solution. States without overlap do not raise: their estimates have no value, and say why.
     """
+    statistics.require_unset("MBAR", "smoothed", "inefficiency")
     u_kn, N_k = check_samples(u_kn, N_k)
     labels = [f"state {k}" for k in range(len(N_k))] if names is None else list(names)
     given = [None] * len(N_k) if inefficiency_k is None else list(np.asarray(inefficiency_k, dtype=float))
     if len(labels) != len(N_k) or len(set(labels)) != len(labels) or len(given) != len(N_k):
         raise InputError(f"names (all different) and inefficiencies must be {len(N_k)}, one a state.")
-    check_statistics(int(N_k.sum()), 1.0, n_bootstrap)
+    require_two(int(N_k.sum()))
     g_k, rows = _thinned(u_kn, N_k, given, labels)
     used_k = np.array([len(r) for r in rows])
     chosen_kn = u_kn[:, np.concatenate(rows)]
-    return _solve(chosen_kn, used_k, N_k, g_k, labels, coverage or COVERED, False, n_bootstrap, rng)
+    covered = replace(statistics, coverage=statistics.coverage or COVERED)
+    return _solve(chosen_kn, used_k, N_k, g_k, labels, covered, False)
 
 
 def absolute_mbar(
@@ -203,12 +204,10 @@ def absolute_mbar(
     n_flow: int | Sequence[int],
     u_kn: ArrayLike,
     N_k: ArrayLike,
+    statistics: Statistics,
     *,
     inefficiency_k: ArrayLike | None = None,
     names: Sequence[str] | None = None,
-    coverage: Mapping[str, Any] | None = None,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> MultistateResult:
     """MBAR with samples of a flow, so that ``ln Z`` of each of K states is absolute.
 
@@ -220,6 +219,7 @@ def absolute_mbar(
 
     The result holds K + 1 states, the first called ``flow``; `MultistateResult.log_partition` answers.
     """
+    statistics.require_unset("MBAR", "smoothed", "inefficiency")
     u_kn, n_k = np.asarray(u_kn, dtype=np.float64), np.asarray(N_k)
     flows_m = np.atleast_1d(np.asarray(n_flow))
     log_q_mn = np.atleast_2d(np.asarray(log_q, dtype=np.float64))
@@ -242,11 +242,11 @@ def absolute_mbar(
         raise InputError(
             f"names (all different, none {FLOW!r}) and inefficiencies must be {len(n_k)}, one a state."
         )
-    check_statistics(int(all_k.sum()), 1.0, n_bootstrap)
+    require_two(int(all_k.sum()))
     g_k, rows = _thinned(everything, all_k, given, labels)
     used_k = np.array([len(r) for r in rows])
     chosen_kn = everything[:, np.concatenate(rows)]
-    return _solve(chosen_kn, used_k, all_k, g_k, labels, coverage, True, n_bootstrap, rng)
+    return _solve(chosen_kn, used_k, all_k, g_k, labels, statistics, True)
 
 
 def _thinned(
@@ -270,10 +270,8 @@ def _solve(
     drawn_k: np.ndarray,
     g_k: np.ndarray,
     labels: Sequence[str],
-    coverage: Mapping[str, Any] | None,
+    statistics: Statistics,
     absolute: bool,
-    n_bootstrap: int,
-    rng: np.random.Generator,
 ) -> MultistateResult:
     f_k, covariance_kk, log_W_nk = solve_mbar(u_kn, used_k)
     W_nk = np.exp(log_W_nk)
@@ -287,13 +285,13 @@ def _solve(
             findings(
                 log_W_nk[:, k],
                 k_hat=k_hat_k[k],
-                coverage=coverage,
+                coverage=statistics.coverage,
                 n_effective={label: float(n_effective_k[k])},
             )
         )
         for k, label in enumerate(labels)
     ]
-    replicates_rk = _replicates(W_nk, f_k, used_k, overlap_kk, n_bootstrap, rng)
+    replicates_rk = _replicates(W_nk, f_k, used_k, overlap_kk, statistics)
     return MultistateResult(
         tuple(labels),
         f_k,
@@ -315,8 +313,7 @@ def _replicates(
     f_k: np.ndarray,
     N_k: np.ndarray,
     overlap_kk: np.ndarray,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    statistics: Statistics,
 ) -> np.ndarray:
     """Bootstrap replicates (R, K) of ``f_k - f_0``, samples redrawn within each state.
 
@@ -330,10 +327,11 @@ def _replicates(
     columns = np.concatenate(
         [np.ones((1, len(p_nk))), p_nk.T, np.stack([p_nk[:, i] * p_nk[:, j] for i, j in pairs]), W_nk.T]
     )
+    n_bootstrap = statistics.n_bootstrap
     total_rj = np.zeros((n_bootstrap, len(columns)))
     starts = np.concatenate([[0], np.cumsum(N_k)])
     for k in sampled:
-        sums_rj = bootstrap_sums(columns[:, starts[k] : starts[k + 1]], n_bootstrap, 1.0, rng)
+        sums_rj = bootstrap_sums(columns[:, starts[k] : starts[k + 1]], statistics)
         with np.errstate(divide="ignore", invalid="ignore"):
             total_rj += sums_rj * (N_k[k] / sums_rj[:, :1])
     p_rk, weight_rk = total_rj[:, 1 : 1 + size], total_rj[:, 1 + size + len(pairs) :]

@@ -7,8 +7,7 @@ be given as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +15,8 @@ from numpy.typing import ArrayLike
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample, means, weighted_values
-from boltzgen.free_energy.uncertainty import Errors, check_statistics
+from boltzgen.free_energy.statistics import Statistics
+from boltzgen.free_energy.uncertainty import Errors
 
 #: Observables that share one set of bootstrap draws.
 _COLUMNS_AT_ONCE = 16
@@ -25,14 +25,10 @@ _COLUMNS_AT_ONCE = 16
 def expectations(
     log_w: ArrayLike,
     values: ArrayLike,
+    statistics: Statistics,
     *,
     names: Sequence[str] | None = None,
     unit: str = "1",
-    smoothed: bool = False,
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> list[Estimate]:
     """The mean of each column of `values` (N,) or (N, m) under log-weights (N,): m estimates.
 
@@ -40,8 +36,7 @@ def expectations(
     `boltzgen.free_energy.importance.expectation`, which treats one column. InputError when the number of
     names, rows or columns does not fit.
     """
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
-    check_statistics(sample.n, inefficiency, n_bootstrap)
+    sample = WeightedSample.of(log_w, statistics)
     a_nm = np.asarray(values, dtype=np.float64)
     if a_nm.ndim == 1:
         a_nm = a_nm[:, None]
@@ -55,9 +50,8 @@ def expectations(
     columns = [weighted_values(sample, a_nm[:, m], label) for m, label in enumerate(labels)]
     errors: list[Errors] = []
     for start in range(0, len(columns), _COLUMNS_AT_ONCE):
-        some = columns[start : start + _COLUMNS_AT_ONCE]
-        errors += means(sample, some, n_bootstrap=n_bootstrap, rng=rng)
+        errors += means(sample, columns[start : start + _COLUMNS_AT_ONCE])
     return [
-        sample.estimate(e, name=label, quantity="expectation", unit=unit, coverage=coverage)
+        sample.estimate(e, name=label, quantity="expectation", unit=unit)
         for e, label in zip(errors, labels, strict=True)
     ]

@@ -8,6 +8,7 @@ simulation are thinned by their statistical inefficiency first, never pooled as 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from boltzgen.ensemble.diagnostics import NO_COVERAGE, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar, mbar
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett
 
 __all__ = ["MultistateResult", "absolute_mbar", "bar", "mbar"]
@@ -27,14 +29,12 @@ def bar(
     work_forward_f: ArrayLike,
     work_reverse_r: ArrayLike,
     inefficiencies: tuple[float, float],
+    statistics: Statistics,
     *,
     log_w_f: ArrayLike | None = None,
     log_w_r: ArrayLike | None = None,
     A: str = "A",
     B: str = "B",
-    coverage: Mapping[str, Any] | None = None,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> Estimate:
     """``dG(A->B)`` in kT by Bennett's acceptance ratio.
 
@@ -42,13 +42,14 @@ def bar(
     one); work_reverse_r: ``u_A - u_B`` on samples of B; kT, ``+inf`` where the other system has no density.
     inefficiencies: of the two series, in the order of time; 1 for independent samples. Correlated series
     are thinned by them. log_w_f, log_w_r: log-weights of flow samples, None for samples of the system
-    itself. coverage: record of `boltzgen.ensemble.coverage`, which only weighted samples need.
+    itself. Only weighted samples need the coverage of `statistics`.
 
     `Estimate.overlap` is 1 minus the second eigenvalue of the overlap matrix, `Estimate.further` holds the
     one-sided estimates and their hysteresis. Without overlap the value is None, and the reason says so.
     InputError for fewer than two samples, NaN work and lengths that differ.
     """
-    sides = []
+    statistics.require_unset("BAR", "smoothed", "inefficiency")
+    coverage, sides = statistics.coverage, []
     for work, log_w, g, name in (
         (work_forward_f, log_w_f, inefficiencies[0], A),
         (work_reverse_r, log_w_r, inefficiencies[1], B),
@@ -59,7 +60,9 @@ def bar(
     found = []
     if log_w_f is not None or log_w_r is not None:
         found = [("caution", NO_COVERAGE)] if coverage is None else _findings(coverage)
-    return bennett(*sides, A=A, B=B, estimator="BAR", findings=found, n_bootstrap=n_bootstrap, rng=rng)
+    bootstrap = replace(statistics, coverage=None)  # it is among the findings now
+    forward, reverse = sides
+    return bennett(forward, reverse, bootstrap, A=A, B=B, estimator="BAR", findings=found)
 
 
 def _samples(work_n: np.ndarray, log_w: ArrayLike | None, g: float, name: str) -> WorkSamples:

@@ -11,15 +11,13 @@ with the same atoms have none to choose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted
-from boltzgen.free_energy.uncertainty import NOTHING, check_statistics, smooth_functions
+from boltzgen.free_energy.statistics import Statistics
+from boltzgen.free_energy.uncertainty import NOTHING, smooth_functions
 
 #: What `log_partition` computes, for tables and files.
 SCOPE = (
@@ -28,32 +26,20 @@ SCOPE = (
 )
 
 
-def log_partition(
-    log_w: ArrayLike,
-    *,
-    smoothed: bool = False,
-    name: str = "ln Z",
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
-) -> Estimate:
+def log_partition(log_w: ArrayLike, statistics: Statistics, *, name: str = "ln Z") -> Estimate:
     """``ln Z`` of the target from log-weights (N,) of samples of a *normalised* density.
 
-    Unit ``1``, quantity ``ln Z``; ``-ln Z`` is the free energy in kT. smoothed: Pareto-smooth the weights
-    first. A state's partition function: give ``-inf`` for the samples outside. See the module for
-    measure and domain. InputError as for `boltzgen.free_energy.importance.expectation`.
+    Unit ``1``, quantity ``ln Z``; ``-ln Z`` is the free energy in kT. A state's partition function: give
+    ``-inf`` for the samples outside. See the module for measure and domain. InputError as for
+    `boltzgen.free_energy.importance.expectation`.
     """
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
-    check_statistics(sample.n, inefficiency, n_bootstrap)
+    sample = WeightedSample.of(log_w, statistics)
     errors = NOTHING
     if sample.has_weight:
         rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n])
-        logs = smooth_functions(rows, _log_mean, inefficiency=inefficiency, n_bootstrap=n_bootstrap, rng=rng)[
-            0
-        ]
+        logs = smooth_functions(rows, _log_mean, statistics)[0]
         errors = shifted(logs, sample.shift - float(np.log(sample.n)))
-    return sample.estimate(errors, name=name, quantity="ln Z", unit="1", coverage=coverage)
+    return sample.estimate(errors, name=name, quantity="ln Z", unit="1")
 
 
 def _log_mean(sums: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ and the bootstrap over samples, or over blocks of consecutive samples for long o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,9 @@ from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
+from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
-    check_statistics,
     chosen_error,
     replicate_errors,
 )
@@ -76,37 +76,31 @@ def state_free_energies(
     log_w: ArrayLike,
     masks: Mapping[str, ArrayLike],
     differences: Sequence[tuple[str, str]],
+    statistics: Statistics,
     *,
-    smoothed: bool = False,
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
     estimator: str | None = None,
 ) -> list[Estimate]:
     """``dG(A->B)`` for each pair of `differences`, with both errors, interval and verdict.
 
     log_w: (N,) log-weights, ``-inf`` for rejected samples; zeros for frames of a simulation, with
-    their `inefficiency` and in the order of time. masks: state name -> (N,) bool.
-    smoothed: Pareto-smooth the weights first. coverage: record of `boltzgen.ensemble.coverage`, or None
-    when nobody checked.
+    their inefficiency and in the order of time. masks: state name -> (N,) bool. estimator: its name for
+    people, where the default does not fit.
 
     Nothing here raises for poor samples: a state that nobody visited gives an estimate without
     value, verdict ``unreliable``, and the reason. Raises InputError for fewer than two samples,
     for shapes that disagree and for NaN log-weights.
     """
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
+    sample = WeightedSample.of(log_w, statistics)
     w_n, h_sn = _weights_and_indicators(sample.log_w_n, masks)
-    check_statistics(w_n.size, inefficiency, n_bootstrap)
-    names, k_hat = list(masks), sample.k_hat
-    replicates_rs = bootstrap_sums(w_n * h_sn, n_bootstrap, inefficiency, rng)
+    names, k_hat, inefficiency = list(masks), sample.k_hat, statistics.inefficiency
+    replicates_rs = bootstrap_sums(w_n * h_sn, statistics)
     effective = {name: _n_effective(w_n * h_n, inefficiency) for name, h_n in zip(names, h_sn, strict=True)}
     estimates = []
     for a, b in differences:
         i, j = names.index(a), names.index(b)
         pair = _Pair(w_n, h_sn[i], h_sn[j], replicates_rs[:, i], replicates_rs[:, j], inefficiency)
         counts = {a: effective[a], b: effective[b]}
-        found = findings(sample.log_w_n, k_hat=k_hat, coverage=coverage, n_effective=counts)
+        found = findings(sample.log_w_n, k_hat=k_hat, coverage=statistics.coverage, n_effective=counts)
         estimates.append(
             _estimate(a, b, pair, min(counts.values()), k_hat, found, estimator or sample.estimator)
         )
@@ -116,24 +110,22 @@ def state_free_energies(
 def counted_free_energies(
     masks: Mapping[str, ArrayLike],
     differences: Sequence[tuple[str, str]],
-    *,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
-    coverage: Mapping[str, Any] | None = None,
+    statistics: Statistics,
 ) -> list[Estimate]:
     """`state_free_energies` from the frames of a simulation at one temperature, in the order of time.
 
     The statistical inefficiency is the largest among the indicators of the states.
     """
+    statistics.require_unset("the counting of frames", "smoothed", "inefficiency")
     indicators = [np.asarray(mask, dtype=np.float64) for mask in masks.values()]
     return state_free_energies(
         np.zeros(len(indicators[0]) if indicators else 0),
         masks,
         differences,
-        coverage=coverage,
-        inefficiency=max((statistical_inefficiency(h_n) for h_n in indicators), default=1.0),
-        n_bootstrap=n_bootstrap,
-        rng=rng,
+        replace(
+            statistics,
+            inefficiency=max((statistical_inefficiency(h_n) for h_n in indicators), default=1.0),
+        ),
         estimator="frames counted",
     )
 
@@ -167,9 +159,7 @@ def exchange_free_energies(
     w_kt: np.ndarray,
     masks: Mapping[str, ArrayLike],
     differences: Sequence[tuple[str, str]],
-    *,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
+    statistics: Statistics,
 ) -> list[Estimate]:
     """`state_free_energies` at one temperature of a replica exchange, from the frames of all of them.
 
@@ -182,23 +172,24 @@ def exchange_free_energies(
 
     Raises as `state_free_energies`.
     """
-    check_statistics(w_kt.shape[1], 1.0, n_bootstrap)
+    statistics.require_unset("a replica exchange", "smoothed", "coverage", "inefficiency")
+    require_two(w_kt.shape[1])
     sums_st = np.array(
         [(w_kt * _indicator(name, mask, w_kt.shape)).sum(axis=0) for name, mask in masks.items()]
     )
     names, estimates = list(masks), []
     for a, b in differences:
         pair_st = sums_st[[names.index(a), names.index(b)]]
-        estimates.append(_exchanged(a, b, pair_st, n_bootstrap, rng))
+        estimates.append(_exchanged(a, b, pair_st, statistics))
     return estimates
 
 
-def _exchanged(a: str, b: str, sums_st: np.ndarray, n_bootstrap: int, rng: np.random.Generator) -> Estimate:
+def _exchanged(a: str, b: str, sums_st: np.ndarray, statistics: Statistics) -> Estimate:
     """The difference of two states whose weights at each time are `sums_st` (2, T)."""
     totals_s = sums_st.sum(axis=1)
     influence_t = sums_st[1] / max(totals_s[1], 1e-300) - sums_st[0] / max(totals_s[0], 1e-300)
     g = statistical_inefficiency(influence_t)
-    replicates_rs = bootstrap_sums(sums_st, n_bootstrap, g, rng)
+    replicates_rs = bootstrap_sums(sums_st, replace(statistics, inefficiency=g))
     ones_t = np.ones(sums_st.shape[1])
     pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], g)
     counts = {name: _n_effective(row_t, g) for name, row_t in zip((a, b), sums_st, strict=True)}

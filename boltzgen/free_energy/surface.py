@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,11 @@ from numpy.typing import ArrayLike
 from boltzgen.ensemble.diagnostics import TOO_FEW_EFFECTIVE, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.importance import WeightedSample
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import (
     ERRORS_DISAGREE,
     MAX_LOST_REPLICATES,
     block_length,
-    check_statistics,
     poisson_sums,
 )
 
@@ -38,7 +38,7 @@ from boltzgen.free_energy.uncertainty import (
 MAX_BINS = 40_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surface:
     """A free-energy surface in kT over d = 1 or 2 variables; arrays are (bins,) or (bins 1, bins 2).
 
@@ -76,6 +76,13 @@ class Surface:
     @property
     def centres(self) -> tuple[np.ndarray, ...]:
         return tuple((edge[1:] + edge[:-1]) / 2 for edge in self.edges)
+
+    def __repr__(self) -> str:
+        empty = int(np.isnan(self.free_energy).sum())
+        return (
+            f"<Surface along {' and '.join(self.names)}: {self.n.size} bins, {empty} empty, "
+            f"{self.n_samples} samples; verdict {self.verdict}>"
+        )
 
     def rows(self) -> Iterator[dict[str, float | int | None]]:
         """One record a bin, the last variable fastest; None where a number is not known."""
@@ -121,28 +128,23 @@ def free_energy_surface(
     log_w: ArrayLike,
     values: ArrayLike,
     edges: Sequence[ArrayLike] | ArrayLike,
+    statistics: Statistics,
     *,
     periodic: Sequence[bool] | bool = False,
     names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
-    smoothed: bool = False,
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> Surface:
     """The surface of log-weights (N,) over `values` (N,) or (N, d), d = 1 or 2.
 
     edges: d increasing arrays of bin edges (one array for d = 1). periodic: whether a variable lives on a
     circle; its edges must then span one whole turn, and values are wrapped into it. Bins are ``[low,
     high)``. A value outside the edges, or NaN (in a rejected sample only), lies in no bin; the share of
-    the weight there is reported. Other arguments as for `boltzgen.free_energy.importance.expectation`.
+    the weight there is reported.
 
     Never raises for poor samples. InputError for shapes that disagree, edges that do not increase,
     fewer than two samples, NaN in log-weights or in a sample that carries weight.
     """
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
-    check_statistics(sample.n, inefficiency, n_bootstrap)
+    sample = WeightedSample.of(log_w, statistics)
     x_nd = _values(values, sample)
     grid = _edges(edges, x_nd.shape[1])
     around = [periodic] * len(grid) if isinstance(periodic, bool | np.bool_) else list(periodic)
@@ -154,9 +156,9 @@ def free_energy_surface(
         )
     shape = tuple(len(edge) - 1 for edge in grid)
     bin_n = _bins(x_nd, grid, around)
-    bands, n_b, effective_b, reference, noted = _bands(sample, bin_n, _volumes(grid), n_bootstrap, rng)
+    bands, n_b, effective_b, reference, noted = _bands(sample, bin_n, _volumes(grid))
     outside = float(sample.w_n[bin_n < 0].sum()) if sample.has_weight else None
-    verdict, reasons = worst([*sample.findings(coverage), *noted])
+    verdict, reasons = worst([*sample.findings(), *noted])
     return Surface(
         names=tuple(labels),
         units=tuple(given_units),
@@ -175,20 +177,17 @@ def free_energy_surface(
 
 
 def _bands(
-    sample: WeightedSample,
-    bin_n: np.ndarray,
-    volume_b: np.ndarray,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    sample: WeightedSample, bin_n: np.ndarray, volume_b: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, int | None, list[tuple[str, str]]]:
     """Bands by field name, samples and effective samples a bin, the reference bin, and findings."""
     inside = (bin_n >= 0) & (sample.w_n > 0)
     bins, w, size = bin_n[inside], sample.w_n[inside], volume_b.size
+    g = sample.statistics.inefficiency
     n_b = np.bincount(bins, minlength=size)
     w_b = np.bincount(bins, weights=w, minlength=size)
     square_b = np.bincount(bins, weights=w**2, minlength=size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        effective_b = np.where(square_b > 0, w_b**2 / square_b, 0.0) / sample.g
+        effective_b = np.where(square_b > 0, w_b**2 / square_b, 0.0) / g
         absolute_b = np.where(w_b > 0, -np.log(w_b / volume_b), np.nan)
     if not inside.any():
         empty = np.full(size, np.nan)
@@ -197,12 +196,10 @@ def _bands(
     reference = int(np.nanargmin(absolute_b))
     bands = {"free_energy": absolute_b - absolute_b[reference]}
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative_b = np.where(w_b > 0, sample.g * square_b / w_b**2, np.nan)
+        relative_b = np.where(w_b > 0, g * square_b / w_b**2, np.nan)
     asymptotic_b = np.sqrt(relative_b + relative_b[reference])
     asymptotic_b[reference] = 0.0
-    bootstrap_b, low_b, high_b = _bootstrap(
-        sample, inside, bins, bands["free_energy"], reference, n_bootstrap, rng
-    )
+    bootstrap_b, low_b, high_b = _bootstrap(sample, inside, bins, bands["free_energy"], reference)
     bands |= {"standard_error_asymptotic": asymptotic_b, "standard_error_bootstrap": bootstrap_b}
     bands |= {"low": low_b, "high": high_b}
     bands["standard_error"], noted = _chosen(asymptotic_b, bootstrap_b, effective_b, n_b)
@@ -215,17 +212,15 @@ def _bootstrap(
     bins: np.ndarray,
     free_energy_b: np.ndarray,
     reference: int,
-    n_bootstrap: int,
-    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standard error, low and high end of each bin; weights are summed by (block, bin), which is sparse."""
     from scipy import sparse
 
-    length = block_length(sample.n, sample.g)
+    length = block_length(sample.n, sample.statistics.inefficiency)
     block = np.flatnonzero(inside) // length
     shape = (-(-sample.n // length), free_energy_b.size)
     w_bb = sparse.coo_matrix((sample.w_n[inside], (block, bins)), shape=shape).tocsr()
-    sums_rb = poisson_sums(w_bb, n_bootstrap, rng)
+    sums_rb = poisson_sums(w_bb, sample.statistics)
     occupied = np.flatnonzero(np.isfinite(free_energy_b))
     with np.errstate(divide="ignore", invalid="ignore"):
         log_rb = np.log(sums_rb[:, occupied])
@@ -237,7 +232,7 @@ def _bootstrap(
     mean_b = np.where(finite_rb, value_rb, 0.0).sum(axis=0) / np.maximum(kept_b, 1)
     spread_b = np.where(finite_rb, value_rb - mean_b, 0.0)
     error_b = np.sqrt((spread_b**2).sum(axis=0) / np.maximum(kept_b - 1, 1))
-    error_b[kept_b < (1 - MAX_LOST_REPLICATES) * n_bootstrap] = np.nan
+    error_b[kept_b < (1 - MAX_LOST_REPLICATES) * len(sums_rb)] = np.nan
     low_b, high_b = np.quantile(value_rb, (0.025, 0.975), axis=0, method="inverted_cdf")
     return tuple(_spread_out(x, occupied, free_energy_b.size) for x in (error_b, low_b, high_b))  # type: ignore[return-value]
 

@@ -15,16 +15,14 @@ standard error says that the samples do not carry the neighbouring temperatures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted, weighted_values
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, check_statistics, smooth_functions
+from boltzgen.free_energy.statistics import Statistics
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, smooth_functions
 
 #: What these numbers are not; for tables, files and the manual.
 SCOPE = (
@@ -46,13 +44,9 @@ QUANTITIES = (
 def thermodynamics(
     log_w: ArrayLike,
     u_n: ArrayLike,
+    statistics: Statistics,
     *,
     relative_step: float = 0.01,
-    smoothed: bool = False,
-    coverage: Mapping[str, Any] | None = None,
-    inefficiency: float = 1.0,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> list[Estimate]:
     """U, C, S and A (see `QUANTITIES`) from log-weights (N,) and reduced energies (N,).
 
@@ -66,13 +60,12 @@ def thermodynamics(
     """
     if not 0 < relative_step < 0.5:
         raise InputError(f"the relative step in temperature must be between 0 and 0.5, not {relative_step}.")
-    sample = WeightedSample.of(log_w, smoothed=smoothed, inefficiency=inefficiency)
-    check_statistics(sample.n, inefficiency, n_bootstrap)
+    sample = WeightedSample.of(log_w, statistics)
     energy_n = weighted_values(sample, u_n, "reduced energy")
     direct: list[Errors] = [NOTHING] * 4
     checks: tuple[float | None, ...] = (None,) * 4
     if sample.has_weight:
-        direct = _from_fluctuations(sample, energy_n, n_bootstrap, rng)
+        direct = _from_fluctuations(sample, energy_n)
         checks = _by_reweighting(sample, energy_n, relative_step)
     return [
         sample.estimate(
@@ -80,7 +73,6 @@ def thermodynamics(
             name=name,
             quantity=quantity,
             unit=unit,
-            coverage=coverage,
             found=_judge(errors, check, name, relative_step),
             further={"by_reweighting": check, "relative_step": relative_step},
         )
@@ -88,9 +80,7 @@ def thermodynamics(
     ]
 
 
-def _from_fluctuations(
-    sample: WeightedSample, energy_n: np.ndarray, n_bootstrap: int, rng: np.random.Generator
-) -> list[Errors]:
+def _from_fluctuations(sample: WeightedSample, energy_n: np.ndarray) -> list[Errors]:
     mean = float(sample.w_n @ energy_n)
     c_n = energy_n - mean  # centred: energies of thousands of kT would lose the digits of their variance
     rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n, sample.w_n * c_n, sample.w_n * c_n**2])
@@ -101,7 +91,7 @@ def _from_fluctuations(
         log_mean = np.log(weight) - np.log(count)
         return np.stack([centred, second / weight - centred**2, centred + log_mean, -log_mean], axis=-1)
 
-    found = smooth_functions(rows, functions, inefficiency=sample.g, n_bootstrap=n_bootstrap, rng=rng)
+    found = smooth_functions(rows, functions, sample.statistics)
     log_z = sample.shift - float(np.log(sample.n))
     constants = (mean, 0.0, mean + log_z, -log_z)
     return [shifted(errors, constant) for errors, constant in zip(found, constants, strict=True)]

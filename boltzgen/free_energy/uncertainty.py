@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.errors import InputError
+from boltzgen.free_energy.statistics import Statistics
 
 #: Blocks that a bootstrap draws from; up to this many samples each is its own block.
 MAX_BLOCKS = 20_000
@@ -49,23 +49,8 @@ class Errors:
 NOTHING = Errors(None, None, None, (None, None))
 
 
-def check_statistics(n: int, inefficiency: float, n_bootstrap: int) -> None:
-    """InputError unless there are two samples, two replicates and an inefficiency of at least 1."""
-    if n < 2:
-        raise InputError("one sample has no statistics; draw at least two (a few thousand to be useful).")
-    if n_bootstrap < 2:
-        raise InputError(f"the bootstrap needs at least 2 replicates, not {n_bootstrap}.")
-    if not inefficiency >= 1:
-        raise InputError(f"the statistical inefficiency must be at least 1, not {inefficiency}.")
-
-
 def smooth_functions(
-    x_jn: np.ndarray,
-    theta: Callable[[np.ndarray], np.ndarray],
-    *,
-    inefficiency: float,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    x_jn: np.ndarray, theta: Callable[[np.ndarray], np.ndarray], statistics: Statistics
 ) -> list[Errors]:
     """Each ``theta_m`` of the sums of `x_jn` (J, N), with both errors.
 
@@ -75,8 +60,9 @@ def smooth_functions(
     sums_j = x_jn.sum(axis=1)
     value_m = theta(sums_j)
     gradient_mj = _complex_step(theta, sums_j)
-    variance_m = [inefficiency * float(np.sum((gradient_j @ x_jn) ** 2)) for gradient_j in gradient_mj]
-    sums_rj = bootstrap_sums(x_jn, n_bootstrap, inefficiency, rng)
+    g = statistics.inefficiency
+    variance_m = [g * float(np.sum((gradient_j @ x_jn) ** 2)) for gradient_j in gradient_mj]
+    sums_rj = bootstrap_sums(x_jn, statistics)
     with np.errstate(divide="ignore", invalid="ignore"):
         value_rm = theta(sums_rj)
     return [
@@ -85,13 +71,13 @@ def smooth_functions(
     ]
 
 
-def bootstrap_sums(x_jn: np.ndarray, n_bootstrap: int, g: float, rng: np.random.Generator) -> np.ndarray:
-    """Sums over resampled columns of `x_jn` (J, N): (n_bootstrap, J).
+def bootstrap_sums(x_jn: np.ndarray, statistics: Statistics) -> np.ndarray:
+    """Sums over resampled columns of `x_jn` (J, N): (replicates, J).
 
     Columns are grouped into consecutive blocks and each block is drawn a Poisson(1) number of
     times, which for ratios of sums equals drawing as many blocks as there are (their number cancels).
     """
-    return poisson_sums(block_sums(x_jn, g).T, n_bootstrap, rng)
+    return poisson_sums(block_sums(x_jn, statistics.inefficiency).T, statistics)
 
 
 def block_length(n: int, g: float) -> int:
@@ -107,11 +93,12 @@ def block_sums(x_jn: np.ndarray, g: float) -> np.ndarray:
     return sums
 
 
-def poisson_sums(blocks_bj: Any, n_bootstrap: int, rng: np.random.Generator) -> np.ndarray:
+def poisson_sums(blocks_bj: Any, statistics: Statistics) -> np.ndarray:
     """Sums over blocks `blocks_bj` (blocks, J), dense or SciPy sparse, each drawn Poisson(1) times."""
+    number, rng = statistics.n_bootstrap, statistics.rng
     sums = [
-        rng.poisson(1.0, (min(_REPLICATES_AT_ONCE, n_bootstrap - start), blocks_bj.shape[0])) @ blocks_bj
-        for start in range(0, n_bootstrap, _REPLICATES_AT_ONCE)
+        rng.poisson(1.0, (min(_REPLICATES_AT_ONCE, number - start), blocks_bj.shape[0])) @ blocks_bj
+        for start in range(0, number, _REPLICATES_AT_ONCE)
     ]
     return np.concatenate(sums)
 

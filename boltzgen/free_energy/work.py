@@ -33,6 +33,7 @@ from scipy.special import expit
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_GOOD, TOO_FEW_EFFECTIVE, pareto_k, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
 
 #: Overlap (1 minus the second eigenvalue of the two-state overlap matrix) below which the answer is not to be
@@ -92,6 +93,7 @@ class WorkSamples:
 def bennett(
     a: WorkSamples,
     b: WorkSamples,
+    statistics: Statistics,
     *,
     A: str,
     B: str,
@@ -99,14 +101,14 @@ def bennett(
     findings: Sequence[tuple[str, str]] = (),
     unit: str = "kT",
     quantity: str = DIFFERENCE,
-    n_bootstrap: int = 1000,
-    rng: np.random.Generator,
 ) -> Estimate:
     """``f_B - f_A`` by BAR from the work of both directions, with overlap and hysteresis.
 
     `findings` are pairs (verdict at best, reason) that the caller knows of the samples, the coverage of
-    the flow above all. Poor overlap never raises: it is a verdict with a reason.
+    the flow above all; of `statistics` only the bootstrap's fields are used. Poor overlap never raises: it is
+    a verdict with a reason.
     """
+    statistics.require_unset("BAR", "smoothed", "coverage", "inefficiency")
     found = [*findings, *_few(A, a), *_few(B, b)]
     value = _solve(a, b)
     k_hat = max((k for k in (a.k_hat, b.k_hat) if k is not None), default=None)
@@ -141,7 +143,7 @@ def bennett(
     shift = value + np.log(b.n_effective / a.n_effective)
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
     asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
-    bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, n_bootstrap, rng)
+    bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
     error = chosen_error(asymptotic, bootstrap, found, unit)
     shared = overlap(a, b, value)
     sides = one_sided(a, b)
@@ -245,12 +247,11 @@ def _bootstrap(
     h_a: np.ndarray,
     h_b: np.ndarray,
     shift: float,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    statistics: Statistics,
 ) -> tuple[float | None, tuple[float | None, float | None]]:
     """Replicates of df at fixed C from resampled averages of both directions."""
-    sums_a = bootstrap_sums(np.stack([a.p * h_a, a.p]), n_bootstrap, 1.0, rng)
-    sums_b = bootstrap_sums(np.stack([b.p * h_b, b.p]), n_bootstrap, 1.0, rng)
+    sums_a = bootstrap_sums(np.stack([a.p * h_a, a.p]), statistics)
+    sums_b = bootstrap_sums(np.stack([b.p * h_b, b.p]), statistics)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_a = np.log(sums_a[:, 0]) - np.log(sums_a[:, 1])
         log_b = np.log(sums_b[:, 0]) - np.log(sums_b[:, 1])

@@ -18,10 +18,11 @@ import math
 import warnings
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from boltzgen.conditioning.context import Context
@@ -30,6 +31,7 @@ from boltzgen.coordinates.geometry import axes
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
 from boltzgen.flows.base import InvertibleFlow
+from boltzgen.flows.vector_flow import VectorFlow, VectorSettings, require_one_to_one
 from boltzgen.generator import BoltzmannGenerator, Target
 
 
@@ -207,6 +209,54 @@ class BgflowCoordinates(Coordinates):
         return torch.einsum("kcob,cnb->bnk", frame, x - origin)
 
 
+class BgflowSettings(VectorSettings):
+    """Affine coupling layers of bgflow (Dinh et al., Real NVP, arXiv 1605.08803)."""
+
+    kind: Literal["bgflow"] = "bgflow"
+    """Which flow; see docs/extending.md."""
+    blocks: int = Field(default=4, ge=1)
+    """Blocks, each of which transforms both halves of the coordinates once."""
+    hidden: int = Field(default=64, ge=1)
+    """Width of the networks."""
+
+    def build(self) -> BgflowVectorFlow:
+        bgflow, size = import_bgflow(), self.size()
+        if size < 2:
+            raise InputError("A flow of kind bgflow couples two halves; the molecule has one coordinate.")
+        halves, layers = [size // 2, size - size // 2], []
+        for one, other in self.blocks * [halves, halves[::-1]]:
+            networks = [
+                bgflow.DenseNet([one, self.hidden, self.hidden, other], activation=nn.SiLU())
+                for _ in range(2)
+            ]
+            layers += [bgflow.CouplingFlow(bgflow.AffineTransformer(*networks)), bgflow.SwapFlow()]
+        flow = bgflow.SequentialFlow([bgflow.SplitFlow(halves[0]), *layers, bgflow.MergeFlow(halves[0])])
+        made = BgflowVectorFlow(flow, size)
+        require_one_to_one(made, "flow.kind bgflow")
+        return made
+
+
+class BgflowVectorFlow(VectorFlow):
+    """A `bgflow.Flow` from standard normal latents (B, D) to vectors (B, D) as a flow of one molecule.
+
+    Unlike `BgflowFlow` it learns the whitened coordinates, in double precision.
+    """
+
+    flow: Any
+
+    def __init__(self, flow: nn.Module, dimension: int) -> None:
+        super().__init__(dimension)
+        self.flow = flow.to(torch.float64)
+
+    def to_latent(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = self.flow(vectors, inverse=True)
+        return values, log_det.reshape(-1)
+
+    def from_latent(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = self.flow(latents)
+        return values, log_det.reshape(-1)
+
+
 def _padded(atoms: np.ndarray) -> np.ndarray:
     """(rows, up to 4) atoms as (rows, 4), with -1."""
     return np.pad(atoms, ((0, 0), (0, 4 - atoms.shape[1])), constant_values=-1)
@@ -224,14 +274,6 @@ def import_bgflow() -> Any:
             f"bgflow cannot be imported ({error}): pip install einops git+https://github.com/noegroup/bgflow."
         ) from error
     return bgflow
-
-
-def _require_latents(generator: BoltzmannGenerator) -> InvertibleFlow:
-    if isinstance(generator.flow, InvertibleFlow):
-        return generator.flow
-    raise UnsupportedError(
-        f"A {type(generator.flow).__name__} has no latent space, which bgflow needs; use a coupling flow."
-    )
 
 
 @cache
@@ -254,20 +296,15 @@ def _classes() -> SimpleNamespace:
 
         def __init__(self, generator: BoltzmannGenerator, temperature: float) -> None:
             super().__init__()
-            self.generator, self.kelvin, self.flow = generator, temperature, _require_latents(generator)
+            self.generator, self.kelvin, self.flow = generator, temperature, generator.latent_flow
 
         def _forward(self, z: Tensor, temperature: float = 1.0, **_: Any) -> tuple[Tensor, Tensor]:
-            embedding = _embed(self.generator, self.kelvin * temperature, len(z))
-            values, inner = self.flow.decode(z, embedding)
-            positions, outer = self.generator.target.coordinates.decode(values)
-            return positions.flatten(1), (inner + outer)[:, None]
+            positions, log_det = self.generator.decode(z, self.kelvin * temperature)
+            return positions.flatten(1), log_det[:, None]
 
         def _inverse(self, x: Tensor, temperature: float = 1.0, **_: Any) -> tuple[Tensor, Tensor]:
-            coordinates = self.generator.target.coordinates
             positions = x.reshape(-1, *self.generator.target.reference.shape[1:])
-            values, outer = coordinates.encode(positions)
-            z, inner = self.flow.encode(values, _embed(self.generator, self.kelvin * temperature, len(x)))
-            log_det = (inner + outer).masked_fill(~coordinates.inside(positions), -torch.inf)
+            z, log_det = self.generator.encode(positions, self.kelvin * temperature)
             return z, log_det[:, None]
 
     class LatentDistribution(bgflow.Energy, bgflow.Sampler):  # type: ignore[misc, name-defined]
@@ -275,25 +312,21 @@ def _classes() -> SimpleNamespace:
 
         def __init__(self, generator: BoltzmannGenerator, temperature: float) -> None:
             super().__init__(dim=generator.target.coordinates.dimension)
-            self.generator, self.kelvin, self.flow = generator, temperature, _require_latents(generator)
+            self.generator, self.kelvin, self.flow = generator, temperature, generator.latent_flow
 
         def energy(self, z: Tensor, temperature: float = 1.0) -> Tensor:
             # The latent density is the same at every temperature: our flows are told it instead.
-            embedding = _embed(self.generator, self.kelvin * temperature, len(z))
+            embedding = self.generator.embed(self.kelvin * temperature, len(z))
             return -self.flow.latent_log_prob(z, embedding)[:, None]
 
         def _sample(self, n_samples: int) -> Tensor:
             return self._sample_with_temperature(n_samples, 1.0)
 
         def _sample_with_temperature(self, n_samples: int, temperature: float) -> Tensor:
-            embedding = _embed(self.generator, self.kelvin * temperature, n_samples)
+            embedding = self.generator.embed(self.kelvin * temperature, n_samples)
             seed = int(torch.randint(2**62, (1,)))
             return self.flow.draw_latents(embedding, generator=torch.Generator().manual_seed(seed))[0]
 
     return SimpleNamespace(
         TargetEnergy=TargetEnergy, GeneratorFlow=GeneratorFlow, LatentDistribution=LatentDistribution
     )
-
-
-def _embed(generator: BoltzmannGenerator, temperature: float, rows: int) -> Any:
-    return generator.flow.embed(Context.of(generator.target.features, temperature, rows))

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from boltzgen.units import thermal_energy
+
 
 class Potential(nn.Module, ABC):
     """A batched, differentiable potential energy.
@@ -30,6 +32,10 @@ class Potential(nn.Module, ABC):
     @abstractmethod
     def energy(self, positions: Tensor) -> Tensor:
         """Potential energy of each row of `positions`."""
+
+    def reduced_energy(self, positions: Tensor, temperature: Tensor | float) -> Tensor:
+        """``U / kT`` (batch,) of `positions` at `temperature` in K, a number or (batch,)."""
+        return self.energy(positions) / thermal_energy(temperature, self.energy_unit)
 
     @property
     def slow(self) -> bool:

@@ -17,9 +17,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from boltzgen.conditioning.context import Context
-from boltzgen.errors import UnsupportedError
-from boltzgen.flows.base import Embedding, InvertibleFlow
+from boltzgen.flows.base import Embedding
 from boltzgen.generator import BoltzmannGenerator
 
 
@@ -76,12 +74,7 @@ class LatentTarget:
     """
 
     def __init__(self, generator: BoltzmannGenerator, temperature: float, *, rows: int | None = None) -> None:
-        if not isinstance(generator.flow, InvertibleFlow):
-            raise UnsupportedError(
-                "moves need a flow with a latent space, which this model does not have; draw more samples "
-                "instead, or train a coupling flow."
-            )
-        self.flow: InvertibleFlow = generator.flow
+        self.generator, self.flow = generator, generator.latent_flow
         self.target, self.temperature = generator.target, temperature
         self.rows = rows or generator.target.batch_rows()
         self.circular = generator.target.features.circular
@@ -102,8 +95,7 @@ class LatentTarget:
         embedding = self._embedding(len(latents))
         with torch.enable_grad():
             z = latents.detach().requires_grad_()
-            coordinates, flow_change = self.flow.decode(z, embedding)
-            positions, change = self.target.coordinates.decode(coordinates)
+            coordinates, positions, flow_change, change = self.generator.decode_in_steps(z, embedding)
             log_base = self.flow.latent_log_prob(z, embedding)
             log_q = log_base - flow_change - change
             u = self.target.reduced_energy(positions, self.temperature)
@@ -125,6 +117,5 @@ class LatentTarget:
             if len(self._embeddings) > 8:
                 self._embeddings.clear()
             with torch.no_grad():
-                context = Context.of(self.target.features, self.temperature, rows)
-                self._embeddings[rows] = self.flow.embed(context)
+                self._embeddings[rows] = self.generator.embed(self.temperature, rows)
         return self._embeddings[rows]

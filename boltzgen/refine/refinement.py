@@ -11,6 +11,7 @@ import torch
 
 from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.join import concatenate
 from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
@@ -77,7 +78,7 @@ def draw_refined(
         progress(sum(len(done.ensemble) for done in parts), number, None)
         if stop is not None and stop.requested:
             break
-    ensemble = Ensemble.concatenate([part.ensemble for part in parts])
+    ensemble = concatenate([part.ensemble for part in parts])
     drawn = np.concatenate([part.drawn_log_w for part in parts])
     spent = target.energy_evaluations
     record = _record(refinement.method, schedule, parts, ensemble, drawn, pilot=pilot, spent=spent)

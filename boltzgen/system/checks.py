@@ -14,6 +14,7 @@ import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
+from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 
 if TYPE_CHECKING:
     import openmm
@@ -182,7 +183,7 @@ def check_bonds_given(topology: app.Topology, path: Path) -> None:
 
 def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path: Path | str) -> None:
     """Refuse a graph of several pieces."""
-    pieces = connected_pieces(n_atoms, bonds)
+    pieces = connected_pieces(adjacency(n_atoms, bonds))
     if len(pieces) > 1:
         sizes = ", ".join(f"{len(piece)} atoms from {labels[piece[0]]}" for piece in pieces[:4])
         raise UnsupportedError(
@@ -190,24 +191,6 @@ def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path:
             f"({sizes}{', ...' if len(pieces) > 4 else ''}); boltzgen samples one. Keep one molecule in the "
             "file, or add the CONECT records of the bonds that are missing."
         )
-
-
-def connected_pieces(n_atoms: int, bonds: np.ndarray) -> list[list[int]]:
-    """The connected components of the bond graph, each sorted, largest first."""
-    parent = list(range(n_atoms))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for first, second in bonds:
-        parent[root(int(first))] = root(int(second))
-    pieces: dict[int, list[int]] = {}
-    for index in range(n_atoms):
-        pieces.setdefault(root(index), []).append(index)
-    return sorted(pieces.values(), key=lambda piece: (-len(piece), piece[0]))
 
 
 def check_system(system: openmm.System, labels: list[str], path: Path | str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.graph.adjacency import adjacency
 
 if TYPE_CHECKING:
     import openmm
@@ -67,15 +68,11 @@ def _energy(context: openmm.Context) -> float:
 
 def _hands(positions: np.ndarray, bonds: np.ndarray) -> list[tuple[int, tuple[int, int, int]]]:
     """Each centre with four or more neighbours, with each triple of them that does not lie in its plane."""
-    neighbours: list[list[int]] = [[] for _ in positions]
-    for first, second in bonds:
-        neighbours[int(first)].append(int(second))
-        neighbours[int(second)].append(int(first))
     return [
         (centre, triple)
-        for centre, partners in enumerate(neighbours)
+        for centre, partners in enumerate(adjacency(len(positions), bonds))
         if len(partners) >= 4
-        for triple in combinations(sorted(partners), 3)
+        for triple in combinations(partners, 3)
         if abs(_volume(positions, centre, triple)) > _PLANAR_VOLUME
     ]
 

@@ -7,8 +7,10 @@ the input, which is the order of every array of positions anywhere in the librar
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 SCHEMA = "boltzgen.system/1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MolecularSystem:
     """One connected molecule, parametrised.
 
@@ -140,29 +142,41 @@ class MolecularSystem:
 
         return mdtraj.Topology.from_openmm(self.openmm_topology())
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | PathLike[str]) -> Path:
         """Write ``system.xml``, ``topology.pdb`` and, last, ``system.json`` into `folder`."""
         folder = Path(folder)
         if self.energy_model.region is not None:
             self.energy_model.region.copy_file(folder)
         write_atomic(folder / "system.xml", self.system_xml)
         write_atomic(folder / "topology.pdb", self.topology_pdb)
-        write_json(
-            folder / "system.json",
-            {
-                "schema": SCHEMA,
-                "name": self.name,
-                "n_atoms": self.n_atoms,
-                "fingerprint": self.fingerprint,
-                "atomic_numbers": self.atomic_numbers.tolist(),
-                "masses_dalton": self.masses.tolist(),
-                "bonds": self.bonds.tolist(),
-                "reference_positions_nm": self.reference_positions.tolist(),
-                "energy_model": self.energy_model.to_json(),
-                "provenance": self.provenance,
-            },
-        )
+        write_json(folder / "system.json", self.to_json())
         return folder
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``system.json``; the force field stands in ``system.xml`` beside it."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "n_atoms": self.n_atoms,
+            "fingerprint": self.fingerprint,
+            "atomic_numbers": self.atomic_numbers.tolist(),
+            "masses_dalton": self.masses.tolist(),
+            "bonds": self.bonds.tolist(),
+            "reference_positions_nm": self.reference_positions.tolist(),
+            "energy_model": self.energy_model.to_json(),
+            "provenance": self.provenance,
+        }
+
+    def __repr__(self) -> str:
+        counts = Counter(int(number) for number in self.atomic_numbers)
+        hybrid = (
+            "" if self.energy_model.region is None else f", hybrid with {self.energy_model.region.backend}"
+        )
+        return (
+            f"<MolecularSystem {self.name}: {self.n_atoms} atoms ({counts[1]} H, {counts[6]} C, "
+            f"{self.n_atoms - counts[1] - counts[6]} others), {len(self.bonds)} bonds, "
+            f"{self.masses.sum():.2f} Da{hybrid}>"
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> MolecularSystem:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
+from boltzgen.provenance import versions
 from boltzgen.system import checks
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
+from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
@@ -93,7 +93,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
             "ph": asked.ph,
             "minimize": relax,
         },
-        "versions": _versions(raw),
+        "versions": versions(
+            "boltzgen", "openmm", "numpy", *(["rdkit"] if raw.kind in SMALL_MOLECULES else [])
+        ),
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
@@ -131,11 +133,6 @@ def _forcefield_of(raw: RawMolecule, asked: PrepareOptions) -> list[str] | None:
     if raw.kind in ("sequence", "pdb", "mmcif"):
         return list(asked.forcefield or DEFAULT_FORCEFIELD)
     return None
-
-
-def _versions(raw: RawMolecule) -> dict[str, str]:
-    packages = ("openmm", "numpy", "rdkit") if raw.kind in SMALL_MOLECULES else ("openmm", "numpy")
-    return {"boltzgen": __version__, **{package: metadata.version(package) for package in packages}}
 
 
 def _assemble(
@@ -243,6 +240,8 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             system = raw.maker.createSystem(removeCMMotion=False, **options)
+    except InputError:
+        raise
     except Exception as error:  # the readers raise exceptions of any class
         raise InputError(
             f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
@@ -262,7 +261,7 @@ def _bonds(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[st
     """Bonds of the topology; with a System XML whose PDB lacks some, those of its forces too."""
     bonds = canonical_bonds([(bond[0].index, bond[1].index) for bond in raw.topology.bonds()])
     n_atoms = raw.topology.getNumAtoms()
-    if raw.kind != "xml" or len(checks.connected_pieces(n_atoms, bonds)) == 1:
+    if raw.kind != "xml" or len(connected_pieces(adjacency(n_atoms, bonds))) == 1:
         return bonds, []
     found = bonds_from_forces(system)
     both = canonical_bonds([*bonds.tolist(), *found.tolist()])

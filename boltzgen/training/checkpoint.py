@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,24 @@ from torch import Tensor
 
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
-
-SCHEMA = "boltzgen.checkpoint/1"
+from boltzgen.training.upgrades import (
+    CHECKPOINT,
+    CHECKPOINT_STEPS,
+    CHECKPOINT_VERSION,
+    Stored,
+    schema_version,
+    upgraded,
+    written_record,
+)
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
+
+#: What a loss remembers was that of `reweighted` alone once, and had no name.
+_OF_ONE_LOSS = re.compile(r"^buffer/(\d)")
+
+#: Parts of a checkpoint that hold the tensors of a flow.
+_OF_FLOWS = ("flow/", "average/")
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,8 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     with atomic_path(place / "state.safetensors") as temporary:
         save_file(tensors, str(temporary))
-    write_json(place / "state.json", {"schema": SCHEMA, "step": step, **checkpoint.record})
+    record = written_record(CHECKPOINT, CHECKPOINT_VERSION, {"step": step, **checkpoint.record})
+    write_json(place / "state.json", record)
     for old in complete_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
     return place
@@ -53,13 +68,22 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(place: Path) -> Checkpoint:
-    """Read one checkpoint; InputError in a sentence when it is missing, truncated or foreign."""
+    """Read one checkpoint of this version or an older one.
+
+    InputError in a sentence when it is missing, truncated, foreign, or of a newer version.
+    """
+    checkpoint_version(place)
+    stored = Stored(read_json(place / "state.json"), read_tensors(place / "state.safetensors"))
+    found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
+    return Checkpoint(found.tensors, found.record)
+
+
+def checkpoint_version(place: Path) -> int:
+    """The version that the checkpoint in `place` was written with; the errors are those of its loading."""
     if not place.is_dir():
         raise InputError(f"{place}: no such checkpoint; name a folder such as RUN/checkpoints/step-00000500.")
-    record = read_json(place / "state.json")
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError(f"{place / 'state.json'} does not follow the schema {SCHEMA}; train again.")
-    return Checkpoint(read_tensors(place / "state.safetensors"), record)
+    path = place / "state.json"
+    return schema_version(read_json(path), CHECKPOINT, CHECKPOINT_VERSION, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

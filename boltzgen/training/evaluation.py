@@ -12,7 +12,7 @@ from boltzgen.ensemble.diagnostics import diagnose, forward_ess
 from boltzgen.flows.base import Flow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.training.settings import EvaluationSettings
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 #: One measurement: name -> number, None where it is not known.
 Measured = dict[str, float | int | None]
@@ -63,6 +63,6 @@ def _held_out(
     found = np.isfinite(log_q)
     if not found.any():
         return unknown
-    log_w = -energies / (GAS_CONSTANT * settings.temperature) - log_q
+    log_w = -energies / thermal_energy(settings.temperature) - log_q
     forward = forward_ess(log_w) if np.isfinite(energies).all() else None
     return {"held_out_likelihood": float(-log_q[found].mean()), "forward_ess": forward}

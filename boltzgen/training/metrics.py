@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import write_atomic
+from boltzgen.files import csv_text, write_atomic
 
-COLUMNS = (
-    "step",
-    "progress",
-    "learning_rate",
-    "likelihood",
-    "likelihood_dispersion",
-    "reverse_kl",
-    "reweighted",
-    "reweighted_dispersion",
+#: Columns before the statistics of the losses, and after them.
+FIRST = ("step", "progress", "learning_rate")
+LAST = (
     "gradient_norm",
     "discarded_rows",
     "skipped_steps",
@@ -39,20 +31,25 @@ COLUMNS = (
 class MetricsFiles:
     """``metrics.csv`` and ``metrics.jsonl`` of a run folder. Unknown numbers are empty, or null."""
 
-    def __init__(self, folder: Path, *, keep_until: int) -> None:
-        """Open for a run that goes on after step `keep_until`; later rows of an older run are dropped."""
+    def __init__(self, folder: Path, statistics: Sequence[str], *, keep_until: int) -> None:
+        """Open for a run that goes on after step `keep_until`; later rows of an older run are dropped.
+
+        statistics: what the losses say of themselves, a column each.
+        """
+        self.columns = tuple(dict.fromkeys([*FIRST, *statistics, *LAST]))
         self.csv, self.lines = folder / "metrics.csv", folder / "metrics.jsonl"
         rows = [row for row in read_metrics(self.lines) if (row["step"] or 0) <= keep_until]
         write_atomic(self.lines, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
-        write_atomic(self.csv, _csv([list(COLUMNS)] + [_cells(row) for row in rows]))
+        cells = [{name: row.get(name) for name in self.columns} for row in rows]
+        write_atomic(self.csv, csv_text(self.columns, cells))
 
     def append(self, row: dict[str, float | int | None]) -> None:
-        """Add one row; its keys are among `COLUMNS`."""
-        whole = {name: row.get(name) for name in COLUMNS}
+        """Add one row; its keys are among the columns."""
+        whole = {name: row.get(name) for name in self.columns}
         with open(self.lines, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(whole, allow_nan=False) + "\n")
         with open(self.csv, "a", encoding="utf-8") as handle:
-            handle.write(_csv([_cells(whole)]))
+            handle.write(csv_text(self.columns, [whole], header=False))
 
 
 def append_molecules(
@@ -80,13 +77,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     f"{path}: line {number + 1} is not JSON; remove the file or start anew."
                 ) from error
     return rows
-
-
-def _cells(row: dict[str, float | int | None]) -> list[str]:
-    return ["" if row.get(name) is None else repr(row[name]) for name in COLUMNS]
-
-
-def _csv(rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.settings import Settings
-
-
-def _rising(points: float | list[tuple[float, float]]) -> float | list[tuple[float, float]]:
-    if isinstance(points, list):
-        places = [place for place, _ in points]
-        if not points or places != sorted(places) or places[0] < 0 or places[-1] > 1:
-            raise ValueError("a schedule is a list of [progress, value] with progress rising from 0 to 1")
-        values = [value for _, value in points]
-    else:
-        values = [points]
-    if any(value < 0 for value in values):
-        raise ValueError("a weight or rate cannot be negative")
-    return points
-
-
-def _positive(points: float | list[tuple[float, float]]) -> float | list[tuple[float, float]]:
-    if min([v for _, v in points] if isinstance(points, list) else [points]) <= 0:
-        raise ValueError("a factor on temperatures must be above zero")
-    return points
-
-
-#: A number, or points [progress, value] joined by straight lines; progress runs from 0 to 1.
-Schedule = Annotated[float | list[tuple[float, float]], AfterValidator(_rising)]
-
-Temperature = Annotated[float, Field(gt=0)]
-
-#: At least one temperature.
-Ladder = Annotated[list[Temperature], Field(min_length=1)]
-
-
-def schedule_value(schedule: float | list[tuple[float, float]], progress: float) -> float:
-    """The value of a schedule at `progress` in [0, 1]; constant beyond its first and last point."""
-    if not isinstance(schedule, list):
-        return float(schedule)
-    before = schedule[0]
-    for point in schedule:
-        if point[0] >= progress:
-            span = point[0] - before[0]
-            share = (progress - before[0]) / span if span > 0 else 1.0
-            return before[1] + min(max(share, 0.0), 1.0) * (point[1] - before[1])
-        before = point
-    return schedule[-1][1]
+from boltzgen.training.losses.likelihood import LikelihoodSettings
+from boltzgen.training.losses.objective import LossSettings
+from boltzgen.training.losses.reverse_kl import ReverseKLSettings
+from boltzgen.training.losses.reweighted import ReweightedSettings
+from boltzgen.training.schedule import Ladder, Temperature, schedule_value
 
 
 class SimulationSource(Settings):
@@ -74,74 +38,6 @@ class SimulationSource(Settings):
     """Time (ps) that is thrown away, at most a quarter of the run."""
     exchange_interval: float = Field(default=0.1, gt=0)
     """Time (ps) between exchanges."""
-
-
-class LikelihoodSettings(Settings):
-    """Maximum likelihood on data."""
-
-    weight: Schedule = 1.0
-    """Weight of this loss over the run."""
-    batch_size: int = Field(default=256, ge=1)
-    """Frames a step, of all its molecules together."""
-    molecules: int | None = Field(default=None, ge=1)
-    """Molecules a step, in turn and each as often as any other; all when not given."""
-    temperatures: Ladder | None = None
-    """Temperatures (K) of the frames to use; all when not given."""
-    learned_at: Temperature | None = None
-    """Weight the frames of every temperature to this one (K); each is learned at its own when not given."""
-    dispersion: Schedule = 0.0
-    """Log-dispersion of the same frames, whose energies are labels: weight relative to the likelihood's."""
-    knee: float = Field(default=3.0, gt=0)
-    """Deviation (nats) from which the log-dispersion grows linearly."""
-
-
-class ReverseKLSettings(Settings):
-    """Reverse Kullback-Leibler divergence to the potential, on the flow's own samples."""
-
-    weight: Schedule = 0.0
-    """Weight of this loss over the run."""
-    batch_size: int = Field(default=128, ge=1)
-    """Samples a step."""
-    temperatures: Ladder = [300.0]
-    """Temperatures (K), one drawn for each sample."""
-    energy_cap: float = Field(default=100.0, gt=0)
-    """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
-    path_gradient: bool = True
-    """Leave out the score term of the gradient: less noise near the target, for a second pass of the flow."""
-
-
-class ReweightedSettings(Settings):
-    """Learning from the flow's own samples, weighted to the potential and kept in a buffer (forward KL)."""
-
-    weight: Schedule = 0.0
-    """Weight of this loss over the run; it helps once the effective sample size is some percent."""
-    batch_size: int = Field(default=256, ge=2)
-    """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
-    fresh: int = Field(default=256, ge=1)
-    """Samples drawn a step, each one energy evaluation; they go into the buffer."""
-    first: int = Field(default=0, ge=0)
-    """Samples that an empty buffer is filled with, where that is more than `fresh`; as many evaluations.
-    From the few of its first steps a model would unlearn what it already knows."""
-    stay: int = Field(default=1, ge=1)
-    """Steps in a row on one molecule (of several) and temperature, so that fresh samples are used fresh."""
-    moves: int = Field(default=0, ge=0)
-    """Annealed moves of each fresh sample towards p^2/q before it is kept (FAB); each an evaluation more."""
-    buffer: int = Field(default=4096, ge=2)
-    """Samples kept at each temperature; the oldest give way."""
-    temperatures: Ladder = [300.0]
-    """Temperatures (K), one drawn for each step."""
-    heating: Annotated[Schedule, AfterValidator(_positive)] = 1.0
-    """Factor on the temperatures over the run: start hot, end at 1, so that no mode is lost on the way."""
-    trust_region: float | None = Field(default=None, gt=0)
-    """Largest step (nats) from what proposed the samples to what is learned; None: the target at once."""
-    entropy_drop: float | None = Field(default=None, gt=0)
-    """Largest fall of the entropy (nats) on that step; None: any."""
-    largest_share: float = Field(default=0.01, gt=0, le=1)
-    """Largest share of one sample in the sum of weights; in the loss alone."""
-    dispersion: Schedule = 0.0
-    """Log-dispersion of the same samples: weight relative to the likelihood's."""
-    knee: float = Field(default=3.0, gt=0)
-    """Deviation (nats) from which the log-dispersion grows linearly."""
 
 
 class OptimizerSettings(Settings):
@@ -211,7 +107,7 @@ class TrainingSettings(Settings):
     """Seed of weights and draws."""
     workers: int = Field(default=2, ge=1)
     """Threads on a CPU, each with a whole loss or a share of one; part of what makes a run repeatable."""
-    flow: FlowSettings = FlowSettings()
+    flow: SerializeAsAny[FlowSettings] = Field(default_factory=lambda: FlowSettings.model_validate({}))
     """The flow."""
     likelihood: LikelihoodSettings = LikelihoodSettings()
     """Maximum likelihood on data."""
@@ -219,6 +115,8 @@ class TrainingSettings(Settings):
     """Reverse KL to the potential."""
     reweighted: ReweightedSettings = ReweightedSettings()
     """Likelihood on the flow's own weighted samples."""
+    losses: dict[str, SerializeAsAny[LossSettings]] = {}
+    """Further losses by name, those that other packages bring among them; see docs/extending.md."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """The optimizer."""
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -236,14 +134,29 @@ class TrainingSettings(Settings):
             raise ValueError("a dataset holds its own data: leave out data, simulation and data_system")
         return self
 
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _each_is_read_by_its_name(cls, losses: Any) -> Any:
+        if not isinstance(losses, Mapping):
+            return losses
+        if own := sorted({*losses} & {*cls.model_fields}):
+            raise ValueError(f"{own[0]} is a key of its own: write it beside losses, not below")
+        return {
+            name: {**one, "loss": name} if isinstance(one, Mapping) else one for name, one in losses.items()
+        }
+
+    def all_losses(self) -> dict[str, LossSettings]:
+        """Every loss by name, in the order in which a step computes them."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one for name, one in fields.items() if isinstance(one, LossSettings)} | self.losses
+
 
 def evaluations_of(settings: TrainingSettings) -> float:
     """Energies that a whole training run will ask for, those of the evaluations on the way included."""
     middles = (np.arange(100) + 0.5) / 100
-    a_step = 0.0
-    kl, own = settings.reverse_kl, settings.reweighted
-    for weight, rows in ((kl.weight, kl.batch_size), (own.weight, own.fresh * (1 + own.moves))):
-        active = np.mean([schedule_value(weight, place) > 0 for place in middles])
-        a_step += float(active) * rows
+    a_step, losses = 0.0, settings.all_losses().values()
+    for loss in losses:
+        active = np.mean([schedule_value(loss.weight, place) > 0 for place in middles])
+        a_step += float(active) * loss.evaluations_a_step
     every_step = a_step + settings.evaluation.samples / settings.evaluation.every
-    return settings.optimizer.steps * every_step + own.first * (1 + own.moves)
+    return settings.optimizer.steps * every_step + sum(loss.evaluations_at_first for loss in losses)

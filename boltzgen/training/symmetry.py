@@ -17,18 +17,11 @@ SAME_ENERGY = 1e-6
 
 
 def rotor_groups(target: Target) -> Tensor:
-    """(G, 3) atoms of each group whose cyclic permutation leaves the energy of `target` unchanged."""
+    """(G, 3) atoms of each of the graph's `rotors` whose cyclic permutation leaves the energy unchanged."""
     coordinates = target.coordinates
     if not isinstance(coordinates, InternalCoordinates):
         return torch.zeros((0, 3), dtype=torch.long)
-    neighbours = coordinates.graph.neighbours
-    numbers = coordinates.graph.atomic_numbers
-    groups = []
-    for around in neighbours:
-        terminal = [atom for atom in around if len(neighbours[atom]) == 1]
-        if len(around) == 4 and len(terminal) == 3 and len({int(numbers[atom]) for atom in terminal}) == 1:
-            if _same_energy(target, terminal):
-                groups.append(terminal)
+    groups = [list(group) for group in coordinates.graph.rotors if _same_energy(target, list(group))]
     return torch.tensor(groups, dtype=torch.long).reshape(-1, 3)
 
 

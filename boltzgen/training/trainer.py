@@ -102,7 +102,7 @@ class Trainer:
             self._run(stop or StopRequest(), progress)
 
     def _run(self, stop: StopRequest, progress: Progress) -> None:
-        metrics = MetricsFiles(self.folder, keep_until=self.counters.step) if self.ranks.leads else None
+        metrics = self._metrics() if self.ranks.leads else None
         counters, total = self.counters, self.settings.optimizer.steps
         started = time.monotonic() - counters.seconds
         enough = self._enough()
@@ -116,7 +116,7 @@ class Trainer:
                     counters.seconds = time.monotonic() - started
                     metrics.append({**values, **self.last_evaluation, **self._pace()})
                 enough = self._agreed(self._enough())
-            progress(step, total, _shown(values, self.last_evaluation, self._pace()))
+            progress(step, total, self._shown(values))
             last, stopped = step == total or enough, self._agreed(stop.requested)
             if self.ranks.leads and (step % self.settings.checkpoint_every == 0 or last or stopped):
                 self.save()
@@ -125,6 +125,12 @@ class Trainer:
                     f"{stop.reason or 'Another rank stopped'} at step {step} of {total}; "
                     f"a checkpoint is in {self.folder}."
                 )
+
+    def _metrics(self) -> MetricsFiles:
+        """The run's metrics, with a column for each statistic of each loss."""
+        losses = self.settings.all_losses()
+        statistics = [column for name, loss in losses.items() for column in loss.statistics(name)]
+        return MetricsFiles(self.folder, statistics, keep_until=self.counters.step)
 
     def _agreed(self, wish: bool) -> bool:
         """Whether any rank wishes it; all ranks go on or stop together."""
@@ -211,7 +217,7 @@ class Trainer:
             if counters.failures_in_a_row >= PATIENCE:
                 raise BoltzgenError(
                     f"{PATIENCE} steps in a row gave no finite gradient (last step {counters.step}); lower "
-                    "optimizer.learning_rate or reverse_kl.energy_cap and go on from the last checkpoint."
+                    "optimizer.learning_rate or the energy_cap of a loss and go on from the last checkpoint."
                 )
             return
         counters.failures_in_a_row = 0
@@ -264,6 +270,25 @@ class Trainer:
             ) from error
         self.counters, self.last_evaluation = counters, evaluation
 
+    def _shown(self, values: Measured) -> dict[str, float | str]:
+        """What the progress line shows."""
+        shown: dict[str, float | str] = {}
+        for name in self.objectives.losses:
+            value = values.get(name)
+            if value is not None:
+                shown[name.replace("_", " ")] = f"{value:.2f}"
+        for name, title in (("ess", "ESS"), ("forward_ess", "forward ESS")):
+            share = self.last_evaluation.get(name)
+            if share is not None:
+                shown[title] = f"{100 * share:.1f} %"
+        k_hat, rate = self.last_evaluation.get("k_hat"), self._pace().get("evaluations_per_second")
+        if k_hat is not None:
+            shown["k-hat"] = f"{k_hat:.2f}"
+        shown["energies"] = f"{values['energy_evaluations'] or 0:.3g}"
+        if rate:
+            shown["energies/s"] = f"{rate:.0f}"
+        return shown
+
     def _fingerprints(self) -> list[str]:
         """Of the targets, in the order of the buffers."""
         return [target.fingerprint for target in self.targets]
@@ -278,23 +303,3 @@ def _values(outcomes: list[Outcome]) -> dict[str, float]:
                 total, share = sums.get(name, (0.0, 0.0))
                 sums[name] = total + outcome.task.share * value, share + outcome.task.share
     return {name: total / share for name, (total, share) in sums.items()}
-
-
-def _shown(values: Measured, evaluation: Measured, pace: Measured) -> dict[str, float | str]:
-    """What the progress line shows."""
-    shown: dict[str, float | str] = {}
-    for name in ("likelihood", "reverse_kl", "reweighted"):
-        value = values.get(name)
-        if value is not None:
-            shown[name.replace("_", " ")] = f"{value:.2f}"
-    for name, title in (("ess", "ESS"), ("forward_ess", "forward ESS")):
-        share = evaluation.get(name)
-        if share is not None:
-            shown[title] = f"{100 * share:.1f} %"
-    k_hat, rate = evaluation.get("k_hat"), pace.get("evaluations_per_second")
-    if k_hat is not None:
-        shown["k-hat"] = f"{k_hat:.2f}"
-    shown["energies"] = f"{values['energy_evaluations'] or 0:.3g}"
-    if rate:
-        shown["energies/s"] = f"{rate:.0f}"
-    return shown

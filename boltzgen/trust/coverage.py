@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,9 @@ from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.rotamers import rotamer_comparison
+
+#: What is said of a comparison with frames that the flow was trained on.
+TRAINED_ON = "training saw these frames, so that the flow knows them too well; give frames of another run"
 
 
 def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
@@ -38,10 +42,12 @@ def coverage_of_frames(
     frames: Trajectory,
     source: str,
     temperature: float,
+    trained: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The coverage record from those of `frames` that lie inside the flow's domain.
 
     `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
+    `trained`: the record of the model (``model.json``), by which frames of its training are known.
     """
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)
     inside = generator.target.coordinates.inside(positions)
@@ -50,18 +56,26 @@ def coverage_of_frames(
     positions = positions[inside]
     u = generator.target.reduced_energy(positions, temperature)
     inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
-    return check_coverage(
+    record = check_coverage(
         flow_log_w,
         generator.target_log_weights(positions, u, temperature),
         source=source,
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )
+    return with_findings(record, seen_in_training(trained, frames.digest()))
 
 
-def seen_in_training(record: dict[str, Any]) -> dict[str, Any]:
-    """`record` with the finding that training saw these frames, so that they certify nothing."""
-    reason = "coverage checked on the frames of the training; give frames of another run as `data`"
+def seen_in_training(trained: Mapping[str, Any], digest: str) -> list[tuple[str, str]]:
+    """The finding that the model of the record `trained`, or one it began from, was trained on these frames.
+
+    `digest`: of the frames, ``Trajectory.digest``. Empty when training did not see them.
+    """
+    return [("caution", TRAINED_ON)] if digest in trained.get("data_sha256", ()) else []
+
+
+def with_findings(record: dict[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
+    """The coverage `record` with what else was `found`: (verdict, reason) each."""
     findings = [(record["verdict"], known) for known in record["reasons"]]
-    verdict, reasons = worst([*findings, ("caution", reason)])
-    return {**record, "verdict": verdict, "reasons": reasons}
+    verdict, reasons = worst([*findings, *found])
+    return {**record, "verdict": verdict, "reasons": reasons} if found else record

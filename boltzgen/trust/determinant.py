@@ -8,15 +8,13 @@ coordinates, whose determinant is the shape measure times the sine of the middle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from boltzgen.conditioning.context import Context
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.errors import BoltzgenError
-from boltzgen.flows.base import InvertibleFlow
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.generator import BoltzmannGenerator
 
@@ -69,12 +67,12 @@ def spot_check(generator: BoltzmannGenerator, temperature: float, *, seed: int =
 
     The draws have a random generator of their own, so that the samples of a run do not depend on the check.
     """
+    if isinstance(generator.flow, TemperatureMixture):  # its own part is a sum; wrong can be the flow's
+        temperature = generator.flow.temperatures[0]
+        generator = replace(generator, flow=generator.flow.inner)
     target, flow = generator.target, generator.flow
-    if isinstance(flow, TemperatureMixture):  # its own part is a sum; what can be wrong is the flow's
-        temperature = flow.temperatures[0]
-        flow = flow.inner
     with torch.no_grad():
-        embedding = flow.embed(Context.of(target.features, temperature, DRAWN))
+        embedding = generator.embed(temperature, DRAWN)
         values, density = flow.sample(embedding, generator=torch.Generator().manual_seed(seed))
         positions, _ = target.coordinates.decode(values)
         usable = target.coordinates.inside(positions) & torch.isfinite(density)
@@ -84,8 +82,8 @@ def spot_check(generator: BoltzmannGenerator, temperature: float, *, seed: int =
         return DeterminantCheck(0, None, None, tolerance)
     values, density = values[rows].detach(), density[rows].detach()
     found = None
-    if isinstance(flow, InvertibleFlow):
-        found = _largest(density - _flow_density(generator, flow, values, temperature))
+    if generator.has_latents:
+        found = _largest(density - _flow_density(generator, values, temperature))
     volume = coordinates_log_det(target.coordinates, values)
     reported = target.coordinates.decode(values)[1].detach()
     against = None if volume is None else _largest(reported - volume)
@@ -117,16 +115,14 @@ def coordinates_log_det(coordinates: Coordinates, values: Tensor) -> Tensor | No
     return _log_det(place, torch.cat([rigid, values], dim=1)) - torch.sin(values.new_tensor(EULER[1])).log()
 
 
-def _flow_density(
-    generator: BoltzmannGenerator, flow: InvertibleFlow, values: Tensor, temperature: float
-) -> Tensor:
+def _flow_density(generator: BoltzmannGenerator, values: Tensor, temperature: float) -> Tensor:
     """Log density (B,) of `values` from the flow's base density and autograd's determinant."""
-    features = generator.target.features
+    flow = generator.latent_flow
 
     def latents(rows: Tensor) -> Tensor:
-        return flow.encode(rows, flow.embed(Context.of(features, temperature, len(rows))))[0]
+        return flow.encode(rows, generator.embed(temperature, len(rows)))[0]
 
-    embedding = flow.embed(Context.of(features, temperature, len(values)))
+    embedding = generator.embed(temperature, len(values))
     with torch.no_grad():
         base = flow.latent_log_prob(latents(values), embedding)
     return base + _log_det(latents, values)

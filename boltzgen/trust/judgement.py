@@ -7,7 +7,6 @@ the hot replicas find is seen although it is rare among the cold ones. Shirts, C
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.ensemble.coverage import MISSED_FACTOR, check_coverage
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.free_energy.mbar_solver import mbar_log_weights
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
@@ -156,15 +156,11 @@ def _told(state: dict[str, Any]) -> dict[str, Any]:
 
 def mbar_weights(frames: ProbeFrames) -> np.ndarray:
     """(M,) weights that sum to one, of the frames of all rungs at the lowest temperature of the ladder."""
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
-    from pymbar import MBAR
-
     order = np.argsort(frames.rungs, kind="stable")
     counts = np.bincount(frames.rungs, minlength=len(frames.ladder))
     u_kn = frames.energies[order][None, :] / (GAS_CONSTANT * frames.ladder[:, None])
-    u_kn = u_kn - u_kn.mean(axis=1, keepdims=True)
     weights = np.empty(len(frames))
-    weights[order] = MBAR(u_kn, counts, solver_protocol="robust").weights()[:, 0]
+    weights[order] = np.exp(mbar_log_weights(u_kn, counts)[:, 0])
     return weights / weights.sum()
 
 

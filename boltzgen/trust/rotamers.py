@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import Target
+from boltzgen.system.graph.torsions import WITH_STATES
 from boltzgen.training.symmetry import rotor_groups
 
 
 def rotamer_comparison(
     target: Target, ensemble: Ensemble, frames: Tensor, inefficiency: float
 ) -> list[dict[str, Any]]:
-    """The share of each rotatable torsion between 0 and 180 degrees, reweighted and in `frames` (M, N, 3).
+    """The share of each torsion with states between 0 and 180 degrees, reweighted and in `frames` (M, N, 3).
 
-    Torsions of methyl-like groups are left out: their thirds are equal by symmetry. M divided by
-    `inefficiency` counts as independent. The error of the frames' share is that of ``(k + 1) / (n + 2)``
-    (Laplace), so that a state which no frame shows still has one. Entries are those of
-    `boltzgen.ensemble.coverage.check_coverage`.
+    The torsions are those of `rotamer_columns`. M divided by `inefficiency` counts as independent. The error
+    of the frames' share is that of ``(k + 1) / (n + 2)`` (Laplace), so that a state which no frame shows has
+    one too. Entries are those of `boltzgen.ensemble.coverage.check_coverage`.
     """
     table = target.coordinates.table
     columns = rotamer_columns(target)
@@ -50,10 +51,23 @@ def rotamer_comparison(
 
 
 def rotamer_columns(target: Target) -> list[int]:
-    """Columns of the coordinates that are rotatable torsions, those of methyl-like groups left out."""
-    table = target.coordinates.table
-    turned = set(rotor_groups(target).flatten().tolist())
-    return [int(c) for c in np.flatnonzero(table.circular) if int(table.atoms[c, 0]) not in turned]
+    """Columns of the coordinates that turn and have states: `boltzgen.system.graph.torsions.WITH_STATES`.
+
+    Methyl-like torsions are among them where the energy does not have the symmetry that makes thirds equal.
+    """
+    coordinates = target.coordinates
+    if not isinstance(coordinates, InternalCoordinates):
+        return []
+    graph = coordinates.graph
+    alike = {graph.neighbours[group[0]][0] for group in rotor_groups(target).tolist()}  # their central atoms
+    bonds = {
+        bond
+        for torsion in graph.torsions()
+        if torsion in WITH_STATES or (torsion.kind == "methyl-like" and not alike & set(torsion.axis))
+        for bond in torsion.bonds
+    }
+    axes = np.sort(coordinates.table.atoms[:, 1:3], axis=1).tolist()
+    return [int(c) for c in np.flatnonzero(coordinates.table.circular) if tuple(axes[c]) in bonds]
 
 
 def _positive(target: Target, positions: Tensor) -> np.ndarray:

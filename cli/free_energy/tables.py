@@ -40,6 +40,7 @@ def written(result: FreeEnergyResult) -> None:
     """Name the files, on standard error."""
     files = [result.path, result.csv, *([] if result.figure is None else [result.figure])]
     console.message(f"written: {', '.join(str(file) for file in files)}")
+    console.message(f"what to cite: boltzgen cite {result.path}")
 
 
 def _rows(entry: Mapping[str, Any], first: str) -> list[tuple[str | float | None, ...]]:

@@ -15,6 +15,8 @@ import time
 
 import numpy as np
 
+from boltzgen.free_energy.statistics import Statistics
+
 MEGABYTE = 1024.0  # ru_maxrss is in kilobytes on Linux
 
 
@@ -37,19 +39,19 @@ def states(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap: 
         for name, low, high in zip(names, edges[:-1], edges[1:], strict=True)
     }
     pairs = [("a", "b"), ("a", "c")]
-    state_free_energies(log_w, masks, pairs, n_bootstrap=n_bootstrap, rng=np.random.default_rng(2))
+    state_free_energies(log_w, masks, pairs, Statistics(np.random.default_rng(2), n_bootstrap=n_bootstrap))
 
 
 def partition(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap: int) -> None:
     from boltzgen.free_energy import log_partition
 
-    log_partition(log_w, smoothed=True, n_bootstrap=n_bootstrap, rng=np.random.default_rng(2))
+    log_partition(log_w, Statistics(np.random.default_rng(2), n_bootstrap=n_bootstrap, smoothed=True))
 
 
 def thermo(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap: int) -> None:
     from boltzgen.free_energy import thermodynamics
 
-    thermodynamics(log_w, u, n_bootstrap=n_bootstrap, rng=np.random.default_rng(2))
+    thermodynamics(log_w, u, Statistics(np.random.default_rng(2), n_bootstrap=n_bootstrap))
 
 
 def surface(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap: int) -> None:
@@ -57,7 +59,7 @@ def surface(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap:
 
     edges = [np.linspace(-180.0, 180.0, 37)] * 2
     rng = np.random.default_rng(2)
-    free_energy_surface(log_w, torsions, edges, periodic=True, n_bootstrap=n_bootstrap, rng=rng)
+    free_energy_surface(log_w, torsions, edges, Statistics(rng, n_bootstrap=n_bootstrap), periodic=True)
 
 
 def measure(name: str, n: int, n_bootstrap: int) -> None:

@@ -31,6 +31,7 @@ import torch
 from boltzgen.coordinates import InternalCoordinates
 from boltzgen.free_energy import Estimate, log_partition, state_free_energies
 from boltzgen.free_energy.overlap import absolute_mbar, bar
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.potentials.model_systems import HarmonicWell, MuellerBrown, by_name
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.report.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, save
@@ -221,17 +222,17 @@ def study(case: Case, replicates: int, seed: int) -> list[Cell]:
         if "BAR" not in case.estimators:
             continue
         v, log_q_v, _ = (a[r] for a in target)
-        options = {"coverage": CHECKED, "n_bootstrap": 100, "rng": rng}
-        found["BAR"].append(bar((u + log_q)[:half], -(v + log_q_v), (1.0, 1.0), **options))
+        statistics = Statistics(rng, n_bootstrap=100, coverage=CHECKED)
+        found["BAR"].append(bar((u + log_q)[:half], -(v + log_q_v), (1.0, 1.0), statistics))
         found["MBAR"].append(
             absolute_mbar(
                 np.append(log_q[:half], log_q_v),
                 half,
                 np.append(u[:half], v)[None],
                 [half],
+                statistics,
                 inefficiency_k=[1.0],
                 names=["target"],
-                **options,
             ).log_partition("target")
         )
     found["bootstrap"] = found["SNIS"]
@@ -239,10 +240,10 @@ def study(case: Case, replicates: int, seed: int) -> list[Cell]:
 
 
 def _importance(case: Case, log_w, inside, smoothed: bool, draws: int, rng) -> Estimate:
-    options = {"smoothed": smoothed, "coverage": CHECKED, "n_bootstrap": draws, "rng": rng}
+    statistics = Statistics(rng, n_bootstrap=draws, smoothed=smoothed, coverage=CHECKED)
     if case.difference is None:
-        return log_partition(log_w, **options)
-    return state_free_energies(log_w, {"A": ~inside, "B": inside}, [("A", "B")], **options)[0]
+        return log_partition(log_w, statistics)
+    return state_free_energies(log_w, {"A": ~inside, "B": inside}, [("A", "B")], statistics)[0]
 
 
 def _cell(case: Case, name: str, found: Sequence[Estimate]) -> Cell:

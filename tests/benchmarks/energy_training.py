@@ -39,7 +39,7 @@ from energy_measure import (
     weights_report,
 )
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import apply_overrides, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError, StoppedError

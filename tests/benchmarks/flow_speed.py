@@ -23,15 +23,15 @@ from torch.nn import functional
 from boltzgen.conditioning.context import Context
 from boltzgen.config.build import build_flow
 from boltzgen.flows.base import Flow
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.flows.splines import UNIT_SLOPE
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {
-    "usual (8 x 64)": FlowSettings(kind="coupling"),
-    "long (10 x 128)": FlowSettings(kind="coupling", layers=10, hidden=128),
+    "usual (8 x 64)": CouplingSettings(),
+    "long (10 x 128)": CouplingSettings(layers=10, hidden=128),
 }
 SPLINE = "boltzgen.flows.coupling.spline_by_parameter"
 

@@ -178,7 +178,7 @@ def flow_of(variant: str) -> dict[str, Any]:
 
 
 def parameters_of(settings: dict[str, Any]) -> int:
-    return n_parameters(build_flow(FlowSettings(**settings), seed=0).state_dict())
+    return n_parameters(build_flow(FlowSettings.model_validate(settings), seed=0).state_dict())
 
 
 def n_parameters(tensors: dict[str, torch.Tensor]) -> int:

@@ -16,7 +16,8 @@ from boltzgen.config.shipped import shipped_configs
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.system import MolecularSystem
-from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.schedule import schedule_value
+from boltzgen.training.settings import TrainingSettings
 
 
 @pytest.fixture(scope="module")

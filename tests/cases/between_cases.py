@@ -12,9 +12,10 @@ import numpy as np
 from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.data.trajectory import Trajectory, write_trajectory
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.sampling.sample import sample
@@ -22,7 +23,7 @@ from boltzgen.workflows.sampling.sample import sample
 
 def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:
     """A model folder with fresh weights."""
-    settings = FlowSettings(kind="coupling", layers=2, hidden=16)
+    settings = CouplingSettings(layers=2, hidden=16)
     record = {
         "flow": settings.model_dump(mode="json"),
         "n_features": N_FEATURES,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import save_ensemble
 
 PDB = """\
 ATOM      1  CH3 ETH A   1       0.000   0.000   0.000  1.00  0.00           C
@@ -23,6 +24,12 @@ ALANINE_DIPEPTIDE = (
     / "alanine-dipeptide"
     / "alanine-dipeptide.pdb"
 )
+
+
+def write_densities(folder: Path, positions, log_q, u, **record) -> None:
+    """Weigh samples and write their OUT folder; without `record` they are of a model system, in kT."""
+    model = {"temperature": None, "measure": "lebesgue(1)", "domain": "all", "topology_pdb": ""}
+    save_ensemble(Ensemble.from_densities(positions, log_q, u, **(model | record)), folder)
 
 
 def make(n: int = 40, seed: int = 3, **changes) -> Ensemble:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from boltzgen.config.build import build_flow
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 
 WELL = "harmonic-well-0.7-3"
-TINY = FlowSettings(kind="coupling", layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
+TINY = CouplingSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
 STIFFNESS, DIMENSION, WIDTH, TEMPERATURE = 0.7, 3, 2.0, 450.0
 
 
@@ -19,6 +19,6 @@ def tiny_flow(spread: float, seed: int = 3):
     with torch.no_grad():
         for name, parameter in flow.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            if "leave" in name:
+            if "output" in name:
                 parameter.copy_(spread * noise)
     return flow

@@ -20,6 +20,8 @@ STATES = "states:\n  - {name: a, where: {phi: [-180, 0]}}\n  - {name: b, where: 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory, alanine_dipeptide):
     """Name -> path of the files that the cases name."""
+    from boltzgen.ensemble import save_ensemble
+
     folder = tmp_path_factory.mktemp("bad")
     pdb = (EXAMPLES / "alanine-dipeptide" / "alanine-dipeptide.pdb").read_text()
     atoms = [line for line in pdb.splitlines() if line.startswith(("ATOM", "HETATM"))]
@@ -30,7 +32,7 @@ def paths(tmp_path_factory, alanine_dipeptide):
     foreign = folder / "FOREIGN"
     shutil.copytree(folder / "SYS", foreign)
     (foreign / "system.xml").write_text("<System/>")
-    make_ensemble(alanine_dipeptide).save(folder / "OUT")
+    save_ensemble(make_ensemble(alanine_dipeptide), folder / "OUT")
     cut = folder / "CUT"
     shutil.copytree(folder / "OUT", cut)
     (cut / "samples.npz").write_bytes((folder / "OUT" / "samples.npz").read_bytes()[:100])
@@ -87,10 +89,11 @@ def make_ensemble(system):
 def make_models(folder):
     """MODEL: an untrained flow; CUTMODEL: its weights are cut short; OLDMODEL: another schema."""
     from boltzgen.conditioning.features import N_FEATURES
-    from boltzgen.config.build import build_flow, save_model
-    from boltzgen.flows.settings import FlowSettings
+    from boltzgen.config.build import build_flow
+    from boltzgen.config.model import save_model
+    from boltzgen.flows.coupling import CouplingSettings
 
-    settings = FlowSettings(kind="coupling", layers=2, hidden=8)
+    settings = CouplingSettings(layers=2, hidden=8)
     record = {
         "flow": settings.model_dump(mode="json"),
         "n_features": N_FEATURES,

@@ -112,7 +112,7 @@ def test_exit_codes_and_messages(monkeypatch, capsys, error, code, expected):
     def fail():
         raise error
 
-    monkeypatch.setattr("boltzgen.workflows.installation.doctor.examine", fail)
+    monkeypatch.setattr("boltzgen.workflows.installation.doctor.doctor", fail)
     assert main.main(["doctor"]) == code
     shown = capsys.readouterr().err
     assert expected in shown and "Traceback" not in shown
@@ -171,7 +171,7 @@ LOOP = """
                 time.sleep(0.01)
         raise StoppedError("saved.")
 
-    doctor.examine = loop
+    doctor.doctor = loop
     sys.exit(main.main(["doctor"]))
 """
 

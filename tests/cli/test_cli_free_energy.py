@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_cases import ALANINE_DIPEPTIDE, molecule
+from ensemble_cases import ALANINE_DIPEPTIDE, molecule, write_densities
 from helpers import assert_refused, run_cli
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import save_ensemble
 from boltzgen.errors import BoltzgenError
 from boltzgen.workflows.free_energy.states import free_energy_states
 
@@ -29,24 +30,17 @@ def wells(tmp_path):
     log_q = np.logaddexp(
         np.log(share) - ((x - 1.72) / width) ** 2 / 2, np.log(1 - share) - ((x + 1.71) / width) ** 2 / 2
     ) - np.log(width * np.sqrt(2 * np.pi))
-    Ensemble.from_densities(
-        x[:, None],
-        log_q,
-        x**4 - 6 * x**2 - x / 2,
-        temperature=None,
-        measure="lebesgue(1)",
-        system_fingerprint="double-well",
-        domain="",
-        topology_pdb="",
-        coverage=GOOD,
-    ).save(tmp_path / "OUT")
+    u = x**4 - 6 * x**2 - x / 2
+    write_densities(
+        tmp_path / "OUT", x[:, None], log_q, u, system_fingerprint="double-well", domain="", coverage=GOOD
+    )
     (tmp_path / "states.yaml").write_text(WELLS)
     return tmp_path
 
 
 @pytest.fixture
 def peptide(tmp_path):
-    molecule().save(tmp_path / "OUT")
+    save_ensemble(molecule(), tmp_path / "OUT")
     (tmp_path / "states.yaml").write_text(TORSION)
     return tmp_path
 
@@ -99,12 +93,13 @@ def test_nothing_to_estimate_is_a_failure_with_a_file(peptide):
 
 def test_all_weights_zero_is_a_failure_with_a_reason(peptide):
     ensemble = molecule()
-    replace(
+    bare = replace(
         ensemble,
         valid=np.zeros(60, bool),
         reason=np.full(60, "energy not finite"),
         log_w=np.full(60, -np.inf),
-    ).save(peptide / "OUT")
+    )
+    save_ensemble(bare, peptide / "OUT")
     assert_refused(command(peptide), "every one was rejected", code=1)
 
 
@@ -122,7 +117,7 @@ def test_nan_rows_are_counted_and_carry_no_weight(peptide):
         domain="reference",
         topology_pdb=ALANINE_DIPEPTIDE.read_text(),
     )
-    broken.save(peptide / "OUT")
+    save_ensemble(broken, peptide / "OUT")
     (peptide / "states.yaml").write_text(
         "states: [{name: a, where: {psi: [-90, 90]}}, {name: b, where: {psi: [90, -90]}}]"
     )
@@ -177,7 +172,7 @@ BAD = {
         "states.yaml",
     ),
     "another molecule": (_states(TORSION.replace("phi", "chi1")), "no torsion chi1", "states.yaml"),
-    "one sample": (lambda folder: molecule(1).save(folder / "OUT"), "one sample", "at least two"),
+    "one sample": (lambda folder: save_ensemble(molecule(1), folder / "OUT"), "one sample", "at least two"),
     "npz truncated": (_cut("samples.npz", 0.5), "samples.npz", "truncated"),
     "dcd truncated": (_cut("samples.dcd", 0.5), "samples.dcd", "truncated"),
     "topology empty": (_cut("topology.pdb", 0.0), "topology.pdb", "PDB"),

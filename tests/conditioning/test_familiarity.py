@@ -23,12 +23,13 @@ from boltzgen.conditioning.familiarity import (
     surroundings,
 )
 from boltzgen.conditioning.features import ORDER, placed_atoms
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
 
-FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
 SMILES = {"propane": "CCC", "butane": "CCCC", "ethanol": "CCO", "propanol": "CCCO", "chloride": "CCCl"}
 
 
@@ -50,7 +51,7 @@ def seen(features) -> Seen:
 
 def test_what_was_trained_on_is_familiar_and_new_molecules_are_not(seen, features):
     for name in ("propane", "butane", "ethanol"):
-        found = familiarity(seen, features[name], temperature=333.0)
+        found = familiarity(seen, features[name], temperatures=[333.0])
         assert found.score == 0.0 and found.reasons == ()
     alcohol, chloride = (familiarity(seen, features[name]) for name in ("propanol", "chloride"))
     assert 0.0 < alcohol.score < chloride.score
@@ -70,7 +71,7 @@ def test_the_record_says_what_was_there(seen, molecules):
 def test_the_parts_add_up(seen, features):
     """Size and temperature against closed forms; the score is their sum with the strangeness."""
     small = Seen.of([features["propane"]], [300.0, 450.0])
-    found = familiarity(small, features["chloride"], temperature=600.0)
+    found = familiarity(small, features["chloride"], temperatures=[600.0])
     size = familiarity(small, features["butane"])
     assert size.size_excess == pytest.approx(np.log(14 / 11))
     assert "14 atoms; the largest training molecule had 11" in size.reasons
@@ -80,7 +81,7 @@ def test_the_parts_add_up(seen, features):
     strangeness = float(found.strangeness.sum())
     assert found.score == pytest.approx(strangeness + ELEMENT_PENALTY + TEMPERATURE_PENALTY * np.log(4 / 3))
     assert size.score == pytest.approx(float(size.strangeness.sum()) + SIZE_PENALTY * np.log(14 / 11))
-    assert familiarity(small, features["propane"], temperature=250.0).temperature_excess == pytest.approx(
+    assert familiarity(small, features["propane"], temperatures=[250.0]).temperature_excess == pytest.approx(
         np.log(300 / 250)
     )
 
@@ -126,7 +127,10 @@ def test_atoms_are_named_by_their_index_in_the_molecule(molecules):
     assert sorted(atoms) == list(range(system.n_atoms))
     assert atomic_numbers(target.features) == numbers[atoms].tolist()
     known = Seen.of([Target.from_system(molecules["propane"]).features], [300.0])
-    (sentence,) = familiarity(known, target.features, atoms=atoms).reasons[1:]
+    found = target.familiarity(known, [300.0])
+    (sentence,) = found.reasons[1:]
+    assert found.reasons == familiarity(known, target.features, atoms=atoms).reasons
+    assert found.score == familiarity(known, target.features).score and target.familiarity(None, []) is None
     named = re.findall(r"(\d+) \((\w+)\)", sentence)
     symbols = {1: "H", 6: "C", 17: "Cl"}
     assert len(named) == 3 and all(symbols[numbers[int(atom)]] == symbol for atom, symbol in named)
@@ -198,12 +202,12 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
     train(config, run_folder=tmp_path / "RUN")
     known = sample(tmp_path / "RUN", tmp_path / "propane", tmp_path / "KNOWN", 20)
     new = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "NEW", 20)
-    assert "unfamiliarity" not in known and not any("trained on" in reason for reason in known["reasons"])
-    assert new["unfamiliarity"] > 50
-    first = next(k for k, reason in enumerate(new["reasons"]) if "not trained on this system" in reason)
-    assert new["reasons"][first + 1] == "element Cl was in no training molecule"
+    assert "unfamiliarity" not in known.to_json() and not any("trained on" in why for why in known.reasons)
+    assert new.unfamiliarity > 50
+    first = next(k for k, reason in enumerate(new.reasons) if "not trained on this system" in reason)
+    assert new.reasons[first + 1] == "element Cl was in no training molecule"
     manifest = json.loads((tmp_path / "NEW" / "manifest.json").read_text())
-    assert manifest["provenance"]["familiarity"]["score"] == new["unfamiliarity"]
+    assert manifest["provenance"]["familiarity"]["score"] == new.unfamiliarity
     monkeypatch.setattr("boltzgen_cli.sample.ENOUGH", 1.0)
     remedy = f"boltzgen adapt {tmp_path / 'RUN'} {tmp_path / 'chloride'} -o ADAPTED"
     for name, new_to_it in (("propane", False), ("chloride", True)):
@@ -214,6 +218,16 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
     words = ["sample", str(tmp_path / "RUN"), str(tmp_path / "chloride"), "-n", "200", "--temperature", "310"]
     assert main([*words, "-o", str(tmp_path / "WARM")]) == 0
     assert f"{remedy} --temperature 310" in capsys.readouterr().err.replace("\n", " ")
+    proposals = [390.0, 330.0]
+    for name, asked, most in (("HOT", {}, 450.0), ("PROPOSED", {"proposal_temperatures": proposals}, 390.0)):
+        found = sample(
+            tmp_path / "RUN", tmp_path / "chloride", tmp_path / name, 20, temperature=450.0, **asked
+        )
+        expected = new["unfamiliarity"] + TEMPERATURE_PENALTY * np.log(most / 300.0)
+        assert found["unfamiliarity"] == pytest.approx(expected)  # where the flow is asked counts
+        for kelvin in (450.0, *(proposals if asked else ())):
+            told = [reason for reason in found["reasons"] if f"{kelvin:g} K lies outside" in reason]
+            assert told == [f"{kelvin:g} K lies outside the 300 to 300 K of the training"]
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)
-    assert "the model was not trained on this system" in old["reasons"] and "unfamiliarity" not in old
+    assert "the model was not trained on this system" in old.reasons and "unfamiliarity" not in old.to_json()

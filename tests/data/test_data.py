@@ -17,6 +17,7 @@ from boltzgen.data.foreign import read_foreign
 from boltzgen.data.record import Trajectory, joined, spaced_rows
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import InputError
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.simulation.simulate import simulate
@@ -391,7 +392,7 @@ def test_statistical_inefficiency_of_a_known_process():
 
 
 def test_torsions(molecule, frames):
-    atoms = statistics.rotatable_torsions(molecule)
+    atoms = statistics.slow_torsions(molecule)
     assert atoms.tolist() == [[3, 0, 1, 7], [0, 1, 7, 10]], "hydrogens define no torsion"
     expected = mdtraj.compute_dihedrals(mdtraj.Trajectory(frames, molecule.mdtraj_topology()), atoms)
-    np.testing.assert_allclose(statistics.dihedral_angles(frames, atoms), expected, atol=1e-4)
+    np.testing.assert_allclose(dihedral_angles(frames, atoms), expected, atol=1e-4)

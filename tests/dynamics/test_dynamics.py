@@ -71,7 +71,7 @@ def test_acceptance_is_what_the_energies_say(long_run):
     """E[min(1, exp(dbeta dU))] from independent exact draws, against the counted fraction, 4 sigma."""
     result, _ = long_run
     rng = np.random.default_rng(5)
-    for pair in result.manifest["exchange"]["pairs"]:
+    for pair in result.to_json()["exchange"]["pairs"]:
         low, high = pair["low_K"], pair["high_K"]
         u_low, u_high = exact_energies(low, 200_000, rng), exact_energies(high, 200_000, rng)
         exact = np.minimum(1.0, np.exp((1 / low - 1 / high) / GAS_CONSTANT * (u_low - u_high))).mean()
@@ -97,7 +97,7 @@ def test_rows_never_part(long_run):
 def test_manifest(long_run):
     result, trajectory = long_run
     manifest = json.loads((result.folder / "manifest.json").read_text())
-    assert manifest == result.manifest
+    assert manifest == result.to_json()
     assert manifest["schema"] == "boltzgen.trajectory/1"
     assert manifest["status"] == "complete"
     assert manifest["seed"] == 11
@@ -173,7 +173,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
     assert 0 < len(partial) < 600
     resumed = simulate(chain(), tmp_path / "parts", time="30ps", resume="auto", **SHORT)
     same(read_trajectory(whole.folder), read_trajectory(resumed.folder))
-    assert resumed.manifest["exchange"] == whole.manifest["exchange"]
+    assert resumed.to_json()["exchange"] == whole.to_json()["exchange"]
     assert resumed.frames == 300
 
 
@@ -242,7 +242,7 @@ def test_same_seed_same_frames_and_another_seed_others(tmp_path):
 
 def test_one_temperature_is_langevin(tmp_path):
     result = simulate(chain(), tmp_path / "MD", temperatures=350, time="3ps", **QUICK)
-    assert result.manifest["exchange"] is None
+    assert result.to_json()["exchange"] is None
     trajectory = read_trajectory(result.folder, chain())
     assert len(trajectory) == 30
     assert (trajectory.temperatures == 350).all()
@@ -253,8 +253,8 @@ def test_unequal_intervals(tmp_path):
     options = {**SHORT, "time": "8ps", "equilibration": "0ps"}
     often = simulate(chain(), tmp_path / "a", **{**options, "save_interval": "0.2ps"})
     rarely = simulate(chain(), tmp_path / "b", **{**options, "exchange_interval": "0.4ps"})
-    assert (often.frames, often.manifest["exchange"]["pairs"][0]["attempts"]) == (40, 80)
-    assert (rarely.frames, rarely.manifest["exchange"]["pairs"][0]["attempts"]) == (80, 20)
+    assert (often.frames, often.to_json()["exchange"]["pairs"][0]["attempts"]) == (40, 80)
+    assert (rarely.frames, rarely.to_json()["exchange"]["pairs"][0]["attempts"]) == (80, 20)
 
 
 def test_broken_dynamics_is_a_failed_run(tmp_path):

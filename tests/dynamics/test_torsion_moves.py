@@ -9,8 +9,8 @@ import pytest
 import torch
 from butane import OPLS_TORSION
 from helpers import assert_refused
+from molecules import from_smiles
 
-from boltzgen.data.statistics import dihedral_angles
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.dynamics import batched_run
 from boltzgen.dynamics.batched_langevin import PhasePoint, energy_with_gradient
@@ -19,6 +19,9 @@ from boltzgen.dynamics.torsion_moves import Rotors, rotated, torsion_move
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.graph.geometry import angles, dihedral_angles
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import MOVED
 from boltzgen.system.prepare import prepare
 from boltzgen.training.settings import SimulationSource
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
@@ -92,6 +95,25 @@ def test_the_smaller_side_of_a_bond_turns_and_amides_and_rings_do_not():
     assert torch.equal(taken, new.energy < point.energy)
 
 
+def test_a_straight_row_turns_once_and_symmetric_groups_do_not():
+    """3-hexyne: one axis of four atoms, whose smaller side turns about its last bond; no bend changes."""
+    hexyne, sulfonate = from_smiles("CCC#CCC"), from_smiles("CCS(=O)(=O)[O-]")
+    assert len(Rotors.of(sulfonate)) == 0 and len(Rotors.of(from_smiles("CC#N"))) == 0
+    rotors = Rotors.of(hexyne)
+    assert rotors.bonds.tolist() == [[3, 4]] and int(rotors.turning.sum()) == 7
+    x = torch.as_tensor(np.array(hexyne.reference_positions))[None]
+    start, end = (x[:, atom] for atom in rotors.bonds[0])
+    angle = torch.tensor([2.0], dtype=torch.float64)
+    new = torch.where(rotors.turning[0][:, None], rotated(x, start, end, angle), x).numpy()[0]
+    graph = MolecularGraph.from_system(hexyne)
+    bends = np.array([(a, c, p) for c, n in enumerate(graph.neighbours) for a in n for p in n if a < p])
+    old = np.array(hexyne.reference_positions)
+    np.testing.assert_allclose(angles(new, bends), angles(old, bends), atol=1e-9)
+    (torsion,) = graph.torsions(MOVED)
+    turn = dihedral_angles(np.stack([old, new]), np.array([torsion.atoms]))[:, 0]
+    assert np.cos(turn[1] - turn[0]) == pytest.approx(np.cos(2.0), abs=0.02), "the row is nearly straight"
+
+
 def test_a_rotation_is_right_handed_about_its_axis():
     x = torch.tensor([[[1.0, 0.0, 5.0], [0.0, 2.0, 7.0]]], dtype=torch.float64)
     start, end = torch.tensor([[[0.0, 0.0, 0.0]], [[0.0, 0.0, 3.0]]], dtype=torch.float64)
@@ -110,20 +132,20 @@ def test_runs_with_moves_resume_and_count_them(tmp_path, monkeypatch, butane):
     resumed = simulate(butane, tmp_path / "parts", time="0.4ps", resume="auto", **SHORT)
     first, second = (read_trajectory(result.folder, butane) for result in (whole, resumed))
     np.testing.assert_array_equal(first.positions, second.positions)
-    moves = whole.manifest["torch"]["torsion_moves"]
-    assert moves == resumed.manifest["torch"]["torsion_moves"]
+    moves = whole.to_json()["torch"]["torsion_moves"]
+    assert moves == resumed.to_json()["torch"]["torsion_moves"]
     assert moves["bonds"] == 1 and moves["tried"] == 8 * 22 * 3 and 0 < moves["taken"] < moves["tried"]
     blocks = 11
-    assert whole.manifest["energy_evaluations"] == 201 + 8 * (22 * (20 + 3) + blocks)
+    assert whole.to_json()["energy_evaluations"] == 201 + 8 * (22 * (20 + 3) + blocks)
     still = simulate(butane, tmp_path / "still", time="0.4ps", **{**SHORT, "torsion_moves": None})
-    assert still.manifest["torch"]["torsion_moves"] is None
+    assert still.to_json()["torch"]["torsion_moves"] is None
 
 
 def test_where_no_bond_turns_nothing_is_tried_or_counted(tmp_path):
     methane = prepare(smiles="C")
     asked = {**SHORT, "time": "0.04ps"}
     moves, none = (
-        simulate(methane, tmp_path / f"{number}", **{**asked, "torsion_moves": number}).manifest
+        simulate(methane, tmp_path / f"{number}", **{**asked, "torsion_moves": number}).to_json()
         for number in (3, 0)
     )
     assert moves["torch"]["torsion_moves"] == {"bonds": 0, "tried": 0, "taken": 0}
@@ -140,8 +162,7 @@ def test_a_budget_holds_the_moves(tmp_path, butane):
         torsion_moves=10,
     )
     result = simulate_source(wanted, butane, tmp_path / "MD", seed=1, compile_energies=False)
-    spent = result.manifest["energy_evaluations"]
-    assert 0.9 * 20_000 < spent < 20_000 + 201 + 4 * 50 and result.manifest["torch"]["torsion_moves"]["tried"]
+    assert 0.9 * 20_000 < result.energy_evaluations < 20_000 + 201 + 4 * 50 and result.batched.moves_tried
 
 
 def test_the_terminal_tells_how_many_moves_were_taken(tmp_path, butane, capsys):

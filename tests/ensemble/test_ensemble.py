@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from ensemble_cases import PDB, make, make_model
 
-from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.store import summary
+from boltzgen.ensemble.join import concatenate
+from boltzgen.ensemble.store import load_ensemble, save_ensemble, summary
 from boltzgen.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -41,7 +41,7 @@ def test_selection_never_separates_a_row_from_its_weight(rows):
 
 def test_concatenation_keeps_order_and_adds_counts():
     a, b = make(30, seed=3), make(25, seed=4)
-    both = Ensemble.concatenate([a, b])
+    both = concatenate([a, b])
     assert len(both) == 55 and np.array_equal(both.log_w, np.concatenate([a.log_w, b.log_w]))
     assert both.provenance == {"command": "boltzgen sample", "requested": 55, "seed": [3, 4]}
 
@@ -57,11 +57,11 @@ def test_concatenation_keeps_order_and_adds_counts():
 )
 def test_mixing_is_refused(change, word):
     with pytest.raises(InputError, match=word):
-        Ensemble.concatenate([make(), make(), make(**change)])
+        concatenate([make(), make(), make(**change)])
     with pytest.raises(InputError, match="measure"):
-        Ensemble.concatenate([make(), make_model()])
+        concatenate([make(), make_model()])
     with pytest.raises(InputError, match="empty"):
-        Ensemble.concatenate([])
+        concatenate([])
 
 
 def test_the_record_cannot_be_changed():
@@ -93,8 +93,8 @@ def test_what_does_not_fit_together_is_refused():
 
 def test_round_trip_of_a_molecule(tmp_path):
     ensemble = replace(make(), coverage={"verdict": "ok", "reasons": [], "forward_ess": 0.37})
-    ensemble.save(tmp_path / "OUT")
-    loaded = Ensemble.load(tmp_path / "OUT")
+    save_ensemble(ensemble, tmp_path / "OUT")
+    loaded = load_ensemble(tmp_path / "OUT")
     for name in ("log_q", "u", "log_w", "valid", "reason"):
         assert np.array_equal(getattr(loaded, name), getattr(ensemble, name))
     assert np.allclose(loaded.positions, ensemble.positions, rtol=3e-7, atol=0, equal_nan=True)
@@ -105,8 +105,8 @@ def test_round_trip_of_a_molecule(tmp_path):
 
 def test_round_trip_of_a_model_system(tmp_path):
     ensemble = make_model()
-    ensemble.save(tmp_path, status="partial")
-    loaded = Ensemble.load(tmp_path)
+    save_ensemble(ensemble, tmp_path, status="partial")
+    loaded = load_ensemble(tmp_path)
     assert np.array_equal(loaded.positions, ensemble.positions) and loaded.temperature is None
     assert not (tmp_path / "samples.dcd").exists()
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "partial"
@@ -116,7 +116,7 @@ def test_mdtraj_reads_the_trajectory(tmp_path):
     import mdtraj
 
     ensemble = make()
-    ensemble.save(tmp_path)
+    save_ensemble(ensemble, tmp_path)
     frames = mdtraj.load(str(tmp_path / "samples.dcd"), top=str(tmp_path / "topology.pdb"))
     assert np.allclose(frames.xyz, ensemble.positions, rtol=1e-6, equal_nan=True)
     assert [atom.name for atom in frames.topology.atoms] == ["CH3", "CH2", "OH"]
@@ -124,7 +124,7 @@ def test_mdtraj_reads_the_trajectory(tmp_path):
 
 def test_same_samples_same_bytes(tmp_path):
     for folder in ("a", "b"):
-        make().save(tmp_path / folder)
+        save_ensemble(make(), tmp_path / folder)
     for name in ("samples.npz", "samples.dcd", "topology.pdb", "summary.json", "manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -137,7 +137,7 @@ def test_summary_matches_the_golden_file():
 
 
 def test_manifest_says_what_it_must(tmp_path):
-    make().save(tmp_path)
+    save_ensemble(make(), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert list(manifest) == json.loads((GOLDEN / "manifest_keys.json").read_text())
     assert manifest["seed"] == 3 and manifest["status"] == "complete" and manifest["versions"]["numpy"]
@@ -189,28 +189,28 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_broken_folder_gives_one_sentence(tmp_path, damage):
-    make().save(tmp_path)
+    save_ensemble(make(), tmp_path)
     damage(tmp_path)
     with pytest.raises(InputError, match=str(tmp_path)) as caught:
-        Ensemble.load(tmp_path)
+        load_ensemble(tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_a_save_that_dies_half_way_leaves_nothing_that_can_be_taken_for_whole(tmp_path, monkeypatch):
-    make(seed=3).save(tmp_path)
+    save_ensemble(make(seed=3), tmp_path)
 
     def die(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("boltzgen.ensemble.store.write_dcd", die)
     with pytest.raises(KeyboardInterrupt):
-        make(seed=4).save(tmp_path)
+        save_ensemble(make(seed=4), tmp_path)
     with pytest.raises(InputError, match="did not finish"):
-        Ensemble.load(tmp_path)
+        load_ensemble(tmp_path)
 
 
 def test_saving_nothing_and_unknown_status_are_refused(tmp_path):
     with pytest.raises(InputError, match="no samples"):
-        make()[:0].save(tmp_path)
+        save_ensemble(make()[:0], tmp_path)
     with pytest.raises(InputError, match="status"):
-        make().save(tmp_path, status="nearly")
+        save_ensemble(make(), tmp_path, status="nearly")

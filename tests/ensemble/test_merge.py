@@ -13,9 +13,9 @@ from helpers import assert_refused
 
 import boltzgen
 from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.join import join
+from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.repeats import repeated_rows
-from boltzgen.ensemble.store import join_folders
+from boltzgen.ensemble.store import join_folders, load_ensemble, save_ensemble
 from boltzgen.errors import InputError
 from boltzgen.workflows.sampling.merge import merge
 
@@ -52,7 +52,7 @@ def test_shards_make_the_whole(rows):
     ensemble = drawn(3)
     shards = list(ensemble.shards(rows))
     assert [len(shard) for shard in shards][:-1] == [rows] * (len(shards) - 1)
-    whole = Ensemble.concatenate(shards)
+    whole = concatenate(shards)
     assert np.array_equal(whole.positions, ensemble.positions, equal_nan=True)
     for name in COLUMNS:
         assert np.array_equal(getattr(whole, name), getattr(ensemble, name)), name
@@ -68,12 +68,12 @@ def test_shards_on_disk_are_merged(tmp_path):
     ensemble = drawn(3)
     folders = [tmp_path / f"OUT{number}" for number in range(3)]
     for folder, shard in zip(folders, ensemble.shards(15), strict=True):
-        shard.save(folder)
+        save_ensemble(shard, folder)
     merge(folders, tmp_path / "OUT")
-    whole = boltzgen.load(tmp_path / "OUT")
+    whole = boltzgen.load_samples(tmp_path / "OUT")
     for name in COLUMNS:
         assert np.array_equal(getattr(whole, name), getattr(ensemble, name)), name
-    one, other = (boltzgen.load(folder) for folder in folders[:2])
+    one, other = (boltzgen.load_samples(folder) for folder in folders[:2])
     assert np.array_equal(whole.positions[15:30], other.positions, equal_nan=True) and len(one) == 15
 
 
@@ -83,47 +83,47 @@ def test_shards_on_disk_are_merged(tmp_path):
 def test_merged_folders_hold_every_row_with_its_weight(tmp_path):
     parts = [drawn(3, n=30), drawn(4, n=25), drawn(5, n=20)]
     for number, part in enumerate(parts):
-        part.save(tmp_path / str(number))
+        save_ensemble(part, tmp_path / str(number))
     summary = merge([tmp_path / "0", tmp_path / "1", tmp_path / "2"], tmp_path / "OUT")
-    whole = Ensemble.load(tmp_path / "OUT")
+    whole = load_ensemble(tmp_path / "OUT")
     for name in COLUMNS:
         assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]))
     expected = np.concatenate([part.positions for part in parts])
     assert np.allclose(whole.positions, expected, rtol=1e-6, atol=0, equal_nan=True)
-    assert (summary["requested"], summary["energy_evaluations"], summary["kept"]) == (75, 75, 66)
+    assert (summary.requested, summary.energy_evaluations, summary.kept) == (75, 75, 66)
     manifest = json.loads((tmp_path / "OUT" / "manifest.json").read_text())
     assert manifest["seed"] == [3, 4, 5] and manifest["status"] == "complete" and manifest["model"] == "RUN"
     assert manifest["provenance"]["merged"] == [str(tmp_path / str(number)) for number in range(3)]
 
 
 def test_a_merge_with_a_partial_folder_is_partial(tmp_path):
-    drawn(3).save(tmp_path / "A")
-    drawn(4).save(tmp_path / "B", status="partial")
+    save_ensemble(drawn(3), tmp_path / "A")
+    save_ensemble(drawn(4), tmp_path / "B", status="partial")
     merge([tmp_path / "A", tmp_path / "B"], tmp_path / "OUT")
     assert json.loads((tmp_path / "OUT" / "manifest.json").read_text())["status"] == "partial"
 
 
 def test_merging_once_more_lists_all_seeds():
-    first = Ensemble.concatenate([drawn(3), drawn(4)])
-    assert Ensemble.concatenate([first, drawn(5)]).provenance["seed"] == [3, 4, 5]
+    first = concatenate([drawn(3), drawn(4)])
+    assert concatenate([first, drawn(5)]).provenance["seed"] == [3, 4, 5]
 
 
 def test_a_model_system_is_merged(tmp_path):
     ensemble = make_model()
-    ensemble[:30].save(tmp_path / "A")
-    ensemble[30:].save(tmp_path / "B")
+    save_ensemble(ensemble[:30], tmp_path / "A")
+    save_ensemble(ensemble[30:], tmp_path / "B")
     merge([tmp_path / "A", tmp_path / "B"], tmp_path / "OUT")
-    assert np.array_equal(Ensemble.load(tmp_path / "OUT").positions, ensemble.positions)
+    assert np.array_equal(load_ensemble(tmp_path / "OUT").positions, ensemble.positions)
 
 
 def test_the_worst_coverage_record_of_one_flow_survives():
     poor = COVERED | {"verdict": "caution", "forward_ess": 0.2}
     records = [replace(drawn(3), coverage=COVERED), replace(drawn(4), coverage=poor)]
-    assert join(records).coverage == poor and join(records[::-1]).coverage == poor
+    assert concatenate(records).coverage == poor and concatenate(records[::-1]).coverage == poor
     elsewhere = replace(drawn(4), coverage=poor | {"source": "OTHER"})
-    assert join([records[0], elsewhere]).coverage is None
-    assert join([records[0], drawn(4)]).coverage is None
-    assert join([records[0], replace(drawn(4, model="RUN2"), coverage=poor)]).coverage is None
+    assert concatenate([records[0], elsewhere]).coverage is None
+    assert concatenate([records[0], drawn(4)]).coverage is None
+    assert concatenate([records[0], replace(drawn(4, model="RUN2"), coverage=poor)]).coverage is None
 
 
 def test_models_and_notes_of_all_parts_are_kept():
@@ -131,7 +131,7 @@ def test_models_and_notes_of_all_parts_are_kept():
     strange = replace(
         strange, provenance={**strange.provenance, "notes": ["the model was not trained on this"]}
     )
-    joined = join([drawn(3), strange])
+    joined = concatenate([drawn(3), strange])
     assert joined.provenance["models"] == ["RUN", "RUN2"] and "model" not in joined.provenance
     assert joined.provenance["notes"] == ["the model was not trained on this"]
 
@@ -157,12 +157,12 @@ def test_a_single_shared_sample_is_refused():
         for name in ("positions", *COLUMNS)
     }
     with pytest.raises(InputError, match="ensemble 0 and ensemble 1 share 1 samples"):
-        Ensemble.concatenate([drawn(3), replace(other, **shared)])
+        concatenate([drawn(3), replace(other, **shared)])
 
 
 def test_the_same_seed_and_model_are_refused_by_rows(tmp_path):
-    drawn(3, model="A").save(tmp_path / "A")
-    drawn(3, model="B").save(tmp_path / "B")  # another name, the same rows
+    save_ensemble(drawn(3, model="A"), tmp_path / "A")
+    save_ensemble(drawn(3, model="B"), tmp_path / "B")  # another name, the same rows
     message = assert_refused(
         ["merge", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "C"], "share 39 samples"
     )
@@ -170,9 +170,11 @@ def test_the_same_seed_and_model_are_refused_by_rows(tmp_path):
 
 
 def test_the_same_seed_and_model_are_refused_by_record(tmp_path):
-    drawn(3).save(tmp_path / "A")
+    save_ensemble(drawn(3), tmp_path / "A")
     other = drawn(4)
-    replace(other, provenance={**other.provenance, "seed": 3}).save(tmp_path / "B")  # other batches, say
+    save_ensemble(
+        replace(other, provenance={**other.provenance, "seed": 3}), tmp_path / "B"
+    )  # other batches, say
     assert_refused(["merge", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "C"], "one seed (3)", "--seed")
 
 
@@ -188,9 +190,9 @@ def test_points_of_a_model_system_may_coincide_by_chance():
         domain="",
         topology_pdb="",
     )
-    assert len(join([whole[:51], whole[51:]])) == 100  # one pair is cut in two
+    assert len(concatenate([whole[:51], whole[51:]])) == 100  # one pair is cut in two
     with pytest.raises(InputError, match="share 50 samples"):
-        join([whole[::2], whole[1::2]])
+        concatenate([whole[::2], whole[1::2]])
 
 
 # what cannot be merged ---------------------------------------------------------------------------
@@ -205,15 +207,15 @@ def test_points_of_a_model_system_may_coincide_by_chance():
     ],
 )
 def test_folders_that_differ_are_refused(tmp_path, change, word):
-    drawn(3).save(tmp_path / "A")
-    drawn(4, **change).save(tmp_path / "B")
+    save_ensemble(drawn(3), tmp_path / "A")
+    save_ensemble(drawn(4, **change), tmp_path / "B")
     message = assert_refused(["merge", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "C"], word)
     assert str(tmp_path / "B") in message
 
 
 def test_bad_input_of_merge(tmp_path):
-    drawn(3).save(tmp_path / "A")
-    make_model().save(tmp_path / "M")
+    save_ensemble(drawn(3), tmp_path / "A")
+    save_ensemble(make_model(), tmp_path / "M")
     (tmp_path / "empty").mkdir()
     out = ["-o", tmp_path / "C"]
     assert_refused(["merge", tmp_path / "A", *out], "at least two")
@@ -223,7 +225,7 @@ def test_bad_input_of_merge(tmp_path):
     assert_refused(["merge", tmp_path / "A", tmp_path / "M", "-o", tmp_path / "A"], "is one of the folders")
     data = (tmp_path / "A" / "samples.dcd").read_bytes()
     (tmp_path / "A" / "samples.dcd").write_bytes(data[:-40])
-    drawn(4).save(tmp_path / "B")
+    save_ensemble(drawn(4), tmp_path / "B")
     assert_refused(["merge", tmp_path / "A", tmp_path / "B", *out], "samples.dcd", "truncated")
     assert not (tmp_path / "C").exists()
 
@@ -232,12 +234,12 @@ def test_a_model_is_not_taken_for_samples(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.json").write_text("{}")
     with pytest.raises(InputError, match="a model, not samples"):
-        boltzgen.load(tmp_path)
+        boltzgen.load_samples(tmp_path)
 
 
 def test_folders_are_joined_without_a_second_copy(tmp_path):
     for number in range(2):
-        large(15_000, 30, seed=number).save(tmp_path / str(number))
+        save_ensemble(large(15_000, 30, seed=number), tmp_path / str(number))
     tracemalloc.start()
     joined, _ = join_folders([tmp_path / "0", tmp_path / "1"])
     peak = tracemalloc.get_traced_memory()[1]

@@ -8,13 +8,14 @@ from ensemble_cases import PDB, spoiled
 
 from boltzgen.ensemble import Ensemble, equal_weight_frames, read_u_nk, u_nk, weighted_frames
 from boltzgen.ensemble.resample import equal_weight_rows
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.errors import InputError
 from boltzgen.workflows.sampling.export import export
 
 
 @pytest.fixture
 def out(tmp_path):
-    spoiled().save(tmp_path / "OUT")
+    save_ensemble(spoiled(), tmp_path / "OUT")
     return tmp_path / "OUT"
 
 
@@ -73,7 +74,7 @@ def test_alchemlyb_reads_u_nk(tmp_path):
     from alchemlyb.parsing.parquet import extract_u_nk
 
     ensemble = gaussian()
-    ensemble.save(tmp_path / "OUT")
+    save_ensemble(ensemble, tmp_path / "OUT")
     export(tmp_path / "OUT", tmp_path / "u_nk.csv", "u_nk", temperatures=[350.0])
     export(tmp_path / "OUT", tmp_path / "u_nk.parquet", "u_nk", temperatures=[350.0])
     for table in (read_u_nk(tmp_path / "u_nk.csv"), extract_u_nk(str(tmp_path / "u_nk.parquet"), T=300.0)):
@@ -106,7 +107,7 @@ def test_resampled_u_nk_are_samples_of_the_target():
 
 @pytest.mark.parametrize("equal_weight", [None, 20])
 def test_u_nk_in_csv_is_read_back_exactly(out, equal_weight):
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     export(out, out.parent / "u.csv", "u_nk", temperatures="350,400", equal_weight=equal_weight)
     frames = weighted_frames(ensemble) if equal_weight is None else equal_weight_frames(ensemble, 20, 0)
     table, found = u_nk(ensemble, frames, [350.0, 400.0]), read_u_nk(out.parent / "u.csv")
@@ -162,7 +163,7 @@ def test_resampling_is_unbiased():
 
 
 def test_rows_come_in_random_order_and_the_same_for_one_seed(out):
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     rows = ensemble.equal_weight_rows(200, seed=3)
     assert np.array_equal(rows, ensemble.equal_weight_rows(200, seed=3))
     assert not np.array_equal(rows, ensemble.equal_weight_rows(200, seed=4))

@@ -20,15 +20,12 @@ from boltzgen.conditioning.features import ORDER, PHYSICS, RINGS, model_features
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows import autoregressive_geometry as geometry
-from boltzgen.flows.autoregressive import REACH, AutoregressiveFlow
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.autoregressive import REACH, AutoregressiveFlow, AutoregressiveSettings
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 
 DATA = Path(__file__).resolve().parents[2] / "boltzgen" / "demo_data" / "alanine-dipeptide" / "MD"
-SMALL = FlowSettings(
-    kind="autoregressive", hidden=24, depth=2, bins=6, embedding=16, encoder_blocks=1, degree=2
-)
+SMALL = AutoregressiveSettings(hidden=24, depth=2, bins=6, embedding=16, encoder_blocks=1, degree=2)
 
 #: A saturated ring with a substituent, a nitrile (bends), two fused rings, a planar amide.
 SMILES = {"ring": "C[C@H]1CCCO1", "nitrile": "CCC#N", "fused": "C1CC2CC2C1", "amide": "CC(=O)NC"}
@@ -214,7 +211,7 @@ def test_samples_carry_gradients(targets):
     """Reverse KL needs them: one directional derivative against a difference of two samples."""
     flow, target = random_flow(), targets["nitrile"]
     context = Context.of(target.features, 350.0, 5)
-    weight = flow.enter.weight
+    weight = flow.input_filter.weight
     direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
 
     def loss() -> torch.Tensor:
@@ -252,7 +249,7 @@ def test_training_lowers_the_held_out_likelihood(alanine):
         positions = torch.as_tensor(stored["positions"][cold], dtype=torch.float64)
     values = alanine.coordinates.encode(positions)[0]
     train, held = values[:3000], values[-500:]
-    flow = build_flow(FlowSettings(kind="autoregressive", hidden=32, embedding=16, encoder_blocks=1), seed=2)
+    flow = build_flow(AutoregressiveSettings(hidden=32, embedding=16, encoder_blocks=1), seed=2)
     optimizer = torch.optim.Adam(flow.parameters(), lr=4e-3)
     generator = torch.Generator().manual_seed(6)
 

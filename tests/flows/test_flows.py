@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from flow_cases import FLOWS, random_flow
+from flow_cases import FLOWS, random_flow, small_molecule
 
-from boltzgen.conditioning.context import Context, MoleculeFeatures
-from boltzgen.conditioning.features import N_FEATURES
+from boltzgen.conditioning.context import Context
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.support import unlink
 from boltzgen.ensemble.diagnostics import kish_ess
@@ -75,26 +74,6 @@ def test_log_det_is_the_autograd_jacobian(name, molecule, targets):
         jacobian = torch.autograd.grad(latents.diagonal().sum(), copies)[0]
         expected = torch.linalg.slogdet(jacobian)[1]
         assert float((log_det - expected).detach().abs().max()) == pytest.approx(0.0, abs=1e-7)
-
-
-def small_molecule(kinds: tuple[str, str]) -> MoleculeFeatures:
-    """Two coordinates of the kinds given, with correlated features and a tilted whitening."""
-    supports = {"circle": (-math.pi, math.pi), "angle": (0.0, math.pi), "bond": (0.0, math.inf)}
-    circular = torch.tensor([kind == "circle" for kind in kinds])
-    size = int((~circular).sum())
-    whitening = torch.tensor([[0.11, 0.0], [0.05, 0.09]], dtype=torch.float64)[:size, :size]
-    centres = {"angle": 0.3, "bond": -1.1}
-    return MoleculeFeatures(
-        fingerprint="-".join(kinds),
-        tokens=torch.randn(2, N_FEATURES, generator=torch.Generator().manual_seed(2), dtype=torch.float64),
-        graph_distance=torch.tensor([[0, 1], [1, 0]]),
-        circular=circular,
-        lower=torch.tensor([supports[kind][0] for kind in kinds], dtype=torch.float64),
-        upper=torch.tensor([supports[kind][1] for kind in kinds], dtype=torch.float64),
-        centre=torch.tensor([centres[kind] for kind in kinds if kind != "circle"], dtype=torch.float64),
-        whitening=whitening,
-        thermal_energy_unit=8.314e-3,
-    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +168,7 @@ def test_the_base_is_the_bonded_gaussian(targets):
     flow = build_flow(FLOWS["coupling"], seed=0).to(torch.float64)
     with torch.no_grad():
         for layer in flow.layers:
-            for generator in (layer.leave_linear, layer.leave_circular):
+            for generator in (layer.output_linear, layer.output_circular):
                 generator.weight.zero_()
     values, density = draw(flow, target, 4000, temperature=20.0)
     positions, log_det = target.coordinates.decode(values)

@@ -14,6 +14,7 @@ from boltzgen.errors import InputError
 from boltzgen.free_energy import populations, state_free_energies
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.populations import counted_free_energies, exchange_free_energies, exchange_weights
+from boltzgen.free_energy.statistics import Statistics
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GOOD = {"verdict": "ok", "reasons": []}
@@ -45,7 +46,7 @@ def test_double_well():
 
     rng = np.random.default_rng(21)
     x, log_w = double_well(rng, 100_000)
-    estimate = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng, coverage=GOOD)[0]
+    estimate = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(rng, coverage=GOOD))[0]
     assert estimate.verdict == "ok" and estimate.reasons == ()
     assert abs(estimate.value - DOUBLE_WELL) < min(4 * estimate.standard_error, 0.05)
     assert estimate.interval95[0] < DOUBLE_WELL < estimate.interval95[1]
@@ -59,7 +60,7 @@ def test_two_gaussians_with_known_populations():
     right = rng.random(n) < q_right
     x = np.where(right, 9.0, -9.0) + 1.3 * rng.normal(size=n)
     log_w = np.where(right, np.log(p_right / q_right), np.log((1 - p_right) / (1 - q_right))) + 2.7
-    estimate = state_free_energies(log_w, sides(x), [("right", "left")], rng=rng, coverage=GOOD)[0]
+    estimate = state_free_energies(log_w, sides(x), [("right", "left")], Statistics(rng, coverage=GOOD))[0]
     exact = -math.log((1 - p_right) / p_right)  # dG(right -> left) = G_left - G_right
     n_right = int(right.sum())
     assert abs(estimate.value - exact) < 4 * estimate.standard_error
@@ -81,7 +82,7 @@ def test_nominal_95_percent_covers():
     by_delta = by_bootstrap = 0
     for _ in range(200):
         x, log_w = double_well(rng, 600, share=0.7, width=0.3)
-        e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng, n_bootstrap=300)[0]
+        e = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(rng, n_bootstrap=300))[0]
         by_delta += abs(e.value - DOUBLE_WELL) < 1.96 * e.standard_error_asymptotic
         by_bootstrap += e.interval95[0] < DOUBLE_WELL < e.interval95[1]
     assert 0.895 <= by_delta / 200 <= 0.990
@@ -91,10 +92,10 @@ def test_nominal_95_percent_covers():
 def test_bootstrap_over_blocks_agrees_with_the_formula():
     rng = np.random.default_rng(24)
     x, log_w = double_well(rng, 90_000)  # more samples than blocks
-    e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng)[0]
+    e = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(rng))[0]
     assert e.standard_error_bootstrap == pytest.approx(e.standard_error_asymptotic, rel=0.1)
-    again = state_free_energies(log_w, sides(x), [("left", "right")], rng=np.random.default_rng(5))[0]
-    same = state_free_energies(log_w, sides(x), [("left", "right")], rng=np.random.default_rng(5))[0]
+    again = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(np.random.default_rng(5)))[0]
+    same = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(np.random.default_rng(5)))[0]
     assert again == same
 
 
@@ -110,7 +111,7 @@ def test_frames_of_a_simulation_are_not_counted_as_independent():
     rng = np.random.default_rng(26)
     n, g = 30_000, (1 + 0.86) / (1 - 0.86)
     chain = two_state_chain(rng, n)
-    e = counted_free_energies({"a": ~chain, "b": chain}, [("a", "b")], rng=rng)[0]
+    e = counted_free_energies({"a": ~chain, "b": chain}, [("a", "b")], Statistics(rng))[0]
     exact_error = math.sqrt(g * 4 / n)  # 1/n_a + 1/n_b with n_a = n_b = n / 2
     assert abs(e.value) < 4 * exact_error
     assert e.standard_error_asymptotic == pytest.approx(exact_error, rel=0.15)
@@ -150,10 +151,12 @@ def test_all_temperatures_of_a_replica_exchange_answer_for_one():
         right = x > 0
         weights = exchange_weights(energy / kelvin[:, None], kelvin, 300.0)
         (e,) = exchange_free_energies(
-            weights, {"l": ~right, "r": right}, [("l", "r")], n_bootstrap=60, rng=rng
+            weights, {"l": ~right, "r": right}, [("l", "r")], Statistics(rng, n_bootstrap=60)
         )
         z.append((e.value - exact) / e.standard_error_asymptotic)
-        (one,) = counted_free_energies({"l": ~right[0], "r": right[0]}, [("l", "r")], n_bootstrap=60, rng=rng)
+        (one,) = counted_free_energies(
+            {"l": ~right[0], "r": right[0]}, [("l", "r")], Statistics(rng, n_bootstrap=60)
+        )
         smaller += abs(e.value - exact) < abs(one.value - exact)
     assert abs(np.mean(z)) < 4 / math.sqrt(120) and 0.78 < np.sqrt(np.mean(np.square(z))) < 1.25
     assert smaller > 66 and e.estimator == "MBAR over the temperatures" and e.verdict in ("ok", "caution")
@@ -166,14 +169,15 @@ def test_frames_outside_the_domain_count_nowhere_in_an_exchange():
     masks, u = {"l": x < 0, "r": x >= 0}, energy / kelvin[:, None]
     weights = [exchange_weights(u, kelvin, 300.0, inside=kept) for kept in (None, (x < 0) | (x > 1.0))]
     whole, half = (
-        exchange_free_energies(w_kt, masks, [("l", "r")], n_bootstrap=50, rng=rng)[0] for w_kt in weights
+        exchange_free_energies(w_kt, masks, [("l", "r")], Statistics(rng, n_bootstrap=50))[0]
+        for w_kt in weights
     )
     cut = -math.log(((x > 1.0)[0].sum()) / (x >= 0)[0].sum())
     assert half.value - whole.value == pytest.approx(cut, abs=0.15) and cut > 0.3
     with pytest.raises(InputError, match="310 K"):
         exchange_weights(u, kelvin, 310.0)
     with pytest.raises(InputError, match="the state r marks"):
-        exchange_free_energies(weights[0], {"l": masks["l"], "r": x[:1] > 0}, [("l", "r")], rng=rng)
+        exchange_free_energies(weights[0], {"l": masks["l"], "r": x[:1] > 0}, [("l", "r")], Statistics(rng))
 
 
 # where there is little to know -----------------------------------------------------------------
@@ -182,7 +186,7 @@ def test_frames_outside_the_domain_count_nowhere_in_an_exchange():
 def test_a_state_that_nobody_visited():
     rng = np.random.default_rng(27)
     masks = {"here": np.ones(400, bool), "never": np.zeros(400, bool)}
-    e = state_free_energies(rng.normal(size=400), masks, [("here", "never")], rng=rng)[0]
+    e = state_free_energies(rng.normal(size=400), masks, [("here", "never")], Statistics(rng))[0]
     assert e.value is None and e.standard_error is None and e.interval95 == (None, None)
     assert e.verdict == "unreliable" and "never was not visited" in e.reasons[0]
     content = json.dumps(document([e], 310.0, {}), allow_nan=False)
@@ -191,7 +195,9 @@ def test_a_state_that_nobody_visited():
 
 def test_all_weights_zero():
     masks = sides(np.linspace(-1, 1, 30))
-    e = state_free_energies(np.full(30, -np.inf), masks, [("left", "right")], rng=np.random.default_rng(1))[0]
+    e = state_free_energies(
+        np.full(30, -np.inf), masks, [("left", "right")], Statistics(np.random.default_rng(1))
+    )[0]
     assert e.value is None and e.verdict == "unreliable" and "every one was rejected" in e.reasons[0]
 
 
@@ -199,7 +205,7 @@ def test_a_state_on_few_samples_is_unreliable_and_says_what_to_do():
     rng = np.random.default_rng(28)
     x = np.r_[rng.normal(-5, 1, 3000), np.full(4, 5.0)]
     e = state_free_energies(
-        np.zeros(3004) + 0.01 * rng.normal(size=3004), sides(x), [("left", "right")], rng=rng
+        np.zeros(3004) + 0.01 * rng.normal(size=3004), sides(x), [("left", "right")], Statistics(rng)
     )[0]
     assert e.verdict == "unreliable"
     assert e.reasons[0].startswith("the state right rests on 4 effective samples; draw about 73 000 more")
@@ -211,7 +217,7 @@ def test_errors_that_disagree_are_both_shown():
     x = rng.normal(size=2000)
     log_w = rng.normal(size=2000) * 0.1
     log_w[np.flatnonzero(x > 0)[0]] = 12.0  # one sample outweighs its state: the formula is at its end
-    e = state_free_energies(log_w, sides(x), [("left", "right")], rng=rng)[0]
+    e = state_free_energies(log_w, sides(x), [("left", "right")], Statistics(rng))[0]
     text = next(reason for reason in e.reasons if "disagree" in reason)
     assert f"{e.standard_error_asymptotic:.3g} kT asymptotic" in text
     assert e.standard_error == max(e.standard_error_asymptotic, e.standard_error_bootstrap)
@@ -221,15 +227,15 @@ def test_what_is_refused():
     rng = np.random.default_rng(30)
     pair = [("left", "right")]
     with pytest.raises(InputError, match="one sample"):
-        state_free_energies([0.3], sides(np.array([0.4])), pair, rng=rng)
+        state_free_energies([0.3], sides(np.array([0.4])), pair, Statistics(rng))
     with pytest.raises(InputError, match="sample 1 is nan"):
-        state_free_energies([0.3, np.nan], sides(np.array([0.4, -1])), pair, rng=rng)
+        state_free_energies([0.3, np.nan], sides(np.array([0.4, -1])), pair, Statistics(rng))
     with pytest.raises(InputError, match="there are"):
-        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1, 2])), pair, rng=rng)
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1, 2])), pair, Statistics(rng))
     with pytest.raises(InputError, match="at least 1, not"):
-        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, rng=rng, inefficiency=0.2)
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, Statistics(rng, inefficiency=0.2))
     with pytest.raises(InputError, match="replicates"):
-        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, rng=rng, n_bootstrap=1)
+        state_free_energies([0.3, 0.4], sides(np.array([0.4, -1])), pair, Statistics(rng, n_bootstrap=1))
     with pytest.raises(InputError, match="no states"):
         populations([0.3, 0.4], {})
 
@@ -240,7 +246,7 @@ def test_what_is_refused():
 def golden_document(temperature):
     x, log_w = double_well(np.random.default_rng(31), 5000)
     estimates = state_free_energies(
-        log_w, sides(x), [("left", "right")], rng=np.random.default_rng(7), n_bootstrap=100
+        log_w, sides(x), [("left", "right")], Statistics(np.random.default_rng(7), n_bootstrap=100)
     )
     shares = populations(log_w, sides(x))
     return document(estimates, temperature, {"seed": 7}, states=[share.to_json() for share in shares])

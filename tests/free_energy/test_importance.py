@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from boltzgen.ensemble.diagnostics import log_z, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.free_energy import expectation, expectations, log_partition, smoothed_log_weights
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import smooth_functions
 
 GOOD = {"verdict": "ok", "reasons": []}
@@ -31,11 +33,11 @@ def gaussian(rng, n, s2, stiffness=1.0):
 def test_harmonic_partition_functions_and_moments(stiffness, smoothed):
     rng = np.random.default_rng(41)
     x, log_w = gaussian(rng, 40_000, 0.8 / stiffness, stiffness)  # k = 0.2
-    common = {"smoothed": smoothed, "coverage": GOOD, "n_bootstrap": 200, "rng": rng}
-    z = log_partition(log_w, **common)
+    statistics = Statistics(rng, n_bootstrap=200, smoothed=smoothed, coverage=GOOD)
+    z = log_partition(log_w, statistics)
     assert z.verdict == "ok" and (z.quantity, z.unit) == ("ln Z", "1")
     assert abs(-z.value - HARMONIC[stiffness]) < min(4 * z.standard_error, 0.01)
-    second = expectation(log_w, x**2, **common)
+    second = expectation(log_w, x**2, statistics)
     assert abs(second.value - 1 / stiffness) < 4 * second.standard_error < 0.1 / stiffness
     assert z.standard_error_bootstrap == pytest.approx(z.standard_error_asymptotic, rel=0.2)
     assert second.standard_error_bootstrap == pytest.approx(second.standard_error_asymptotic, rel=0.2)
@@ -50,7 +52,7 @@ def test_double_well_by_importance_sampling():
         math.log(share) - ((x - 1.72) / width) ** 2 / 2, math.log(1 - share) - ((x + 1.71) / width) ** 2 / 2
     ) - math.log(width * math.sqrt(2 * math.pi))
     log_w = -(x**4 - 6 * x**2 - x / 2) - log_q
-    z, mean = log_partition(log_w, rng=rng), expectation(log_w, x, rng=rng)
+    z, mean = log_partition(log_w, Statistics(rng)), expectation(log_w, x, Statistics(rng))
     assert abs(z.value - math.log(11784.509265)) < min(4 * z.standard_error, 0.05)
     assert abs(mean.value - 1.187961) < min(4 * mean.standard_error, 0.05)
 
@@ -71,10 +73,10 @@ def test_mueller_brown_drawn_from_a_grid():
     chosen = rng.choice(len(p), size=100_000, p=p)
     points = corners[chosen] + width * rng.random((100_000, 2))
     log_w = -system.energy(torch.as_tensor(points)).numpy() - np.log(p[chosen] / width**2)
-    z = log_partition(log_w, rng=rng)
+    z = log_partition(log_w, Statistics(rng))
     assert abs(z.value - 18.61543946) < min(4 * z.standard_error, 0.05)
     in_a = points[:, 1] > points[:, 0] + 0.8
-    d = state_free_energies(log_w, {"A": in_a, "B": ~in_a}, [("A", "B")], coverage=GOOD, rng=rng)[0]
+    d = state_free_energies(log_w, {"A": in_a, "B": ~in_a}, [("A", "B")], Statistics(rng, coverage=GOOD))[0]
     assert abs(d.value - 5.69354549) < 4 * d.standard_error
 
 
@@ -83,10 +85,10 @@ def test_log_partition_agrees_with_the_summary_and_with_pymbar():
 
     log_w = np.random.default_rng(44).normal(2.3, 0.8, 4000)
     log_w[::7] = -np.inf  # rejected samples count in N
-    z = log_partition(log_w, rng=np.random.default_rng(1))
+    z = log_partition(log_w, Statistics(np.random.default_rng(1)))
     assert (z.value, z.standard_error_asymptotic) == pytest.approx(log_z(log_w), rel=2e-4)
     assert z.value == pytest.approx(-other_estimators.exp(-log_w)["Delta_f"], abs=1e-9)
-    moved = log_partition(log_w - 3000.0, rng=np.random.default_rng(1))
+    moved = log_partition(log_w - 3000.0, Statistics(np.random.default_rng(1)))
     assert moved.value == pytest.approx(z.value - 3000.0, abs=1e-9)
     assert moved.standard_error == pytest.approx(z.standard_error, rel=1e-6)
 
@@ -114,9 +116,9 @@ def test_states_from_smoothed_weights():
     rng = np.random.default_rng(55)
     x, log_w = gaussian(rng, 20_000, 0.7)
     masks = {"middle": np.abs(x) < 1, "outside": np.abs(x) >= 1}
-    common = {"coverage": GOOD, "n_bootstrap": 100, "rng": rng}
+    statistics = Statistics(rng, n_bootstrap=100, coverage=GOOD)
     raw, smooth = (
-        state_free_energies(log_w, masks, [("middle", "outside")], smoothed=smoothed, **common)[0]
+        state_free_energies(log_w, masks, [("middle", "outside")], replace(statistics, smoothed=smoothed))[0]
         for smoothed in (False, True)
     )
     middle = math.erf(math.sqrt(0.5))
@@ -157,8 +159,8 @@ def test_nominal_95_percent_covers():
     for _ in range(200):
         x, log_w = gaussian(rng, 500, 0.8)
         found = {
-            "z": log_partition(log_w, n_bootstrap=300, rng=rng),
-            "x2": expectation(log_w, x**2, n_bootstrap=300, rng=rng),
+            "z": log_partition(log_w, Statistics(rng, n_bootstrap=300)),
+            "x2": expectation(log_w, x**2, Statistics(rng, n_bootstrap=300)),
         }
         for row, (key, e) in enumerate(found.items()):
             covered[row, 0] += abs(e.value - exact[key]) < 1.96 * e.standard_error_asymptotic
@@ -175,7 +177,7 @@ def test_a_correlated_series_has_the_error_of_its_independent_frames():
     for t in range(1, n):
         x[t] = a * x[t - 1] + noise[t]
     g = (1 + a) / (1 - a)
-    e = expectation(np.zeros(n), x, inefficiency=g, rng=rng)
+    e = expectation(np.zeros(n), x, Statistics(rng, inefficiency=g))
     assert e.standard_error_asymptotic == pytest.approx(math.sqrt(g / n), rel=0.05)
     assert e.standard_error_bootstrap == pytest.approx(math.sqrt(g / n), rel=0.2)
     assert e.n_effective == pytest.approx(n / g) and abs(e.value) < 4 * e.standard_error
@@ -185,7 +187,9 @@ def test_delta_method_of_a_known_function():
     rng = np.random.default_rng(50)
     a, b = rng.normal(3.0, 0.5, 2000), rng.normal(5.0, 1.0, 2000)
     found = smooth_functions(
-        np.stack([a, b]), lambda s: np.log(s[..., :1] / s[..., 1:]), inefficiency=1, n_bootstrap=400, rng=rng
+        np.stack([a, b]),
+        lambda s: np.log(s[..., :1] / s[..., 1:]),
+        Statistics(rng, n_bootstrap=400, inefficiency=1),
     )[0]
     by_hand = math.sqrt(np.sum((a / a.sum() - b / b.sum()) ** 2))
     assert found.value == pytest.approx(math.log(a.sum() / b.sum()))
@@ -197,7 +201,7 @@ def test_errors_that_disagree_are_both_in_reasons_and_file():
     rng = np.random.default_rng(51)
     log_w = rng.normal(size=2000) * 0.1
     log_w[7] = 9.0
-    e = expectation(log_w, rng.normal(size=2000), unit="nm", rng=rng)
+    e = expectation(log_w, rng.normal(size=2000), Statistics(rng), unit="nm")
     assert any("disagree" in reason and "nm bootstrap" in reason for reason in e.reasons)
     assert e.standard_error == max(e.standard_error_asymptotic, e.standard_error_bootstrap)
     entry = e.to_json(300.0)
@@ -212,17 +216,19 @@ def test_columns_are_the_single_observables():
     rng = np.random.default_rng(52)
     x, log_w = gaussian(rng, 3000, 0.8)
     values = np.stack([x ** (m + 1) for m in range(20)], axis=1)
-    many = expectations(log_w, values, names=[f"x^{m + 1}" for m in range(20)], n_bootstrap=50, rng=rng)
+    many = expectations(
+        log_w, values, Statistics(rng, n_bootstrap=50), names=[f"x^{m + 1}" for m in range(20)]
+    )
     for m in (0, 1, 19):
-        one = expectation(log_w, values[:, m], n_bootstrap=50, rng=rng)
+        one = expectation(log_w, values[:, m], Statistics(rng, n_bootstrap=50))
         assert many[m].value == pytest.approx(one.value, rel=1e-9, abs=1e-12)
         assert many[m].standard_error_asymptotic == pytest.approx(one.standard_error_asymptotic, rel=1e-9)
     assert [e.name for e in many][:2] == ["x^1", "x^2"]
-    assert len(expectations(log_w, x, n_bootstrap=5, rng=rng)) == 1
+    assert len(expectations(log_w, x, Statistics(rng, n_bootstrap=5))) == 1
 
 
 def test_a_constant_observable_has_no_error():
-    e = expectation(np.zeros(300), np.full(300, 7.25), rng=np.random.default_rng(1), coverage=GOOD)
+    e = expectation(np.zeros(300), np.full(300, 7.25), Statistics(np.random.default_rng(1), coverage=GOOD))
     assert e.value == pytest.approx(7.25) and (e.standard_error, e.verdict) == (0.0, "ok")
 
 
@@ -232,9 +238,9 @@ def test_a_constant_observable_has_no_error():
 def test_all_weights_zero():
     rng = np.random.default_rng(1)
     for e in (
-        log_partition(np.full(30, -np.inf), rng=rng),
-        expectation(np.full(30, -np.inf), np.ones(30), rng=rng),
-        expectations(np.full(30, -np.inf), np.ones((30, 2)), rng=rng)[1],
+        log_partition(np.full(30, -np.inf), Statistics(rng)),
+        expectation(np.full(30, -np.inf), np.ones(30), Statistics(rng)),
+        expectations(np.full(30, -np.inf), np.ones((30, 2)), Statistics(rng))[1],
     ):
         assert e.value is None and e.standard_error is None and e.interval95 == (None, None)
         assert e.verdict == "unreliable" and "every one was rejected" in e.reasons[0]
@@ -245,29 +251,29 @@ def test_rejected_rows_may_hold_nan_and_count():
     rng = np.random.default_rng(53)
     x, log_w = gaussian(rng, 2000, 0.8)
     dirty, dirty_w = np.r_[x, np.full(2000, np.nan)], np.r_[log_w, np.full(2000, -np.inf)]
-    clean = expectation(log_w, x, n_bootstrap=10, rng=rng)
-    e = expectation(dirty_w, dirty, n_bootstrap=10, rng=rng)
+    clean = expectation(log_w, x, Statistics(rng, n_bootstrap=10))
+    e = expectation(dirty_w, dirty, Statistics(rng, n_bootstrap=10))
     assert e.value == pytest.approx(clean.value) and e.n == 4000
-    halved = log_partition(dirty_w, n_bootstrap=10, rng=rng).value
-    assert halved == pytest.approx(log_partition(log_w, n_bootstrap=10, rng=rng).value - math.log(2))
+    halved = log_partition(dirty_w, Statistics(rng, n_bootstrap=10)).value
+    assert halved == pytest.approx(log_partition(log_w, Statistics(rng, n_bootstrap=10)).value - math.log(2))
 
 
 def test_what_is_refused():
     rng = np.random.default_rng(54)
     with pytest.raises(InputError, match="one sample"):
-        log_partition([0.3], rng=rng)
+        log_partition([0.3], Statistics(rng))
     with pytest.raises(InputError, match="one sample"):
-        expectation([0.3], [1.0], rng=rng)
+        expectation([0.3], [1.0], Statistics(rng))
     with pytest.raises(InputError, match="sample 1 is nan"):
-        log_partition([0.3, np.nan], rng=rng)
+        log_partition([0.3, np.nan], Statistics(rng))
     with pytest.raises(InputError, match="value of sample 2 is nan"):
-        expectation([0.3, -np.inf, 0.1], [1.0, np.nan, np.nan], rng=rng)
+        expectation([0.3, -np.inf, 0.1], [1.0, np.nan, np.nan], Statistics(rng))
     with pytest.raises(InputError, match="one value a sample"):
-        expectation([0.3, 0.1], [1.0, 2.0, 3.0], rng=rng)
+        expectation([0.3, 0.1], [1.0, 2.0, 3.0], Statistics(rng))
     with pytest.raises(InputError, match="3 names for 2"):
-        expectations([0.3, 0.1], [[1.0, 2.0], [3.0, 4.0]], names=["a", "b", "c"], rng=rng)
+        expectations([0.3, 0.1], [[1.0, 2.0], [3.0, 4.0]], Statistics(rng), names=["a", "b", "c"])
     for wrong in (np.ones((3, 2)), np.ones((2, 2, 2)), np.ones((2, 0))):
         with pytest.raises(InputError, match="expected"):
-            expectations([0.3, 0.1], wrong, rng=rng)
+            expectations([0.3, 0.1], wrong, Statistics(rng))
     with pytest.raises(InputError, match="at least 1, not"):
-        log_partition([0.3, 0.1], inefficiency=0.5, rng=rng)
+        log_partition([0.3, 0.1], Statistics(rng, inefficiency=0.5))

@@ -9,6 +9,7 @@ import pytest
 
 from boltzgen.errors import InputError
 from boltzgen.free_energy import log_partition, state_free_energies, thermodynamics
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.units import GAS_CONSTANT
 
 GOOD = {"verdict": "ok", "reasons": []}
@@ -50,7 +51,7 @@ def test_harmonic_well(smoothed):
     rng = np.random.default_rng(91)
     d, stiffness = 10, 2.0
     log_w, u = harmonic(rng, 40_000, d, stiffness)
-    found = thermodynamics(log_w, u, smoothed=smoothed, coverage=GOOD, rng=rng)
+    found = thermodynamics(log_w, u, Statistics(rng, smoothed=smoothed, coverage=GOOD))
     entropy = d / 2 + d / 2 * math.log(2 * math.pi / stiffness)
     exact = {"U": d / 2, "C": d / 2, "S": entropy, "A": -d / 2 * math.log(2 * math.pi / stiffness)}
     assert [e.name for e in found] == list(exact) and [e.unit for e in found] == ["kT", "k", "k", "kT"]
@@ -66,7 +67,7 @@ def test_double_well_by_quadrature_whole_and_by_state():
     log_w, u, x = double_well(rng, 60_000)
     for inside in (lambda x: x > 0, lambda x: x <= 0, lambda x: x < 9):
         found = thermodynamics(
-            np.where(inside(x), log_w, -np.inf), u, coverage=GOOD, n_bootstrap=200, rng=rng
+            np.where(inside(x), log_w, -np.inf), u, Statistics(rng, n_bootstrap=200, coverage=GOOD)
         )
         for e, exact in zip(found, quadrature(inside), strict=True):
             assert e.verdict == "ok" and abs(e.value - exact) < min(4 * e.standard_error, 0.05)
@@ -76,8 +77,8 @@ def test_a_state_difference_is_energy_less_entropy():
     rng = np.random.default_rng(93)
     log_w, u, x = double_well(rng, 5000)
     sides = {"left": x < 0, "right": x >= 0}
-    left, right = (thermodynamics(np.where(m, log_w, -np.inf), u, rng=rng) for m in sides.values())
-    difference = state_free_energies(log_w, sides, [("left", "right")], rng=rng)[0].value
+    left, right = (thermodynamics(np.where(m, log_w, -np.inf), u, Statistics(rng)) for m in sides.values())
+    difference = state_free_energies(log_w, sides, [("left", "right")], Statistics(rng))[0].value
     assert (right[0].value - right[2].value) - (left[0].value - left[2].value) == pytest.approx(difference)
     assert right[3].value - left[3].value == pytest.approx(difference)
 
@@ -86,8 +87,8 @@ def test_free_energy_is_that_of_log_partition():
     rng = np.random.default_rng(94)
     log_w, u = harmonic(rng, 3000, 6)
     log_w[::5] = -np.inf
-    z = log_partition(log_w, rng=rng)
-    a = thermodynamics(log_w, u, rng=rng)[3]
+    z = log_partition(log_w, Statistics(rng))
+    a = thermodynamics(log_w, u, Statistics(rng))[3]
     assert a.value == pytest.approx(-z.value, abs=1e-9)
     assert a.standard_error_asymptotic == pytest.approx(z.standard_error_asymptotic, rel=1e-9)
 
@@ -96,8 +97,8 @@ def test_large_energies_keep_their_digits():
     rng = np.random.default_rng(95)
     log_w, u = harmonic(rng, 5000, 20)
     offset = -2.5e6
-    plain = thermodynamics(log_w, u, rng=np.random.default_rng(1))
-    moved = thermodynamics(log_w - offset, u + offset, rng=np.random.default_rng(1))
+    plain = thermodynamics(log_w, u, Statistics(np.random.default_rng(1)))
+    moved = thermodynamics(log_w - offset, u + offset, Statistics(np.random.default_rng(1)))
     shifts = (offset, 0.0, 0.0, offset)
     for one, other, shift in zip(plain, moved, shifts, strict=True):
         assert other.value - shift == pytest.approx(one.value, rel=1e-6)
@@ -111,7 +112,7 @@ def test_error_bars_are_the_spread_of_replicates():
     values, errors = [], []
     for _ in range(200):
         log_w, u = harmonic(rng, 1000, 10)
-        found = thermodynamics(log_w, u, n_bootstrap=2, rng=rng)
+        found = thermodynamics(log_w, u, Statistics(rng, n_bootstrap=2))
         values.append([e.value for e in found])
         errors.append([e.standard_error_asymptotic for e in found])
     values, errors = np.array(values), np.array(errors)
@@ -124,8 +125,8 @@ def test_samples_that_do_not_carry_the_neighbouring_temperature_are_noted():
     """66 dimensions: 8 % in temperature leaves few effective samples of 400, 1 % enough."""
     rng = np.random.default_rng(97)
     log_w, u = harmonic(rng, 400, 66, s2=1.0)
-    near = thermodynamics(log_w, u, coverage=GOOD, relative_step=0.005, rng=rng)
-    far = thermodynamics(log_w, u, coverage=GOOD, relative_step=0.25, rng=rng)
+    near = thermodynamics(log_w, u, Statistics(rng, coverage=GOOD), relative_step=0.005)
+    far = thermodynamics(log_w, u, Statistics(rng, coverage=GOOD), relative_step=0.25)
     assert not any("reweighting" in reason for e in near for reason in e.reasons)
     assert any("more than a standard error apart" in reason for e in far for reason in e.reasons)
 
@@ -133,26 +134,26 @@ def test_samples_that_do_not_carry_the_neighbouring_temperature_are_noted():
 def test_units():
     rng = np.random.default_rng(98)
     log_w, u = harmonic(rng, 500, 3)
-    energy, capacity = (e.to_json(310.0) for e in thermodynamics(log_w, u, rng=rng)[:2])
+    energy, capacity = (e.to_json(310.0) for e in thermodynamics(log_w, u, Statistics(rng))[:2])
     assert energy["value"]["kJ/mol"] / energy["value"]["kT"] == pytest.approx(GAS_CONSTANT * 310)
     assert capacity["value"]["kJ/mol/K"] / capacity["value"]["k"] == pytest.approx(GAS_CONSTANT)
     assert capacity["value"]["kJ/mol/K"] / capacity["value"]["kcal/mol/K"] == pytest.approx(4.184)
-    model = thermodynamics(log_w, u, rng=rng)[1].to_json(None)
+    model = thermodynamics(log_w, u, Statistics(rng))[1].to_json(None)
     assert model["value"]["kJ/mol/K"] is None
     assert any(reason.startswith("kJ/mol/K is null") for reason in model["reasons"])
 
 
 def test_bad_input():
     rng = np.random.default_rng(1)
-    dead = thermodynamics(np.full(20, -np.inf), np.full(20, np.nan), rng=rng)
+    dead = thermodynamics(np.full(20, -np.inf), np.full(20, np.nan), Statistics(rng))
     assert all(e.value is None and e.verdict == "unreliable" for e in dead)
     assert dead[0].to_json(300.0)["by_reweighting"] is None
     with pytest.raises(InputError, match="one sample"):
-        thermodynamics([0.1], [0.2], rng=rng)
+        thermodynamics([0.1], [0.2], Statistics(rng))
     with pytest.raises(InputError, match="sample 1 is nan"):
-        thermodynamics([0.1, 0.2], [0.2, np.nan], rng=rng)
+        thermodynamics([0.1, 0.2], [0.2, np.nan], Statistics(rng))
     with pytest.raises(InputError, match="one value a sample"):
-        thermodynamics([0.1, 0.2], [0.2, 0.3, 0.4], rng=rng)
+        thermodynamics([0.1, 0.2], [0.2, 0.3, 0.4], Statistics(rng))
     for step in (0.0, -0.1, 0.5):
         with pytest.raises(InputError, match="relative step"):
-            thermodynamics([0.1, 0.2], [0.2, 0.3], relative_step=step, rng=rng)
+            thermodynamics([0.1, 0.2], [0.2, 0.3], Statistics(rng), relative_step=step)

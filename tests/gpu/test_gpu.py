@@ -227,11 +227,11 @@ def test_replica_exchange_with_moves_and_its_rate(molecule, rates, tmp_path):
         torsion_moves=2,
         compile_energies=DEVICE == "cuda",
     )
-    moves, frames = result.manifest["torch"]["torsion_moves"], read_trajectory(result.folder, system)
+    moves, frames = result.to_json()["torch"]["torsion_moves"], read_trajectory(result.folder, system)
     assert moves["bonds"] == 2 and 0.0 < moves["taken"] < moves["tried"] == 12 * BATCH
     expected = potential.energy(torch.as_tensor(frames.positions).double())
     got = torch.as_tensor(frames.energies)
     assert torch.isfinite(got).all() and torch.allclose(got, expected.detach(), rtol=1e-4, atol=0.05)
     rates["replica exchange (steps of replicas)"] = (
-        result.manifest["energy_evaluations"] / result.manifest["wall_seconds"]
+        result.to_json()["energy_evaluations"] / result.to_json()["wall_seconds"]
     )

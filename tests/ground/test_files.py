@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import math
 import os
 import subprocess
@@ -12,7 +14,7 @@ import sys
 import pytest
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.files import alone_in, atomic_path, read_json, sha256_file, write_atomic, write_json
+from boltzgen.files import alone_in, atomic_path, csv_text, read_json, sha256_file, write_atomic, write_json
 
 
 def test_text_bytes_and_json_come_back(tmp_path):
@@ -116,3 +118,16 @@ def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr("boltzgen.files.fcntl.flock", unknown)
     with alone_in(tmp_path / "RUN"), alone_in(tmp_path / "RUN") as folder:
         assert folder.is_dir()
+
+
+def test_csv_text_reads_back():
+    columns = ("name", "value", "why")
+    rows = [{"name": "a,b", "value": 0.1 + 0.2, "why": 'said "no"'}, {"name": "c", "value": None}]
+    text = csv_text(columns, rows)
+    assert text.splitlines()[0] == "name,value,why" and "\r" not in text
+    back = list(csv.DictReader(io.StringIO(text)))
+    assert float(back[0].pop("value")) == 0.1 + 0.2
+    assert back == [{"name": "a,b", "why": 'said "no"'}, {"name": "c", "value": "", "why": ""}]
+    assert csv_text(columns, rows[:1]) + csv_text(columns, rows[1:], header=False) == text
+    with pytest.raises(ValueError):
+        csv_text(columns, [{"other": 1}])

@@ -20,7 +20,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.diagnostics import log_z
 from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interop import bgflow as bridge_to_bgflow
 from boltzgen.interop.ase_calculator import ase_atoms, ase_calculator
@@ -135,7 +135,7 @@ class TestOpenMM:
             openmm_force(model)
 
 
-FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=0)
+FLOW = CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=0)
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def test_where_compiled_energies_are_kept(monkeypatch, tmp_path):
 
 
 def test_compiling_is_decided_by_what_a_run_will_ask_for(alanine_dipeptide, monkeypatch):
-    monkeypatch.setattr("boltzgen.workflows.compilation.can_compile", lambda device: True)
+    monkeypatch.setattr("boltzgen.potentials.fast.compiled.can_compile", lambda device: True)
     target = Target.from_system(alanine_dipeptide)
     assert target.potential.compilable_rows == 2 * 22 * 21 / 2
     decisions = [decide_compilation([target.potential], n, None, "cpu")["used"] for n in (1e5, 1e7)]

@@ -14,10 +14,11 @@ from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.store import join_folders
+from boltzgen.ensemble.join import concatenate
+from boltzgen.ensemble.store import join_folders, load_ensemble, save_ensemble
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.flows.base import Flow, InvertibleFlow
 from boltzgen.flows.coupling import CouplingFlow
@@ -207,7 +208,7 @@ def test_smc_ensembles_hold_one_row_an_ancestor():
     schedule = Schedule((0.0, 0.3, 1.0), (0.5, 0.5))
     parts = list(refined_draws(target, 500, schedule, method="smc", generator=rng))
     assert [len(part.ensemble) for part in parts] == [300, 200]
-    ensemble = Ensemble.concatenate([part.ensemble for part in parts])
+    ensemble = concatenate([part.ensemble for part in parts])
     assert ensemble.rejected()[NO_DESCENDANT] == 500 - ensemble.valid.sum() > 0
     positions = ensemble.positions[ensemble.valid]
     assert len(np.unique(positions, axis=0)) == len(positions)
@@ -236,7 +237,7 @@ def test_butane_on_its_circle(method, tmp_path):
     rng = seeded(19)
     schedule = pilot_schedule(target, moves=6, generator=rng)
     parts = list(refined_draws(target, 1500, schedule, method=method, generator=rng))
-    ensemble = Ensemble.concatenate([part.ensemble for part in parts])
+    ensemble = concatenate([part.ensemble for part in parts])
     value, error = log_z(ensemble.log_w)
     assert error < 0.04
     assert abs(value - EXACT[300.0][0]) < 4 * error
@@ -293,25 +294,25 @@ def test_the_command_refines_and_the_others_understand(runs, method, capsys):
     exact = DoubleWell().log_partition()
     assert found["log_z_standard_error"] < 0.25
     assert abs(found["log_z"] - exact) < 4 * found["log_z_standard_error"]
-    reasons = " ".join(check(out).summary["reasons"])
+    reasons = " ".join(check(out).summary.reasons)
     assert "recomputed" not in reasons and "copies" not in reasons
-    join_folders([runs / "PLAIN", out])[0].save(runs / f"{method}-merged")
+    save_ensemble(join_folders([runs / "PLAIN", out])[0], runs / f"{method}-merged")
     merged = check(runs / f"{method}-merged")
-    assert merged.summary["refined"] == found["refined"]
-    assert "recomputed" not in " ".join(merged.summary["reasons"])
+    assert list(merged.summary.refined) == found["refined"]
+    assert "recomputed" not in " ".join(merged.summary.reasons)
 
 
 def test_changed_energies_of_refined_samples_are_found(runs):
     ensemble = sample_refined(runs)
     off = replace(ensemble, u=ensemble.u + 0.5, log_q=ensemble.log_q - 0.5)
-    off.save(runs / "OFF")
-    assert any("energy" in reason for reason in check(runs / "OFF").summary["reasons"])
+    save_ensemble(off, runs / "OFF")
+    assert any("energy" in reason for reason in check(runs / "OFF").summary.reasons)
     assert flow_log_weights(load_generator(runs), ensemble, 300.0, seed=0) is not ensemble.log_w
 
 
 def sample_refined(runs) -> Ensemble:
     sample(runs / "RUN", "model:double-well", runs / "ON", 300, seed=5, refine="mala", refine_budget=3)
-    return Ensemble.load(runs / "ON")
+    return load_ensemble(runs / "ON")
 
 
 def load_generator(runs) -> BoltzmannGenerator:

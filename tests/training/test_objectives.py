@@ -19,7 +19,8 @@ from boltzgen.training.losses.importance import training_weights, truncated_weig
 from boltzgen.training.losses.log_dispersion import log_dispersion
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.losses.reverse_kl import reverse_kl
-from boltzgen.training.objectives import Objectives, stored_pairs_loss
+from boltzgen.training.losses.stored_pairs import stored_pairs_loss
+from boltzgen.training.objectives import Objectives
 from boltzgen.training.pairs import Pairs
 from boltzgen.training.settings import TrainingSettings
 

@@ -61,7 +61,7 @@ def test_ranks_stay_as_long_as_one_alone_and_each_with_a_molecule_of_its_own():
         (draw,) = objectives.tasks(step, 1)[1]
         return next(
             (molecule, rung)
-            for molecule, ladder in enumerate(objectives.buffers)
+            for molecule, ladder in enumerate(objectives.losses["reweighted"].buffers)
             for rung, buffer in enumerate(ladder)
             if buffer is draw.buffer
         )

@@ -15,12 +15,13 @@ from training_cases import DIMENSION, STIFFNESS, TEMPERATURE, WELL, WIDTH, tiny_
 from boltzgen.conditioning.context import Context
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.training.losses.likelihood import LikelihoodSettings
 from boltzgen.training.losses.loss import Loss
 from boltzgen.training.losses.reverse_kl import reverse_kl, tame_energy
-from boltzgen.training.objectives import stored_pairs_loss
+from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.optimizer.gradients import GradientWorkers, Task
 from boltzgen.training.pairs import Pairs
-from boltzgen.training.settings import LikelihoodSettings, schedule_value
+from boltzgen.training.schedule import schedule_value
 
 
 def likelihood(flow, x: torch.Tensor, context: Context) -> Loss:

@@ -13,7 +13,8 @@ import torch
 from molecules import simulated
 
 from boltzgen.conditioning.context import Context
-from boltzgen.config.build import Model, build_flow, load_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
@@ -160,7 +161,10 @@ def change(place: Path, **record) -> None:
 DAMAGE = {
     "truncated": (truncate, "state.safetensors: not a readable safetensors file"),
     "no tensors": (lambda place: (place / "state.safetensors").unlink(), "no such file"),
-    "foreign schema": (lambda place: change(place, schema="other/3"), "schema boltzgen.checkpoint/1"),
+    "foreign schema": (
+        lambda place: change(place, schema="other/3"),
+        "expected the schema boltzgen.checkpoint/2",
+    ),
     "half a record": (lambda place: (place / "state.json").write_text('{"schema": "bol'), "truncated"),
     "counters": (lambda place: change(place, counters={"steps": 2}), "does not fit"),
 }

@@ -12,22 +12,24 @@ import torch
 from helpers import assert_refused
 
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.coordinates.internal import InternalCoordinates
-from boltzgen.ensemble.store import load_ensemble
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.trust.audit import audit_rows
 from boltzgen.trust.determinant import require_determinants, spot_check
 from boltzgen.trust.judgement import mbar_weights, torsions_of
 from boltzgen.trust.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
+from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.sampling.check import check, combined, examine, probe_and_judge, with_coverage
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli.main import main
 
 #: With fresh weights the flow of butane is right in bonds and angles and flat in its torsion.
-FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=2, hidden=16, embedding=8, encoder_blocks=1)
 SAMPLES = 8000
 
 MODEL = {
@@ -112,6 +114,23 @@ def test_the_probe_finds_the_exact_population(generator, butane, frames):
     assert record["probe"]["energy_evaluations"] == 150_000
 
 
+def test_weights_of_the_ladder_are_those_of_pymbar_and_move_no_stream(frames):
+    from pymbar import MBAR
+
+    np.random.seed(412)
+    drawn = np.random.random(3)
+    np.random.seed(412)
+    weights = mbar_weights(frames)
+    assert np.array_equal(np.random.random(3), drawn)
+    order = np.argsort(frames.rungs, kind="stable")
+    u_kn = frames.energies[order] / (GAS_CONSTANT * frames.ladder[:, None])
+    counts = np.bincount(frames.rungs, minlength=len(frames.ladder))
+    expected = MBAR(u_kn - u_kn.mean(), counts, solver_protocol="robust").weights()[:, 0]
+    assert weights[order] == pytest.approx(expected / expected.sum(), rel=1e-7)
+    with pytest.raises(InputError, match="the reduced energy of sample 0 is NaN"):
+        mbar_weights(replace(frames, energies=np.full(len(frames), np.nan)))
+
+
 def test_copies_that_were_shaken_are_still_copies(generator):
     drawn = generator.sample(2000, 300.0, seed=1)
     positions = np.array(drawn.positions)
@@ -184,14 +203,16 @@ def test_the_verb_stores_what_the_probe_found(folders, capsys):
     assert summary["forward_ess"] == manifest["coverage"]["forward_ess"] > 0.3
     assert (folders / "OUT" / "samples.npz").read_bytes() == before
     again = check(folders / "OUT")
-    assert again.coverage["states"] == manifest["coverage"]["states"], "a check alone keeps the last"
+    assert again.coverage.to_json()["states"] == manifest["coverage"]["states"], (
+        "a check alone keeps the last"
+    )
     assert again.verdict == summary["verdict"]
 
 
 def test_without_a_probe_coverage_stays_unchecked(folders):
     found = check(folders / "OUT")
     assert found.coverage is None and found.verdict == "caution"
-    assert any("`check(OUT, probe=True)`" in reason for reason in found.summary["reasons"])
+    assert any("`check(OUT, probe=True)`" in reason for reason in found.summary.reasons)
 
 
 def test_a_changed_file_is_unreliable_until_it_is_back(folders):
@@ -225,7 +246,7 @@ def test_model_systems_are_examined_and_not_probed(tmp_path):
     drawn = BoltzmannGenerator(build_flow(FLOW, seed=0), target).sample(500, 300.0)
     found, numbers = examine(BoltzmannGenerator(build_flow(FLOW, seed=0), target), drawn, 300.0)
     assert found == [] and numbers["log_det_difference"]["coordinates"] == 0.0
-    drawn.save(tmp_path / "OUT")
+    save_ensemble(drawn, tmp_path / "OUT")
     save_model(tmp_path / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
     words = ["check", str(tmp_path / "OUT"), "--model", str(tmp_path / "RUN")]
     words += ["--system", "model:double-well"]

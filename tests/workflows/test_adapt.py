@@ -12,17 +12,18 @@ from helpers import assert_refused, randomised
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError, StoppedError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.training.adapt import adapt, adaptation_settings, ess_with_error
 
-FLOW = FlowSettings(kind="coupling", layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
 QUICK = ["optimizer.warmup=50", "reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]
 
 
@@ -69,7 +70,7 @@ def kish(folder: Path, target: Target, kelvin: float, seed: int, samples: int) -
 
 def test_a_poor_model_becomes_a_good_one_within_the_budget(start, adapted, butane):
     record = json.loads((adapted.folder / "adapt.json").read_text())
-    assert record == adapted.record and record["schema"] == "boltzgen.adapt/1"
+    assert record == adapted.to_json() and record["schema"] == "boltzgen.adapt/1"
     assert record["steps"] == 297 and record["evaluations"] == 1000 + 296 * 64 <= record["budget"]
     assert record["evaluations_to_measure"] == 2 * 2000 + 2 * 50
     assert record["temperature_K"] == 350.0 and record["kept"] == "adapted"
@@ -87,8 +88,8 @@ def test_the_adapted_model_knows_its_molecule_and_its_past(start, adapted, butan
     model = load_model(adapted.folder)
     assert [entry["fingerprint"] for entry in model.record["systems"]] == [butane.fingerprint]
     assert model.record["start_evaluations"] == 700 and model.all_evaluations == 700 + 1000 + 296 * 64
-    assert model.seen is not None and adapted.record["unfamiliarity"] == 0.0
-    assert adapted.summary()["model kept"] == "the adapted one"
+    assert model.seen is not None and adapted.to_json()["unfamiliarity"] == 0.0
+    assert adapted.rows()["model kept"] == "the adapted one"
 
 
 def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path):
@@ -113,7 +114,7 @@ def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path
             start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **{**ask, "budget": 200.0}
         )
     again = adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **ask)
-    timeless = [{k: v for k, v in one.record.items() if k != "seconds"} for one in (again, adapted)]
+    timeless = [{k: v for k, v in one.to_json().items() if k != "seconds"} for one in (again, adapted)]
     assert timeless[0] == timeless[1]
 
 

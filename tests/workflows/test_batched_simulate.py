@@ -58,7 +58,7 @@ def test_rows_stand_walk_after_walk_and_belong_together(run):
     assert (np.sort(replicas % 3, axis=0) == np.arange(3)[:, None, None]).all()
     assert len(np.unique(replicas[0, 0])) > 1, "replicas climb"
     manifest = json.loads((result.folder / "manifest.json").read_text())
-    assert manifest == result.manifest
+    assert manifest == result.to_json()
     assert manifest["frames"] == {"300": 800, "450": 800, "650": 800}
     assert manifest["torch"]["walks"] == 40
     assert manifest["torch"]["restarts"] == 0
@@ -93,7 +93,7 @@ def test_resumed_equals_uninterrupted_and_can_grow(tmp_path, monkeypatch):
             simulate(chain(), tmp_path / "parts", time="0.4ps", resume="auto", stop=stop, **short)
     resumed = simulate(chain(), tmp_path / "parts", time="0.4ps", resume="auto", **short)
     same(read_trajectory(whole.folder), read_trajectory(resumed.folder))
-    assert resumed.manifest["exchange"] == whole.manifest["exchange"]
+    assert resumed.to_json()["exchange"] == whole.to_json()["exchange"]
     before = read_trajectory(whole.folder).at(650).energies.reshape(3, 10)
     longer = simulate(chain(), whole.folder, time="0.6ps", resume="auto", **short)
     after = read_trajectory(longer.folder).at(650)
@@ -112,7 +112,7 @@ def test_one_temperature_and_heavy_hydrogens(tmp_path, alanine_dipeptide):
         simulate(alanine_dipeptide, tmp_path / str(mass), hydrogen_mass=mass, **options, **more)
         for mass in (None, 3.0)
     )
-    assert light.manifest["exchange"] is None
+    assert light.to_json()["exchange"] is None
     assert light.frames == 6
     first, second = (read_trajectory(result.folder, alanine_dipeptide) for result in (light, heavy))
     assert not np.allclose(first.positions, second.positions, atol=1e-4)

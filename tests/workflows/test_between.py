@@ -11,10 +11,12 @@ import pytest
 import torch
 from between_cases import butane_frames, untrained_model, write_chains, write_frames
 from butane import EXACT
+from ensemble_cases import write_densities
 from helpers import assert_refused
 
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.free_energy.combination import agreement, difference, paired_difference
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
 from boltzgen.workflows.free_energy import between as workflow
@@ -157,11 +159,10 @@ def bar(work_a, work_b, log_w_a=None, log_w_b=None, seed=0):
     return bennett(
         WorkSamples(work_a, log_w_a),
         WorkSamples(work_b, log_w_b),
+        Statistics(np.random.default_rng(seed), n_bootstrap=20),
         A="A",
         B="B",
         estimator="BAR",
-        rng=np.random.default_rng(seed),
-        n_bootstrap=20,
     )
 
 
@@ -211,9 +212,10 @@ def test_estimators_that_disagree_are_not_relied_on():
     rng = np.random.default_rng(8)
     log_w = 0.3 * rng.normal(size=4000)
     good = {"verdict": "ok", "reasons": []}
-    options = {"coverage_a": good, "coverage_b": good, "n_bootstrap": 100, "rng": rng}
-    one = paired_difference(log_w, np.zeros(4000), A="A", B="B", estimator="one", **options)
-    off = paired_difference(log_w + 1, np.zeros(4000), A="A", B="B", estimator="off", **options)
+    statistics = Statistics(rng, n_bootstrap=100)
+    options = {"A": "A", "B": "B", "coverage_a": good, "coverage_b": good}
+    one = paired_difference(log_w, np.zeros(4000), statistics, estimator="one", **options)
+    off = paired_difference(log_w + 1, np.zeros(4000), statistics, estimator="off", **options)
     assert one.verdict == off.verdict == "ok"
     assert [e.verdict for e in agreement([one, one])] == ["ok", "ok"]
     judged = agreement([one, off])
@@ -228,7 +230,7 @@ def test_paired_weights_cancel_what_they_share():
     """The same samples under u and under u + 2: -(-2) exactly, with an error of zero."""
     log_w = np.random.default_rng(9).normal(size=500)
     found = paired_difference(
-        log_w, log_w - 2.0, A="A", B="B", estimator="x", rng=np.random.default_rng(0), n_bootstrap=50
+        log_w, log_w - 2.0, Statistics(np.random.default_rng(0), n_bootstrap=50), A="A", B="B", estimator="x"
     )
     assert found.value == pytest.approx(2.0, abs=1e-12) and found.standard_error < 1e-9
 
@@ -236,8 +238,8 @@ def test_paired_weights_cancel_what_they_share():
 def test_the_reverse_map_undoes_the_work(chains):
     """W_b(M(x)) = -W_a(x), and the log-determinant is that of the densities: both without training."""
     a, b = (read_end(chains / f"O{t}", str(t), device="cpu", need=True).system for t in (300, 600))
-    x = torch.as_tensor(np.array(Ensemble.load(chains / "O300").positions[:50]), dtype=torch.float64)
-    y, _ = b.from_latent(a.to_latent(x)[0])
+    x = torch.as_tensor(np.array(load_ensemble(chains / "O300").positions[:50]), dtype=torch.float64)
+    y, _ = b.generator.decode(a.generator.encode(x, 300.0)[0], 600.0)
     forward = mapped_work(a, b, x.numpy()).work
     backward = mapped_work(b, a, y.detach().numpy()).work
     np.testing.assert_allclose(backward, -forward, atol=1e-6)
@@ -247,7 +249,7 @@ def test_the_reverse_map_undoes_the_work(chains):
 
 
 def test_rows_outside_the_domain_carry_infinite_work(alanine_dipeptide, tmp_path):
-    from boltzgen.config.build import load_model
+    from boltzgen.config.model import load_model
     from boltzgen.generator import BoltzmannGenerator
 
     flow = load_model(untrained_model(tmp_path / "MODEL")).flow
@@ -255,10 +257,10 @@ def test_rows_outside_the_domain_carry_infinite_work(alanine_dipeptide, tmp_path
     x = np.repeat(alanine_dipeptide.reference_positions[None], 3, axis=0)
     x[1, :, 2] *= -1.0
     x[2, 0] = np.nan
-    found = direct_work(end, end, x)
-    assert found.work[0] == 0 and np.isposinf(found.work[1:]).all()
-    assert found.lost == {"handedness": 1, "not finite": 1}
-    assert np.isposinf(mapped_work(end, end, x).work[1:]).all()
+    assert direct_work(end, end, x).work[0] == 0
+    for found in (direct_work(end, end, x), mapped_work(end, end, x)):
+        assert np.isposinf(found.work[1:]).all()
+        assert found.lost == {"handedness": 1, "not finite": 1}
 
 
 def test_frames_of_the_training_are_told(chains, butane, tmp_path):
@@ -291,18 +293,17 @@ def test_a_lost_model_leaves_the_one_sided_answer(wells, tmp_path):
 
 def test_a_reweighted_end_shares_its_samples(wells, tmp_path):
     """H1 seen as stiffness 1.2, from the same rows: no map, and an error below that of separate draws."""
-    first = Ensemble.load(wells / "H1")
-    Ensemble.from_densities(
+    first = load_ensemble(wells / "H1")
+    write_densities(
+        tmp_path / "R",
         first.positions,
         first.log_q,
         1.2 * first.u,
-        temperature=None,
         measure=first.measure,
         system_fingerprint="model:harmonic-well-1.2",
         domain=first.domain,
-        topology_pdb="",
         provenance={"reweighted_from": "H1"},
-    ).save(tmp_path / "R")
+    )
     result = between(wells / "H1", tmp_path / "R", output=tmp_path / "b.json")
     (found,) = result.estimates
     assert abs(found.value - np.log(1.2) / 2) < 4 * found.standard_error
@@ -331,16 +332,8 @@ def test_strict_ends_with_3_and_writes(tmp_path, capsys):
     for name in ("A", "B"):
         log_q = rng.normal(size=200)
         log_q[7] -= 30.0
-        Ensemble.from_densities(
-            rng.normal(size=(200, 1)),
-            log_q,
-            np.zeros(200),
-            temperature=None,
-            measure="lebesgue(1)",
-            system_fingerprint=name,
-            domain="all",
-            topology_pdb="",
-        ).save(tmp_path / name)
+        x = rng.normal(size=(200, 1))
+        write_densities(tmp_path / name, x, log_q, np.zeros(200), system_fingerprint=name)
     words = ["free-energy", "between", tmp_path / "A", tmp_path / "B", "-o", tmp_path / "b.json", "--strict"]
     assert main([str(word) for word in words]) == 3
     assert json.loads((tmp_path / "b.json").read_text())["estimates"][0]["verdict"] == "unreliable"
@@ -369,7 +362,7 @@ BAD = {
 def bad(wells, chains):
     """Ends that do not fit O300."""
     between(chains / "O300", chains / "O600", samples=0, output=chains / "leg.json")
-    whole = Ensemble.load(chains / "O300")
+    whole = load_ensemble(chains / "O300")
     topology = whole.topology_pdb
     atoms = [line for line in topology.splitlines() if line.startswith(("ATOM", "HETATM"))]
     other = atoms[3][:76].ljust(76) + " N" + atoms[3][78:]
@@ -379,7 +372,8 @@ def bad(wells, chains):
         "FREE": (whole.positions, topology, "isomers: free"),
     }
     for name, (positions, pdb, domain) in changed.items():
-        Ensemble.from_densities(
+        write_densities(
+            chains / name,
             positions[:50],
             whole.log_q[:50],
             whole.u[:50],
@@ -388,7 +382,7 @@ def bad(wells, chains):
             system_fingerprint=name,
             domain=domain,
             topology_pdb=pdb,
-        ).save(chains / name)
+        )
     return {"w": wells, "c": chains}
 
 

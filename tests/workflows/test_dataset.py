@@ -62,7 +62,7 @@ def settings_for(**values) -> DatasetSettings:
 def quick():
     """Starting structures are relaxed in few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("dynamics.batched_run", "workflows.simulation_engines"):
+        for module in ("dynamics.batched_run", "workflows.simulation.engines"):
             patch.setattr(f"boltzgen.{module}.MINIMISATION_STEPS", 10)
         yield
 

@@ -68,7 +68,7 @@ def test_everything_is_there(road):
             "ramachandran.png",
         ]
     )
-    assert result.summary["requested"] == 200
+    assert result.summary.requested == 200
     assert result.figure.read_bytes().startswith(b"\x89PNG")
     answer = json.loads((base / "demo" / "free_energy.json").read_text())
     (estimate,) = answer["estimates"]

@@ -31,8 +31,8 @@ def test_butane_partition_function_and_states(trained, temperature):
     out = trained / f"OUT-{temperature:g}"
     found = sample(trained / "RUN", trained / "SYS", out, 60_000, temperature=temperature, seed=3)
     log_z, difference = EXACT[temperature]
-    assert found["ess"] > 0.9
-    assert found["log_z"] == pytest.approx(log_z, abs=0.02)
+    assert found.ess > 0.9
+    assert found.log_z == pytest.approx(log_z, abs=0.02)
     answer = free_energy_states(out, BUTANE / "states.yaml").estimates[0]
     assert (answer.A, answer.B) == ("trans", "gauche")
     assert answer.value == pytest.approx(difference, abs=0.02 + 2 * answer.standard_error)

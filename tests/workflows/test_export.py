@@ -17,7 +17,8 @@ from helpers import assert_refused
 
 import boltzgen
 from boltzgen.ensemble import Ensemble, weighted_frames
-from boltzgen.ensemble.export_trajectory import write_frames_dcd, write_hdf5, write_xtc
+from boltzgen.ensemble.export_trajectory import mdtraj_trajectory, write_frames_dcd, write_hdf5, write_xtc
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.units import thermal_energy
 from boltzgen.workflows.sampling.export import FORMATS, export
 from boltzgen_cli.main import main
@@ -28,7 +29,7 @@ TRAJECTORIES = ("mdtraj-hdf5", "dcd", "xtc", "pdb")
 
 @pytest.fixture
 def out(tmp_path):
-    spoiled().save(tmp_path / "OUT")
+    save_ensemble(spoiled(), tmp_path / "OUT")
     return tmp_path / "OUT"
 
 
@@ -55,7 +56,7 @@ def read_trajectory(path: Path, out: Path, format: str):
 )
 @pytest.mark.parametrize("equal_weight", [None, 50])
 def test_mdtraj_reads_each_frame_at_the_row_of_its_weight(out, format, suffix, grid, equal_weight):
-    ensemble, path = Ensemble.load(out), out.parent / f"frames.{suffix}"
+    ensemble, path = load_ensemble(out), out.parent / f"frames.{suffix}"
     result = export(out, path, format, equal_weight=equal_weight, seed=4)
     frames = read_trajectory(path, out, format)
     if format == "mdtraj-hdf5":
@@ -119,7 +120,7 @@ def test_hdf5_matches_the_golden_file(out):
 def test_energies_in_hdf5_are_in_kj_per_mol(out):
     import h5py
 
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     export(out, out.parent / "frames.h5", "mdtraj-hdf5")
     with h5py.File(out.parent / "frames.h5") as file:
         kj = file["potentialEnergy"][()]
@@ -129,8 +130,8 @@ def test_energies_in_hdf5_are_in_kj_per_mol(out):
 
 
 def test_a_notebook_gets_a_trajectory_and_its_weights(out):
-    ensemble = boltzgen.load(out)
-    frames, weights = ensemble.to_mdtraj()
+    ensemble = boltzgen.load_samples(out)
+    frames, weights = mdtraj_trajectory(ensemble)
     assert frames.n_frames == len(weights) == 37 and weights.sum() == pytest.approx(1.0)
     assert np.array_equal(frames.time, np.flatnonzero(ensemble.valid))
     assert np.array_equal(weights, ensemble.weights()[ensemble.valid])
@@ -183,12 +184,12 @@ def read_colvar(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def test_colvar_holds_what_plumed_would_calculate(out):
     import mdtraj
 
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     export(out, out.parent / "COLVAR", "colvar")
     columns, constants = read_colvar(out.parent / "COLVAR")
     assert list(columns) == ["time", "phi", "psi", "importance.bias", "logw", "row"]
     assert constants == {"min_phi": "-pi", "max_phi": "pi", "min_psi": "-pi", "max_psi": "pi"}
-    frames, _ = ensemble.to_mdtraj()
+    frames, _ = mdtraj_trajectory(ensemble)
     for name, compute in (("phi", mdtraj.compute_phi), ("psi", mdtraj.compute_psi)):
         turns = (columns[name] - compute(frames)[1][:, 0]) / (2 * np.pi)
         assert np.abs(turns - np.round(turns)).max() < 1e-5 and np.abs(columns[name]).max() <= np.pi
@@ -218,14 +219,14 @@ def test_colvar_takes_declared_and_numbered_variables(out):
     export(out, out.parent / "A", "colvar", variables=declared)
     columns, constants = read_colvar(out.parent / "A")
     assert list(columns)[1:3] == ["O_H", "turn"] and list(constants) == ["min_turn", "max_turn"]
-    x = Ensemble.load(out).positions[columns["row"].astype(int)]
+    x = load_ensemble(out).positions[columns["row"].astype(int)]
     assert np.allclose(columns["O_H"], np.linalg.norm(x[:, 5] - x[:, 17], axis=1), atol=1e-6)
     export(out, out.parent / "B", "colvar", variables="phi:2, psi:2")
     assert list(read_colvar(out.parent / "B")[0])[1:3] == ["phi_2", "psi_2"]
 
 
 def test_colvar_of_a_model_system_has_no_energy_column(tmp_path):
-    make_model().save(tmp_path / "OUT")
+    save_ensemble(make_model(), tmp_path / "OUT")
     export(tmp_path / "OUT", tmp_path / "COLVAR", "colvar")
     columns, constants = read_colvar(tmp_path / "COLVAR")
     assert list(columns) == ["time", "x0", "x1", "logw", "row"] and constants == {}
@@ -233,7 +234,7 @@ def test_colvar_of_a_model_system_has_no_energy_column(tmp_path):
 
 
 def test_csv_holds_every_row_exactly(out):
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     export(out, out.parent / "samples.csv", "csv", variables=["phi"])
     with open(out.parent / "samples.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -246,7 +247,7 @@ def test_csv_holds_every_row_exactly(out):
 
 
 def test_resampled_csv_names_the_row_of_each_frame(out):
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     export(out, out.parent / "frames.csv", "csv", equal_weight=30, seed=1)
     with open(out.parent / "frames.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -262,7 +263,7 @@ def test_resampled_csv_names_the_row_of_each_frame(out):
     "name", ["export.colvar", "export.csv", "export_u_nk.csv", "export.pdb", "export.weights.csv"]
 )
 def test_text_formats_match_the_golden_files(tmp_path, name):
-    small().save(tmp_path / "OUT")
+    save_ensemble(small(), tmp_path / "OUT")
     distance = tmp_path / "coordinates.json"
     distance.write_text('{"coordinates": {"ends": {"distance": [0, 2]}}}')
     format = {"export.colvar": "colvar", "export.csv": "csv", "export_u_nk.csv": "u_nk"}.get(name, "pdb")
@@ -358,9 +359,9 @@ def test_folders_that_hold_no_samples_are_refused(out, tmp_path):
 
 def test_samples_without_weight_are_refused(tmp_path):
     whole = spoiled()
-    replace(
-        whole, valid=np.zeros(40, bool), reason=np.full(40, "other isomer"), log_w=np.full(40, -np.inf)
-    ).save(tmp_path / "OUT")
+    other = np.full(40, "other isomer")
+    bare = replace(whole, valid=np.zeros(40, bool), reason=other, log_w=np.full(40, -np.inf))
+    save_ensemble(bare, tmp_path / "OUT")
     for format in FORMATS:
         assert_refused(command(tmp_path / "OUT", format=format), "every sample was rejected")
     assert_refused(command(tmp_path / "OUT", "--equal-weight", "5"), "no sample carries weight")
@@ -368,20 +369,20 @@ def test_samples_without_weight_are_refused(tmp_path):
 
 @pytest.mark.parametrize("format", [*TRAJECTORIES, "u_nk"])
 def test_a_model_system_has_no_trajectory(tmp_path, format):
-    make_model().save(tmp_path / "OUT")
+    save_ensemble(make_model(), tmp_path / "OUT")
     word = "temperature" if format == "u_nk" else "no atoms"
     assert_refused(command(tmp_path / "OUT", format=format), "model system", word)
 
 
 def test_a_molecule_without_phi_must_name_its_variables(tmp_path):
-    make().save(tmp_path / "OUT")
+    save_ensemble(make(), tmp_path / "OUT")
     assert_refused(command(tmp_path / "OUT", format="colvar"), "no phi and psi", "--variables")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_full_disk_leaves_the_old_file(tmp_path, format):
     """The kernel refuses every byte beyond 30 kB, as a full disk would: one sentence, exit code 1."""
-    molecule(2000).save(tmp_path / "OUT")
+    save_ensemble(molecule(2000), tmp_path / "OUT")
     target = tmp_path / "file"
     target.write_text("what was there before")
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ensemble_cases import write_densities
 from helpers import assert_refused
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.free_energy.mdtraj_observables import COUPLINGS, SHAPES, observables
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.units import GAS_CONSTANT
@@ -65,23 +67,23 @@ def peptide(n: int = 300, *, seed: int = 1) -> Ensemble:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verbs")
-    harmonic().save(folder / "WELL")
-    peptide().save(folder / "OUT")
+    save_ensemble(harmonic(), folder / "WELL")
+    save_ensemble(peptide(), folder / "OUT")
     empty = peptide(20)
-    reasons = np.full(20, "energy not finite")
-    Ensemble(
+    empty = Ensemble(
         empty.positions,
         empty.log_q,
         empty.u,
         np.full(20, -np.inf),
         np.zeros(20, bool),
-        reasons,
+        np.full(20, "energy not finite"),
         310.0,
         "shape",
         "f00d",
         "reference",
         PDB.read_text(),
-    ).save(folder / "EMPTY")
+    )
+    save_ensemble(empty, folder / "EMPTY")
     (folder / "c.yaml").write_text(
         "coordinates:\n  ends: {distance: ['resid 0 and name C', 'resid 2 and name N']}\n"
     )
@@ -169,7 +171,7 @@ def test_a_torsion_in_units_of_its_temperature(folders, tmp_path):
 
 def test_observables_of_a_gaussian(folders, tmp_path):
     """<x0> = 0, <x1^2> = 1/4 by a file of one's own; within 4 errors, which are below 0.02."""
-    np.save(tmp_path / "square.npy", Ensemble.load(folders / "WELL").positions[:, 1] ** 2)
+    np.save(tmp_path / "square.npy", load_ensemble(folders / "WELL").positions[:, 1] ** 2)
     result = observable(
         folders / "WELL", ["x0"], values=tmp_path / "square.npy", unit="nm^2", output=tmp_path / "o.json"
     )
@@ -295,16 +297,14 @@ def test_strict_surface_ends_with_3(tmp_path):
     spiked = harmonic(300)
     log_q = np.array(spiked.log_q)
     log_q[5] -= 30.0
-    Ensemble.from_densities(
+    write_densities(
+        tmp_path / "OUT",
         spiked.positions,
         log_q,
         spiked.u,
-        temperature=None,
         measure="lebesgue(2)",
         system_fingerprint="harmonic",
-        domain="all",
-        topology_pdb="",
-    ).save(tmp_path / "OUT")
+    )
     words = ["free-energy", "surface", tmp_path / "OUT", "--along", "x0", "--strict"]
     assert_refused(words, "the surface", code=3)
     assert (tmp_path / "OUT" / "surface.json").exists()
@@ -349,7 +349,7 @@ def test_bad_input(folders, case):
 
 def test_the_surface_file_is_stable(tmp_path):
     """Keys and numbers of the documented file; a change here is a change of the format."""
-    harmonic(400, seed=3).save(tmp_path / "OUT")
+    save_ensemble(harmonic(400, seed=3), tmp_path / "OUT")
     surface(
         tmp_path / "OUT", ["x0"], bins=[4], ranges=[(-4.0, 4.0)], output=tmp_path / "s.json", n_bootstrap=20
     )

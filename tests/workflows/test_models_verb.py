@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from helpers import ROOT, assert_refused
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config import shipped
-from boltzgen.config.build import build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model, save_model
 from boltzgen.errors import InputError
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
-from boltzgen.workflows.installation.models import Release, card, releases, write_release
+from boltzgen.workflows.installation.models import Release, model_card, releases, write_release
+from boltzgen.workflows.installation.publication import publish_run
 from boltzgen.workflows.sampling.sample import sample
 
-FLOW = FlowSettings(kind="coupling", layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
+FLOW = CouplingSettings(layers=1, hidden=8, bins=4, embedding=8, encoder_blocks=1)
 METRICS = {
     "force_field": "two bonds and a hope",
     "solvent": "none",
@@ -64,6 +67,37 @@ def ship_from(folder: Path, monkeypatch) -> None:
     monkeypatch.setattr(
         shipped.resources, "files", lambda package: folder if package == "boltzgen_models" else files(package)
     )
+
+
+def test_what_is_published_tells_no_path_of_the_machine(run, tmp_path):
+    """Of a run and of a release: relative to the run; files without a path are the same bytes."""
+    asked = tmp_path / "runs" / "RUN"
+    shutil.copytree(run, asked)
+    (asked / "config.yaml").write_text(
+        f"system: example:alanine-dipeptide\ndata: {tmp_path}/runs/MD\nseed: 3\n"
+    )
+    command = ["/opt/tools/bin/boltzgen", "train", "x", f"data={tmp_path}/runs/MD", "-o", str(asked)]
+    (asked / "environment.json").write_text(json.dumps({"command": command, "torch_threads": 5}))
+    (asked / "metrics.csv").write_text("step,ess\n7,0.25\n")
+    public = publish_run(asked, tmp_path / "docs" / "tiny")
+    write_release(asked, "tiny", METRICS, CARD, tmp_path / "models")
+    for config in (public / "config.yaml", tmp_path / "models" / "tiny" / "config.yaml"):
+        assert config.read_text() == "system: example:alanine-dipeptide\ndata: ../MD\nseed: 3\n"
+    assert json.loads((public / "environment.json").read_text()) == {
+        "command": ["boltzgen", "train", "x", "data=../MD", "-o", "."],
+        "torch_threads": 5,
+    }
+    same = (
+        "metrics.csv",
+        *(f"model/{name}" for name in ("model.json", "weights.safetensors", "seen.safetensors")),
+    )
+    assert all((public / name).read_bytes() == (asked / name).read_bytes() for name in same)
+    names = {str(path.relative_to(public)) for path in public.rglob("*") if path.is_file()}
+    assert names == {"config.yaml", "environment.json", *same}
+    with pytest.raises(InputError, match="is there already"):
+        publish_run(asked, public)
+    with pytest.raises(InputError, match=r"no config\.yaml"):
+        publish_run(asked / "model", tmp_path / "docs" / "other")
 
 
 def test_a_release_holds_what_others_need_and_its_checksums(run, models):
@@ -122,7 +156,7 @@ def test_a_model_is_found_by_its_name(run, models, butane, tmp_path, monkeypatch
     pairs = zip(one.flow.parameters(), other.flow.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs) and one.record == other.record
     butane.save(tmp_path / "SYS")
-    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30)["unfamiliarity"] == 0.0
+    assert sample("tiny-1", tmp_path / "SYS", tmp_path / "OUT", 30).unfamiliarity == 0.0
     with pytest.raises(InputError, match=r"tiny-7 holds no model.*the shipped models are tiny-1"):
         load_model(Path("tiny-7"))
     (tmp_path / "tiny-1").mkdir()  # a folder of that name without a model does not hide the shipped one
@@ -137,7 +171,7 @@ def test_a_changed_byte_is_noticed(models, name):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    for use in (lambda: load_model(Path("tiny-1")), lambda: card("tiny-1"), releases):
+    for use in (lambda: load_model(Path("tiny-1")), lambda: model_card("tiny-1"), releases):
         with pytest.raises(InputError, match=rf"{name}: not the file that was released"):
             use()
     path.unlink()

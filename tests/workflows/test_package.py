@@ -12,7 +12,7 @@ from helpers import ROOT, assert_refused
 
 from boltzgen.config.shipped import find_config, shipped_configs
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.workflows.installation.doctor import NAMESAKE, examine
+from boltzgen.workflows.installation.doctor import NAMESAKE, doctor
 
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MEGABYTE = 1e6
@@ -125,26 +125,26 @@ def fake_versions(**installed):
 
 
 def test_doctor_finds_the_namesake():
-    report = examine(fake_versions(**{NAMESAKE: "0.2.3"}))
+    report = doctor(fake_versions(**{NAMESAKE: "0.2.3"}))
     with pytest.raises(BoltzgenError, match=r"boltzgen' 0\.2\.3 \(a protein-design tool\).*uninstall"):
         report.raise_for_faults()
 
 
 def test_doctor_finds_a_missing_foundation():
-    report = examine(fake_versions(**{NAMESAKE: None, "rdkit": None}))
-    assert report.faults == ["rdkit is not installed: run pip install rdkit."]
+    report = doctor(fake_versions(**{NAMESAKE: None, "rdkit": None}))
+    assert report.faults == ("rdkit is not installed: run pip install rdkit.",)
     assert report.facts["rdkit"] == "missing"
 
 
 def test_doctor_is_content_here():
-    report = examine(fake_versions(**{NAMESAKE: None}))
+    report = doctor(fake_versions(**{NAMESAKE: None}))
     report.raise_for_faults()
     assert "Reference" in report.facts["OpenMM platforms"]
 
 
 def test_doctor_exit_code(monkeypatch):
     monkeypatch.setattr(
-        "boltzgen.workflows.installation.doctor.examine",
-        lambda: examine(fake_versions(**{NAMESAKE: "0.2.3"})),
+        "boltzgen.workflows.installation.doctor.doctor",
+        lambda: doctor(fake_versions(**{NAMESAKE: "0.2.3"})),
     )
     assert_refused(["doctor"], "protein-design", code=1)

@@ -14,6 +14,7 @@ from helpers import ROOT, assert_refused
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import normalised_weights
+from boltzgen.ensemble.store import load_ensemble, save_ensemble
 from boltzgen.ensemble.thinning import NOT_EVALUATED
 from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.interrupts import StopRequest
@@ -53,23 +54,23 @@ def double_well_exact(temperature: float) -> tuple[float, float]:
 @pytest.mark.parametrize("kelvin", [250.0, 450.0])
 def test_double_well_at_another_temperature(wells, tmp_path, kelvin):
     result = reweight(wells / "OUT", tmp_path / "OUT2", temperature=kelvin)
-    new = Ensemble.load(tmp_path / "OUT2")
+    new = load_ensemble(tmp_path / "OUT2")
     ln_z, difference = double_well_exact(kelvin)
-    value, error = result.summary["log_z"], result.summary["log_z_standard_error"]
+    value, error = result.summary.log_z, result.summary.log_z_standard_error
     assert abs(value - ln_z) < 4 * error < 0.15
     right = normalised_weights(new.log_w)[new.positions[:, 0] > 0].sum()
     assert -np.log(right / (1 - right)) == pytest.approx(difference, abs=0.25)
-    assert result.summary["energy_evaluations"] == len(new) == result.record["rows"]
+    assert result.summary.energy_evaluations == len(new) == result.to_json()["rows"]
 
 
 def test_another_model_system_from_few_evaluations(wells, tmp_path):
     """Another double well, its ln Z by quadrature, by 3000 of 20 000 energies."""
     exact = by_name("many-well-2").log_partition()
     result = reweight(wells / "OUT", tmp_path / "OUT2", to="model:many-well-2", expensive=3000)
-    assert result.record["energy_evaluations"] == 3000 and result.record["ended"].startswith("as many")
-    assert abs(result.summary["log_z"] - exact) < 4 * result.summary["log_z_standard_error"] < 0.3
-    assert result.summary["rejected"][NOT_EVALUATED] == 17_000
-    assert "model" not in Ensemble.load(tmp_path / "OUT2").provenance
+    assert result.to_json()["energy_evaluations"] == 3000 and result.to_json()["ended"].startswith("as many")
+    assert abs(result.summary.log_z - exact) < 4 * result.summary.log_z_standard_error < 0.3
+    assert result.summary.rejected[NOT_EVALUATED] == 17_000
+    assert "model" not in load_ensemble(tmp_path / "OUT2").provenance
 
 
 def with_barrier(system, factor: float):
@@ -111,33 +112,33 @@ def gauche_minus_trans(ensemble: Ensemble) -> float:
 def test_butane_at_another_temperature_costs_nothing(chains, tmp_path):
     """facts: ln Z and F_gauche - F_trans at 600 K from samples at 1000 K; the stored u, scaled exactly."""
     result = reweight(chains / "OUT", tmp_path / "OUT2", temperature=600.0)
-    old, new = Ensemble.load(chains / "OUT"), Ensemble.load(tmp_path / "OUT2")
+    old, new = load_ensemble(chains / "OUT"), load_ensemble(tmp_path / "OUT2")
     assert new.temperature == 600.0 and np.array_equal(new.u, old.u * (1000.0 / 600.0))
     ln_z, difference = EXACT[600.0]
-    assert abs(result.summary["log_z"] - ln_z) < 4 * result.summary["log_z_standard_error"] < 0.2
+    assert abs(result.summary.log_z - ln_z) < 4 * result.summary.log_z_standard_error < 0.2
     assert gauche_minus_trans(new) == pytest.approx(difference, abs=0.15)
-    assert result.summary["energy_evaluations"] == 0
-    assert result.summary["verdict"] != "ok" and new.coverage is None
+    assert result.summary.energy_evaluations == 0
+    assert result.summary.verdict != "ok" and new.coverage is None
 
 
 def test_another_force_field_has_the_exact_ratio(chains, tmp_path):
     """ln(Z'/Z) is that of the torsion's integrals; both from the same rows, so that the error is small."""
     result = reweight(chains / "OUT", tmp_path / "OUT2", to=chains / "SYS2")
     exact = np.log(torsion_integral(1000.0, 2.0) / torsion_integral(1000.0, 1.0))
-    after, before = (result.record[key]["log_z"] for key in ("after", "before"))
+    after, before = (result.to_json()[key]["log_z"] for key in ("after", "before"))
     assert after - before == pytest.approx(exact, abs=0.03)
     few = reweight(chains / "OUT", tmp_path / "OUT3", to=chains / "SYS2", expensive=2000)
-    assert abs(few.summary["log_z"] - after) < 4 * few.summary["log_z_standard_error"] < 0.15
-    assert few.record["second_stage"]["ess"] == pytest.approx(result.record["second_stage"]["ess"], rel=0.1)
+    assert abs(few.summary.log_z - after) < 4 * few.summary.log_z_standard_error < 0.15
+    assert few.second_stage.ess == pytest.approx(result.second_stage.ess, rel=0.1)
     both = reweight(chains / "OUT", tmp_path / "OUT4", to=chains / "SYS2", temperature=600.0)
     exact = EXACT[600.0][0] + np.log(torsion_integral(600.0, 2.0) / torsion_integral(600.0, 1.0))
-    assert abs(both.summary["log_z"] - exact) < 4 * both.summary["log_z_standard_error"] < 0.2
+    assert abs(both.summary.log_z - exact) < 4 * both.summary.log_z_standard_error < 0.2
 
 
 def test_the_same_energy_gives_the_same_weights_to_rounding(chains, tmp_path):
     """Stored float32 positions: the energy comes back to far less than kT."""
     reweight(chains / "OUT", tmp_path / "OUT2", to=chains / "SYS")
-    old, new = Ensemble.load(chains / "OUT"), Ensemble.load(tmp_path / "OUT2")
+    old, new = load_ensemble(chains / "OUT"), load_ensemble(tmp_path / "OUT2")
     assert np.max(np.abs(old.u - new.u)[old.valid]) < 5e-3
     assert np.array_equal(old.log_q, new.log_q)
 
@@ -165,15 +166,15 @@ def assert_same(one, other) -> None:
 
 def test_it_stops_at_the_precision_asked(chains, tmp_path):
     result = reweight(chains / "OUT", tmp_path / "A", to=chains / "SYS2", until_ess=300)
-    assert 300 <= result.record["after"]["n_effective"] < 600
-    assert result.record["evaluated"] < 5_000 and result.record["ended"] == "precision reached"
+    assert 300 <= result.to_json()["after"]["n_effective"] < 600
+    assert result.to_json()["evaluated"] < 5_000 and result.to_json()["ended"] == "precision reached"
     result = reweight(chains / "OUT", tmp_path / "B", to=chains / "SYS2", until_error=0.05, until_ess=10)
-    assert 0.04 < result.summary["log_z_standard_error"] <= 0.05
+    assert 0.04 < result.summary.log_z_standard_error <= 0.05
     result = reweight(
         chains / "OUT", tmp_path / "C", to=chains / "SYS2", until_error=1e-6, expensive=200, seed=1
     )
-    assert result.record["evaluated"] == 200
-    assert any("precision asked was not reached" in reason for reason in result.summary["reasons"])
+    assert result.to_json()["evaluated"] == 200
+    assert any("precision asked was not reached" in reason for reason in result.summary.reasons)
 
 
 def test_a_stopped_run_goes_on_to_the_same_result(chains, tmp_path):
@@ -181,14 +182,14 @@ def test_a_stopped_run_goes_on_to_the_same_result(chains, tmp_path):
     reweight(chains / "OUT", tmp_path / "A", **options)
     with pytest.raises(StoppedError, match="evaluations"):
         reweight(chains / "OUT", tmp_path / "B", stop=StopAfter(3), **options)
-    partial = Ensemble.load(tmp_path / "B")
+    partial = load_ensemble(tmp_path / "B")
     assert json.loads((tmp_path / "B" / "manifest.json").read_text())["status"] == "partial"
     done = json.loads((tmp_path / "B" / "reweight.json").read_text())["evaluated"]
     assert 0 < done == partial.valid.sum()
     reweight(chains / "OUT", tmp_path / "B", resume="auto", **options)
-    assert_same(Ensemble.load(tmp_path / "A"), Ensemble.load(tmp_path / "B"))
+    assert_same(load_ensemble(tmp_path / "A"), load_ensemble(tmp_path / "B"))
     more = reweight(chains / "OUT", tmp_path / "B", resume="auto", to=chains / "SYS2", expensive=2000)
-    assert more.record["evaluated"] == 2000
+    assert more.to_json()["evaluated"] == 2000
 
 
 def test_energies_survive_a_failure(chains, tmp_path, monkeypatch):
@@ -209,7 +210,7 @@ def test_energies_survive_a_failure(chains, tmp_path, monkeypatch):
     monkeypatch.setattr(workflow.NewTarget, "reduced_energy", whole)
     reweight(chains / "OUT", tmp_path / "B", to=chains / "SYS2", expensive=500, resume="auto")
     reweight(chains / "OUT", tmp_path / "A", to=chains / "SYS2", expensive=500)
-    assert_same(Ensemble.load(tmp_path / "A"), Ensemble.load(tmp_path / "B"))
+    assert_same(load_ensemble(tmp_path / "A"), load_ensemble(tmp_path / "B"))
 
 
 # Molecules ----------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def dipeptide(tmp_path_factory, alanine_dipeptide):
         topology_pdb=alanine_dipeptide.topology_pdb,
         provenance={"seed": 1, "model": "M", "system": "S"},
     )
-    ensemble.save(folder / "OUT")
+    save_ensemble(ensemble, folder / "OUT")
     alanine_dipeptide.save(folder / "SYS")
     return folder
 
@@ -253,10 +254,10 @@ def test_a_hybrid_from_a_few_energies_agrees_with_all(dipeptide, tmp_path):
     hybrid.save(tmp_path / "HYBRID")
     full = reweight(dipeptide / "OUT", tmp_path / "FULL", to=tmp_path / "HYBRID")
     few = reweight(dipeptide / "OUT", tmp_path / "FEW", to=tmp_path / "HYBRID", expensive=100)
-    assert full.record["ended"] == "all rows evaluated" and few.record["energy_evaluations"] == 100
-    assert abs(few.summary["log_z"] - full.summary["log_z"]) < 4 * few.summary["log_z_standard_error"]
-    assert few.summary["log_z_standard_error"] < 0.5
-    everything, part = Ensemble.load(tmp_path / "FULL"), Ensemble.load(tmp_path / "FEW")
+    assert full.to_json()["ended"] == "all rows evaluated" and few.to_json()["energy_evaluations"] == 100
+    assert abs(few.summary.log_z - full.summary.log_z) < 4 * few.summary.log_z_standard_error
+    assert few.summary.log_z_standard_error < 0.5
+    everything, part = load_ensemble(tmp_path / "FULL"), load_ensemble(tmp_path / "FEW")
     assert part.system_fingerprint == hybrid.fingerprint
     chosen = part.valid
     np.testing.assert_allclose(part.u[chosen], everything.u[chosen], atol=1e-6)
@@ -364,7 +365,7 @@ def test_reweighting_twice_is_reweighting_once(chains, tmp_path):
     reweight(chains / "OUT", tmp_path / "A", to=chains / "SYS2", expensive=5000)
     again = reweight(tmp_path / "A", tmp_path / "B", temperature=600.0)
     exact = EXACT[600.0][0] + np.log(torsion_integral(600.0, 2.0) / torsion_integral(600.0, 1.0))
-    assert abs(again.summary["log_z"] - exact) < 4 * again.summary["log_z_standard_error"] < 0.3
+    assert abs(again.summary.log_z - exact) < 4 * again.summary.log_z_standard_error < 0.3
     twice = reweight(tmp_path / "A", tmp_path / "C", to=chains / "SYS", expensive=4000, seed=9)
-    assert abs(twice.summary["log_z"] - EXACT[1000.0][0]) < 4 * twice.summary["log_z_standard_error"] < 0.3
-    assert twice.summary["rejected"][NOT_EVALUATED] == 16_000
+    assert abs(twice.summary.log_z - EXACT[1000.0][0]) < 4 * twice.summary.log_z_standard_error < 0.3
+    assert twice.summary.rejected[NOT_EVALUATED] == 16_000

@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import seeded
 
-from boltzgen.config.build import build_flow, load_model
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import build_settings, dump_yaml, load_settings
 from boltzgen.data.dataset import Dataset
 from boltzgen.errors import InputError
@@ -116,7 +117,7 @@ def test_each_step_is_about_one_molecule_and_all_come(folder, monkeypatch):
         drawn_from.append(target.fingerprint)
         return draw_pairs(target, *others)
 
-    monkeypatch.setattr("boltzgen.training.objectives.draw_pairs", recorded)
+    monkeypatch.setattr("boltzgen.training.losses.likelihood.draw_pairs", recorded)
     flow = build_flow(settings.flow, seed=0)
     objectives = Objectives(settings, flow, learned.targets, learned.frames.data)
     for step in range(4):

@@ -16,6 +16,8 @@ from openmm import unit
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
+from boltzgen.system.graph.adjacency import adjacency, side
+from boltzgen.system.graph.geometry import angles
 
 if TYPE_CHECKING:
     from boltzgen.system import MolecularSystem
@@ -30,7 +32,7 @@ THERMAL_FORCE = 100.0
 #: nm; the noise of the perturbed conformations grows to this. Bonds at 300 K vibrate by 0.003 to 0.005 nm.
 _LARGEST_NOISE = 0.01
 
-#: Sine of an angle below which the forces of Reference, by acos, keep fewer digits than are compared.
+#: rad; the forces of Reference, by acos, keep fewer digits than are compared where an angle is this straight.
 _STRAIGHT = 1e-4
 
 #: Conformations with one bond turned by a random angle, which noise alone never reaches.
@@ -107,29 +109,24 @@ def perturbed(system: MolecularSystem, n_perturbed: int, seed: int) -> np.ndarra
 
 
 def _straight(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """(batch,) whether any angle between two bonds at one atom is within `_STRAIGHT` of 180 degrees."""
-    found = np.zeros(len(positions), dtype=bool)
-    arms = np.concatenate([bonds, bonds[:, ::-1]])  # (from, to)
-    for middle in np.unique(arms[:, 0]):
-        for one, other in combinations(arms[arms[:, 0] == middle, 1], 2):
-            first, last = positions[:, one] - positions[:, middle], positions[:, other] - positions[:, middle]
-            area = np.linalg.norm(np.cross(first, last), axis=1)  # the sine, without the cancellation of acos
-            lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(last, axis=1)
-            found |= (area < _STRAIGHT * lengths) & ((first * last).sum(1) < 0)
-    return found
+    """(batch,) whether any angle between two bonds at one atom is within `_STRAIGHT` of straight."""
+    around = enumerate(adjacency(positions.shape[1], bonds))
+    triples = [(one, middle, other) for middle, ends in around for one, other in combinations(ends, 2)]
+    return np.any(angles(positions, np.array(triples)) > np.pi - _STRAIGHT, axis=1)
 
 
 def _turned(positions: np.ndarray, bonds: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """`positions` with all atoms on one side of a random bond turned about it; in rings, nothing turns."""
+    neighbours = adjacency(len(positions), bonds)
     for first, second in random.permutation(bonds):
-        side = _side(int(first), int(second), bonds)
-        if int(first) in side or not 2 <= len(side) <= len(positions) - 2:
+        turning = side(neighbours, int(first), int(second))
+        if turning is None or not 2 <= len(turning) <= len(positions) - 2:
             continue
         axis = positions[second] - positions[first]
         axis /= np.linalg.norm(axis)
-        arms, angle = positions[sorted(side)] - positions[second], random.uniform(0.5, 2 * np.pi - 0.5)
+        arms, angle = positions[sorted(turning)] - positions[second], random.uniform(0.5, 2 * np.pi - 0.5)
         moved = positions.copy()
-        moved[sorted(side)] = (  # Rodrigues' formula
+        moved[sorted(turning)] = (  # Rodrigues' formula
             positions[second]
             + np.cos(angle) * arms
             + np.sin(angle) * np.cross(axis, arms)
@@ -137,19 +134,6 @@ def _turned(positions: np.ndarray, bonds: np.ndarray, random: np.random.Generato
         )
         return moved
     return positions.copy()
-
-
-def _side(first: int, second: int, bonds: np.ndarray) -> set[int]:
-    """Atoms that `second` reaches without the bond to `first`."""
-    reached, edge = {second}, [second]
-    while edge:
-        here = edge.pop()
-        for i, j in bonds.tolist():
-            for near, far in ((i, j), (j, i)):
-                if near == here and far not in reached and (here, far) != (second, first):
-                    reached.add(far)
-                    edge.append(far)
-    return reached
 
 
 def check_against_reference(

@@ -11,7 +11,7 @@ from boltzgen.potentials.records.solvents import (
     DIELECTRIC_OFFSET,
     CustomBornParameters,
     GeneralizedBornParameters,
-    freeze,
+    frozen_arrays,
 )
 
 
@@ -79,7 +79,8 @@ class ForceFieldParameters:
         for name in ("charge", "sigma", "epsilon"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(self.n_atoms))
-        freeze(self)
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)
 
     def descreening(self) -> tuple[np.ndarray, np.ndarray]:
         """Intrinsic Born radii (N,) in nm and scales (N,) of the solvent; zeros where it has none.
@@ -146,7 +147,8 @@ class CorrectionMaps:
     maps: tuple[np.ndarray, ...]
 
     def __post_init__(self) -> None:
-        freeze(self)
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 DIELECTRIC_OFFSET = 0.009
 
 
-def freeze(record: Any) -> None:
-    """Make the arrays of a frozen dataclass read-only copies."""
+def frozen_arrays(record: Any) -> dict[str, np.ndarray]:
+    """Read-only copies of the arrays of a frozen dataclass, by field."""
+    found = {}
     for entry in fields(record):
         value = getattr(record, entry.name)
         if isinstance(value, np.ndarray):
-            frozen = np.array(value)
-            frozen.flags.writeable = False
-            object.__setattr__(record, entry.name, frozen)
+            found[entry.name] = np.array(value)
+            found[entry.name].flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class NeckParameters:
     reach: float
 
     def __post_init__(self) -> None:
-        freeze(self)
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class GeneralizedBornParameters:
         for name in ("alpha", "beta", "gamma"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(len(self.charge)))
-        freeze(self)
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)
 
     @property
     def surface(self) -> np.ndarray:
@@ -127,4 +130,5 @@ class CustomBornParameters:
     cutoff: float | None = None
 
     def __post_init__(self) -> None:
-        freeze(self)
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)

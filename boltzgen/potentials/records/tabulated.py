@@ -9,7 +9,7 @@ one, and have the derivative 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class TabulatedFunction:
     values: np.ndarray
     limits: tuple[tuple[float, float], ...] = ()
     periodic: bool = False
+    _constants: Constants = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64)
@@ -53,7 +54,7 @@ class TabulatedFunction:
         return self.values.ndim
 
     def __call__(self, *arguments: Tensor) -> Tensor:
-        table = self._constants.like(arguments[0])["table"]  # type: ignore[attr-defined]
+        table = self._constants.like(arguments[0])["table"]
         arguments = torch.broadcast_tensors(*arguments)
         return self._spline(table, arguments) if self.limits else self._nearest(table, arguments)
 

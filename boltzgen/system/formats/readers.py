@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.openmm_xml import deserialize_system
+from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
 
 if TYPE_CHECKING:
     import openmm
@@ -199,20 +201,18 @@ def read_pdb(path: Path) -> RawMolecule:
 
     text = read_text(path)
     notes = []
-    atom_lines = [line for line in text.splitlines() if line.startswith(("ATOM  ", "HETATM"))]
-    if not atom_lines:
+    if not atom_lines(text):
         raise InputError(f"{path} holds no atoms (no ATOM or HETATM line); is it a PDB file?")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith(("ATOM  ", "HETATM")) and len(line) < 54:
-            raise InputError(
-                f"{path} is truncated: line {number} ({line[:27].strip()!r}) ends before its coordinates. "
-                "Write it again."
-            )
-    if not text.endswith("\n") and not atom_lines[-1].startswith("END") and "END" not in text[-10:]:
+    cut = first_cut_line(text)
+    if cut is not None:
+        raise InputError(
+            f"{path} is truncated: line {cut[0]} ({cut[1]!r}) ends before its coordinates. Write it again."
+        )
+    if not text.endswith("\n") and "END" not in text[-10:]:
         notes.append(f"{path.name} has no END record; check that it is complete.")
     if text.count("\nMODEL ") + text.startswith("MODEL ") > 1:
         notes.append(f"{path.name} holds several models; the first is used.")
-    if any(line[16] not in " A1" for line in atom_lines):
+    if has_alternate_locations(text):
         notes.append(f"{path.name} holds alternate locations; the first of each atom is used.")
     with _parsing(path, "a PDB file"):
         pdb = PDBFile(io.StringIO(text))
@@ -271,18 +271,11 @@ def has_born_radii(prmtop: app.AmberPrmtopFile) -> bool:
 
 
 def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMolecule:
-    from openmm.app import GromacsGroFile, GromacsTopFile
+    from openmm.app import GromacsGroFile
 
     read_text(path)
-    try:
-        with _parsing(path, "a GROMACS topology"):
-            top = GromacsTopFile(str(path), includeDir=None if include is None else str(include))
-    except InputError as error:
-        if "#include" in str(error) and include is None:
-            raise InputError(
-                f"{str(error).split(';')[0]}; give the force field's folder, `include=DIR`."
-            ) from error
-        raise
+    with _parsing(path, "a GROMACS topology"):
+        top = GromacsTopology(path, include)
     box = False
     positions = _coordinates(coordinates, top.topology.getNumAtoms(), path)
     if positions is None:
@@ -300,7 +293,9 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
                 abs(component) > 1e-6 for v in vectors for component in v._value
             )
     _same_count(len(positions), top.topology.getNumAtoms(), coordinates, path)
-    notes = [f"{coordinates.name} states a box, as its format demands; it is left out."] if box else []
+    notes = [*top.notes]
+    if box:
+        notes.append(f"{coordinates.name} states a box, as its format demands; it is left out.")
     return RawMolecule("gromacs", path, top.topology, positions, maker=top, notes=tuple(notes))
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from boltzgen.system.graph.adjacency import Neighbours
+from boltzgen.system.graph.refinement import by_neighbours, dense, refined
+
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
-
-Neighbours = tuple[tuple[int, ...], ...]
 
 
 def atom_invariants(system: MolecularSystem) -> list[tuple]:
@@ -34,26 +35,14 @@ def atom_invariants(system: MolecularSystem) -> list[tuple]:
 
 
 def refine(colours: list, neighbours: Neighbours) -> list[int]:
-    """Weisfeiler-Lehman: split `colours` by the colours of neighbours until nothing changes."""
-    ranks = _dense(colours)
-    while True:
-        split = _dense(
-            [(ranks[i], tuple(sorted(ranks[j] for j in around))) for i, around in enumerate(neighbours)]
-        )
-        if len(set(split)) == len(set(ranks)):
-            return split
-        ranks = split
+    """Classes of atoms, 0, 1, ...: `colours` split by the colours of neighbours until nothing changes."""
+    return refined(dense(colours), by_neighbours(neighbours), dense)
 
 
 def canonical_order(classes: list[int], neighbours: Neighbours, positions: np.ndarray) -> np.ndarray:
     """(N,) int: atoms in canonical order, given refined colour `classes` and (N, 3) `positions` in nm."""
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     return _order(classes, neighbours, positions, distances)[0]
-
-
-def _dense(keys: list) -> list[int]:
-    index = {key: k for k, key in enumerate(sorted(set(keys)))}
-    return [index[key] for key in keys]
 
 
 def _order(classes, neighbours, positions, distances) -> tuple[np.ndarray, tuple]:
@@ -74,22 +63,14 @@ def _order(classes, neighbours, positions, distances) -> tuple[np.ndarray, tuple
     choices = []
     for chosen in np.flatnonzero(np.asarray(classes) == tied):
         split = [2 * c + (1 if c == tied and i != chosen else 0) for i, c in enumerate(classes)]
-        choices.append(_order(_dense(split), neighbours, positions, distances))
+        choices.append(_order(dense(split), neighbours, positions, distances))
     return min(choices, key=lambda choice: choice[1])
 
 
 def _refine_by_distance(classes, neighbours, distances) -> list[int]:
     rounded = np.round(distances, 5) + 0.0
     classes = refine(classes, neighbours)
-    while True:
-        keys = [
-            (classes[i], tuple(sorted(zip(classes, rounded[i].tolist(), strict=True))))
-            for i in range(len(classes))
-        ]
-        split = _dense(keys)
-        if len(set(split)) == len(set(classes)):
-            return classes
-        classes = split
+    return refined(classes, lambda known, atom: list(zip(known, rounded[atom].tolist(), strict=True)), dense)
 
 
 def _frame(unique: list[int], positions: np.ndarray) -> tuple[int, np.ndarray] | None:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from boltzgen.system.graph.adjacency import adjacency
+from boltzgen.system.graph.refinement import Key, by_neighbours, refined
+
 if TYPE_CHECKING:
     from boltzgen.system.molecular_system import MolecularSystem
 
@@ -21,10 +24,7 @@ def graph_hash(system: MolecularSystem) -> str:
     Weisfeiler-Lehman colours, refined once more for each atom with that atom marked, which also tells apart
     regular ring systems that the colours alone confuse (decalin and bicyclopentyl).
     """
-    neighbours: list[list[int]] = [[] for _ in range(system.n_atoms)]
-    for first, second in system.bonds:
-        neighbours[first].append(int(second))
-        neighbours[second].append(int(first))
+    neighbours = adjacency(system.n_atoms, system.bonds)
     elements = [
         f"Z{int(number)}" if number else f"m{float(mass):.1f}"
         for number, mass in zip(system.atomic_numbers, system.masses, strict=True)
@@ -39,15 +39,12 @@ def graph_hash(system: MolecularSystem) -> str:
 
 
 def _refined(colours: Colours, neighbours: Sequence[Sequence[int]]) -> Colours:
-    """`colours` with those of neighbours mixed in until they split no further."""
-    kinds = 0
-    while len(set(colours)) > kinds:
-        kinds = len(set(colours))
-        colours = [
-            _digest([own, *sorted(colours[n] for n in around)])
-            for own, around in zip(colours, neighbours, strict=True)
-        ]
-    return colours
+    """`colours` with those of neighbours mixed in, by digests that mean the same in another molecule."""
+
+    def renamed(keys: list[Key]) -> Colours:
+        return [_digest([own, *around]) for own, around in keys]
+
+    return refined(colours, by_neighbours(neighbours), renamed)
 
 
 def _first_twin(atom: int, colours: Colours, neighbours: Sequence[Sequence[int]]) -> int:

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.graph.adjacency import Neighbours, adjacency, branch, connected_pieces
 from boltzgen.system.graph.canonical import atom_invariants, canonical_order, refine
+from boltzgen.system.graph.geometry import angle, dihedral_angle
+from boltzgen.system.graph.torsions import ALL, Subset, Torsion, torsions_of
 from boltzgen.system.terms.equilibrium import TermCentres, has_planar_minima, torsion_profiles
 
 if TYPE_CHECKING:
@@ -77,6 +80,8 @@ class MolecularGraph:
     stereocentres: tetrahedral atoms whose neighbours all differ; the other tetrahedral atoms only
         keep the labels of equivalent neighbours (hydrogens) apart.
     hands: triples of neighbours whose orientation is part of the domain.
+    rotors: the three terminal atoms, ascending, of each methyl-like group: on an atom of four neighbours, and
+        equal in element, mass, charge and nonbonded parameters.
     isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
     linear: triples (a, c, p), a < p, around a near-linear centre c.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
@@ -87,13 +92,14 @@ class MolecularGraph:
     atomic_numbers: np.ndarray
     masses: np.ndarray
     bonds: np.ndarray
-    neighbours: tuple[tuple[int, ...], ...]
+    neighbours: Neighbours
     rings: tuple[tuple[int, ...], ...]
     planar: frozenset[int]
     tetrahedral: frozenset[int]
     invertible: frozenset[int]
     stereocentres: frozenset[int]
     hands: tuple[Hand, ...]
+    rotors: tuple[tuple[int, int, int], ...]
     isomer_bonds: tuple[IsomerBond, ...]
     linear: frozenset[tuple[int, int, int]]
     canonical: np.ndarray
@@ -112,9 +118,17 @@ class MolecularGraph:
         """Sorted atom pair of each bond in a ring -> size of its smallest ring."""
         return _ring_bonds(self.rings)
 
+    @cached_property
+    def _torsions(self) -> tuple[Torsion, ...]:
+        return torsions_of(self)
+
+    def torsions(self, subset: Subset = ALL) -> tuple[Torsion, ...]:
+        """The torsions in `subset`, one for each axis; `boltzgen.system.graph.torsions` defines them."""
+        return tuple(torsion for torsion in self._torsions if torsion in subset)
+
     def branch(self, start: int, without: int) -> set[int]:
         """The atoms that are reached from `start`, itself among them, without passing atom `without`."""
-        return _branch(self.neighbours, start, without)
+        return branch(self.neighbours, start, without)
 
     def leading_neighbours(self, atom: int) -> tuple[int, ...]:
         """Neighbours of `atom`, the largest branch first, then the heavier, then the canonical first."""
@@ -124,7 +138,7 @@ class MolecularGraph:
         """True when the angle a-c-p is near-linear in the force field or in the reference."""
         if (min(a, p), c, max(a, p)) in self.linear:
             return True
-        return bool(_angle(self.reference_positions, a, c, p) > LINEAR_ANGLE)
+        return angle(self.reference_positions, a, c, p) > LINEAR_ANGLE
 
     @classmethod
     def from_system(cls, system: MolecularSystem) -> MolecularGraph:
@@ -132,8 +146,8 @@ class MolecularGraph:
         positions = np.asarray(system.reference_positions, dtype=float)
         bonds = np.asarray(system.bonds, dtype=int).reshape(-1, 2)
         numbers, masses = np.asarray(system.atomic_numbers), np.asarray(system.masses, dtype=float)
-        neighbours = _neighbours(len(numbers), bonds)
-        if len(_branch(neighbours, 0, -1)) != len(numbers):
+        neighbours = adjacency(len(numbers), bonds)
+        if len(connected_pieces(neighbours)) != 1:
             raise InputError(
                 f"{system.name}: the atoms are not all connected by bonds, but one connected molecule is "
                 "needed; prepare one molecule at a time, and add missing CONECT records."
@@ -164,6 +178,7 @@ class MolecularGraph:
             invertible=frozenset(pyramidal - tetrahedral),
             stereocentres=frozenset(stereo),
             hands=hands,
+            rotors=_rotors(neighbours, classes),
             isomer_bonds=isomers,
             linear=frozenset(linear),
             canonical=canonical,
@@ -172,29 +187,11 @@ class MolecularGraph:
         )
 
 
-def _neighbours(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    lists: list[list[int]] = [[] for _ in range(n_atoms)]
-    for i, j in bonds:
-        lists[i].append(int(j))
-        lists[j].append(int(i))
-    return tuple(tuple(sorted(entry)) for entry in lists)
-
-
-def _branch(neighbours: tuple[tuple[int, ...], ...], start: int, without: int) -> set[int]:
-    seen, stack = {start, without}, [start]
-    while stack:
-        for other in neighbours[stack.pop()]:
-            if other not in seen:
-                seen.add(other)
-                stack.append(other)
-    return seen - {without}
-
-
 def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
     return tuple(
         sorted(
             neighbours[atom],
-            key=lambda n: (-len(_branch(neighbours, n, atom)), -round(masses[n], 3), rank[n]),
+            key=lambda n: (-len(branch(neighbours, n, atom)), -round(masses[n], 3), rank[n]),
         )
     )
 
@@ -220,23 +217,12 @@ def _ring_bonds(rings: tuple[tuple[int, ...], ...]) -> dict[tuple[int, int], int
     return sizes
 
 
-def _angle(x: np.ndarray, a: int, c: int, p: int) -> float:
-    u, v = x[a] - x[c], x[p] - x[c]
-    return float(np.arctan2(np.linalg.norm(np.cross(u, v)), u @ v))
-
-
-def _dihedral(x: np.ndarray, a: int, c: int, p: int, g: int) -> float:
-    b1, b2, b3 = x[c] - x[a], x[p] - x[c], x[g] - x[p]
-    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
-    return float(np.arctan2(np.linalg.norm(b2) * (b1 @ n2), n1 @ n2))
-
-
 def _linear_triples(neighbours, positions, centres: TermCentres) -> set[tuple[int, int, int]]:
     found = set()
     for c, around in enumerate(neighbours):
         for k, a in enumerate(around):
             for p in around[k + 1 :]:
-                if centres.angle(a, c, p, _angle(positions, a, c, p)) > LINEAR_ANGLE:
+                if centres.angle(a, c, p, angle(positions, a, c, p)) > LINEAR_ANGLE:
                     found.add((a, c, p))
     return found
 
@@ -248,8 +234,8 @@ def _three_coordinate(neighbours, positions, centres: TermCentres) -> tuple[set[
     for c, around in enumerate(neighbours):
         if len(around) == 3:
             pairs = [(around[0], around[1]), (around[1], around[2]), (around[0], around[2])]
-            found = [_angle(positions, a, c, p) for a, p in pairs]
-            wanted = [centres.angle(a, c, p, angle) for (a, p), angle in zip(pairs, found)]
+            found = [angle(positions, a, c, p) for a, p in pairs]
+            wanted = [centres.angle(a, c, p, measured) for (a, p), measured in zip(pairs, found)]
             (planar if max(sum(found), sum(wanted)) > PLANAR_ANGLE_SUM else pyramidal).add(c)
     return planar, pyramidal
 
@@ -272,6 +258,15 @@ def _hands(neighbours, positions, cannot_invert: set[int]) -> tuple[Hand, ...]:
     return tuple(hands)
 
 
+def _rotors(neighbours: Neighbours, classes: list[int]) -> tuple[tuple[int, int, int], ...]:
+    found = []
+    for around in neighbours:
+        terminal = [atom for atom in around if len(neighbours[atom]) == 1]
+        if len(around) == 4 and len(terminal) == 3 and len({classes[atom] for atom in terminal}) == 1:
+            found.append((terminal[0], terminal[1], terminal[2]))
+    return tuple(found)
+
+
 def _isomer_bonds(
     system, neighbours, masses, rank, ring_bonds, cannot_invert, linear
 ) -> tuple[IsomerBond, ...]:
@@ -292,7 +287,7 @@ def _isomer_bonds(
         if barrier > ISOMER_BARRIER:
             a = next(n for n in _leading(neighbours, masses, rank, c) if n != p)
             g = next(n for n in _leading(neighbours, masses, rank, p) if n != c)
-            torsion = _dihedral(positions, a, c, p, g)
+            torsion = dihedral_angle(positions, a, c, p, g)
             if has_planar_minima(profile, torsion):
                 found.append(IsomerBond(a, c, p, g, 0.0 if np.cos(torsion) > 0 else float(np.pi), barrier))
     return tuple(found)

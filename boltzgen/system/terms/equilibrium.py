@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from boltzgen.system.graph.adjacency import Neighbours
+from boltzgen.system.graph.geometry import dihedral_angle
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
 from boltzgen.system.terms.custom_minima import custom_angle_minima
 
@@ -58,7 +60,7 @@ class TermCentres:
 
 
 def torsion_profiles(
-    system: MolecularSystem, bonds: list[tuple[int, int]], neighbours: tuple[tuple[int, ...], ...]
+    system: MolecularSystem, bonds: list[tuple[int, int]], neighbours: Neighbours
 ) -> np.ndarray:
     """Profile of the torsion terms when each of `bonds` is turned rigidly.
 
@@ -79,7 +81,7 @@ def torsion_profiles(
     for (i, j, k, m), energy in _torsion_terms(system):
         profile = profiles.get((min(j, k), max(j, k)))
         if profile is not None and i in neighbours[j] and m in neighbours[k] and len({i, j, k, m}) == 4:
-            profile += energy(_dihedral(positions, i, j, k, m) + delta)
+            profile += energy(dihedral_angle(positions, i, j, k, m) + delta)
     found = [profiles[(min(bond), max(bond))] for bond in bonds]
     return np.array(found).reshape(-1, PROFILE_POINTS)
 
@@ -170,9 +172,3 @@ def _with_one_torsion(force: openmm.CustomTorsionForce) -> openmm.CustomTorsionF
         for torsion in list(torsions)[1:]:
             torsions.remove(torsion)
     return openmm.XmlSerializer.deserialize(ElementTree.tostring(root, encoding="unicode"))
-
-
-def _dihedral(x: np.ndarray, a: int, c: int, p: int, g: int) -> float:
-    b1, b2, b3 = x[c] - x[a], x[p] - x[c], x[g] - x[p]
-    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
-    return float(np.arctan2(np.linalg.norm(b2) * (b1 @ n2), n1 @ n2))

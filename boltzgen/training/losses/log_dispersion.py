@@ -12,10 +12,52 @@ Sources: log-variance divergence, Nuesken & Richter (arXiv 2005.05409); Richter 
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from boltzgen.training.losses.frames import FrameLossSettings, FrameObjective
+from boltzgen.training.losses.loss import Loss
+from boltzgen.training.losses.objective import Given
+from boltzgen.training.training_data import draw_pairs
 
 #: Fixed-point steps to the centre; each at least halves what is left for the weights met here.
 CENTRE_STEPS = 30
+
+
+class LogDispersionSettings(FrameLossSettings):
+    """Log-dispersion of frames alone, in a pass of the flow of its own.
+
+    `likelihood.dispersion` adds it to the likelihood of the same frames, in the same pass.
+    """
+
+    knee: float = Field(default=3.0, gt=0)
+    """Deviation (nats) from which it grows linearly."""
+
+    def objective(self, name: str, given: Given) -> LogDispersion:
+        return LogDispersion(name, self, given)
+
+    @property
+    def needs_energies_of_frames(self) -> bool:
+        return True
+
+
+class LogDispersion(FrameObjective):
+    """`log_dispersion` of frames drawn from the data."""
+
+    def __init__(self, name: str, settings: LogDispersionSettings, given: Given) -> None:
+        super().__init__(name, settings, given)
+        self.knee = settings.knee
+
+    def loss(self, place: int, progress: float, rows: int, generator: torch.Generator) -> Loss:
+        flow, frames = self.given.flow, self.given.frames[place]
+        pairs = draw_pairs(self.given.targets[place], frames, rows, generator)
+        log_ratio = flow.log_prob(pairs.coordinates, flow.embed(pairs.context)) + pairs.reduced
+        sound = torch.isfinite(log_ratio)
+        kept = log_ratio[sound]
+        if not len(kept):
+            return Loss(None, 0, rows)
+        value = log_dispersion(kept, pairs.groups[sound], self.knee)
+        return Loss(value, len(kept), rows - len(kept), parts={self.name: float(value.detach())})
 
 
 def log_dispersion(log_ratio: Tensor, groups: Tensor, knee: float) -> Tensor:

@@ -5,12 +5,63 @@ from __future__ import annotations
 import copy
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from boltzgen.conditioning.context import Context
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
 from boltzgen.training.losses.loss import Loss, mean_loss
+from boltzgen.training.losses.objective import Given, LossSettings, MoleculeObjective
+from boltzgen.training.schedule import Ladder, Schedule
+
+
+class ReverseKLSettings(LossSettings):
+    """Reverse Kullback-Leibler divergence to the potential, on the flow's own samples."""
+
+    weight: Schedule = 0.0
+    """Weight of this loss over the run."""
+    batch_size: int = Field(default=128, ge=1)
+    """Samples a step."""
+    temperatures: Ladder = [300.0]
+    """Temperatures (K), one drawn for each sample."""
+    energy_cap: float = Field(default=100.0, gt=0)
+    """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
+    path_gradient: bool = True
+    """Leave out the score term of the gradient: less noise near the target, for a second pass of the flow."""
+
+    def objective(self, name: str, given: Given) -> ReverseKL:
+        return ReverseKL(name, self, given)
+
+    @property
+    def evaluations_a_step(self) -> int:
+        return self.batch_size
+
+    @property
+    def learned_temperatures(self) -> list[float]:
+        return self.temperatures
+
+
+class ReverseKL(MoleculeObjective):
+    """`reverse_kl` of one molecule a step."""
+
+    def __init__(self, name: str, settings: ReverseKLSettings, given: Given) -> None:
+        super().__init__(name, settings, given)
+        self.settings = settings
+
+    def loss(self, place: int, progress: float, rows: int, generator: torch.Generator) -> Loss:
+        target, settings = self.given.targets[place], self.settings
+        ladder = torch.tensor(settings.temperatures, dtype=torch.float64)
+        temperature = ladder[torch.randint(len(ladder), (rows,), generator=generator)]
+        return reverse_kl(
+            self.given.flow,
+            target,
+            temperature.to(target.reference.device),
+            energy_cap=settings.energy_cap,
+            generator=generator,
+            path_gradient=settings.path_gradient,
+            name=self.name,
+        )
 
 
 def reverse_kl(
@@ -21,6 +72,7 @@ def reverse_kl(
     energy_cap: float,
     generator: torch.Generator,
     path_gradient: bool = False,
+    name: str = "reverse_kl",
 ) -> Loss:
     """``E_q[log q + u]`` on one draw for each of `temperature` (B,) K, with the energies of clashes tamed.
 
@@ -38,7 +90,7 @@ def reverse_kl(
         density = frozen.log_prob(coordinates, frozen.embed(context))
     positions, log_det = target.coordinates.decode(coordinates)
     excess = target.reduced_energy(positions, temperature) - target.reference_energy / temperature
-    return mean_loss("reverse_kl", density - log_det + tame_energy(excess, energy_cap), len(temperature))
+    return mean_loss(name, density - log_det + tame_energy(excess, energy_cap), len(temperature))
 
 
 def tame_energy(excess: Tensor, cap: float) -> Tensor:

@@ -27,7 +27,7 @@ from boltzgen.workflows.datasets.settings import DatasetSettings, MoleculeSource
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.simulation.source import simulate_source
 
-__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "read_dataset"]
+__all__ = ["Dataset", "DatasetMolecule", "build_dataset", "load_dataset"]
 
 Record = dict[str, Any]
 
@@ -59,11 +59,22 @@ def build_dataset(
     rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
     device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
 
+    Returns
+    -------
+    Dataset: the content of ``dataset.json``: each molecule with its split, folders, frames and convergence.
+
     Raises
     ------
     InputError: the configuration cannot be used, one molecule (by its graph) stands in two splits, or
     `output` was built with other settings. StoppedError: `stop` asked to end; the same call goes on.
     PartialError: the dynamics of some molecules broke down; the data of the others were made.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> words = ["test=[{smiles: CO, name: methanol}]"]
+    >>> bg.build_dataset("two.yaml", "DATASET", words, systems_only=True).molecules[0].atoms
+    6
     """
     settings = (
         config
@@ -82,8 +93,27 @@ def build_dataset(
     return Dataset.load(builder.folder)
 
 
-def read_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
-    """The data set in `folder`; `verify`: InputError for the first file that is not as it was written."""
+def load_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Dataset:
+    """The data set in `folder` (DATASET), molecules in the order of its configuration.
+
+    Parameters
+    ----------
+    verify: compare every file with its SHA-256 first.
+
+    Returns
+    -------
+    Dataset: its molecules with split, folders, frames at each temperature and convergence.
+
+    Raises
+    ------
+    InputError: `folder` is no data set; with `verify` the first file that is not as it was written.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> [one.name for one in bg.load_dataset("DATASET", verify=True).molecules]
+    ['methanol']
+    """
     found = Dataset.load(Path(folder))
     if verify:
         found.verify()
@@ -314,7 +344,7 @@ class _Builder:
             status="complete",
             frames=result.frames,
             evaluations=evaluations_of_folder(result.folder),
-            convergence=convergence(read_trajectory(result.folder, system), system, result.manifest),
+            convergence=convergence(read_trajectory(result.folder, system), system, result.to_json()),
             sha256={**record["sha256"], **self._digests(folder)},
         )
         self._keep(place, record)

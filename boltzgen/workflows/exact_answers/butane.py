@@ -20,6 +20,7 @@ from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.coordinates import InternalCoordinates
 from boltzgen.free_energy import log_partition, read_states, state_free_energies
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.potentials.of_system import potential_of
@@ -113,7 +114,7 @@ def butane_trained(n: int, rng: np.random.Generator) -> list[Row]:
             states = free_energy_states(out, BUTANE / "states.yaml").estimates[0]
             name = f"butane trained {temperature:g} K"
             rows += [
-                Row(name, "ln Z", "SNIS", log_z, found["log_z"], found["log_z_standard_error"], "1", number),
+                Row(name, "ln Z", "SNIS", log_z, found.log_z, found.log_z_standard_error, "1", number),
                 Row.of(name, "F_g - F_t", difference, states),
             ]
     return rows
@@ -132,10 +133,10 @@ def _rows(
     topology: mdtraj.Topology = read_topology(topology_pdb, n_atoms=4)
     states = read_states(BUTANE / "states.yaml", topology)
     masks, name = states.masks(positions), f"{what} {temperature:g} K"
-    rows = [Row.of(name, "ln Z", log_z, log_partition(log_w, n_bootstrap=REPLICATES, rng=rng))]
+    rows = [Row.of(name, "ln Z", log_z, log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)))]
     for smoothed in (False, True):
         found = state_free_energies(
-            log_w, masks, states.differences, smoothed=smoothed, n_bootstrap=REPLICATES, rng=rng
+            log_w, masks, states.differences, Statistics(rng, n_bootstrap=REPLICATES, smoothed=smoothed)
         )
         rows.append(Row.of(name, "F_g - F_t", exact, found[0]))
     return rows

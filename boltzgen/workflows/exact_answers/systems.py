@@ -15,6 +15,7 @@ import torch
 from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
 from boltzgen.free_energy import expectation, log_partition, populations, state_free_energies
 from boltzgen.free_energy.overlap import absolute_mbar, bar
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import smooth_functions
 from boltzgen.potentials.model_systems import HarmonicWell, ModelSystem, MuellerBrown, by_name
 from boltzgen.workflows.exact_answers.grid_density import GridDensity
@@ -61,10 +62,9 @@ def harmonic_wells(n: int, rng: np.random.Generator) -> list[Row]:
         drawn,
         u_kn,
         counts,
+        Statistics(rng, n_bootstrap=REPLICATES),
         inefficiency_k=np.ones(len(wells)),
         names=names,
-        n_bootstrap=REPLICATES,
-        rng=rng,
     )
     rows = [
         Row.of("harmonic wells", f"f, {name}", exact, found.log_partition(name), sign=-1.0)
@@ -72,7 +72,7 @@ def harmonic_wells(n: int, rng: np.random.Generator) -> list[Row]:
     ]
     a, b = (rng.standard_normal((drawn, 1)) / math.sqrt(k) for k in (8, 16))
     work = [energies(wells[16], x) - energies(wells[8], x) for x in (a, b)]
-    both = bar(work[0], -work[1], (1.0, 1.0), A="K = 8", B="K = 16", n_bootstrap=REPLICATES, rng=rng)
+    both = bar(work[0], -work[1], (1.0, 1.0), Statistics(rng, n_bootstrap=REPLICATES), A="K = 8", B="K = 16")
     return [*rows, Row.of("harmonic wells", "f_16 - f_8", HARMONIC[16] - HARMONIC[8], both)]
 
 
@@ -85,7 +85,7 @@ def gaussian_effective_sample_size(n: int, rng: np.random.Generator) -> list[Row
         log_w = -energies(HarmonicWell(ratio - 1.0, dimension), x)
         w = np.exp(log_w)
         errors = smooth_functions(
-            np.stack([np.ones(size), w, w**2]), _kish, inefficiency=1.0, n_bootstrap=2, rng=rng
+            np.stack([np.ones(size), w, w**2]), _kish, Statistics(rng, n_bootstrap=2, inefficiency=1.0)
         )[0]
         rows.append(
             Row(
@@ -139,14 +139,19 @@ def double_well(n: int, rng: np.random.Generator) -> list[Row]:
     states = {"left": x[:, 0] < 0, "right": x[:, 0] >= 0}
     rows = []
     for smoothed in (False, True):
-        found = log_partition(log_w, smoothed=smoothed, n_bootstrap=REPLICATES, rng=rng)
+        found = log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES, smoothed=smoothed))
         rows.append(Row.of("double well", "ln Z", math.log(11784.509265), found))
         found = state_free_energies(
-            log_w, states, [("left", "right")], smoothed=smoothed, n_bootstrap=REPLICATES, rng=rng
+            log_w, states, [("left", "right")], Statistics(rng, n_bootstrap=REPLICATES, smoothed=smoothed)
         )[0]
         rows.append(Row.of("double well", "F_R - F_L", -1.690631, found))
     rows.append(
-        Row.of("double well", "<x>", 1.187961, expectation(log_w, x[:, 0], n_bootstrap=REPLICATES, rng=rng))
+        Row.of(
+            "double well",
+            "<x>",
+            1.187961,
+            expectation(log_w, x[:, 0], Statistics(rng, n_bootstrap=REPLICATES)),
+        )
     )
     return [*rows, *_double_well_by_overlap(system, n, rng)]
 
@@ -162,17 +167,16 @@ def _double_well_by_overlap(system: ModelSystem, n: int, rng: np.random.Generato
     half = len(x)
     work = u + log_q
     with_bar = bar(
-        work[:half], -work[half:], (1.0, 1.0), A="flow", B="target", n_bootstrap=REPLICATES, rng=rng
+        work[:half], -work[half:], (1.0, 1.0), Statistics(rng, n_bootstrap=REPLICATES), A="flow", B="target"
     )
     with_mbar = absolute_mbar(
         log_q,
         half,
         u[None],
         [len(y)],
+        Statistics(rng, n_bootstrap=REPLICATES),
         inefficiency_k=[1.0],
         names=["target"],
-        n_bootstrap=REPLICATES,
-        rng=rng,
     )
     exact = 10.293479707
     return [
@@ -200,7 +204,10 @@ def many_well(n: int, rng: np.random.Generator) -> list[Row]:
         log_w = -energies(by_name(f"many-well-{dimension}"), x) - log_q_n
         rows.append(
             Row.of(
-                f"many-well {dimension}", "ln Z", exact, log_partition(log_w, n_bootstrap=REPLICATES, rng=rng)
+                f"many-well {dimension}",
+                "ln Z",
+                exact,
+                log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)),
             )
         )
     return rows
@@ -213,10 +220,15 @@ def tilted_double_well(n: int, rng: np.random.Generator) -> list[Row]:
     x, log_q = proposal.draw(n, rng)
     log_w = -energies(system, x) - log_q
     states = {"left": x[:, 0] < 0, "right": x[:, 0] >= 0}
-    difference = state_free_energies(log_w, states, [("left", "right")], n_bootstrap=REPLICATES, rng=rng)[0]
+    difference = state_free_energies(
+        log_w, states, [("left", "right")], Statistics(rng, n_bootstrap=REPLICATES)
+    )[0]
     return [
         Row.of(
-            "tilted double well", "ln Z", 10.101528697, log_partition(log_w, n_bootstrap=REPLICATES, rng=rng)
+            "tilted double well",
+            "ln Z",
+            10.101528697,
+            log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)),
         ),
         Row.of("tilted double well", "F_R - F_L", 3.379901071, difference),
     ]
@@ -232,7 +244,7 @@ def mueller_brown(n: int, rng: np.random.Generator) -> list[Row]:
     for scale, exact in MUELLER_BROWN.items():
         log_w = -energies(MuellerBrown(scale), x) - log_q
         found = state_free_energies(
-            log_w, {"A": above, "B": ~above}, [("A", "B")], n_bootstrap=REPLICATES, rng=rng
+            log_w, {"A": above, "B": ~above}, [("A", "B")], Statistics(rng, n_bootstrap=REPLICATES)
         )[0]
         rows.append(Row.of(f"Mueller-Brown {scale:.3g}", "F_B - F_A", exact, found))
         if scale == 0.15:
@@ -241,7 +253,7 @@ def mueller_brown(n: int, rng: np.random.Generator) -> list[Row]:
                     "Mueller-Brown 0.15",
                     "ln Z",
                     18.61543946,
-                    log_partition(log_w, n_bootstrap=REPLICATES, rng=rng),
+                    log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)),
                 )
             )
     return rows
@@ -255,7 +267,9 @@ def lennard_jones_dimer(n: int, rng: np.random.Generator) -> list[Row]:
         x, log_q = _radial(system, 3, np.linspace(0.5, 14, 541), n, rng)
         log_w = -energies(system, x) - log_q
         name = f"LJ dimer, depth {depth}"
-        rows.append(Row.of(name, "ln Z", log_z, log_partition(log_w, n_bootstrap=REPLICATES, rng=rng)))
+        rows.append(
+            Row.of(name, "ln Z", log_z, log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)))
+        )
         near = np.linalg.norm(x, axis=1) < 1.5
         share = populations(log_w, {"near": near})[0]
         rows.append(
@@ -271,10 +285,15 @@ def pair_double_well(n: int, rng: np.random.Generator) -> list[Row]:
     log_w = -energies(system, x) - log_q
     far = np.linalg.norm(x, axis=1) > 4
     found = state_free_energies(
-        log_w, {"near": ~far, "far": far}, [("near", "far")], n_bootstrap=REPLICATES, rng=rng
+        log_w, {"near": ~far, "far": far}, [("near", "far")], Statistics(rng, n_bootstrap=REPLICATES)
     )[0]
     return [
-        Row.of("pair double well", "ln Z", 7.95354017, log_partition(log_w, n_bootstrap=REPLICATES, rng=rng)),
+        Row.of(
+            "pair double well",
+            "ln Z",
+            7.95354017,
+            log_partition(log_w, Statistics(rng, n_bootstrap=REPLICATES)),
+        ),
         Row.of("pair double well", "F_far - F_near", -0.73265543, found),
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.free_energy import Estimate, expectations, read_states, thermodynamics
@@ -18,15 +19,16 @@ from boltzgen.free_energy.combination import difference
 from boltzgen.free_energy.estimate import document
 from boltzgen.free_energy.mdtraj_observables import Observable, observables
 from boltzgen.free_energy.states import read_coordinates
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.thermodynamics import SCOPE
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.report.estimates import Observed, estimates_figure, observables_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -48,23 +50,38 @@ def observable(
     names: see `boltzgen.free_energy.mdtraj_observables.observables`. values: a .npy file, (n,) or (n, m),
     one row for each sample of OUT in its order, in `unit` (as MDTraj or anything else computed it from
     samples.dcd). coordinates: file that declares distances and torsions.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/observable.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> (radius,) = bg.observable("OUT", ["rg"], n_bootstrap=50).estimates
+    >>> radius.name, radius.unit, 0.1 < radius.value < 0.3
+    ('rg', 'nm', True)
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     if not names and values is None:
         raise InputError("no observable was named; give names such as rg or phi, or a file as `values`.")
     path = result_path(output, Path(folder) / "observable.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     columns = _named(ensemble, folder, tuple(names), coordinates)
     if values is not None:
         columns += _from_file(Path(values), unit, len(ensemble))
-    rng = np.random.default_rng(seed)
+    statistics = replace(statistics, coverage=ensemble.coverage)
     estimates = [
         replace(estimate, unit=column.unit)
-        for column, estimate in zip(
-            columns, _estimates(ensemble, columns, smoothed, n_bootstrap, rng), strict=True
-        )
+        for column, estimate in zip(columns, _estimates(ensemble, columns, statistics), strict=True)
     ]
     origin = provenance(
         ensemble, folder, bootstrap=n_bootstrap, seed=seed, values=None if values is None else str(values)
@@ -93,23 +110,36 @@ def thermo(
     See `boltzgen.free_energy.thermodynamics`: what they are, what they are not (``scope`` in the file), and
     the check by reweighting to temperatures `relative_step` lower and higher. states_file: the same of each
     state, and energy, entropy and free energy of the differences that the file names.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/thermo.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> [(one.name, one.unit) for one in bg.thermodynamics("OUT", n_bootstrap=50).estimates]
+    [('U', 'kT'), ('C', 'k'), ('S', 'k'), ('A', 'kT')]
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "thermo.json")
-    ensemble = Ensemble.load(folder)
-    rng = np.random.default_rng(seed)
+    ensemble = load_ensemble(folder)
+    statistics = replace(statistics, coverage=ensemble.coverage)
 
     def of(log_w: np.ndarray) -> list[Estimate]:
         return thermodynamics(
             log_w,
             ensemble.u,
+            statistics,
             relative_step=relative_step,
-            smoothed=smoothed,
-            coverage=ensemble.coverage,
-            n_bootstrap=n_bootstrap,
-            rng=rng,
         )
 
     whole = of(ensemble.log_w)
@@ -149,18 +179,13 @@ def _of_states(
 def _estimates(
     ensemble: Ensemble,
     columns: Sequence[Observable],
-    smoothed: bool,
-    n_bootstrap: int,
-    rng: np.random.Generator,
+    statistics: Statistics,
 ) -> list[Estimate]:
     return expectations(
         ensemble.log_w,
         np.stack([column.values for column in columns], axis=1),
+        statistics,
         names=[column.name for column in columns],
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=rng,
     )
 
 

@@ -15,21 +15,22 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from boltzgen import __version__
 from boltzgen.config.devices import check_device
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, sha256_file
 from boltzgen.free_energy.combination import agreement, difference, from_json, paired_difference
 from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
 from boltzgen.free_energy.partition import log_partition
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import work_figure
 from boltzgen.workflows.free_energy.ends import (
     End,
@@ -40,8 +41,8 @@ from boltzgen.workflows.free_energy.ends import (
 )
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     result_path,
+    statistics_of,
     write_results,
 )
 from boltzgen.workflows.free_energy.targeted_map import (
@@ -62,9 +63,10 @@ DIMENSIONLESS = "f_B - f_A = -ln(Z_B / Z_A), each at its own temperature"
 
 
 @dataclass(frozen=True)
-class _Statistics:
-    n_bootstrap: int
-    rng: np.random.Generator
+class _Asked:
+    """How estimates are made, and what they are of."""
+
+    statistics: Statistics
     unit: str
     quantity: str
 
@@ -88,13 +90,30 @@ def between(
     data_a, data_b: simulations (MD folders or trajectories) of the two systems at the temperatures of the
     samples, best not seen in training. samples: flow samples of each end sent to the other where there is
     no simulation; 0 leaves the one-sided answer alone. relative_to: result file of another leg, which is
-    subtracted (thermodynamic cycle).
+    subtracted (thermodynamic cycle). device: ``cpu`` or ``cuda``.
+    n_bootstrap, seed: replicates of the bootstrap, its seed.
 
     Writes `output` (default ``between.json``), CSV and figure beside it; the best estimate comes first.
-    At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``. InputError for ends
-    that cannot be compared; poor overlap is a verdict.
+    At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> _ = bg.sample("RUN", "SYS", "HOT", 100, temperature=600.0, seed=3)
+    >>> found = bg.free_energy_between("OUT", "HOT", samples=50, n_bootstrap=50)
+    >>> found.estimates[0].unit, found.path.name
+    ('1', 'between.json')
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed)
     check_device(device)
     if samples < 0 or samples == 1:
         raise InputError(f"`samples={samples}`: give 0 (one-sided only) or at least 2.")
@@ -109,22 +128,21 @@ def between(
         require_comparable(first, second)
         one_temperature = abs(first.temperature - second.temperature) < 1e-6
         temperature = first.ensemble.temperature if one_temperature else None
-        statistics = _Statistics(
-            n_bootstrap,
-            np.random.default_rng(seed),
+        asked = _Asked(
+            statistics,
             "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
         )
         if leg is not None:
-            _require_one_cycle(leg, statistics.unit, temperature)
-        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, statistics, progress)
+            _require_one_cycle(leg, asked.unit, temperature)
+        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, progress)
     estimates = agreement(found)
     content_origin = {
         "A": {**first.record, **record["targets"][0]},
         "B": {**second.record, **record["targets"][1]},
         "bootstrap": n_bootstrap,
         "seed": seed,
-        "version": __version__,
+        "version": VERSION,
     }
     answer = estimates[0].value
     if leg is not None:
@@ -149,10 +167,10 @@ Works = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _all_estimates(
-    a: End, b: End, data: tuple[Any, Any], samples: int, statistics: _Statistics, progress: Progress
+    a: End, b: End, data: tuple[Any, Any], samples: int, asked: _Asked, progress: Progress
 ) -> tuple[list[Estimate], Works, dict[str, Any]]:
     """Every estimate that the ends allow, the work of each map, and a record of what was used."""
-    found, works = [_one_sided(a, b, statistics)], Works()
+    found, works = [_one_sided(a, b, asked)], Works()
     record: dict[str, Any] = {"targets": [{}, {}], "work": {}, "left_out": {}}
     if a.system is None or b.system is None:
         why = a.missing or b.missing
@@ -164,7 +182,7 @@ def _all_estimates(
     ]
     record["targets"] = [{"target_samples": target.record} for target in targets]
     if all(target.simulated for target in targets):
-        found.append(_simulated(a, b, targets, statistics, record))
+        found.append(_simulated(a, b, targets, asked, record))
     else:
         record["left_out"][SIMULATED] = "it needs frames of both systems"
     maps = [(DIRECT, direct_work), (MAPPED, mapped_work)]
@@ -176,40 +194,43 @@ def _all_estimates(
         progress(done, len(maps), {"now": name})
         forward = work(a.system, b.system, targets[0].positions, targets[0].u)
         backward = work(b.system, a.system, targets[1].positions, targets[1].u)
-        found.append(_bar(a, b, targets, forward, backward, name, statistics))
+        found.append(_bar(a, b, targets, forward, backward, name, asked))
         works[name] = (forward.work, backward.work)
         record["work"][name] = _work_record(forward, backward)
     progress(len(maps), len(maps), None)
     return found, works, record
 
 
-def _one_sided(a: End, b: End, statistics: _Statistics) -> Estimate:
+def _one_sided(a: End, b: End, asked: _Asked) -> Estimate:
     common: dict[str, Any] = {
         "A": a.name,
         "B": b.name,
         "estimator": ONE_SIDED,
-        "unit": statistics.unit,
-        "quantity": statistics.quantity,
+        "unit": asked.unit,
+        "quantity": asked.quantity,
     }
-    options: dict[str, Any] = {"n_bootstrap": statistics.n_bootstrap, "rng": statistics.rng}
     if len(a.ensemble) == len(b.ensemble):
         return paired_difference(
             a.ensemble.log_w,
             b.ensemble.log_w,
+            asked.statistics,
             **common,
-            **options,
             coverage_a=a.ensemble.coverage,
             coverage_b=b.ensemble.coverage,
         )
     log_z_a, log_z_b = (
-        log_partition(end.ensemble.log_w, name=end.name, coverage=end.ensemble.coverage, **options)
+        log_partition(
+            end.ensemble.log_w,
+            replace(asked.statistics, coverage=end.ensemble.coverage),
+            name=end.name,
+        )
         for end in (a, b)
     )
     return difference(log_z_a, log_z_b, name=f"{a.name} -> {b.name}", **common)
 
 
 def _simulated(
-    a: End, b: End, targets: list[TargetSamples], statistics: _Statistics, record: dict[str, Any]
+    a: End, b: End, targets: list[TargetSamples], asked: _Asked, record: dict[str, Any]
 ) -> Estimate:
     """Each ``f = -ln Z`` by BAR between the flow (normalised: f = 0) and frames of its target."""
     free_energies = []
@@ -221,12 +242,11 @@ def _simulated(
             bennett(
                 WorkSamples(forward.work),
                 WorkSamples(backward.work),
+                asked.statistics,
                 A=f"flow of {end.name}",
                 B=end.name,
                 estimator=SIMULATED,
                 findings=target.findings,
-                n_bootstrap=statistics.n_bootstrap,
-                rng=statistics.rng,
             )
         )
         record["work"][f"{SIMULATED}: {end.name}"] = _work_record(forward, backward)
@@ -237,8 +257,8 @@ def _simulated(
         A=a.name,
         B=b.name,
         estimator=SIMULATED,
-        unit=statistics.unit,
-        quantity=statistics.quantity,
+        unit=asked.unit,
+        quantity=asked.quantity,
     )
 
 
@@ -249,23 +269,23 @@ def _bar(
     forward: Work,
     backward: Work,
     name: str,
-    statistics: _Statistics,
+    asked: _Asked,
 ) -> Estimate:
-    sides = [
+    first, second = [
         WorkSamples(work.work, target.log_w, target.k_hat)
         for work, target in zip((forward, backward), targets, strict=True)
     ]
     found = [finding for target in targets for finding in target.findings]
     return bennett(
-        *sides,
+        first,
+        second,
+        asked.statistics,
         A=a.name,
         B=b.name,
         estimator=name,
         findings=found,
-        unit=statistics.unit,
-        quantity=statistics.quantity,
-        n_bootstrap=statistics.n_bootstrap,
-        rng=statistics.rng,
+        unit=asked.unit,
+        quantity=asked.quantity,
     )
 
 

@@ -6,26 +6,29 @@ given, a simulation of its system. What stands in the way of a difference is ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from boltzgen.config.build import Model, load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.refine.refinement import is_refined
 from boltzgen.system.examples import EXAMPLE
+from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.coverage import seen_in_training
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -75,7 +78,7 @@ class End:
 def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     """The end in `folder`; `need` says whether a flow is wanted (targets and maps), or the samples alone."""
     out = Path(folder)
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     record = {
         "samples": str(folder),
         "samples_sha256": sha256_file(out / "samples.npz"),
@@ -84,11 +87,12 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         "model": ensemble.provenance.get("model"),
         "system": ensemble.provenance.get("system"),
     }
-    alone = ensemble.temperature or MODEL_TEMPERATURE
+    temperature = temperature_of(ensemble)
+    record["temperature_K"] = temperature
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
     if model is None or source is None or not need or is_refined(ensemble):
         missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
-        return End(name, out, ensemble, alone, missing=missing, record={**record, "temperature_K": alone})
+        return End(name, out, ensemble, temperature, missing=missing, record=record)
     trained = load_model(Path(model))
     molecule, target = read_target(source, isomers=trained.isomers)
     if target.fingerprint != ensemble.system_fingerprint:
@@ -98,7 +102,6 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         )
     flow = asked_at(trained.flow.to(device=device), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target.to(device))
-    temperature = ensemble.temperature or _model_temperature(ensemble, generator)
     return End(
         name,
         out,
@@ -107,7 +110,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
         molecule,
         trained,
         System(name, generator, temperature),
-        record={**record, "temperature_K": temperature},
+        record=record,
     )
 
 
@@ -179,6 +182,13 @@ def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamp
     )
 
 
+def independent_frames(frames: Trajectory, molecule: MolecularSystem) -> Trajectory:
+    """`frames`, of one temperature, a statistical inefficiency apart; measured here where it is not known."""
+    if not frames.statistical_inefficiency:
+        frames = replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
+    return frames.decorrelated()
+
+
 def _frames(end: End, data: str | Path) -> TargetSamples:
     """Decorrelated frames of the simulation `data` inside the domain; those outside are counted."""
     if end.molecule is None or end.system is None or end.trained is None:
@@ -186,24 +196,19 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
         raise InputError(f"{data}: frames cannot be used for {end.folder} ({why}).")
     frames = read_trajectory(data, end.molecule, temperature=end.temperature).at(end.temperature)
     digest = frames.digest()
-    if not frames.statistical_inefficiency:
-        object.__setattr__(frames, "statistical_inefficiency", slowest_inefficiencies(frames, end.molecule))
-    independent = frames.decorrelated()
+    independent = independent_frames(frames, end.molecule)
     positions = np.array(independent.positions)
     coordinates = end.system.generator.target.coordinates
     inside = coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).numpy()
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
-    found = []
-    if digest in end.trained.record.get("data_sha256", ()):
-        reason = f"{end.name}: training saw these frames, so that the flow knows them too well; bring others"
-        found.append(("caution", reason))
+    seen = seen_in_training(end.trained.record, digest)
     return TargetSamples(
         positions[inside],
         None,
         None,
         None,
-        found,
+        [(verdict, f"{end.name}: {reason}") for verdict, reason in seen],
         {
             "source": str(data),
             "frames": len(frames),
@@ -234,18 +239,6 @@ def _found(out: Path, path: str | None) -> str | None:
     return None
 
 
-def _model_temperature(ensemble: Ensemble, generator: BoltzmannGenerator) -> float:
-    """At which temperature (K) the reduced energies of a model system's samples were taken."""
-    rows = np.flatnonzero(ensemble.valid)[:200]
-    if not rows.size:
-        return MODEL_TEMPERATURE
-    positions = torch.as_tensor(np.array(ensemble.positions[rows]), dtype=torch.float64)
-    u = generator.target.reduced_energy(positions, MODEL_TEMPERATURE).cpu().numpy()
-    stored = ensemble.u[rows]
-    ratio = float(u @ stored / (stored @ stored)) if np.any(stored) else 1.0
-    return MODEL_TEMPERATURE if abs(ratio - 1) < 1e-5 else round(MODEL_TEMPERATURE * ratio, 6)
-
-
 def _require_same_atoms(a: End, b: End) -> None:
     prepared = a.molecule is not None and b.molecule is not None
     elements = [_elements(end, prepared) for end in (a, b)]
@@ -272,7 +265,4 @@ def _elements(end: End, prepared: bool) -> list[str]:
     """What each atom is: by the prepared system, or by the PDB stored with the samples."""
     if prepared and end.molecule is not None:
         return [f"of atomic number {number}" for number in end.molecule.atomic_numbers]
-    lines = end.ensemble.topology_pdb.splitlines()
-    return [
-        line[76:78].strip() or line[12:16].strip() for line in lines if line.startswith(("ATOM", "HETATM"))
-    ]
+    return [element or name for name, element in parse_elements(end.ensemble.topology_pdb)]

@@ -11,31 +11,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from boltzgen import __version__
 from boltzgen.config.devices import check_device
-from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, VERDICTS
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate, document
 from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
 from boltzgen.free_energy.multistate import mbar as solve
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.free_energy.ends import End, read_end, require_one_molecule
+from boltzgen.workflows.free_energy.ends import End, independent_frames, read_end, require_one_molecule
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -88,12 +88,32 @@ def mbar(
     systems: prepared systems (SYS) that the MD folders belong to; one that no folder belongs to becomes a
     state without samples, at the temperature of the first state. temperatures: K, at which every system is a
     state besides. samples: rows of each OUT folder that are used.
+    device: ``cpu`` or ``cuda``. n_bootstrap, seed: replicates of the bootstrap, its seed.
 
     Differences start at the state `reference` (a name such as ``SYS@300K``), by default that of the first
-    folder. Writes `output` (default ``mbar.json``), CSV and
-    figure. InputError for folders that do not belong together; states that do not overlap have no value.
+    folder. Writes `output` (default ``mbar.json``), CSV and figure. States that do not overlap have no value.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Notes
+    -----
+    MBAR: Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008).
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.free_energy_mbar(["OUT", "HOT"], samples=100, n_bootstrap=20)
+    >>> [one.unit for one in found.estimates if " -> " in one.name]
+    ['1']
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed)
     check_device(device)
     if samples < 2:
         raise InputError(f"`samples={samples}`: at least 2 of each OUT folder are needed.")
@@ -112,9 +132,9 @@ def mbar(
         known = _systems(systems, list(ends.values()), device, opened)
         states = _states([str(f) for f in folders], ends, known, temperatures)
         _reference(states, reference)  # a wrong name is told before the work
-        result, record = _solved(states, list(ends.values()), samples, n_bootstrap, seed, progress)
+        result, record = _solved(states, list(ends.values()), samples, statistics, progress)
     estimates = _estimates(result, states, _reference(states, reference), bool(ends))
-    origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": __version__}
+    origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": VERSION}
     names = list(result.names)
     content = document(
         estimates,
@@ -217,10 +237,7 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
     assert system.molecule is not None
     for kelvin in whole.temperature_ladder:
         frames = whole.at(float(kelvin))
-        if not frames.statistical_inefficiency:
-            measured = slowest_inefficiencies(frames, system.molecule)
-            object.__setattr__(frames, "statistical_inefficiency", measured)
-        independent = frames.decorrelated()
+        independent = independent_frames(frames, system.molecule)
         positions = np.array(independent.positions)
         inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
         here = state(fingerprint, float(kelvin))
@@ -237,7 +254,7 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
 
 
 def _solved(
-    states: list[_State], ends: list[End], samples: int, n_bootstrap: int, seed: int, progress: Progress
+    states: list[_State], ends: list[End], samples: int, statistics: Statistics, progress: Progress
 ) -> tuple[MultistateResult, list[dict[str, Any]]]:
     """MBAR on the reduced energy of every sample in every state, and a record of the flows' samples."""
     parts = [end.ensemble[:samples] for end in ends]
@@ -272,14 +289,12 @@ def _solved(
     common: dict[str, Any] = {
         "inefficiency_k": np.ones(len(states)),
         "names": [state.name for state in states],
-        "n_bootstrap": n_bootstrap,
-        "rng": np.random.default_rng(seed),
     }
     N_k = [state.n for state in states]
     if not ends:
-        return solve(u_kn, N_k, **common), record
-    coverage = _worst_coverage(ends, states)
-    return absolute_mbar(log_q_mn, [len(p) for p in parts], u_kn, N_k, coverage=coverage, **common), record
+        return solve(u_kn, N_k, statistics, **common), record
+    statistics = replace(statistics, coverage=_worst_coverage(ends, states))
+    return absolute_mbar(log_q_mn, [len(p) for p in parts], u_kn, N_k, statistics, **common), record
 
 
 #: K; energies are kept as U/kT at this temperature, and scale to any other.

@@ -6,8 +6,6 @@ estimate and unit, ``NAME.png`` the figure.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boltzgen import __version__
+import numpy as np
+
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
-from boltzgen.files import write_atomic, write_json
-from boltzgen.free_energy.estimate import Estimate
+from boltzgen.files import csv_text, write_atomic, write_json
+from boltzgen.free_energy.estimate import Estimate, estimates_table
 from boltzgen.free_energy.populations import Population
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface
+from boltzgen.provenance import VERSION
 
 #: Columns of the CSV file, in order.
 COLUMNS = (
@@ -45,7 +46,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FreeEnergyResult:
     """What a verb found, the `document` that it wrote to `path` as JSON, and its `figure` (None: not drawn).
 
@@ -58,6 +59,17 @@ class FreeEnergyResult:
     figure: Path | None = None
     populations: tuple[Population, ...] = ()
     surface: Surface | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the JSON file holds."""
+        return self.document
+
+    def __repr__(self) -> str:
+        lines = [repr(one) for one in self.estimates] or [repr(self.surface)]
+        return f"<FreeEnergyResult in {self.path}; verdict {self.verdict}>\n" + "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return estimates_table(self.estimates, caption=f"{self.path}: {self.verdict}")
 
     @property
     def csv(self) -> Path:
@@ -129,15 +141,6 @@ def estimates_csv(entries: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(COLUMNS, rows)
 
 
-def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with a header line and Unix line ends; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any]:
     """Where numbers made from one ensemble come from; `further` says how they were made."""
     return {
@@ -146,15 +149,16 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
         "measure": ensemble.measure,
         "domain": ensemble.domain,
         **further,
-        "version": __version__,
+        "version": VERSION,
         "ensemble": ensemble.provenance,
     }
 
 
-def check_statistics_options(n_bootstrap: int, seed: int) -> None:
-    """InputError for options of the bootstrap that mean nothing."""
+def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
+    """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
     if n_bootstrap < 2 or seed < 0:
         raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
+    return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 
 
 @contextmanager

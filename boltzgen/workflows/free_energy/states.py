@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.files import sha256_file
 from boltzgen.free_energy import populations, read_states, state_free_energies
 from boltzgen.free_energy.estimate import document
@@ -15,10 +14,10 @@ from boltzgen.free_energy.variables import read_topology
 from boltzgen.report.estimates import states_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -36,15 +35,40 @@ def free_energy_states(
 ) -> FreeEnergyResult:
     """Free-energy differences between the states of `states_file` in the ensemble `folder` (OUT).
 
-    smoothed: Pareto-smooth the largest weights first.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/free_energy.json``) with schema boltzgen.free_energy/1 and the
-    populations of the states, CSV and figure beside it. Raises InputError for files that cannot be used
-    and for overlapping states; poor statistics never raise here, see `FreeEnergyResult.check`.
+    populations of the states, CSV and figure beside it. The sign is ``dG(A->B) = G_B - G_A``.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Notes
+    -----
+    Self-normalised importance sampling; docs/estimators.md has the formulas and their sources.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> from pathlib import Path
+    >>> _ = Path("states.yaml").write_text('''
+    ... coordinates: {turn: {torsion: [0, 1, 2, 8]}}
+    ... states: [{name: gauche, where: {turn: [-120, 120]}}, {name: trans, where: rest}]
+    ... differences: [[trans, gauche]]
+    ... ''')
+    >>> found = bg.free_energy_states("OUT", "states.yaml", n_bootstrap=50)
+    >>> [(one.name, one.unit) for one in found.estimates]
+    [('trans -> gauche', 'kT')]
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "free_energy.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     size = ensemble.positions.shape[1]
     with naming(Path(folder) / "topology.pdb"):
         topology = read_topology(ensemble.topology_pdb, n_atoms=size) if ensemble.is_molecular else None
@@ -55,10 +79,7 @@ def free_energy_states(
         ensemble.log_w,
         masks,
         states.differences,
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=np.random.default_rng(seed),
+        replace(statistics, coverage=ensemble.coverage),
     )
     shares = populations(ensemble.log_w, masks)
     origin = provenance(

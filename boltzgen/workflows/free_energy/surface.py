@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
+from boltzgen.files import csv_text
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.surface import Surface, free_energy_surface
@@ -18,11 +21,10 @@ from boltzgen.free_energy.variables import Variable, read_topology, ready_variab
 from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
-    check_statistics_options,
-    csv_text,
     naming,
     provenance,
     result_path,
+    statistics_of,
     write_results,
 )
 
@@ -52,17 +54,35 @@ def surface(
     along: ready names (``phi``, ``psi:3``; ``x0`` in a model system) or names declared under
     ``coordinates`` in the file `coordinates`. bins, ranges: one entry a variable; torsions take the whole
     circle and other variables the span of the samples with weight unless a range (low, high) says otherwise.
+    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
-    Writes `output` (default ``OUT/surface.json``), CSV and figure beside it. InputError for what cannot
-    be used; poor statistics never raise here, see `FreeEnergyResult.check`.
+    Writes `output` (default ``OUT/surface.json``), CSV and figure beside it.
+
+    Returns
+    -------
+    FreeEnergyResult: the estimates (kT, or the unit that each names) with standard errors, 95 % intervals,
+        verdicts and reasons; ``to_json()`` is the content of the file.
+
+    Raises
+    ------
+    InputError: something given cannot be used. Poor statistics never raise; see `FreeEnergyResult.check`.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> from pathlib import Path
+    >>> _ = Path("turn.yaml").write_text("coordinates: {turn: {torsion: [0, 1, 2, 8]}}")
+    >>> found = bg.free_energy_surface("OUT", ["turn"], bins=[12], coordinates="turn.yaml", n_bootstrap=50)
+    >>> found.surface.free_energy.shape, found.surface.units
+    ((12,), ('degrees',))
     """
-    check_statistics_options(n_bootstrap, seed)
+    statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     names = list(along)
     if len(names) not in (1, 2) or len(set(names)) != len(names):
         given_names = ", ".join(names) or "none"
         raise InputError(f"a surface is along one or two different variables, not {given_names}.")
     path = result_path(output, Path(folder) / "surface.json")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     chosen = variables_of(ensemble, folder, names, coordinates)
     counts = _bins(bins, len(names))
     values = np.stack([variable.evaluate(ensemble.positions) for variable in chosen], axis=1)
@@ -77,13 +97,10 @@ def surface(
         ensemble.log_w,
         values,
         edges,
+        replace(statistics, coverage=ensemble.coverage),
         periodic=[v.periodic and np.isclose(e[-1] - e[0], 360.0) for v, e in zip(chosen, edges, strict=True)],
         names=names,
         units=[variable.unit for variable in chosen],
-        smoothed=smoothed,
-        coverage=ensemble.coverage,
-        n_bootstrap=n_bootstrap,
-        rng=np.random.default_rng(seed),
     )
     origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, coordinates=_name(coordinates))
     content = document([], ensemble.temperature, origin, surface=surface_json(found, ensemble.temperature))

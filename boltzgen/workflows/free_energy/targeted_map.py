@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.conditioning.context import Context
-from boltzgen.flows.base import InvertibleFlow
 from boltzgen.generator import BoltzmannGenerator
 
 
@@ -39,26 +37,6 @@ class System:
         """Reduced energies (B,) at the temperature of this end."""
         return self.generator.target.reduced_energy(positions, self.temperature)
 
-    def to_latent(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, D) of `positions` and ``log|det dz/dx|`` (B,)."""
-        values, to_coordinates = self.generator.target.coordinates.encode(positions)
-        latents, to_latents = self._flow.encode(values, self._embedding(len(positions)))
-        return latents, to_coordinates + to_latents
-
-    def from_latent(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions decoded from `latents` (B, D) and ``log|det dy/dz|`` (B,)."""
-        values, to_coordinates = self._flow.decode(latents, self._embedding(len(latents)))
-        positions, to_positions = self.generator.target.coordinates.decode(values)
-        return positions, to_coordinates + to_positions
-
-    @property
-    def _flow(self) -> InvertibleFlow:
-        assert isinstance(self.generator.flow, InvertibleFlow)
-        return self.generator.flow
-
-    def _embedding(self, rows: int) -> object:
-        return self.generator.flow.embed(Context.of(self.generator.target.features, self.temperature, rows))
-
 
 @dataclass(frozen=True)
 class Work:
@@ -71,7 +49,7 @@ class Work:
 
 def why_not_mapped(a: System, b: System) -> str | None:
     """Why the two flows make no map between `a` and `b`; None when they do."""
-    if not all(isinstance(end.generator.flow, InvertibleFlow) for end in (a, b)):
+    if not all(end.generator.has_latents for end in (a, b)):
         return "a flow without a latent space makes no map"
     tables = [end.generator.target.coordinates.table for end in (a, b)]
     if not np.array_equal(tables[0].circular, tables[1].circular):
@@ -87,8 +65,8 @@ def mapped_work(a: System, b: System, positions: np.ndarray, u: np.ndarray | Non
     """
 
     def step(x: Tensor) -> tuple[Tensor, Tensor]:
-        latents, first = a.to_latent(x)
-        y, second = b.from_latent(latents)
+        latents, first = a.generator.encode(x, a.temperature)
+        y, second = b.generator.decode(latents, b.temperature)
         return y, first + second
 
     return _work(a, b, positions, u, step)
@@ -131,15 +109,14 @@ def _work(
     step: Callable[[Tensor], tuple[Tensor, Tensor]],
 ) -> Work:
     parts, lost, evaluations = [], Counter[str](), 0
-    coordinates = b.generator.target.coordinates
-    names = np.array(coordinates.reasons)
+    start, end = a.generator.target, b.generator.target
     for batch, _, known in _batches(a, positions, u, b.batch_rows):
         y, log_det = step(batch)
-        outside = coordinates.domain(y).cpu().numpy()
         u_a = a.energy(batch) if known is None else known
         evaluations += len(batch) * (1 if known is not None else 2)
         work = (b.energy(y).to(log_det) - u_a.to(log_det) - log_det).cpu().numpy()
-        reasons = names[outside].astype("U64")
+        unmapped = torch.isneginf(log_det).cpu().numpy()
+        reasons = np.where(unmapped, start.reasons(batch), end.reasons(y)).astype("U64")
         reasons[(reasons == "") & ~np.isfinite(work)] = "energy not finite"
         lost.update(str(reason) for reason in reasons[reasons != ""])
         parts.append(np.where(reasons == "", work, np.inf))

@@ -10,16 +10,15 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from boltzgen.data.trajectory import read_trajectory
-from boltzgen.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic
 from boltzgen.interrupts import StopRequest
@@ -28,6 +27,7 @@ from boltzgen.report.ramachandran import panel, ramachandran_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.free_energy.states import FreeEnergyResult, free_energy_states
 from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.sampling.records import Summary
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.simulation.simulate import simulate
 from boltzgen.workflows.training.train import train
@@ -53,11 +53,11 @@ Listen = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
-class DemoResult:
+class Demo:
     """Where the results are, what sampling and the estimator found, and how long it took (s)."""
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: Summary
     free_energy: FreeEnergyResult
     figure: Path
     seconds: float
@@ -75,13 +75,30 @@ def demo(
     stop: StopRequest | None = None,
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
-) -> DemoResult:
-    """Prepare, load (or simulate) data, train, sample, estimate and draw, all into `folder`.
+) -> Demo:
+    """The whole road on alanine dipeptide in about five minutes, all into `folder`.
 
-    `say` is told each step as a command; `listen` gives a progress listener for a title. `config`,
-    `overrides`, `samples` and `shipped` (folder with MD and CHECK) let tests run the same road on tiny
-    settings. Raises InputError when
-    `folder` is not empty and not an earlier demo's.
+    Parameters
+    ----------
+    simulate_anew: simulate (45 minutes) instead of taking the data that come with the package.
+    seed: of training and sampling.
+    config, overrides, samples, shipped: for tests, which run the same road on tiny settings; `shipped` is a
+        folder with MD and CHECK.
+    stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
+
+    Returns
+    -------
+    Demo: summary of the samples, the free energy (kT) of the left-handed region, the figure, seconds.
+
+    Raises
+    ------
+    InputError: `folder` is not empty and not an earlier demo's. StoppedError: `stop` asked to end.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.demo("demo")  # doctest: +SKIP
+    >>> print(found.summary)  # doctest: +SKIP
     """
     data = SHIPPED if shipped is None else Path(shipped)
     steps = _Steps(_fresh(Path(folder)), data, seed, stop or StopRequest(), say, listen)
@@ -92,7 +109,7 @@ def demo(
     answer = steps.free_energy()
     figure = steps.draw()
     say(f"\nEverything is in {steps.folder}; open {figure}.")
-    return DemoResult(steps.folder, summary, answer, figure, time.monotonic() - steps.started)
+    return Demo(steps.folder, summary, answer, figure, time.monotonic() - steps.started)
 
 
 def _fresh(folder: Path) -> Path:
@@ -174,7 +191,7 @@ class _Steps:
         with self.listen("train") as progress:
             train(config, settings, self.path("RUN"), seed=self.seed, stop=self.stop, progress=progress)
 
-    def sample(self, number: int) -> Mapping[str, Any]:
+    def sample(self, number: int) -> Summary:
         run, system, data = self.path("RUN"), self.path("SYS"), self.path("CHECK")
         out = self.path("OUT")
         self.announce("sample", run, system, "-o", out, "-n", number, "--data", data, "--seed", self.seed)
@@ -199,7 +216,7 @@ class _Steps:
 
     def draw(self) -> Path:
         """The Ramachandran free energy three times: simulation, flow, reweighted flow."""
-        ensemble = Ensemble.load(self.path("OUT"))
+        ensemble = load_ensemble(self.path("OUT"))
         system = MolecularSystem.load(self.path("SYS"))
         frames = read_trajectory(self.path("MD"), system).at(TEMPERATURE)
         topology = ensemble.topology_pdb

@@ -8,13 +8,15 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from boltzgen import __version__
 from boltzgen.errors import BoltzgenError
+from boltzgen.notebook import html_table
+from boltzgen.provenance import VERSION
 
 DISTRIBUTION = "boltzgen-sampler"
 #: The protein-design tool of the Python Package Index; it owns our import and script names there.
@@ -32,24 +34,62 @@ FOUNDATIONS = (
 )
 
 
-@dataclass
-class Report:
+@dataclass(frozen=True, repr=False)
+class Installation:
     """What was found: facts to show, warnings that hurt little, faults that must be mended."""
 
-    facts: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    facts: Mapping[str, str]
+    warnings: tuple[str, ...]
+    faults: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, JSON types only."""
+        return {"facts": dict(self.facts), "warnings": list(self.warnings), "faults": list(self.faults)}
 
     def raise_for_faults(self) -> None:
         """BoltzgenError with every fault in it, if there is one."""
         if self.faults:
             raise BoltzgenError(" ".join(self.faults))
 
+    def __repr__(self) -> str:
+        return (
+            f"<Installation: boltzgen-sampler {self.facts['boltzgen-sampler']}, torch {self.facts['torch']}, "
+            f"OpenMM {self.facts['openmm']}; {len(self.warnings)} warnings, {len(self.faults)} faults>"
+        )
 
-def examine(version: Callable[[str], str] = metadata.version) -> Report:
-    """Look at the running environment; `version` maps a distribution's name to its version."""
-    report = Report()
-    report.facts["boltzgen-sampler"] = __version__
+    def _repr_html_(self) -> str:
+        told = [("warning", text) for text in self.warnings] + [("fault", text) for text in self.faults]
+        return html_table((), [*self.facts.items(), *told], caption="Installation")
+
+
+@dataclass
+class _Report:
+    """An `Installation` in the making."""
+
+    facts: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def doctor(version: Callable[[str], str] = metadata.version) -> Installation:
+    """Look at the running environment: versions, platforms, threads, and the clash of names.
+
+    Parameters
+    ----------
+    version: maps a distribution's name to its version, or raises PackageNotFoundError.
+
+    Returns
+    -------
+    Installation: facts, warnings and faults; its ``raise_for_faults()`` raises BoltzgenError for those.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> bg.doctor().facts["boltzgen-sampler"] == bg.__version__
+    True
+    """
+    report = _Report()
+    report.facts["boltzgen-sampler"] = VERSION
     report.facts["library"] = str(Path(__file__).resolve().parents[2])
     report.facts["Python"] = f"{platform.python_version()} at {sys.executable}"
     report.facts["platform"] = platform.platform()
@@ -62,18 +102,18 @@ def examine(version: Callable[[str], str] = metadata.version) -> Report:
         _examine_compiler(report)
     if "missing" not in report.facts["openmm"]:
         _examine_openmm(report)
-    return report
+    return Installation(report.facts, tuple(report.warnings), tuple(report.faults))
 
 
-def _examine_names(report: Report, version: Callable[[str], str]) -> None:
+def _examine_names(report: _Report, version: Callable[[str], str]) -> None:
     try:
         installed = version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         report.warnings.append(f"{DISTRIBUTION} is not installed; running from the sources.")
     else:
-        if installed != __version__:
+        if installed != VERSION:
             report.warnings.append(
-                f"the installed {DISTRIBUTION} is {installed}, but {__version__} is running: install again."
+                f"the installed {DISTRIBUTION} is {installed}, but {VERSION} is running: install again."
             )
     try:
         clashing = version(NAMESAKE)
@@ -89,7 +129,7 @@ def _examine_names(report: Report, version: Callable[[str], str]) -> None:
     report.facts["script"] = script or "not on PATH"
 
 
-def _examine_foundation(report: Report, name: str, version: Callable[[str], str]) -> None:
+def _examine_foundation(report: _Report, name: str, version: Callable[[str], str]) -> None:
     logging.disable(logging.WARNING)  # pymbar greets with a banner
     try:
         report.facts[name] = version(name)
@@ -104,7 +144,7 @@ def _examine_foundation(report: Report, name: str, version: Callable[[str], str]
         logging.disable(logging.NOTSET)
 
 
-def _examine_torch(report: Report) -> None:
+def _examine_torch(report: _Report) -> None:
     import torch
 
     report.facts["torch threads"] = str(torch.get_num_threads())
@@ -114,7 +154,7 @@ def _examine_torch(report: Report) -> None:
         report.facts["CUDA"] = "none"
 
 
-def _examine_compiler(report: Report) -> None:
+def _examine_compiler(report: _Report) -> None:
     from boltzgen.potentials.fast.compiled import cache_folder, compiler_path
 
     path = compiler_path()
@@ -122,7 +162,7 @@ def _examine_compiler(report: Report) -> None:
     report.facts["compiled energies"] = str(cache_folder())
 
 
-def _examine_openmm(report: Report) -> None:
+def _examine_openmm(report: _Report) -> None:
     from boltzgen.system.platforms import platform_names
 
     names = platform_names()

@@ -13,11 +13,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from boltzgen.config.build import load_model
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import nearest
 from boltzgen.config.shipped import check_sums, find_model, shipped_models
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, read_json, read_text, sha256_file, write_atomic, write_json
+from boltzgen.workflows.installation.publication import publish_file
 
 SCHEMA = "boltzgen.release/1"
 
@@ -81,12 +82,38 @@ class Release:
 
 
 def releases() -> list[Release]:
-    """The shipped models, checked, by name."""
+    """The models that come with the package, their files checked, by name.
+
+    Returns
+    -------
+    list of Release: what each was trained on, its size in bytes, and what was measured of it.
+
+    Raises
+    ------
+    InputError: a file of one is missing or was changed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> [release.force_field for release in bg.releases() if release.name == "peptides-ff14sb-obc1"]
+    ['ff14SB (amber14-all.xml)']
+    """
     return [Release.read(folder) for folder in shipped_models().values()]
 
 
-def card(name: str) -> str:
-    """The card of the shipped model `name`: data, cost, figures, where it fails."""
+def model_card(name: str) -> str:
+    """The card of the shipped model `name` in Markdown: data, cost, figures, where it fails.
+
+    Raises
+    ------
+    InputError: no shipped model has this name, or a file of it was changed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> print(bg.model_card("peptides-ff14sb-obc1").splitlines()[0])
+    # peptides-ff14sb-obc1
+    """
     known = shipped_models()
     if name not in known:
         ship = nearest(name, known) if known else " No model is shipped; train one with `train()`."
@@ -131,7 +158,7 @@ def write_release(
         names = ("weights.safetensors", "model.json", "seen.safetensors")
         for path in (*(source / name for name in names), config):
             if path.is_file():
-                shutil.copyfile(path, made / path.name)
+                publish_file(path, made / path.name, config.parent)
         write_json(made / "metrics.json", whole)
         write_atomic(made / "README.md", card_text)
         write_atomic(made / "SHA256SUMS", sums_of(made))

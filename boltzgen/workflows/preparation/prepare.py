@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -13,10 +14,14 @@ from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.options import PrepareOptions
 from boltzgen.system.prepare import prepare as prepare_system
 from boltzgen.system.terms.charges import partial_charges
+from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.hybrid import HybridSummary, check_hybrid, hybrid_summary
+from boltzgen.workflows.preparation.options import PrepareKeywords
 
 if TYPE_CHECKING:
     from boltzgen.potentials.base import Potential
@@ -31,9 +36,9 @@ SINGLE_PRECISION_TOLERANCE = 1e-4
 LARGEST_FORCE_OF_A_CARD = 1e8
 
 
-@dataclass(frozen=True)
-class PrepareSummary:
-    """What ``prepare`` understood.
+@dataclass(frozen=True, repr=False)
+class Preparation:
+    """What `prepare` understood of a molecule.
 
     Attributes
     ----------
@@ -43,7 +48,7 @@ class PrepareSummary:
     formal_charge: total charge in e, rounded; None when no force holds charges.
     stereocentres: names of atoms with four different neighbours.
     rings: sizes of the smallest rings.
-    torsions: atom names of the rotatable bonds: single, acyclic, not at the end of a chain.
+    torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
@@ -70,22 +75,55 @@ class PrepareSummary:
     def warnings(self) -> tuple[str, ...]:
         return tuple(self.system.provenance["warnings"])
 
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``SYS/system.json``."""
+        return self.system.to_json()
 
+    def __repr__(self) -> str:
+        charge = "" if self.formal_charge is None else f", charge {self.formal_charge:+d} e"
+        place = "not written" if self.folder is None else f"in {self.folder}"
+        return (
+            f"<Preparation of {self.system.name}: {self.system.n_atoms} atoms{charge}, {len(self.torsions)} "
+            f"rotatable bonds, {self.energy:.4g} kJ/mol; {place}>"
+        )
+
+
+@takes(PrepareOptions)
 def prepare(
     source: str | Path | None = None,
-    output: str | Path | None = None,
+    output: str | PathLike[str] | None = None,
     *,
     check: bool = False,
     overwrite: bool = False,
-    **options: Any,
-) -> PrepareSummary:
-    """Prepare one molecule and write the SYS folder `output`; with `check` only look, and write nothing.
+    **options: Unpack[PrepareKeywords],
+) -> Preparation:
+    """Read, parametrise and check one molecule, and write the SYS folder `output`.
 
-    Another molecule or energy that `output` holds is replaced with `overwrite` only: data and models may
-    belong to it.
+    Parameters
+    ----------
+    source: PDB, mmCIF, Amber prmtop, GROMACS top, OpenMM System XML, SDF or mol2; None with ``sequence`` or
+        ``smiles``.
+    check: only look, and write nothing.
+    overwrite: replace another molecule or energy that `output` holds; data and models may belong to it.
+    options: the fields of `boltzgen.system.options.PrepareOptions`: sequence, smiles, capped, coordinates,
+        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, bridge, platform,
+        workers, ml, ml_region, ml_options.
 
-    `options` are the fields of `boltzgen.system.options.PrepareOptions`; the errors of
-    `boltzgen.system.prepare.prepare` pass through.
+    Returns
+    -------
+    Preparation: the molecule and what was understood of it; the energy of its reference positions in kJ/mol.
+
+    Raises
+    ------
+    InputError: something given cannot be used. UnsupportedError: the input is sound, but names what boltzgen
+    cannot treat (constraints, virtual sites, a periodic box). BoltzgenError: the energy fails a check.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> ethanol = bg.prepare(smiles="CCO", output="SYS")
+    >>> ethanol.system.n_atoms, ethanol.formal_charge, ethanol.torsions
+    (9, 0, ('UNL1 C1-C2', 'UNL1 C2-O1'))
     """
     if output is None and not check:
         raise InputError("No output folder: add `output=SYS`, or `check=True` to look without writing.")
@@ -121,20 +159,12 @@ def _refuse_another(folder: Path, system: MolecularSystem) -> None:
 
 def _summary(
     system: MolecularSystem, folder: Path | None, charge: int | None, translation: str
-) -> PrepareSummary:
+) -> Preparation:
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
     fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
-    rotatable = [
-        (int(first), int(second))
-        for first, second in system.bonds
-        if len(graph.neighbours[first]) > 1
-        and len(graph.neighbours[second]) > 1
-        and (int(first), int(second)) not in graph.ring_bonds
-        and (int(first), int(second)) not in fixed
-    ]
-    return PrepareSummary(
+    return Preparation(
         system=system,
         folder=folder,
         heavy_atoms=int(np.sum(system.atomic_numbers != 1)),
@@ -142,7 +172,7 @@ def _summary(
         formal_charge=charge,
         stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
         rings=tuple(sorted(len(ring) for ring in graph.rings)),
-        torsions=tuple(_bond_name(names[first], names[second]) for first, second in rotatable),
+        torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
         isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),

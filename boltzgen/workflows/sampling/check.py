@@ -6,91 +6,110 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from boltzgen.config.build import load_model
+from boltzgen.checks import check_number, check_seed
+from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import MODEL_TEMPERATURE, BoltzmannGenerator, Target, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
-from boltzgen.trust.probe import BUDGET, ProbeFrames, check_probe, run_probe
-
-#: Samples whose density and energy are recomputed; of a larger ensemble a part, the heaviest among them.
-ROWS = 20_000
+from boltzgen.trust.probe import ProbeFrames, check_probe, run_probe
+from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
+from boltzgen.workflows.sampling.records import Coverage, Summary
 
 #: Rotamer states of the ensemble that the probe starts from, beside the reference structure.
 MOST_STARTS = 5
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class Examination:
     """The new ``summary.json`` and the coverage record in the manifest (None: nothing was learned)."""
 
-    summary: dict[str, Any]
-    coverage: dict[str, Any] | None
+    summary: Summary
+    coverage: Coverage | None
 
     @property
     def verdict(self) -> str:
-        return str(self.summary["verdict"])
+        """``ok``, ``caution`` or ``unreliable``."""
+        return self.summary.verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """``summary`` as in ``OUT/summary.json``, ``coverage`` as in ``OUT/manifest.json``."""
+        return {
+            "summary": self.summary.to_json(),
+            "coverage": None if self.coverage is None else self.coverage.to_json(),
+        }
 
 
+@takes(CheckOptions)
 def check(
     folder: str | PathLike[str],
     *,
-    model: str | PathLike[str] | None = None,
-    system: str | PathLike[str] | None = None,
-    probe: bool = False,
-    budget: int = BUDGET,
-    data: str | PathLike[str] | None = None,
-    rows: int = ROWS,
-    seed: int = 0,
-    platform: str = "auto",
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> CheckResult:
-    """Examine the OUT folder `folder` and write what was found into its manifest and summary.
+    **options: Unpack[CheckKeywords],
+) -> Examination:
+    """Examine the samples in `folder` (OUT), and write what was found into its manifest and summary.
+
+    Files against their hashes, copies among the samples, densities and energies recomputed from the
+    positions, log-determinants against autograd; with ``probe`` or ``data`` what the flow may have missed.
 
     Parameters
     ----------
-    model, system: where the samples came from; by default what the manifest names.
-    probe: run replica exchange of `budget` energy evaluations and compare.
-    data: trajectory that training never saw, as for `sample`.
-    rows: samples whose density and energy are recomputed.
+    options: the fields of `CheckOptions`: model, system, probe, budget, data, rows, seed, platform.
+
+    Returns
+    -------
+    Examination: the new summary, and the coverage record where something was compared or found.
 
     Raises
     ------
     InputError, UnsupportedError: something given cannot be used. UnreliableError: with `strict`, when the
     verdict is ``unreliable``; everything is written first.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.check("OUT", rows=100)
+    >>> found.summary.requested, found.coverage
+    (200, None)
     """
-    if rows < 1 or seed < 0:
-        raise InputError("`rows` must be at least 1, `seed` not negative.")
+    asked = CheckOptions(**options)
+    probe, budget, data, rows, seed = asked.probe, asked.budget, asked.data, asked.rows, asked.seed
+    check_number(rows, "rows")
+    check_seed(seed)
     out = Path(folder)
-    ensemble = Ensemble.load(out)
+    ensemble = load_ensemble(out)
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
             f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
             "energy: check that folder, and compare it with a simulation of the new system by `boltzgen "
             "free-energy mbar` (docs/free_energy.md)."
         )
-    trained = load_model(Path(_named(out, ensemble, "model", model)))
-    molecule, target = read_target(str(_named(out, ensemble, "system", system)), isomers=trained.isomers)
+    trained = load_model(Path(_named(out, ensemble, "model", asked.model)))
+    molecule, target = read_target(
+        str(_named(out, ensemble, "system", asked.system)), isomers=trained.isomers
+    )
     _check_same(out, ensemble, target)
-    kelvin = MODEL_TEMPERATURE if ensemble.temperature is None else ensemble.temperature
+    kelvin = temperature_of(ensemble)
     if probe:
         check_probe(molecule, budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
@@ -103,9 +122,9 @@ def check(
         if frames is not None or probe:
             flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            record = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            known = frames.digest() in trained.record.get("data_sha256", ())
-            records.append(seen_in_training(record) if known else record)
+            records.append(
+                coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
+            )
         if probe and molecule is not None:
             torsions = torsions_of(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)
@@ -115,16 +134,16 @@ def check(
                 kelvin,
                 budget=budget,
                 seed=seed,
-                platform=platform,
+                platform=asked.platform,
                 stop=stop,
                 progress=progress,
             )
             records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
-    found = store_coverage(out, ensemble, coverage)
-    if strict and found["verdict"] == "unreliable":
-        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
-    return CheckResult(found, coverage)
+    found = Summary(store_coverage(out, ensemble, coverage))
+    if strict and found.verdict == "unreliable":
+        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found.reasons)}.")
+    return Examination(found, None if coverage is None else Coverage(coverage))
 
 
 def examine(

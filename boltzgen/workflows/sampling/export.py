@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from boltzgen.data.hdf5 import topology_record
 from boltzgen.ensemble import Ensemble, Frames, equal_weight_frames, weighted_frames
 from boltzgen.ensemble import export_table as tables
 from boltzgen.ensemble import export_trajectory as trajectories
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.variables import Variable, read_topology, ready_torsions, ready_variable
+from boltzgen.system.formats.mdtraj_hdf5 import topology_record
 
 #: The formats, and what each is.
 FORMATS = {
@@ -32,8 +33,15 @@ _OWN_FILES = ("samples.npz", "samples.dcd", "topology.pdb", "manifest.json", "su
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """What `export` wrote: `files`, the number of `frames` in them, and what a reader should know."""
+class Export:
+    """What `export` wrote.
+
+    Attributes
+    ----------
+    files: the file, and that of the weights beside it. frames: how many are in it, `distinct` of them
+        different. drawn, rejected: samples, and those without weight. n_effective: what weights are worth.
+    notes: what a reader should know.
+    """
 
     files: tuple[Path, ...]
     frames: int
@@ -53,25 +61,38 @@ def export(
     equal_weight: int | None = None,
     seed: int = 0,
     temperatures: str | Sequence[float] = (),
-) -> ExportResult:
-    """Write the ensemble in `folder` (OUT) to the file `output`.
+) -> Export:
+    """Write the samples in `folder` (OUT) to the file `output`, for another program.
 
     Parameters
     ----------
-    format: one of `FORMATS`.
+    format: ``mdtraj-hdf5``, ``dcd``, ``xtc``, ``pdb``, ``colvar``, ``u_nk`` or ``csv``; see `FORMATS`.
     variables: names (``phi``, ``psi:3``, ``x0``) as a list or separated by commas, or a YAML or JSON file
         with ``coordinates`` as in a states file. COLVAR without any gets every phi and psi (x0, x1, ...).
     equal_weight: as many frames, resampled by weight with `seed`, for tools that know no weights.
     temperatures: K, more states of u_nk; numbers, or text with commas.
 
-    Raises InputError for what cannot be used. The file is written whole or not at all.
+    Returns
+    -------
+    Export: the files, how many frames are in them, and what a reader should know.
+
+    Raises
+    ------
+    InputError: something given cannot be used. The file is written whole or not at all.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.export("OUT", "samples.csv", "csv")
+    >>> found.frames, [path.name for path in found.files]
+    (200, ['samples.csv'])
     """
     path = Path(output)
     ladder = _numbers(temperatures)
     _check(Path(folder), path, format, variables, ladder)
     if equal_weight is not None and equal_weight < 1:
         raise InputError(f"`equal_weight={equal_weight}`: ask for at least one frame.")
-    ensemble = Ensemble.load(folder)
+    ensemble = load_ensemble(folder)
     columns = _columns(ensemble, folder, format, variables) if format in WITH_VARIABLES else []
     frames = (
         weighted_frames(ensemble)
@@ -168,12 +189,12 @@ def _topology(ensemble: Ensemble) -> dict:
     return topology_record(read_topology(ensemble.topology_pdb, n_atoms=ensemble.positions.shape[1]))
 
 
-def _result(ensemble: Ensemble, frames: Frames, path: Path, format: str) -> ExportResult:
+def _result(ensemble: Ensemble, frames: Frames, path: Path, format: str) -> Export:
     found = ensemble.diagnostics()
     n_effective = found.ess * len(ensemble)
     files = (path, trajectories.weights_path(path)) if format in _BESIDE else (path,)
     every_row = format in ("csv", "u_nk") and not frames.resampled
-    return ExportResult(
+    return Export(
         files,
         len(ensemble) if every_row else len(frames),
         frames.distinct,

@@ -7,18 +7,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from boltzgen.ensemble.store import join_folders, summary
+from boltzgen.ensemble.store import join_folders, save_ensemble, summary
 from boltzgen.errors import InputError
+from boltzgen.workflows.sampling.records import Summary
 
 
-def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -> dict[str, Any]:
-    """Write the samples of all `folders` (OUT) to the new OUT folder `output`; returns its summary.
+def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -> Summary:
+    """Write the samples of all `folders` (OUT) to the new OUT folder `output`.
 
-    Rows keep their order and their weights. Raises InputError when the folders differ in system,
-    measure, domain or temperature, when two of them share samples or were drawn with one seed from
-    one model, and when `output` is one of them.
+    Rows keep their order and their weights, which are on one scale, since every density is normalised.
+
+    Returns
+    -------
+    Summary: the content of ``summary.json`` of `output`.
+
+    Raises
+    ------
+    InputError: the folders differ in system, measure, domain or temperature, two of them share samples or
+    were drawn with one seed from one model, or `output` is one of them.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> _ = bg.sample("RUN", "SYS", "MORE", 100, temperature=300.0, seed=2)
+    >>> bg.merge(["OUT", "MORE"], "ALL").requested
+    300
     """
     paths = [Path(folder) for folder in folders]
     if len(paths) < 2:
@@ -31,5 +45,5 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
     joined, status = join_folders(paths)
     provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}
     ensemble = replace(joined, provenance=provenance)
-    ensemble.save(target, status=status)
-    return summary(ensemble)
+    save_ensemble(ensemble, target, status=status)
+    return Summary(summary(ensemble))

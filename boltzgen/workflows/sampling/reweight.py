@@ -18,15 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_seed, check_temperature
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import at_temperature, candidates, second_stage, with_energies
-from boltzgen.ensemble.store import summary
+from boltzgen.ensemble.store import load_ensemble, save_ensemble, summary
 from boltzgen.ensemble.thinning import PriorityOrder
 from boltzgen.errors import InputError, StoppedError, UnreliableError
 from boltzgen.files import make_folder, sha256_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.workflows.sampling.records import Reweighting, Summary
 from boltzgen.workflows.sampling.reweight_files import SCHEMA, read_energies, write_energies, write_record
 from boltzgen.workflows.sampling.reweight_target import NewTarget, new_target
 
@@ -73,14 +75,6 @@ class Limits:
         return enough and precise
 
 
-@dataclass(frozen=True)
-class ReweightResult:
-    """``summary.json`` and ``reweight.json`` of the new OUT folder."""
-
-    summary: dict[str, Any]
-    record: dict[str, Any]
-
-
 def reweight(
     folder: str | PathLike[str],
     output: str | PathLike[str],
@@ -95,7 +89,7 @@ def reweight(
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> ReweightResult:
+) -> Reweighting:
     """Weigh the samples in `folder` (OUT) for another target and write the OUT folder `output`.
 
     Parameters
@@ -106,16 +100,31 @@ def reweight(
     seed: of the order in which rows are evaluated.
     resume: ``auto`` goes on with the run in `output`, if there is one, also to a higher precision.
 
+    Returns
+    -------
+    Reweighting: the content of ``reweight.json`` (what it cost, before and after) and the new summary.
+
     Raises
     ------
     InputError, UnsupportedError: something given cannot be used. StoppedError: `stop` was requested; what was
     evaluated is a usable ensemble of status ``partial``. UnreliableError: with `strict`, when the verdict is
     ``unreliable``; everything is written first.
+
+    Notes
+    -----
+    Rows are chosen by weight without bias, see `boltzgen.ensemble.thinning` and docs/reweighting.md.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.reweight("OUT", "OUT320", temperature=320.0)
+    >>> found.energy_evaluations, found.summary.requested
+    (0, 200)
     """
     limits = Limits(expensive, until_ess, until_error)
     _check(to, temperature, seed, resume)
     source, out = Path(folder), Path(output)
-    ensemble = Ensemble.load(source)
+    ensemble = load_ensemble(source)
     if source.resolve() == out.resolve():
         raise InputError(
             f"`output={str(out)!r}` is the folder of the samples themselves; choose another one."
@@ -139,8 +148,8 @@ def reweight(
             run = _Run(ensemble, target, out, task, limits)
             run.begin(former)
             result = run.to_the_end(stop or StopRequest(), progress)
-    if strict and result.summary["verdict"] == "unreliable":
-        reasons = "; ".join(result.summary["reasons"])
+    if strict and result.summary.verdict == "unreliable":
+        reasons = "; ".join(result.summary.reasons)
         raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.")
     return result
 
@@ -148,10 +157,9 @@ def reweight(
 def _check(to: Any, temperature: float | None, seed: int, resume: str) -> None:
     if to is None and temperature is None:
         raise InputError("give `to=SYS`, `temperature=T`, or both: what to reweight to.")
-    if temperature is not None and not (np.isfinite(temperature) and temperature > 0):
-        raise InputError(f"`temperature={temperature}` is not a temperature in K; give a positive number.")
-    if seed < 0:
-        raise InputError(f"`seed={seed}` is negative; give a whole number from 0.")
+    if temperature is not None:
+        check_temperature(temperature)
+    check_seed(seed)
     if resume not in ("auto", "never"):
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
 
@@ -203,9 +211,9 @@ def _numbers(ensemble: Ensemble) -> dict[str, Any]:
     }
 
 
-def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> ReweightResult:
+def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[str, Any]) -> Reweighting:
     new = at_temperature(ensemble, temperature, _provenance(ensemble, task, 0))
-    new.save(out)
+    save_ensemble(new, out)
     record = {
         "schema": SCHEMA,
         "task": task,
@@ -222,7 +230,7 @@ def _write_scaled(out: Path, ensemble: Ensemble, temperature: float, task: dict[
         "after": _numbers(new),
     }
     write_record(out, record)
-    return ReweightResult(summary(new), record)
+    return Reweighting(record, Summary(summary(new)))
 
 
 @dataclass
@@ -257,7 +265,7 @@ class _Run:
         make_folder(self.out)
         self._keep()
 
-    def to_the_end(self, stop: StopRequest, progress: Progress) -> ReweightResult:
+    def to_the_end(self, stop: StopRequest, progress: Progress) -> Reweighting:
         """Evaluate up to the limits, or until `stop`, and write the folder."""
         ended = None
         try:
@@ -328,7 +336,7 @@ class _Run:
             provenance=provenance or {},
         )
 
-    def _write(self, ended: str | None) -> ReweightResult:
+    def _write(self, ended: str | None) -> Reweighting:
         provenance = _provenance(self.ensemble, self.task, len(self.u))
         left = len(self.order.rows) - len(self.u)
         if left:
@@ -342,7 +350,7 @@ class _Run:
             )
         new = self._reweighted(provenance)
         status = "partial" if ended is None else "complete"
-        new.save(self.out, status=status)
+        save_ensemble(new, self.out, status=status)
         record = {
             "schema": SCHEMA,
             "task": self.task,
@@ -359,4 +367,4 @@ class _Run:
             "after": _numbers(new),
         }
         write_record(self.out, record)
-        return ReweightResult(summary(new), record)
+        return Reweighting(record, Summary(summary(new)))

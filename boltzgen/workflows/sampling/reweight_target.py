@@ -12,12 +12,12 @@ from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import candidates
 from boltzgen.errors import InputError
-from boltzgen.generator import MODEL_TEMPERATURE
+from boltzgen.generator import temperature_of
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.of_system import potential_of, require_invariance
+from boltzgen.system.formats.pdb_text import parse_bonds, parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import thermal_energy
 
 MODEL = "model:"
 
@@ -44,11 +44,9 @@ class NewTarget:
 
     def reduced_energy(self, positions: np.ndarray) -> np.ndarray:
         """u (m,) of stored positions; NaN or infinite where the energy is not defined."""
-        molecular = self.potential.energy_unit == "kJ/mol"
-        unit = thermal_energy(self.temperature) if molecular else self.temperature / MODEL_TEMPERATURE
+        x = torch.as_tensor(np.array(positions), dtype=torch.float64)
         with torch.no_grad():
-            energy = self.potential.energy(torch.as_tensor(np.array(positions), dtype=torch.float64))
-        return np.asarray(energy.numpy(), dtype=np.float64) / unit
+            return np.asarray(self.potential.reduced_energy(x, self.temperature), dtype=np.float64)
 
     def close(self) -> None:
         self.potential.close()
@@ -59,7 +57,7 @@ def new_target(folder: Path, ensemble: Ensemble, to: str | None, temperature: fl
 
     InputError when its atoms, their order, elements, bonds or isomers differ from those of the samples.
     """
-    kelvin = temperature or ensemble.temperature or MODEL_TEMPERATURE
+    kelvin = temperature or temperature_of(ensemble)
     name = to or ensemble.system_fingerprint
     if ensemble.is_molecular == name.startswith(MODEL):
         what = "a molecule" if ensemble.is_molecular else "a model system"
@@ -110,7 +108,7 @@ def _require_same_atoms(folder: Path, ensemble: Ensemble, name: str, system: Mol
                 "in the same order."
             )
     bonds = set(map(tuple, system.bonds.tolist()))
-    differing = sorted(_bonds(ensemble.topology_pdb) ^ bonds)
+    differing = sorted(parse_bonds(ensemble.topology_pdb) ^ bonds)
     if differing:
         first, second = differing[0]
         raise InputError(
@@ -120,18 +118,7 @@ def _require_same_atoms(folder: Path, ensemble: Ensemble, name: str, system: Mol
 
 
 def _atoms(topology_pdb: str) -> list[_Atom]:
-    lines = [line for line in topology_pdb.splitlines() if line.startswith(("ATOM", "HETATM"))]
-    return [_Atom(line[12:16].strip(), line[76:78].strip()) for line in lines]
-
-
-def _bonds(topology_pdb: str) -> set[tuple[int, int]]:
-    """The bonds in the CONECT records of a stored topology, counting atoms from 0."""
-    bonds = set()
-    for line in topology_pdb.splitlines():
-        if line.startswith("CONECT"):
-            first, *others = (int(line[start : start + 5]) - 1 for start in range(6, len(line.rstrip()), 5))
-            bonds |= {(min(first, other), max(first, other)) for other in others}
-    return bonds
+    return [_Atom(name, element) for name, element in parse_elements(topology_pdb)]
 
 
 def _outside(folder: Path, ensemble: Ensemble, name: str, system: MolecularSystem) -> np.ndarray:

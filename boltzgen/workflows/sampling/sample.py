@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import torch
 
-from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.conditioning.features import placed_atoms
-from boltzgen.config.build import Model, load_model
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature, check_temperatures
+from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.store import summary
+from boltzgen.ensemble.join import concatenate
+from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
 from boltzgen.files import make_folder
 from boltzgen.flows.temperature_mixture import asked_at
@@ -27,71 +27,82 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, seen_in_training
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import require_determinants
+from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
+from boltzgen.workflows.sampling.records import Summary
 
 
+@takes(SampleOptions)
 def sample(
     model: str | PathLike[str],
     system: str | PathLike[str],
     output: str | PathLike[str],
     number: int,
     *,
-    temperature: float | None = None,
-    proposal_temperatures: Sequence[float] = (),
-    seed: int = 0,
-    batch_size: int | str = "auto",
-    dtype: str = "float64",
-    device: str = "cpu",
-    data: str | PathLike[str] | None = None,
-    refine: str | None = None,
-    refine_budget: int | None = None,
-    strict: bool = False,
-    compile_energies: bool | None = None,
     overwrite: bool = False,
+    strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Draw `number` samples of `system` and write the OUT folder `output`; returns its ``summary.json``.
+    **options: Unpack[SampleKeywords],
+) -> Summary:
+    """Draw `number` samples of `system`, each with its density, energy and weight, into the folder `output`.
 
     Parameters
     ----------
-    system: folder written by prepare, or ``model:NAME``.
-    temperature: K; the model's own when not given.
-    proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
-        weights are for `temperature` either way.
-    data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
-        give the held-out part or another run.
-    refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
-    refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
-    compile_energies: None compiles the energy when `number` is large enough to gain by it.
+    model: a run, a model folder or the name of a shipped model.
+    system: SYS, ``example:NAME``, or ``model:NAME`` for a model system.
+    output: the OUT folder; docs/files.md says what is in it.
     overwrite: replace samples that `output` already holds.
+    options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
+        device, data, refine, refine_budget, compile_energies.
+
+    Returns
+    -------
+    Summary: the content of ``OUT/summary.json``; `boltzgen.load_samples` reads the samples themselves.
 
     Raises
     ------
     InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
     BoltzgenError: a log-determinant is wrong (see `boltzgen.trust.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
+
+    Notes
+    -----
+    Importance sampling with an exact density: Noe, Olsson, Koehler, Wu, Science 365, eaaw1147 (2019). The
+    density is of positions with overall translation and rotation integrated out, lengths in nm.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.sample("RUN", "SYS", "OUT", 200, temperature=300.0, seed=1)
+    >>> found.requested, found.verdict in ("ok", "caution", "unreliable")
+    (200, True)
     """
-    check_device(device)
+    asked = SampleOptions(**options)
+    check_device(asked.device)
     if (Path(output) / "manifest.json").exists() and not overwrite:
         raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
-    kelvin = trained.temperature if temperature is None else temperature
-    _check(number, kelvin, proposal_temperatures, batch_size, dtype)
-    refinement = Refinement.of(refine, refine_budget)
-    flow = asked_at(trained.flow.to(device=device, dtype=getattr(torch, dtype)), proposal_temperatures)
-    generator = BoltzmannGenerator(flow, target.to(device))
+    kelvin = trained.temperature if asked.temperature is None else asked.temperature
+    proposal_temperatures, data = asked.proposal_temperatures, asked.data
+    _check(number, kelvin, proposal_temperatures, asked.batch_size, asked.dtype, asked.seed)
+    refinement = Refinement.of(asked.refine, asked.refine_budget)
+    typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
+    flow = asked_at(typed, proposal_temperatures)
+    generator = BoltzmannGenerator(flow, target.to(asked.device))
     frames = None if data is None else read_check_frames(molecule, data, kelvin)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
-        [generator.target.potential], number * a_sample, compile_energies, device
+        [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
     with closing(target):  # the worker processes of its potential, if there are any
         require_determinants(generator, kelvin)
-        rng, rows = torch.Generator().manual_seed(seed), None if batch_size == "auto" else int(batch_size)
+        rng = torch.Generator().manual_seed(asked.seed)
+        rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
@@ -100,12 +111,12 @@ def sample(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, [kelvin, *proposal_temperatures])
+        notes, familiar = _notes(trained, target, kelvin, proposal_temperatures)
         record = {
             "command": sys.argv,
-            "seed": seed,
+            "seed": asked.seed,
             "requested": number,
-            "dtype": dtype,
+            "dtype": asked.dtype,
             "model": str(model),
             "compilation": compilation,
             "system": str(system),
@@ -115,17 +126,17 @@ def sample(
         }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
-            coverage = coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin)
-            if frames.digest() in trained.record.get("data_sha256", ()):
-                coverage = seen_in_training(coverage)
+            coverage = coverage_of_frames(
+                generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record
+            )
             ensemble = replace(ensemble, coverage=coverage)
     complete = len(ensemble) == number
-    ensemble.save(output, status="complete" if complete else "partial")
-    found = summary(ensemble)
+    save_ensemble(ensemble, output, status="complete" if complete else "partial")
+    found = Summary(summary(ensemble))
     if not complete:
         raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
-    if strict and found["verdict"] == "unreliable":
-        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found['reasons'])}.")
+    if strict and found.verdict == "unreliable":
+        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found.reasons)}.")
     return found
 
 
@@ -140,48 +151,42 @@ def _until_stopped(
         progress(drawn, number, None)
         if stop is not None and stop.requested:
             break
-    return Ensemble.concatenate(parts)
+    return concatenate(parts)
 
 
 def _check(
-    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str
+    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str, seed: int
 ) -> None:
-    if number < 1:
-        raise InputError(f"`number={number}`: ask for at least one sample.")
-    for name, kelvin in [("temperature", temperature), *(("proposal_temperatures", k) for k in proposals)]:
-        if not (np.isfinite(kelvin) and kelvin > 0):
-            raise InputError(f"`{name}={kelvin}` is not a temperature in K; give a positive number.")
+    check_number(number)
+    check_temperature(temperature)
+    check_temperatures(proposals, "proposal_temperatures")
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"`batch_size={batch_size!r}` is neither auto nor a positive whole number.")
-    if dtype not in ("float32", "float64"):
-        raise InputError(f"`dtype={dtype!r}` is not known; use float32 or float64.")
+    check_dtype(dtype)
+    check_seed(seed)
 
 
 def _notes(
-    trained: Model, target: Target, temperatures: list[float]
+    trained: Model, target: Target, temperature: float, proposals: Sequence[float]
 ) -> tuple[list[str], dict[str, Any] | None]:
     """What the model did not learn of the molecule and the temperatures (K); the score of a new molecule."""
     domains = {entry["fingerprint"]: entry.get("domain") for entry in trained.record["systems"]}
     notes: list[str] = []
     record: dict[str, Any] | None = None
     if target.fingerprint not in domains:
-        notes, record = _unseen(trained, target)
+        notes, record = _unseen(trained, target, proposals or [temperature])
     elif domains[target.fingerprint] not in (None, target.domain):
         notes.append("the model was trained on another isomer of this system")
-    ladder = trained.temperatures
-    for kelvin in dict.fromkeys(temperatures):
-        if ladder and not min(ladder) - 0.01 <= kelvin <= max(ladder) + 0.01:
-            notes.append(
-                f"{kelvin:g} K lies outside the {min(ladder):g} to {max(ladder):g} K of the training"
-            )
-    return notes, record
+    notes += temperatures_outside([temperature, *proposals], trained.temperatures)
+    return list(dict.fromkeys(notes)), record
 
 
-def _unseen(trained: Model, target: Target) -> tuple[list[str], dict[str, Any] | None]:
-    """How far a molecule that was not trained on lies from those that were."""
-    if trained.seen is None:
+def _unseen(
+    trained: Model, target: Target, asked_at: Sequence[float]
+) -> tuple[list[str], dict[str, Any] | None]:
+    """How far a molecule that was not trained on, `asked_at` temperatures (K), lies from those that were."""
+    found = target.familiarity(trained.seen, asked_at)
+    if found is None:
         return ["the model was not trained on this system"], None
-    atoms = placed_atoms(target.coordinates.table) if target.is_molecular else None
-    found = familiarity(trained.seen, target.features, atoms=atoms)
     first = f"the model was not trained on this system; unfamiliarity {found.score:.3g} (0: nothing new)"
     return [first, *found.reasons], {"score": found.score, "reasons": list(found.reasons)}

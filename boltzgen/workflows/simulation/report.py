@@ -1,12 +1,10 @@
-"""What a simulation tells: its progress, its exchanges, and with what it was made."""
+"""What a simulation tells: its progress and its exchanges."""
 
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
-from boltzgen.dynamics.openmm_engine import openmm_version
 from boltzgen.dynamics.replica_exchange import RunState
 from boltzgen.dynamics.settings import SimulationSettings
 
@@ -50,19 +48,4 @@ def exchange_summary(settings: SimulationSettings, state: RunState) -> dict[str,
         "pairs": pairs,
         "round_trips": record.round_trips,
         "half_trips_of_replicas": record.half_trips.tolist(),
-    }
-
-
-def versions() -> dict[str, str]:
-    import h5py
-    import numpy
-
-    from boltzgen import __version__
-
-    return {
-        "boltzgen": __version__,
-        "python": sys.version.split()[0],
-        "openmm": openmm_version(),
-        "numpy": numpy.__version__,
-        "h5py": h5py.__version__,
     }

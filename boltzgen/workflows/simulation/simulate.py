@@ -6,8 +6,9 @@ import re
 import time as clock
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from boltzgen.config.devices import check_device
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
@@ -20,28 +21,19 @@ from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import alone_in, read_json, write_json
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
-from boltzgen.workflows.simulation.report import exchange_summary, progress_of, versions
+from boltzgen.workflows.simulation.options import SimulateKeywords, SimulateOptions
+from boltzgen.workflows.simulation.record import Simulation
+from boltzgen.workflows.simulation.report import exchange_summary, progress_of
 
 #: What a time may be followed by, and how many ps it is.
 _PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
 
 #: Settings that a resumed run may change.
 _FREE_ON_RESUME = ("time",)
-
-
-@dataclass(frozen=True)
-class SimulationResult:
-    """What a finished run tells.
-
-    Attributes:
-        folder: the MD folder. frames: per temperature. manifest: what ``manifest.json`` holds.
-    """
-
-    folder: Path
-    frames: int
-    manifest: dict[str, Any]
 
 
 def parse_time(value: str | float, name: str) -> float:
@@ -70,53 +62,57 @@ def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...
         ) from None
 
 
+@takes(SimulateOptions)
 def simulate(
-    system: MolecularSystem | str | Path,
-    output: str | Path,
+    system: MolecularSystem | str | PathLike[str],
+    output: str | PathLike[str],
     *,
-    temperatures: str | float | Sequence[float] = 300.0,
-    time: str | float = "1ns",
-    timestep: str | float = "1fs",
-    friction: float = 2.0,
-    exchange_interval: str | float = "0.5ps",
-    save_interval: str | float = "0.5ps",
-    equilibration: str | float = "10ps",
-    seed: int = 0,
-    engine: str = "openmm",
-    platform: str = "auto",
-    replicas: int | None = None,
-    device: str | None = None,
-    hydrogen_mass: float | None = None,
-    torsion_moves: int | None = None,
-    precision: str | None = None,
-    compile_energies: bool | None = None,
     resume: str = "never",
     stop: StopRequest | None = None,
     progress: Progress = silent,
     command: Sequence[str] | None = None,
-) -> SimulationResult:
-    """Simulate `system` at every temperature of the ladder, with exchanges between neighbours.
+    **options: Unpack[SimulateKeywords],
+) -> Simulation:
+    """Simulate `system` at every temperature of a ladder, with exchanges between neighbours.
 
-    Args:
-        system: a `MolecularSystem`, or the SYS folder of one.
-        output: the MD folder; must not hold a run unless `resume` is ``"auto"``.
-        temperatures: K, rising; one alone is Langevin dynamics.
-        time: sampling time of each replica; times are strings with a unit, or floats in ps.
-        friction: 1/ps.
-        engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
-        platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
-        replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
-            (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
-            frame (none), ``single`` or ``double``; None compiles where it pays.
-        resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
-        stop: polled between blocks (a few seconds each).
-        command: recorded in the manifest.
+    Parameters
+    ----------
+    system: a molecule in memory, its SYS folder, or ``example:NAME``.
+    output: the MD folder; must not hold a run unless `resume` is ``"auto"``.
+    resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
+    stop: polled between blocks (a few seconds each). command: recorded in the manifest.
+    options: the fields of `SimulateOptions`: temperatures (K), time, timestep, friction (1/ps),
+        exchange_interval, save_interval, equilibration, seed, engine, platform, replicas, device,
+        hydrogen_mass (dalton), torsion_moves, precision, compile_energies. Times are text with a unit or ps.
 
-    Raises:
-        InputError: something given cannot be used. StoppedError: `stop` was requested; the frames so
-        far are readable and the run can go on. BoltzgenError: the dynamics broke down.
+    Returns
+    -------
+    Simulation: the content of ``MD/manifest.json``; `boltzgen.load_trajectory` reads the frames.
+
+    Raises
+    ------
+    InputError: something given cannot be used. StoppedError: `stop` was requested; the frames so
+    far are readable and the run can go on. BoltzgenError: the dynamics broke down.
+
+    Notes
+    -----
+    Langevin dynamics, and replica exchange after Sugita and Okamoto, Chem. Phys. Lett. 314, 141 (1999).
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> made = bg.simulate("SYS", "MD", temperatures=[300, 600], time="1ps", save_interval="20fs",
+    ...                    exchange_interval="100fs", equilibration="0.1ps")
+    >>> made.frames, made.temperatures
+    (50, (300.0, 600.0))
     """
-    ladder = parse_temperatures(temperatures)
+    asked = SimulateOptions(**options)
+    friction, seed, engine, platform = asked.friction, asked.seed, asked.engine, asked.platform
+    time, timestep, equilibration = asked.time, asked.timestep, asked.equilibration
+    exchange_interval, save_interval = asked.exchange_interval, asked.save_interval
+    replicas, device, hydrogen_mass = asked.replicas, asked.device, asked.hydrogen_mass
+    torsion_moves, precision = asked.torsion_moves, asked.precision
+    ladder = parse_temperatures(asked.temperatures)
     common: dict[str, Any] = {
         "temperatures": ladder,
         "time": parse_time(time, "time"),
@@ -148,13 +144,13 @@ def simulate(
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     folder = Path(output)
     former = _former_manifest(folder, resume)
-    molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(system)
+    molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(str(system))
     _check_molecule(molecule)
     if former is not None:
         _check_resume(folder, former, molecule, settings)
     maker: Engine
     if isinstance(settings, BatchedSettings):
-        maker = TorchEngine(molecule, settings, device or "cpu", compile_energies)
+        maker = TorchEngine(molecule, settings, device or "cpu", asked.compile_energies)
     else:
         again = former is not None and platform == "auto"
         maker = OpenMMEngine(molecule, settings, str(former["platform"]) if former and again else platform)
@@ -205,7 +201,7 @@ class _Job:
             "exchange": None,
             "statistical_inefficiency": {},
             "wall_seconds": 0.0,
-            "versions": versions(),
+            "versions": versions("boltzgen", "python", "openmm", "numpy", "h5py"),
         }
         for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds"):
             if former is not None:
@@ -214,7 +210,7 @@ class _Job:
         job._write()
         return job
 
-    def run(self, stop: StopRequest, progress: Progress) -> SimulationResult:
+    def run(self, stop: StopRequest, progress: Progress) -> Simulation:
         settings = self.settings
         state = latest_state(self.folder)
         start, worked = clock.perf_counter(), self.manifest["wall_seconds"]
@@ -236,7 +232,7 @@ class _Job:
             raise
         return self._finish(state, stop)
 
-    def _finish(self, state: RunState, stop: StopRequest) -> SimulationResult:
+    def _finish(self, state: RunState, stop: StopRequest) -> Simulation:
         frames = assemble(self.folder, self.system, self.settings)
         complete = state.frames >= self.settings.n_frames
         names = [trajectory_name(t) for t in self.settings.temperatures] if frames else []
@@ -257,7 +253,7 @@ class _Job:
             if "torch" in record:
                 record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
             self._write()
-            return SimulationResult(self.folder, frames, self.manifest)
+            return Simulation(self.manifest, self.folder, frames)
         raise StoppedError(
             f"{stop.reason} after {frames} of {self.settings.n_frames} frames at each temperature; "
             f"everything so far is saved in {self.folder}."

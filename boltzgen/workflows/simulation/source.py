@@ -9,7 +9,8 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import SimulationSource
-from boltzgen.workflows.simulation.simulate import SimulationResult, simulate
+from boltzgen.workflows.simulation.record import Simulation
+from boltzgen.workflows.simulation.simulate import simulate
 
 
 def simulate_source(
@@ -22,7 +23,7 @@ def simulate_source(
     compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> SimulationResult:
+) -> Simulation:
     """Replica exchange of `molecule` by the torch engine within the budget, in the MD folder `folder`.
 
     Goes on where a former call was stopped. `compile_energies`: None compiles where the budget pays for it.

@@ -8,23 +8,27 @@ from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.config.build import Model, load_model, save_model
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
 from boltzgen.free_energy.efficiency import effective_fraction
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.training.settings import TrainingSettings, schedule_value
+from boltzgen.training.schedule import schedule_value
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.options import takes
+from boltzgen.workflows.records import Record, number
+from boltzgen.workflows.training.options import AdaptKeywords, AdaptOptions
 from boltzgen.workflows.training.resuming import changed_settings, checkpoint_to_resume
 from boltzgen.workflows.training.train import train
 
@@ -41,67 +45,126 @@ REPLICATES = 200
 
 
 @dataclass(frozen=True)
-class Adaptation:
-    """A finished adaptation: the run folder, and what ``RUN/adapt.json`` says of it."""
+class Effective:
+    """Effective sample size (a fraction) of fresh draws, its standard error, and k-hat."""
+
+    ess: float
+    standard_error: float
+    k_hat: float | None
+
+
+@dataclass(frozen=True, repr=False)
+class Adaptation(Record):
+    """``RUN/adapt.json``, and the `folder` RUN that it stands in."""
 
     folder: Path
-    record: dict[str, Any]
+
+    @property
+    def before(self) -> Effective:
+        """What the model was worth for the molecule."""
+        return Effective(**self._content["before"])
+
+    @property
+    def after(self) -> Effective:
+        """What the adapted one is worth."""
+        return Effective(**self._content["after"])
+
+    @property
+    def gain(self) -> float | None:
+        """How many times as many effective samples; None where there were none."""
+        return number(self._content["gain"])
+
+    @property
+    def kept(self) -> str:
+        """``adapted`` or ``start``: the better model, in ``RUN/model``."""
+        return str(self._content["kept"])
 
     @property
     def improved(self) -> bool:
-        return bool(self.record["kept"] == "adapted")
+        return self.kept == "adapted"
 
-    def summary(self) -> dict[str, Any]:
-        """For the table that the command prints."""
-        record = self.record
-        rows = {
-            f"effective sample size {when}": f"{100 * record[when]['ess']:.3g} % +- "
-            f"{100 * record[when]['standard_error']:.2g} %"
-            for when in ("before", "after")
-        }
+    @property
+    def evaluations(self) -> int:
+        """Energy evaluations of the training."""
+        return int(self._content["evaluations"])
+
+    @property
+    def evaluations_to_measure(self) -> int:
+        """Those of the draws that measured."""
+        return int(self._content["evaluations_to_measure"])
+
+    @property
+    def steps(self) -> int:
+        return int(self._content["steps"])
+
+    @property
+    def seconds(self) -> float:
+        return float(self._content["seconds"])
+
+    def rows(self) -> dict[str, Any]:
         return {
-            **rows,
-            "gain": record["gain"],
-            "energy evaluations": record["evaluations"],
-            "energy evaluations (to measure)": record["evaluations_to_measure"],
-            "seconds": round(record["seconds"], 1),
-            "model kept": {"adapted": "the adapted one", "start": "the one it began from"}[record["kept"]],
+            "effective sample size before": _percent(self.before),
+            "effective sample size after": _percent(self.after),
+            "gain": self.gain,
+            "energy evaluations": self.evaluations,
+            "energy evaluations (to measure)": self.evaluations_to_measure,
+            "seconds": round(self.seconds, 1),
+            "model kept": "the adapted one" if self.improved else "the one it began from",
         }
 
+    def __repr__(self) -> str:
+        return (
+            f"<Adaptation: ESS {_percent(self.before)} before, {_percent(self.after)} after "
+            f"{self.evaluations} energies; {self.kept} model kept in {self.folder}>"
+        )
 
+
+def _percent(found: Effective) -> str:
+    return f"{100 * found.ess:.3g} % +- {100 * found.standard_error:.2g} %"
+
+
+@takes(AdaptOptions)
 def adapt(
     model: str | PathLike[str],
     system: str | PathLike[str],
     run_folder: str | PathLike[str] = "RUN",
     overrides: Sequence[str] = (),
     *,
-    budget: float = 1e5,
-    temperature: float | None = None,
-    config: str | PathLike[str] = "adapt",
-    samples: int | None = None,
     resume: str = "never",
-    device: str = "cpu",
-    seed: int = 0,
-    compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    **options: Unpack[AdaptKeywords],
 ) -> Adaptation:
-    """Adapt `model` to `system` and leave the better of the two in ``run_folder/model``.
+    """Adapt `model` to `system` on energies alone, and leave the better of the two in ``run_folder/model``.
 
     Parameters
     ----------
-    model: a run, a model folder or the name of a shipped model. system: SYS, or ``model:NAME``.
+    model: a run, a model folder or the name of a shipped model.
+    system: SYS, ``example:NAME`` or ``model:NAME``.
     overrides: ``key=value`` departures from `config`, a training configuration without a number of steps.
-    budget: energy evaluations that the training may spend; those of `samples` draws that measure the
-        effective sample size before and after (a tenth of the budget, 1 000 to 10 000, when not given), and
-        of the measurements on the way, are counted apart.
-    temperature: K; the model's own when not given.
     resume: ``"never"``, ``"auto"`` or a checkpoint folder, as for `train`.
+    options: the fields of `AdaptOptions`: budget, temperature, config, samples, device, seed,
+        compile_energies.
+
+    Returns
+    -------
+    Adaptation: the content of ``RUN/adapt.json``: effective sample sizes before and after, cost, model kept.
 
     Raises
     ------
     InputError: something given cannot be used. StoppedError: `stop` asked to end; a checkpoint is kept.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.adapt("RUN", "SYS", "ADAPTED", ["reweighted.fresh=64", "reweighted.first=64"],
+    ...                  budget=300, samples=100, temperature=350.0)
+    >>> found.kept in ("adapted", "start"), found.evaluations <= 300
+    (True, True)
     """
+    asked = AdaptOptions(**options)
+    budget, samples, device, seed = asked.budget, asked.samples, asked.device, asked.seed
+    temperature, config, compile_energies = asked.temperature, asked.config, asked.compile_energies
     check_device(device)
     before = load_model(Path(model))
     kelvin = before.temperature if temperature is None else temperature
@@ -135,6 +198,7 @@ def adapt(
     if not better:
         kept = {**_without_schema(before.record), "temperature_K": kelvin}
         save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
+    familiar = target.familiarity(before.seen, [kelvin])
     on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
     record = {
         "schema": SCHEMA,
@@ -151,10 +215,10 @@ def adapt(
         **found,
         "gain": _gain(found),
         "kept": "adapted" if better else "start",
-        "unfamiliarity": _unfamiliarity(before, target, kelvin),
+        "unfamiliarity": None if familiar is None else familiar.score,
     }
     write_json(folder / "adapt.json", record)
-    return Adaptation(folder, record)
+    return Adaptation(record, folder)
 
 
 def adaptation_settings(
@@ -211,15 +275,16 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
-    own, kl = settings.reweighted, settings.reverse_kl
-    weighs, reverses = (
-        max(schedule_value(weight, place) for place in np.linspace(0, 1, 101)) > 0
-        for weight in (own.weight, kl.weight)
-    )
+    own = settings.reweighted
+    used = [
+        loss
+        for loss in settings.all_losses().values()
+        if max(schedule_value(loss.weight, place) for place in np.linspace(0, 1, 101)) > 0
+    ]
     at_first = 0 if settings.simulation is None else settings.simulation.evaluations
-    if weighs:
+    if own in used:
         at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
-    a_step = weighs * own.fresh * (1 + own.moves) + reverses * kl.batch_size
+    a_step = sum(loss.evaluations_a_step for loss in used)
     return max(budget - at_first, 0) // max(a_step, 1)
 
 
@@ -234,7 +299,7 @@ def _measured(
 
 def ess_with_error(log_w: np.ndarray, seed: int) -> dict[str, float]:
     """Kish's effective sample size of `log_w` (N,) as a fraction, and its bootstrap standard error."""
-    found = effective_fraction(log_w, n_bootstrap=REPLICATES, rng=np.random.default_rng(seed))
+    found = effective_fraction(log_w, Statistics(np.random.default_rng(seed), n_bootstrap=REPLICATES))
     error = found.bootstrap if found.bootstrap is not None else found.asymptotic
     return {"ess": float(found.value or 0.0), "standard_error": float(error or 0.0)}
 
@@ -243,12 +308,6 @@ def _gain(found: dict[str, dict[str, Any]]) -> float | None:
     """How many times as many effective samples; None where there were none."""
     before, after = found["before"]["ess"], found["after"]["ess"]
     return after / before if before > 0 else None
-
-
-def _unfamiliarity(model: Model, target: Target, temperature: float) -> float | None:
-    if model.seen is None:
-        return None
-    return familiarity(model.seen, target.features, temperature=temperature).score
 
 
 def _without_schema(record: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.training_data import TrainingData, energies_of_frames
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 from boltzgen.workflows.simulation.source import simulate_source
 
 
@@ -145,7 +145,7 @@ def _read_frames(
     kelvin = settings.evaluation.temperature
     if other is None:
         trajectory = read_trajectory(path, molecule, temperature=kelvin)
-        if settings.likelihood.dispersion == 0 and settings.likelihood.learned_at is None:
+        if not any(loss.needs_energies_of_frames for loss in settings.all_losses().values()):
             return trajectory, None, 0
         whole, cost = energies_of_frames(target, trajectory, known=True)
         return whole, None, cost
@@ -160,7 +160,7 @@ def _read_frames(
     )
     after, cost = energies_of_frames(target, before, known=False)
     with np.errstate(invalid="ignore"):
-        log_weights = (before.energies - after.energies) / (GAS_CONSTANT * before.temperatures)
+        log_weights = (before.energies - after.energies) / thermal_energy(before.temperatures)
     log_weights[~np.isfinite(log_weights)] = -np.inf
     for kelvin in before.temperature_ladder:
         if np.isneginf(log_weights[np.abs(before.temperatures - kelvin) < 0.01]).all():

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from boltzgen.config.settings import load_settings
+from boltzgen.config.settings import build_settings, read_yaml
 from boltzgen.errors import InputError
-from boltzgen.training.checkpoint import complete_checkpoints
+from boltzgen.training.checkpoint import checkpoint_version, complete_checkpoints
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.upgrades import upgraded_run_settings
 
 #: What may differ when a run goes on: where files lie, when it ends, what is measured and kept on the way.
 FREE = (
@@ -44,8 +45,12 @@ def checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
 def changed_settings(
     written: Path, settings: TrainingSettings, free: Collection[str] = FREE
 ) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys in which `settings` differ from the file `written`: (before, now); `free` ones left out."""
-    before, now = _flat(load_settings(TrainingSettings, written).model_dump()), _flat(settings.model_dump())
+    """Dotted keys in which `settings` differ from the file `written`: (before, now); `free` ones left out.
+
+    The file may be of an older version of boltzgen.
+    """
+    former = build_settings(TrainingSettings, upgraded_run_settings(read_yaml(written)), source=str(written))
+    before, now = _flat(former.model_dump()), _flat(settings.model_dump())
     return {
         key: (before.get(key), now.get(key))
         for key in dict.fromkeys([*now, *before])
@@ -60,6 +65,7 @@ def check_resumed(settings: TrainingSettings, folder: Path, checkpoint: Path, *,
     A checkpoint that was `chosen` by name may go on with other losses and rates. Another flow never: some
     departures (the masks) would fit and be silently wrong.
     """
+    checkpoint_version(checkpoint)  # what a newer boltzgen wrote is refused as that, not for its settings
     written = checkpoint.parent.parent / "config.yaml"
     if not written.is_file():
         return

@@ -6,10 +6,9 @@ import platform
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,19 @@ import torch
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
-from boltzgen.config.build import Model, build_flow, load_model, save_model
+from boltzgen.config.build import build_flow
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError
 from boltzgen.files import alone_in, write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
+from boltzgen.notebook import html_table
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
+from boltzgen.provenance import versions
 from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings, evaluations_of
@@ -42,20 +44,54 @@ from boltzgen.workflows.training.resuming import (
 )
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished run: its folder and its last evaluation; `molecules` says what of a data set was used."""
+@dataclass(frozen=True, repr=False)
+class Training:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder: RUN; the model is in ``RUN/model``. steps, seconds: of all resumptions.
+    energy_evaluations: of data and training. evaluation: the last row of ``metrics.jsonl`` that measured.
+    outside: frames of the data left out, by reason. molecules: what of a data set was used.
+    """
 
     folder: Path
     steps: int
     seconds: float
     energy_evaluations: int
-    evaluation: dict[str, float | int | None]
-    outside: dict[str, int]
+    evaluation: Mapping[str, float | int | None]
+    outside: Mapping[str, int]
     molecules: str
 
-    def summary(self) -> dict[str, Any]:
-        """For the table that the command prints."""
+    @property
+    def ess(self) -> float | None:
+        """Effective sample size at the last evaluation, a fraction."""
+        return self.evaluation.get("ess")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, JSON types only."""
+        return {
+            "folder": str(self.folder),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "energy_evaluations": self.energy_evaluations,
+            "evaluation": dict(self.evaluation),
+            "outside": dict(self.outside),
+            "molecules": self.molecules,
+        }
+
+    def __repr__(self) -> str:
+        ess = "" if self.ess is None else f", ESS {100 * self.ess:.3g} %"
+        return (
+            f"<Training: {self.steps} steps, {self.seconds:.3g} s, {self.energy_evaluations} energies{ess}; "
+            f"model in {self.folder}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table((), list(self.rows().items()), caption="Training")
+
+    def rows(self) -> dict[str, Any]:
+        """Name and value of what people look at first."""
         return {
             **({"molecules": self.molecules} if self.molecules else {}),
             "steps": self.steps,
@@ -81,19 +117,37 @@ def train(
     compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> TrainingResult:
+) -> Training:
     """Train a flow as `config` says and leave the model in ``run_folder/model``.
 
     Parameters
     ----------
     config: a YAML file or the name of a shipped configuration. overrides: ``key=value``.
+    run_folder: RUN; docs/files.md says what is in it.
     resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
-    device: ``"cpu"`` or ``"cuda"``.
+    device: ``"cpu"`` or ``"cuda"``. seed: instead of the configuration's.
     compile_energies: None compiles the energy when the run is long enough to gain by it.
+
+    Returns
+    -------
+    Training: steps, seconds, energy evaluations and the last evaluation.
 
     Raises
     ------
     InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+
+    Notes
+    -----
+    The losses, with their sources, are in docs/energy_training.md.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> settings = ["system=SYS", "optimizer.steps=10", "reverse_kl.batch_size=64",
+    ...             "evaluation.samples=100"]
+    >>> run = bg.train("butane", settings, "RUN", seed=1)
+    >>> run.steps, run.folder.name
+    (10, 'RUN')
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = load_settings(TrainingSettings, find_config(config), words)
@@ -122,13 +176,14 @@ def _train(
     compile_energies: bool | None,
     stop: StopRequest | None,
     progress: Progress,
-) -> TrainingResult:
+) -> Training:
     """The run of `train`, from what it was asked: data, steps, model."""
     learned = _learned(settings, ranks, folder, stop, progress)
     targets, frames = learned.targets, learned.frames
     if model is not None:
         _check_judged(model, learned)
-    flow = build_flow(settings.flow, seed=settings.seed) if model is None else model.flow.train()
+    kind = settings.flow.for_molecules([target.features for target in targets])
+    flow = build_flow(kind, seed=settings.seed) if model is None else model.flow.train()
     limit = settings.until.evaluations
     if limit is not None and frames.evaluations >= limit:
         raise InputError(
@@ -164,10 +219,10 @@ def _train(
             target.close()
         shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
     if ranks.leads:
-        _save(folder, settings, trainer, frames, model)
+        _save(folder, settings, kind, trainer, frames, model)
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
-    return TrainingResult(
+    return Training(
         folder,
         counters.step,
         counters.seconds,
@@ -209,7 +264,7 @@ def _check_judged(model: Model, learned: Learned) -> None:
 def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
     """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
     flow = FlowSettings.model_validate(model.record["flow"])
-    if settings.flow not in (FlowSettings(), flow):
+    if settings.flow not in (FlowSettings.model_validate({}), flow):
         raise InputError(
             f"start: {settings.start} holds another flow than 'flow' asks for; leave 'flow' out to fine-tune."
         )
@@ -221,17 +276,22 @@ def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
 
 
 def _save(
-    folder: Path, settings: TrainingSettings, trainer: Trainer, frames: Frames, start: Model | None
+    folder: Path,
+    settings: TrainingSettings,
+    kind: FlowSettings,
+    trainer: Trainer,
+    frames: Frames,
+    start: Model | None,
 ) -> None:
     """The averaged weights and what is known of them."""
     seen = {float(t) for part in frames.data if part for t in part.temperature.unique()}
-    for loss in (settings.reverse_kl, settings.reweighted):
+    for loss in settings.all_losses().values():
         if loss.weight:
-            seen |= set(loss.temperatures)
+            seen |= set(loss.learned_temperatures)
     own = {target.fingerprint for target in trainer.targets}
     before = [] if start is None else start.all_systems
     record = {
-        "flow": settings.flow.model_dump(mode="json"),
+        "flow": kind.model_dump(mode="json"),
         "n_features": N_FEATURES,
         "features_version": FEATURES_VERSION,
         "isomers": settings.isomers,
@@ -274,12 +334,10 @@ def _evaluations_before(start: Model | None, frames: Frames) -> int:
 def _environment(device: str) -> dict[str, Any]:
     return {
         "command": sys.argv,
-        "python": platform.python_version(),
+        **versions("python", "torch", "openmm"),
         "platform": platform.platform(),
-        "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name()
         if device.startswith("cuda")
         else platform.processor() or "cpu",
-        "openmm": version("openmm"),
     }

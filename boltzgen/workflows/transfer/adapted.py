@@ -1,13 +1,11 @@
-"""What `benchmark transfer` asks about a model: its adapted form, and how strange a molecule is to it."""
+"""The adapted form of a model, which `benchmark transfer` measures beside the model itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from boltzgen.conditioning.familiarity import familiarity
-from boltzgen.config.build import Model, load_model
-from boltzgen.generator import Target
+from boltzgen.config.model import Model, load_model
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.workflows.training.adapt import adapt
@@ -46,9 +44,4 @@ def adapted_model(
         progress=progress,
     )
     keys = ("evaluations", "evaluations_to_measure", "steps", "seconds", "kept")
-    return load_model(output), {"budget": budget, "adaptation": {key: done.record[key] for key in keys}}
-
-
-def unfamiliarity(trained: Model, target: Target) -> float | None:
-    """The score of `boltzgen.conditioning.familiarity`; None for a model without a record of what it saw."""
-    return None if trained.seen is None else familiarity(trained.seen, target.features).score
+    return load_model(output), {"budget": budget, "adaptation": {key: getattr(done, key) for key in keys}}

@@ -14,18 +14,20 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
-from boltzgen.config.build import Model, load_model
+from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
 from boltzgen.config.devices import check_device
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
-from boltzgen.files import make_folder, read_json, write_atomic, write_json
+from boltzgen.files import csv_text, make_folder, read_json, write_atomic, write_json
 from boltzgen.free_energy.efficiency import weight_figures
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
@@ -33,21 +35,24 @@ from boltzgen.progress import Progress, silent
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.workflows.transfer.adapted import adapted_model, unfamiliarity
+from boltzgen.workflows.options import takes
+from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
+from boltzgen.workflows.transfer.options import TransferKeywords, TransferOptions
+from boltzgen.workflows.transfer.record import TransferBenchmark
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
 from boltzgen.workflows.transfer.table import (
     DEFINITIONS,
-    NARROW,
     STAGES,
-    csv_text,
     familiarity_auroc,
     growth,
     markdown,
     rows_of,
     summarise,
-    table_rows,
 )
+
+#: Samples below which an effective sample size means nothing.
+FEWEST_SAMPLES = 100
 
 SCHEMA, MOLECULE_SCHEMA = "boltzgen.transfer/1", "boltzgen.transfer_molecule/1"
 
@@ -72,51 +77,44 @@ class TransferSettings:
     device: str
 
 
-@dataclass(frozen=True)
-class TransferResult:
-    """The content of ``transfer.json``, and its flat rows (one a molecule and stage)."""
-
-    document: dict[str, Any]
-    rows: list[dict[str, Any]]
-
-    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """(stage, headers, rows of text) for printing."""
-        summary = self.document["summary"]
-        return [(stage, *table_rows(self.rows, summary, stage, NARROW)) for stage in summary]
-
-
+@takes(TransferOptions)
 def benchmark_transfer(
     model: str | PathLike[str],
     dataset: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    split: str = "test",
-    samples: int = 10_000,
-    temperature: float | None = None,
-    adapt: float | None = None,
-    molecules: Sequence[str] = (),
-    seed: int = 0,
-    dtype: str = "float64",
-    torus_samples: int = 2000,
-    device: str = "cpu",
     stop: StopRequest | None = None,
     progress: Progress = silent,
-) -> TransferResult:
+    **options: Unpack[TransferKeywords],
+) -> TransferBenchmark:
     """Measure `model` on the molecules of one split of `dataset` and write the folder `output`.
 
     Parameters
     ----------
-    samples: drawn of each molecule. temperature: K; the model's own when not given.
-    adapt: energy evaluations to adapt the model to each molecule with; None measures it zero-shot alone.
-    molecules: names; all of the split by default.
-    torus_samples: samples, at most 10 000, for the distance on the torus: its time grows faster than their
-        square.
+    model: a run, a model folder or the name of a shipped model. dataset: DATASET of `build_dataset`.
+    options: the fields of `TransferOptions`: split, samples, temperature (K), adapt, molecules, seed, dtype,
+        torus_samples, device.
+
+    Returns
+    -------
+    TransferBenchmark: the content of ``transfer.json``; docs/transfer.md says what the figures are.
 
     Raises
     ------
     InputError: something given cannot be used, or `output` holds figures of other settings.
     StoppedError: `stop` asked to end; the same call goes on. PartialError: some molecules failed.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.benchmark_transfer("RUN", "DATASET", "BENCH", samples=100, temperature=300.0)
+    >>> found.molecules, len(found.figures)
+    (('methanol',), 1)
     """
+    asked = TransferOptions(**options)
+    split, samples, temperature, adapt = asked.split, asked.samples, asked.temperature, asked.adapt
+    molecules, seed, dtype, device = asked.molecules, asked.seed, asked.dtype, asked.device
+    torus_samples = asked.torus_samples
     check_device(device)
     stop = stop or StopRequest()
     trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
@@ -234,11 +232,12 @@ class _Bench:
         molecule = MolecularSystem.load(one.system)
         target = Target.from_system(molecule, isomers=self.trained.isomers)
         kelvin = self.settings.temperature_K
+        familiar = target.familiarity(self.trained.seen, [kelvin])
         record = {
             **record,
             "dimension": target.features.dimension,
             "seen_in_training": self.trained.was_trained_on(one.fingerprint, one.graph),
-            "unfamiliarity": unfamiliarity(self.trained, target),
+            "unfamiliarity": None if familiar is None else familiar.score,
         }
         with closing(target):
             for stage in self.wanted:
@@ -284,18 +283,18 @@ class _Bench:
         if isinstance(reference, str):
             missing = reference
         else:
-            digests = self.trained.record.get("data_sha256", ())
             found, coverage = reference_figures(
                 generator,
                 drawn,
                 reference,
                 kelvin,
                 torus_samples=settings.torus_samples,
-                seen=reference.digest in digests,
+                trained=self.trained.record,
                 seed=settings.seed,
             )
         rejected = drawn.rejected()
-        weights = weight_figures(drawn.log_w, coverage, rng=np.random.default_rng(settings.seed))
+        statistics = Statistics(np.random.default_rng(settings.seed), n_bootstrap=500, coverage=coverage)
+        weights = weight_figures(drawn.log_w, statistics)
         return {
             **weights,
             **figures_of_speed(drawn, weights["ess"]),
@@ -315,7 +314,7 @@ class _Bench:
 
 def _write(
     folder: Path, header: dict[str, Any], records: list[dict[str, Any]], complete: bool
-) -> TransferResult:
+) -> TransferBenchmark:
     """``transfer.json``, its table in two forms, and the figure."""
     rows = rows_of(records)
     document = {
@@ -330,10 +329,10 @@ def _write(
         "definitions": list(DEFINITIONS),
     }
     write_json(folder / "transfer.json", document)
-    write_atomic(folder / "transfer.csv", csv_text(rows))
+    write_atomic(folder / "transfer.csv", csv_text(list(rows[0]), rows))
     write_atomic(folder / "transfer.md", markdown(document, rows))
     transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"])
-    return TransferResult(document, rows)
+    return TransferBenchmark(document)
 
 
 def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMolecule, ...]:
@@ -352,12 +351,10 @@ def _chosen(data: Dataset, split: str, names: Sequence[str]) -> tuple[DatasetMol
 
 
 def _check(settings: TransferSettings, budget: float | None) -> None:
-    if settings.samples < 100:
-        raise InputError(f"`samples={settings.samples}`: an effective sample size needs at least 100.")
-    if not (np.isfinite(settings.temperature_K) and settings.temperature_K > 0):
-        raise InputError(f"`temperature={settings.temperature_K}` is not a temperature in K.")
-    if settings.dtype not in ("float32", "float64"):
-        raise InputError(f"`dtype={settings.dtype!r}` is not known; use float32 or float64.")
+    check_number(settings.samples, "samples", least=FEWEST_SAMPLES)
+    check_temperature(settings.temperature_K)
+    check_dtype(settings.dtype)
+    check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"`torus_samples={settings.torus_samples}`: give a number from 2 to {W2_SAMPLES}.")
     if budget is not None and not 1 <= budget < np.inf:

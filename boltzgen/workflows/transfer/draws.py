@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.conditioning.context import Context
 from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError, StoppedError
-from boltzgen.flows.base import InvertibleFlow
 from boltzgen.free_energy.ramachandran import backbone_torsions
 from boltzgen.free_energy.variables import Variable
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -27,7 +25,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 #: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
 WARM_UP = 64
@@ -182,13 +180,8 @@ def read_reference(
 
 def _reasons(target: Target, positions: torch.Tensor) -> np.ndarray:
     """Why each of `positions` (n, N, 3) lies outside the domain; "" for those inside."""
-    names = np.array(target.coordinates.reasons)
-    with torch.no_grad():
-        found = [
-            target.coordinates.domain(part.to(target.reference.device)).cpu().numpy()
-            for part in positions.split(target.batch_rows())
-        ]
-    return names[np.concatenate(found)]
+    parts = positions.split(target.batch_rows())
+    return np.concatenate([target.reasons(part.to(target.reference.device)) for part in parts])
 
 
 def _exchange(whole: Trajectory, generator: BoltzmannGenerator) -> Exchange | None:
@@ -200,7 +193,7 @@ def _exchange(whole: Trajectory, generator: BoltzmannGenerator) -> Exchange | No
     frames, shape = joined(parts), (len(ladder), len(parts[0]))
     inside = _reasons(target, torch.as_tensor(frames.positions, dtype=torch.float64)) == ""
     angles = Backbone(target.topology_pdb).angles(frames.positions)
-    u = frames.energies.reshape(shape) / (GAS_CONSTANT * ladder[:, None])
+    u = frames.energies.reshape(shape) / thermal_energy(ladder[:, None])
     return Exchange(ladder, u, angles.reshape(*shape, angles.shape[1]), inside.reshape(shape))
 
 
@@ -225,16 +218,15 @@ def latents_of(
 
     Linear coordinates have standard normal latents under the flow, circular ones uniform on [-pi, pi).
     """
-    flow, target = generator.flow, generator.target
-    if not isinstance(flow, InvertibleFlow):
+    target = generator.target
+    if not generator.has_latents:
         return None
     positions = torch.as_tensor(np.array(reference.positions[rows]), dtype=torch.float64)
     found = []
     with torch.no_grad():
         for part in positions.split(target.batch_rows()):
-            values, _ = target.coordinates.encode(part.to(target.reference.device))
-            embedding = flow.embed(Context.of(target.features, temperature, len(part)))
-            found.append(flow.encode(values, embedding)[0].cpu().numpy())
+            latents, _ = generator.encode(part.to(target.reference.device), temperature)
+            found.append(latents.cpu().numpy())
     return np.concatenate(found)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from boltzgen.data.record import spaced_rows
 from boltzgen.ensemble.diagnostics import log_z
 from boltzgen.free_energy.overlap import bar
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.workflows.transfer.draws import Drawn, Reference, latents_of
 
@@ -83,7 +84,12 @@ def log_partition_between(
     """``ln Z``, its error, and how: by BAR; where flow and frames do not overlap, from the weights alone."""
     if np.isfinite(drawn.log_w).any() and np.isfinite(target_log_w).any():
         estimate = bar(
-            -drawn.log_w, target_log_w, (1.0, inefficiency), A="flow", B="target", n_bootstrap=200, rng=rng
+            -drawn.log_w,
+            target_log_w,
+            (1.0, inefficiency),
+            Statistics(rng, n_bootstrap=200),
+            A="flow",
+            B="target",
         )
         if estimate.value is not None:
             return -estimate.value, estimate.standard_error, "BAR"

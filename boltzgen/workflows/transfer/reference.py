@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from boltzgen.free_energy.populations import (
     state_free_energies,
 )
 from boltzgen.free_energy.ramachandran import bins_of, histogram, torsion_pairs
+from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator
-from boltzgen.trust.coverage import seen_in_training
+from boltzgen.trust.coverage import seen_in_training, with_findings
 from boltzgen.workflows.transfer.draws import Backbone, Drawn, Reference, reference_log_weights
 from boltzgen.workflows.transfer.likelihood import likelihood_figures
 
@@ -50,21 +52,21 @@ def reference_figures(
     temperature: float,
     *,
     torus_samples: int,
-    seen: bool,
+    trained: Mapping[str, Any],
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What needs frames of the target, and the coverage record for the verdict on the weights.
 
-    torus_samples: samples, at most, from which distances on the torus are computed. seen: training saw these
-    frames.
+    torus_samples: samples, at most, from which distances on the torus are computed. trained: the record
+    of the model.
     """
     rng = np.random.default_rng(seed)
     target_log_w = reference_log_weights(generator, reference, temperature)
     coverage = check_coverage(
         drawn.log_w, target_log_w, source=reference.source, statistical_inefficiency=reference.inefficiency
     )
-    if seen:
-        coverage = seen_in_training(coverage)
+    seen = seen_in_training(trained, reference.digest)
+    coverage = with_findings(coverage, seen)
     names = Backbone(generator.target.topology_pdb).names()
     return {
         "source": reference.source,
@@ -72,7 +74,7 @@ def reference_figures(
         "frames": len(reference.u),
         "outside_the_domain": reference.outside,
         "statistical_inefficiency": reference.inefficiency,
-        "seen_in_training": seen,
+        "seen_in_training": bool(seen),
         "forward_ess": coverage["forward_ess"],
         "missed": coverage["missed"],
         "likelihood": likelihood_figures(generator, drawn, reference, target_log_w, temperature, rng=rng),
@@ -175,7 +177,7 @@ def phi_differences(
     phi = [(column, name) for column, name in enumerate(names) if name.startswith("phi")]
     if not phi:
         return found
-    asked: dict[str, Any] = {"differences": [("A", "B")], "n_bootstrap": 200, "rng": rng}
+    pairs, statistics = [("A", "B")], Statistics(rng, n_bootstrap=200)
     exchange, angles, weights = reference.exchange, reference.angles, None
     if exchange is not None:
         angles = exchange.angles
@@ -184,11 +186,11 @@ def phi_differences(
         for state, low, high in PHI_STATES:
             ours = _halves_of(drawn.angles[:, column], low, high)
             theirs = _halves_of(angles[..., column], low, high)
-            (here,) = state_free_energies(drawn.log_w, ours, **asked)
+            (here,) = state_free_energies(drawn.log_w, ours, pairs, statistics)
             if weights is None:
-                (there,) = counted_free_energies(theirs, **asked)
+                (there,) = counted_free_energies(theirs, pairs, statistics)
             else:
-                (there,) = exchange_free_energies(weights, theirs, **asked)
+                (there,) = exchange_free_energies(weights, theirs, pairs, statistics)
             error, unknown = None, _unknown(here, there)
             if unknown is None and here.value is not None and there.value is not None:
                 error = here.value - there.value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,15 +157,6 @@ def familiarity_auroc(records: Sequence[Record], threshold: float = 0.01) -> dic
     return {"auroc": value, "threshold": threshold, "below": len(low), "above": len(high)}
 
 
-def csv_text(rows: Sequence[Record]) -> str:
-    """All rows and columns as CSV, empty where not known."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def table_rows(
     rows: Sequence[Record], summary: Record, stage: str, shown: Sequence[str] = SHOWN
 ) -> tuple[list[str], list[list[str]]]:
@@ -208,6 +197,7 @@ def markdown(document: Record, rows: Sequence[Record]) -> str:
         lines.append("|" + "---|" * len(headers))
         lines += ["| " + " | ".join(cells) + " |" for cells in body] + [""]
     lines += [f"- {text}" for text in DEFINITIONS] + [""]
+    lines += [f"What to cite: `boltzgen cite {document[key]}`." for key in ("model", "dataset")] + [""]
     return "\n".join(lines)
 
 

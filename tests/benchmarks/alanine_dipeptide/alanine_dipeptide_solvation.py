@@ -4,7 +4,7 @@ Three ends with the same atoms: V, true vacuum; S, no charges in the GB force bu
 I, the whole implicit solvent. `half` lies between S and I (GB energy halved). The literature calls both V
 and S "vacuum": S -> I is the published -29.43 kT, V -> I another number.
 
-    python tests/benchmarks/alanine_dipeptide/alanine_dipeptide_solvation.py --out /work/runs/solvation
+    python tests/benchmarks/alanine_dipeptide/alanine_dipeptide_solvation.py --out RUNS/solvation
 
 Each stage is skipped where its output exists, so that the same command resumes. Seeds are fixed.
 """
@@ -132,7 +132,7 @@ def train_flow(out: Path, name: str, steps: int, seed: int) -> None:
     ]
     spent = time.process_time()
     result = train("alanine-dipeptide-demo", words, run, resume="auto", seed=seed)
-    print(f"RUN-{name}: {json.dumps(result.summary())}, {time.process_time() - spent:.0f} CPU s", flush=True)
+    print(f"RUN-{name}: {json.dumps(result.to_json())}, {time.process_time() - spent:.0f} CPU s", flush=True)
 
 
 def draw(out: Path, name: str, seed: int) -> None:
@@ -150,7 +150,7 @@ def draw(out: Path, name: str, seed: int) -> None:
             seed=seed,
             data=out / f"MD-{name}",
         )
-        print(f"OUT-{name}: {json.dumps(summary)}", flush=True)
+        print(f"OUT-{name}: {json.dumps(summary.to_json())}", flush=True)
     if name == "V" and not (out / "OUT-S" / "samples.npz").exists():
         reweight(folder, out / "OUT-S", to=out / "SYS-S", resume="auto")
 

@@ -24,8 +24,9 @@ from openmm import unit
 from reference_alanine_dipeptide import mbar_weights, phi_atoms
 from scipy.ndimage import gaussian_filter
 
-from boltzgen.data.statistics import dihedral_angles, statistical_inefficiency
+from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.data.trajectory import read_trajectory
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
 

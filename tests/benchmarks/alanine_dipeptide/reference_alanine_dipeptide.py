@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from boltzgen.data.record import Trajectory, spaced_rows
-from boltzgen.data.statistics import dihedral_angles, statistical_inefficiency
+from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.data.trajectory import read_trajectory
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT, energy_in_units
 

@@ -47,14 +47,10 @@ from boltzgen.generator import BoltzmannGenerator
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.learned.ani_network import SHIPPED, AniNetwork, NetworkModel, load_network
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
-from boltzgen.training.settings import (
-    EvaluationSettings,
-    LikelihoodSettings,
-    OptimizerSettings,
-    ReverseKLSettings,
-    ReweightedSettings,
-    TrainingSettings,
-)
+from boltzgen.training.losses.likelihood import LikelihoodSettings
+from boltzgen.training.losses.reverse_kl import ReverseKLSettings
+from boltzgen.training.losses.reweighted import ReweightedSettings
+from boltzgen.training.settings import EvaluationSettings, OptimizerSettings, TrainingSettings
 from boltzgen.training.trainer import Trainer
 from boltzgen.units import thermal_energy
 

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from boltzgen.workflows.preparation.prepare import PrepareSummary, prepare
+from boltzgen.workflows.preparation.prepare import Preparation, prepare
 
 OUTPUT = Path(__file__).resolve().parents[3] / "boltzgen" / "examples"
 
@@ -62,7 +62,7 @@ def main(names: list[str]) -> None:
         print(f"{name}: {made.system.n_atoms} atoms, {made.energy:.3f} kJ/mol, {made.translation}")
 
 
-def from_openmmtools(name: str) -> PrepareSummary:
+def from_openmmtools(name: str) -> Preparation:
     """openmmtools' AlanineDipeptideImplicit without constraints; its planar structure is relaxed."""
     import openmm
     from openmm.app import PDBFile

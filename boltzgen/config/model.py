@@ -1,0 +1,134 @@
+"""A trained model: the record, its folder, and how it is read and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from boltzgen.conditioning.familiarity import Seen
+from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
+from boltzgen.config.build import build_flow
+from boltzgen.config.shipped import find_model
+from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.flows.base import Flow
+from boltzgen.flows.settings import FlowSettings
+from boltzgen.training.checkpoint import read_tensors
+from boltzgen.training.upgrades import Stored, schema_version, upgraded, written_record
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained flow, what is known of its training, and the molecules it has seen (None in older models)."""
+
+    flow: Flow
+    record: dict[str, Any]
+    seen: Seen | None = None
+
+    @property
+    def isomers(self) -> str:
+        return str(self.record["isomers"])
+
+    @property
+    def temperature(self) -> float:
+        """The temperature (K) it was judged at, the default for sampling."""
+        return float(self.record["temperature_K"])
+
+    @property
+    def all_evaluations(self) -> int:
+        """Energy evaluations of its data and training, and of the model that it began from."""
+        return int(self.record.get("energy_evaluations", 0)) + int(self.record.get("start_evaluations", 0))
+
+    @property
+    def all_systems(self) -> list[dict[str, Any]]:
+        """The molecules it was trained on, and those of the models that it began from."""
+        return [*self.record["systems"], *self.record.get("start_systems", [])]
+
+    def was_trained_on(self, fingerprint: str, graph: str) -> bool:
+        """Whether it, or a model that it began from, saw this system, or its graph in any force field."""
+        return any(one["fingerprint"] == fingerprint or one.get("graph") == graph for one in self.all_systems)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The temperatures (K) it was trained at."""
+        return [float(t) for t in self.record["temperatures_K"]]
+
+
+def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None = None) -> None:
+    """Write ``weights.safetensors``, ``model.json`` and, if given, ``seen.safetensors`` to `folder`.
+
+    The present version is written, whatever `record` says of another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
+    with atomic_path(folder / "weights.safetensors") as temporary:
+        save_file(tensors, str(temporary))
+    if seen is None:
+        (folder / "seen.safetensors").unlink(missing_ok=True)
+    else:
+        with atomic_path(folder / "seen.safetensors") as temporary:
+            save_file(seen.tensors(), str(temporary))
+    write_json(folder / "model.json", written_record(MODEL, MODEL_VERSION, record))
+
+
+def load_model(path: Path) -> Model:
+    """The model in `path`: a model folder, the run folder that holds it, or the name of a shipped model.
+
+    Models of older versions are upgraded in memory. InputError when there is none, it is damaged, of a
+    newer version, or cannot be upgraded exactly.
+    """
+    folder = find_model(path)
+    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, folder / "model.json")
+    record = stored.record
+    found = (record.get("n_features"), record.get("features_version", 1))
+    if found != (N_FEATURES, FEATURES_VERSION):
+        raise InputError(
+            f"{folder}: the model reads {found[0]} features of a coordinate (version {found[1]}), this "
+            f"boltzgen gives {N_FEATURES} (version {FEATURES_VERSION}) and knows no others; install the "
+            f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
+        )
+    try:
+        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
+        flow.load_state_dict(_part(stored, "flow"))
+    except (KeyError, ValidationError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: the weights do not fit model.json ({first}); the folder is damaged."
+        ) from error
+    flow.eval()
+    return Model(flow, record, _seen(folder / "seen.safetensors", _part(stored, "seen")))
+
+
+def _stored(folder: Path) -> Stored:
+    """What the files of `folder` hold, of whatever version; the version is looked at before the weights."""
+    record = read_json(folder / "model.json")
+    schema_version(record, MODEL, MODEL_VERSION, folder / "model.json")
+    tensors = {f"flow/{key}": value for key, value in read_tensors(folder / "weights.safetensors").items()}
+    seen = folder / "seen.safetensors"
+    if seen.is_file():
+        tensors |= {f"seen/{key}": value for key, value in read_tensors(seen).items()}
+    return Stored(record, tensors)
+
+
+def _part(stored: Stored, part: str) -> dict[str, Tensor]:
+    """The tensors named ``part/name``, by name."""
+    start = f"{part}/"
+    return {key.removeprefix(start): value for key, value in stored.tensors.items() if key.startswith(start)}
+
+
+def _seen(path: Path, tensors: dict[str, Tensor]) -> Seen | None:
+    """What the model was trained on; None for models of before there was a record."""
+    if not tensors:
+        return None
+    try:
+        return Seen.from_tensors(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a record of training molecules ({error}); copy the model anew."
+        ) from error

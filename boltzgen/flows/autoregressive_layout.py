@@ -1,0 +1,93 @@
+"""Which coordinates belong to which atom, and what of one atom another of its coordinates may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.flows import autoregressive_geometry as geometry
+from boltzgen.flows.autoregressive_geometry import Atom
+from boltzgen.flows.transforms import HARMONICS
+
+#: Coordinates that place one atom.
+SLOTS = 3
+
+#: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
+N_WAVES = 2 * len(HARMONICS)
+N_VALUES = N_WAVES + SLOTS
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which coordinates belong to which atom.
+
+    Attributes
+    ----------
+    atoms: in order of placement; `drawn`: those that coordinates place.
+    atom, slot: of each coordinate; the slot is its place in the order of drawing within the atom.
+    circular, column: of each coordinate; column among those of its sort.
+    """
+
+    atoms: tuple[Atom, ...]
+    has_positions: bool
+    drawn: tuple[int, ...]
+    atom: tuple[int, ...]
+    slot: tuple[int, ...]
+    circular: tuple[bool, ...]
+    column: tuple[int, ...]
+
+    @classmethod
+    def of(cls, molecule: MoleculeFeatures) -> Layout:
+        atoms, circular = geometry.atoms_of(molecule), tuple(molecule.circular.tolist())
+        size = len(circular)
+        atom, slot = [0] * size, [0] * size
+        for number, own in enumerate(atoms):
+            for place_in_atom, row in enumerate(reversed(own.rows)):
+                atom[row], slot[row] = number, place_in_atom
+        column = tuple(circular[:row].count(circular[row]) for row in range(size))
+        drawn = tuple(number for number, own in enumerate(atoms) if own.rows)
+        return cls(atoms, len(molecule.placements) > 0, drawn, tuple(atom), tuple(slot), circular, column)
+
+    @property
+    def turns(self) -> tuple[tuple[int, ...], ...]:
+        """The coordinates of each atom in the order of drawing: torsion, angle, bond."""
+        return tuple(own.rows[::-1] for own in self.atoms)
+
+    def visible(self, like: Tensor) -> Tensor:
+        """(d, N_VALUES, 1): 1 where a coordinate may see what its own atom's others give the network."""
+        mask = torch.zeros(len(self.atom), N_VALUES, 1, dtype=like.dtype, device=like.device)
+        for row, slot in enumerate(self.slot):
+            mask[row, : N_WAVES if slot else 0] = 1.0
+            mask[row, N_WAVES : N_WAVES + slot] = 1.0
+        return mask
+
+    def tokens(self) -> list[list[int]]:
+        """(atoms, SLOTS + 1): coordinates that describe each atom, -1 for none.
+
+        The first atom, which no coordinate places, is described by the bond that leads to the second.
+        """
+        table = []
+        for own in self.atoms:
+            rows = list(reversed(own.rows))
+            table.append([*rows, *[-1] * (SLOTS - len(rows)), -1 if rows else 0])
+        return table
+
+    def graph_distance(self, of_rows: Tensor) -> Tensor:
+        """(atoms, atoms) bonds between atoms, from those between the atoms that coordinates place."""
+        if len(self.drawn) == len(self.atoms):
+            return of_rows
+        rows = [own.rows[0] for own in self.atoms[1:]]
+        among = of_rows[rows][:, rows]
+        bonded = [
+            k
+            for k, own in enumerate(self.atoms[1:])
+            if own.references[0] == 0 or (own.style == "closure" and own.references[1] == 0)
+        ]
+        to_first = 1 + among[bonded].amin(dim=0)
+        whole = functional.pad(among, (1, 0, 1, 0))
+        whole[0, 1:], whole[1:, 0] = to_first, to_first
+        return whole

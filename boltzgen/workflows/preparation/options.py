@@ -1,0 +1,30 @@
+"""What can be asked of `prepare` as keyword arguments; `PrepareOptions` says what each means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+
+class PrepareKeywords(TypedDict, total=False):
+    """The fields of `boltzgen.system.options.PrepareOptions` as keyword arguments."""
+
+    sequence: str | None
+    smiles: str | None
+    capped: bool
+    coordinates: str | Path | None
+    include: str | Path | None
+    forcefield: Sequence[str]
+    implicit: str
+    constraints: str
+    add_hydrogens: bool
+    ph: float
+    minimize: bool | None
+    name: str | None
+    bridge: bool
+    platform: str
+    workers: int
+    ml: str | None
+    ml_region: str
+    ml_options: Mapping[str, str]

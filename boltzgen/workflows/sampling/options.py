@@ -1,0 +1,95 @@
+"""What can be asked of `sample` and of `check`, with the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TypedDict
+
+from boltzgen.trust.probe import BUDGET
+
+#: Samples whose density and energy `check` recomputes; of a larger ensemble a part, the heaviest among them.
+ROWS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Options of `sample`.
+
+    Attributes
+    ----------
+    temperature: K; the model's own when not given.
+    proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
+        weights are for `temperature` either way.
+    seed: of the draws. batch_size: samples at a time, or ``auto``: what fits in memory.
+    dtype: arithmetic of the flow, ``float32`` or ``float64``; weights are float64 in any case.
+    device: ``cpu`` or ``cuda``.
+    data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
+        give the held-out part or another run.
+    refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
+    refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
+    compile_energies: None compiles the energy when the number of samples is large enough to gain by it.
+    """
+
+    temperature: float | None = None
+    proposal_temperatures: Sequence[float] = ()
+    seed: int = 0
+    batch_size: int | str = "auto"
+    dtype: str = "float64"
+    device: str = "cpu"
+    data: str | PathLike[str] | None = None
+    refine: str | None = None
+    refine_budget: int | None = None
+    compile_energies: bool | None = None
+
+
+class SampleKeywords(TypedDict, total=False):
+    """The fields of `SampleOptions` as keyword arguments."""
+
+    temperature: float | None
+    proposal_temperatures: Sequence[float]
+    seed: int
+    batch_size: int | str
+    dtype: str
+    device: str
+    data: str | PathLike[str] | None
+    refine: str | None
+    refine_budget: int | None
+    compile_energies: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Options of `check`.
+
+    Attributes
+    ----------
+    model, system: where the samples came from; by default what the manifest names.
+    probe: run replica exchange of `budget` energy evaluations from several starts, and compare.
+    data: trajectory that training never saw, as for `sample`.
+    rows: samples whose density and energy are recomputed. seed: of the probe and of the choice of rows.
+    platform: OpenMM platform of the probe; ``auto``: the fastest.
+    """
+
+    model: str | PathLike[str] | None = None
+    system: str | PathLike[str] | None = None
+    probe: bool = False
+    budget: int = BUDGET
+    data: str | PathLike[str] | None = None
+    rows: int = ROWS
+    seed: int = 0
+    platform: str = "auto"
+
+
+class CheckKeywords(TypedDict, total=False):
+    """The fields of `CheckOptions` as keyword arguments."""
+
+    model: str | PathLike[str] | None
+    system: str | PathLike[str] | None
+    probe: bool
+    budget: int
+    data: str | PathLike[str] | None
+    rows: int
+    seed: int
+    platform: str

@@ -1,0 +1,272 @@
+"""What the verbs of weighted samples return: summaries, coverage, and what reweighting did."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from boltzgen.notebook import with_error
+from boltzgen.workflows.records import Record, number
+
+
+class Summary(Record):
+    """``OUT/summary.json``: how many samples were drawn, and what their weights are worth.
+
+    Fractions are of the samples drawn; a number that is not known is None, with a sentence in `reasons`.
+    """
+
+    @property
+    def requested(self) -> int:
+        """Samples that were asked for."""
+        return int(self._content["requested"])
+
+    @property
+    def kept(self) -> int:
+        """Samples with a weight."""
+        return int(self._content["kept"])
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many have none, by reason."""
+        return dict(self._content["rejected"])
+
+    @property
+    def ess(self) -> float:
+        """Kish's effective sample size, a fraction."""
+        return float(self._content["ess"])
+
+    @property
+    def ess_clipped(self) -> float:
+        """The same with the largest 1e-4 of the weights clipped; for comparison with publications only."""
+        return float(self._content["ess_clipped_1e-4"])
+
+    @property
+    def ess_dropped(self) -> float:
+        """The same without the largest 0.2 % of the weights; for comparison with publications only."""
+        return float(self._content["ess_dropped_0.2%"])
+
+    @property
+    def forward_ess(self) -> float | None:
+        """Effective sample size seen from samples of the target, a fraction."""
+        return number(self._content["forward_ess"])
+
+    @property
+    def k_hat(self) -> float | None:
+        """Pareto shape of the largest weights."""
+        return number(self._content["k_hat"])
+
+    @property
+    def largest_weight_share(self) -> float:
+        """Of the sum of all weights."""
+        return float(self._content["largest_weight_share"])
+
+    @property
+    def log_z(self) -> float | None:
+        """Natural logarithm of the partition function over the measure of the samples (lengths in nm)."""
+        return number(self._content["log_z"])
+
+    @property
+    def log_z_standard_error(self) -> float | None:
+        return number(self._content["log_z_standard_error"])
+
+    @property
+    def energy_evaluations(self) -> int | None:
+        """How many energies it took."""
+        found = self._content["energy_evaluations"]
+        return None if found is None else int(found)
+
+    @property
+    def unfamiliarity(self) -> float | None:
+        """Of a molecule that the model was not trained on (0: nothing new); None for one that it was."""
+        return number(self._content.get("unfamiliarity"))
+
+    @property
+    def refined(self) -> tuple[Mapping[str, Any], ...]:
+        """What the moves of ``refine`` did, one record for each draw; empty without."""
+        return tuple(copy.deepcopy(dict(one)) for one in self._content.get("refined", ()))
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``caution`` or ``unreliable``."""
+        return str(self._content["verdict"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not better, worst first, and what is not known."""
+        return tuple(self._content["reasons"])
+
+    def rows(self) -> dict[str, Any]:
+        nested = ("schema", "rejected", "reasons", "refined")
+        rows = {name: value for name, value in self._content.items() if name not in nested}
+        return rows | {f"rejected: {reason}": count for reason, count in self.rejected.items()}
+
+    def __repr__(self) -> str:
+        tail = "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
+        return (
+            f"<Summary: {self.requested} samples, {self.kept} with weight; ESS {100 * self.ess:.3g} %{tail}, "
+            f"ln Z {with_error(self.log_z, self.log_z_standard_error)}; verdict {self.verdict}>"
+        )
+
+
+class Coverage(Record):
+    """``coverage`` in ``OUT/manifest.json``: what the flow may have missed."""
+
+    @property
+    def source(self) -> str:
+        """Where the target samples come from: a trajectory, ``probe``, or ``the samples alone``."""
+        return str(self._content["source"])
+
+    @property
+    def n_target(self) -> int | None:
+        """Target samples; None where nothing was compared."""
+        found = self._content.get("n_target")
+        return None if found is None else int(found)
+
+    @property
+    def n_independent(self) -> float | None:
+        """How many of them count as independent."""
+        return number(self._content.get("n_independent"))
+
+    @property
+    def forward_ess(self) -> float | None:
+        """Effective sample size seen from them, a fraction."""
+        return number(self._content["forward_ess"])
+
+    @property
+    def missed(self) -> float | None:
+        """Share of them that lies where the flow draws (almost) nothing."""
+        return number(self._content.get("missed"))
+
+    @property
+    def states(self) -> tuple[Population, ...]:
+        """Populations of torsional states, here and in the target samples."""
+        return tuple(
+            Population(
+                str(state["name"]),
+                number(state["reweighted"]),
+                number(state["reweighted_error"]),
+                number(state["target"]),
+                number(state["target_error"]),
+            )
+            for state in self._content.get("states", ())
+        )
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``caution`` or ``unreliable``."""
+        return str(self._content["verdict"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not better, worst first."""
+        return tuple(self._content["reasons"])
+
+    def rows(self) -> dict[str, Any]:
+        names = ("source", "n_target", "n_independent", "forward_ess", "missed", "verdict")
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        many = "" if self.n_independent is None else f", {self.n_independent:.0f} independent target samples"
+        seen = "" if self.forward_ess is None else f", forward ESS {100 * self.forward_ess:.3g} %"
+        return f"<Coverage by {self.source}{many}{seen}; verdict {self.verdict}>"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Share of one state with its standard error: of the weighted samples, and of the target samples."""
+
+    name: str
+    reweighted: float | None
+    reweighted_error: float | None
+    target: float | None
+    target_error: float | None
+
+
+@dataclass(frozen=True, repr=False)
+class Reweighting(Record):
+    """``reweight.json`` of the new OUT folder, and its ``summary.json``."""
+
+    summary: Summary
+
+    @property
+    def ended(self) -> str:
+        """Why the run ended."""
+        return str(self._content["ended"])
+
+    @property
+    def evaluated(self) -> int:
+        """Samples that have the new energy, of those that it could give weight (`candidates`)."""
+        return int(self._content["evaluated"])
+
+    @property
+    def candidates(self) -> int:
+        return int(self._content["candidates"])
+
+    @property
+    def energy_evaluations(self) -> int:
+        """What the new energy cost, all runs together."""
+        return int(self._content["energy_evaluations"])
+
+    @property
+    def seconds(self) -> float:
+        """The same in time."""
+        return float(self._content["seconds"])
+
+    @property
+    def second_stage(self) -> SecondStage | None:
+        """How the new energy differs from the old; None where only the temperature changed."""
+        found = self._content["second_stage"]
+        return None if found is None else SecondStage(**found)
+
+    @property
+    def before(self) -> Figures:
+        """What the samples were worth for the old target."""
+        return Figures(**self._content["before"])
+
+    @property
+    def after(self) -> Figures:
+        """What they are worth for the new one."""
+        return Figures(**self._content["after"])
+
+    def rows(self) -> dict[str, Any]:
+        rows = {
+            "samples": self._content["rows"],
+            "energies computed": self.energy_evaluations,
+            "seconds": self.seconds,
+            "ended": self.ended,
+        }
+        if self.second_stage is not None:
+            rows["effective share kept by the step"] = self.second_stage.ess
+            rows["mean of u' - u (kT)"] = self.second_stage.mean_difference
+            rows["standard deviation (kT)"] = self.second_stage.sd_difference
+        return rows
+
+    def __repr__(self) -> str:
+        return (
+            f"<Reweighting: {self.evaluated} of {self.candidates} energies computed; effective samples "
+            f"{self.before.n_effective:.0f} before, {self.after.n_effective:.0f} after, "
+            f"ln Z {with_error(self.after.log_z, self.after.log_z_standard_error)}; "
+            f"verdict {self.summary.verdict}>"
+        )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What weighted samples are worth for one target: effective number, tail, ln Z (lengths in nm)."""
+
+    n_effective: float
+    k_hat: float | None
+    log_z: float | None
+    log_z_standard_error: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class SecondStage:
+    """Effective samples after a change of energy over those before, and ``u' - u`` (kT); None: not known."""
+
+    ess: float | None
+    mean_difference: float | None
+    sd_difference: float | None

@@ -1,0 +1,63 @@
+"""What can be asked of `simulate`, with the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions:
+    """Options of `simulate`; a time is a string with a unit (``2ns``, ``500ps``, ``1fs``) or a float in ps.
+
+    Attributes
+    ----------
+    temperatures: K, rising; one alone is Langevin dynamics. ``300,366,446`` or numbers.
+    time: sampling time of each replica. timestep: at most 2 fs, for nothing is constrained.
+    friction: 1/ps. exchange_interval: between rounds of exchanges. save_interval: between saved frames.
+    equilibration: run and thrown away first. seed: of velocities, noise and exchanges.
+    engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
+    platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
+    replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
+        (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
+        frame (none), ``single`` or ``double``; None compiles where it pays.
+    """
+
+    temperatures: str | float | Sequence[float] = 300.0
+    time: str | float = "1ns"
+    timestep: str | float = "1fs"
+    friction: float = 2.0
+    exchange_interval: str | float = "0.5ps"
+    save_interval: str | float = "0.5ps"
+    equilibration: str | float = "10ps"
+    seed: int = 0
+    engine: str = "openmm"
+    platform: str = "auto"
+    replicas: int | None = None
+    device: str | None = None
+    hydrogen_mass: float | None = None
+    torsion_moves: int | None = None
+    precision: str | None = None
+    compile_energies: bool | None = None
+
+
+class SimulateKeywords(TypedDict, total=False):
+    """The fields of `SimulateOptions` as keyword arguments."""
+
+    temperatures: str | float | Sequence[float]
+    time: str | float
+    timestep: str | float
+    friction: float
+    exchange_interval: str | float
+    save_interval: str | float
+    equilibration: str | float
+    seed: int
+    engine: str
+    platform: str
+    replicas: int | None
+    device: str | None
+    hydrogen_mass: float | None
+    torsion_moves: int | None
+    precision: str | None
+    compile_energies: bool | None
