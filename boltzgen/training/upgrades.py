@@ -155,7 +155,7 @@ def _checkpoint_from_1(stored: Stored) -> Stored:
     if any(name.endswith("/exp_avg") for name in stored.tensors):
         raise InputError(
             "the run was trained with AdamW, whose state SOAP cannot go on from; the last boltzgen that goes "
-            "on with it is its commit d0a71e3. The model of a finished run can be trained on with `start`."
+            "on with it is its commit d0a71e3. The model of a finished run can be trained on: key 'start'."
         )
     stored = in_part(in_part(stored, "flow", upgrade_tensor_names), "average", upgrade_tensor_names)
     tensors = {

@@ -53,7 +53,13 @@ DIFFERENT = {
 }
 
 #: Functions whose names are not the words of their verb with underscores between them.
-FUNCTIONS = {"build_dataset": "dataset build", "benchmark_transfer": "benchmark transfer"}
+FUNCTIONS = {
+    "build_dataset": "dataset build",
+    "load_dataset": "dataset list",
+    "benchmark_transfer": "benchmark transfer",
+    "observable": "free-energy observable",
+    "thermodynamics": "free-energy thermo",
+}
 
 _BACKTICKED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 

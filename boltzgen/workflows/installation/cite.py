@@ -115,7 +115,7 @@ class _Used:
                 return self._visit_or_note(candidate)
         if source.startswith(EXAMPLE) or source in shipped_models():
             return self._visit_or_note(Path(source))
-        self.notes.append(f"{source} is not here; `boltzgen cite` where it lies names what it used.")
+        self.notes.append(f"{source} is not here; ask where it lies what it used.")
 
     def _visit_or_note(self, path: Path) -> None:
         if path.is_file() and path.suffix != ".json":

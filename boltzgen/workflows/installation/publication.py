@@ -25,7 +25,7 @@ def publish_run(run: str | PathLike[str], folder: str | PathLike[str]) -> Path:
     """
     source, target = Path(run), Path(folder)
     if not (source / "config.yaml").is_file():
-        raise InputError(f"{source}: no config.yaml; name the run folder that `boltzgen train` wrote.")
+        raise InputError(f"{source}: no config.yaml; name the run folder that `train()` wrote.")
     model = find_model(source)
     if target.exists():
         raise InputError(f"{target} is there already; remove it, or name another folder.")
