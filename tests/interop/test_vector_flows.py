@@ -79,7 +79,7 @@ def draw(flow: VectorFlow, molecule, rows: int) -> tuple[torch.Tensor, torch.Ten
 @pytest.mark.parametrize("kinds", [("circle", "circle"), ("bond", "circle"), ("bond", "angle")])
 def test_density_integrates_to_one_and_is_that_of_the_draw(name, kinds):
     molecule, flow = small_molecule(kinds), random_flow(name, 2)
-    edges = torch.linspace(-6.5, 6.5, 251, dtype=torch.float64)
+    edges = torch.linspace(-6.5, 6.5, 401, dtype=torch.float64)
     line = (edges[:-1] + edges[1:]) / 2
     grid = torch.cartesian_prod(line, line)  # of links, and of a torsion's quantiles, so that no tail is cut
     values, slope = unlink(grid, molecule.lower, molecule.upper)
