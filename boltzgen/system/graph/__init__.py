@@ -1,1 +1,1 @@
-"""The molecular graph: rings, centres, isomers, canonical order, hash, bond orders."""
+"""The molecular graph: neighbours, geometry, centres, isomers, torsions, canonical order, hash, bonds."""
