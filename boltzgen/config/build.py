@@ -27,7 +27,7 @@ MODEL_SCHEMA = "boltzgen.model/1"
 def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs' streams as well
         common = settings.model_dump(include={"bins", "embedding", "encoder_blocks"})
         width, depth = settings.hidden, settings.depth
         if settings.kind == "autoregressive":

@@ -90,7 +90,8 @@ def _examine_names(report: Report, version: Callable[[str], str]) -> None:
 
 
 def _examine_foundation(report: Report, name: str, version: Callable[[str], str]) -> None:
-    logging.disable(logging.WARNING)  # pymbar greets with a banner
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))  # pymbar greets with a banner
     try:
         report.facts[name] = version(name)
         importlib.import_module(name)
@@ -101,7 +102,7 @@ def _examine_foundation(report: Report, name: str, version: Callable[[str], str]
         report.facts[name] += " (does not import)"
         report.faults.append(f"{name} is installed but does not import: {error}.")
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)
 
 
 def _examine_torch(report: Report) -> None:
