@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,14 +40,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=".tmp" + target.suffix, dir=target.parent
-        )
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _new_file(target)
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
@@ -174,11 +169,16 @@ def sha256_file(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
-    """The process's umask; reading it means setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file(target: Path) -> Path:
+    """An empty file beside `target` that nobody else has, with the permissions that the umask leaves.
+
+    `tempfile` makes files that the owner alone can read; the umask cannot be read without setting it.
+    """
+    while True:
+        path = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            return path
 
 
 def _flush(path: Path) -> None:

@@ -77,7 +77,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._caught) for number in SIGNALS}
+            # None: a handler that was not set from Python, and could not be put back
+            ours = [number for number in SIGNALS if signal.getsignal(number) is not None]
+            self._former = {number: signal.signal(number, self._caught) for number in ours}
         return self
 
     def __exit__(

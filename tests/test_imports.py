@@ -45,6 +45,7 @@ GROUND = {
     "checks",
     "extensions",
     "files",
+    "guards",
     "interrupts",
     "notebook",
     "progress",

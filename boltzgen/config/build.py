@@ -11,5 +11,5 @@ from boltzgen.flows.settings import FlowSettings
 def build_flow(settings: FlowSettings, *, seed: int) -> Flow:
     """A flow with fresh weights; `seed` decides them."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs' streams as well
         return settings.build()

@@ -5,11 +5,10 @@ Source: Chodera, Swope, Pitera, Seok, Dill, J. Chem. Theory Comput. 3, 26 (2007)
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from boltzgen.data.record import Trajectory, spaced_rows
+from boltzgen.guards import quiet
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.torsions import SLOW
@@ -27,8 +26,8 @@ def statistical_inefficiency(series: np.ndarray) -> float:
         return float(max(len(series), 1))
     if not np.isfinite(series).all() or np.ptp(series) < 1e-12 * max(abs(series).max(), 1.0):
         return 1.0
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
-    from pymbar import timeseries
+    with quiet("pymbar"):  # a banner on import
+        from pymbar import timeseries
 
     return float(max(timeseries.statistical_inefficiency(series), 1.0))
 

@@ -2,12 +2,16 @@
 
 Kish's fraction of N weights is a ratio of sums, ``ESS = (sum w)^2 / (N sum w^2)``, and so has the two errors
 of `boltzgen.free_energy.uncertainty`: the delta method's (to first order the jackknife's) and the bootstrap's
-over samples. Importance weights are heavy-tailed: where the Pareto shape k-hat is above 0.25 the fourth
-moment of w, on which the error rests, is infinite, and the error is too small; k-hat must be read beside it.
+over samples. The larger of them is its standard error: with log-normal weights of spread 0.4 to 1.6 and 1000
+or 5000 samples neither exceeds the scatter over 400 replicates. Where tails are light both are right and the
+larger costs 2 %; where they are heavy both are too small, the delta method's most (at spread 1.6 and 1000
+samples 0.56 and 0.77 of the scatter). Where the Pareto shape k-hat is above 0.25 the fourth moment of w, on
+which both rest, is infinite; k-hat must be read beside the error.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,39 +19,59 @@ from numpy.typing import ArrayLike
 
 from boltzgen.ensemble.diagnostics import diagnose, normalised_weights
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, smooth_functions
+from boltzgen.free_energy.uncertainty import smooth_functions
+
+#: Replicates of the bootstrap that verbs take for an effective sample size.
+REPLICATES = 500
 
 
-def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> Errors:
-    """Kish's effective sample size as a fraction of the N log-weights, with both errors.
+@dataclass(frozen=True)
+class EffectiveFraction:
+    """Kish's effective sample size as a fraction of N, 0 without weight; what is not known is None.
 
-    Rejected samples (``-inf``) count in N. Nothing is known (None) when no sample carries weight.
+    asymptotic, bootstrap: the two errors, the larger of which is `standard_error`. interval95: of the
+    bootstrap.
+    """
+
+    value: float
+    asymptotic: float | None
+    bootstrap: float | None
+    interval95: tuple[float | None, float | None]
+
+    @property
+    def standard_error(self) -> float | None:
+        return max((e for e in (self.asymptotic, self.bootstrap) if e is not None), default=None)
+
+
+def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFraction:
+    """Kish's effective sample size as a fraction of the N log-weights, with its error.
+
+    Rejected samples (``-inf``) count in N. InputError for NaN and ``+inf``.
     """
     statistics.require_unset("the effective sample size", "smoothed")
     w_n = normalised_weights(log_w)
-    if not w_n.any() or w_n.size < 2:
-        return NOTHING
+    if not w_n.any():
+        return EffectiveFraction(0.0, None, None, (None, None))
+    if w_n.size < 2:
+        return EffectiveFraction(1.0, None, None, (None, None))
     x_jn = np.stack([np.full(w_n.size, 1.0 / w_n.size), w_n, w_n**2 / np.sum(w_n**2)])
 
     def fraction(sums: np.ndarray) -> np.ndarray:
         return sums[..., 1:2] ** 2 / (w_n.size * np.sum(w_n**2) * sums[..., 0:1] * sums[..., 2:3])
 
-    return smooth_functions(x_jn, fraction, statistics)[0]
+    found = smooth_functions(x_jn, fraction, statistics)[0]
+    assert found.value is not None
+    return EffectiveFraction(found.value, found.asymptotic, found.bootstrap, found.interval95)
 
 
 def weight_figures(log_w: ArrayLike, statistics: Statistics) -> dict[str, Any]:
-    """What the log-weights (N,) say, JSON-serialisable; fractions, ln Z natural.
-
-    The error of the
-    effective sample size is the larger of the delta method's and the bootstrap's.
-    """
+    """What the log-weights (N,) say, JSON-serialisable; fractions, ln Z natural."""
     found = diagnose(log_w, statistics.coverage)
-    errors = effective_fraction(log_w, statistics)
-    known = [error for error in (errors.asymptotic, errors.bootstrap) if error is not None]
+    effective = effective_fraction(log_w, statistics)
     return {
         "ess": found.ess,
-        "ess_standard_error": max(known, default=None),
-        "ess_interval95": list(errors.interval95),
+        "ess_standard_error": effective.standard_error,
+        "ess_interval95": list(effective.interval95),
         "ess_clipped_1e-4": found.ess_clipped,
         "ess_deleted_0.2%": found.ess_dropped,
         "k_hat": found.k_hat,

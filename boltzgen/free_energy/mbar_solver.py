@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.guards import numpy_stream_kept, quiet
 
 
 def mbar_log_weights(u_kn: ArrayLike, N_k: ArrayLike) -> np.ndarray:
@@ -41,16 +42,14 @@ def check_samples(u_kn: ArrayLike, N_k: ArrayLike) -> tuple[np.ndarray, np.ndarr
 
 def solve_mbar(u_kn: np.ndarray, N_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f_k (K,), their covariance (K, K) and ln W_nk (N, K); silent, and without reseeding NumPy."""
-    import logging
+    with quiet("pymbar"):  # a banner on import
+        from pymbar import MBAR
+        from pymbar.utils import ParameterError
 
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # a banner on import, hints on the way
-    from pymbar import MBAR
-    from pymbar.utils import ParameterError
-
-    state = np.random.get_state()
     offset_k = _offsets(u_kn, N_k)
     try:
-        with np.errstate(all="ignore"):
+        # pymbar gives hints on the way, and seeds NumPy's global stream
+        with quiet("pymbar"), numpy_stream_kept(), np.errstate(all="ignore"):
             solved = MBAR(u_kn - offset_k[:, None], N_k)
             result = solved.compute_free_energy_differences(return_theta=True)
             log_W_nk = np.array(solved.Log_W_nk)
@@ -58,8 +57,6 @@ def solve_mbar(u_kn: np.ndarray, N_k: np.ndarray) -> tuple[np.ndarray, np.ndarra
         raise BoltzgenError(
             "MBAR found no solution; the states do not overlap, or one has no samples."
         ) from error
-    finally:
-        np.random.set_state(state)
     f_k = np.asarray(solved.f_k, dtype=np.float64) + offset_k
     if not np.isfinite(f_k).all():
         raise BoltzgenError("MBAR found no finite free energies: some state has no weight on any sample.")

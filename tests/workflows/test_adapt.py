@@ -21,7 +21,7 @@ from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.training.settings import TrainingSettings
-from boltzgen.workflows.training.adapt import adapt, adaptation_settings, ess_with_error
+from boltzgen.workflows.training.adapt import adapt, adaptation_settings
 
 FLOW = CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1)
 QUICK = ["optimizer.warmup=50", "reweighted.batch_size=128", "evaluation.samples=50", "workers=1"]
@@ -171,15 +171,6 @@ def test_the_configuration_learns_slower_than_from_scratch():
     shipped = load_settings(TrainingSettings, find_config("adapt"))
     scratch = load_settings(TrainingSettings, find_config("alanine-dipeptide-fab-quick"))
     assert shipped.optimizer.learning_rate <= scratch.optimizer.learning_rate / 2
-
-
-def test_the_standard_error_is_the_spread_over_repetitions():
-    rng = np.random.default_rng(6)
-    found = [ess_with_error(rng.normal(0.0, 0.8, 4000), seed) for seed in range(100)]
-    values, errors = (np.array([one[key] for one in found]) for key in ("ess", "standard_error"))
-    assert values.mean() == pytest.approx(np.exp(-(0.8**2)), rel=0.01)
-    assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(), rel=0.25)
-    assert ess_with_error(np.full(5, -np.inf), 0) == {"ess": 0.0, "standard_error": 0.0}
 
 
 def test_bad_input_is_refused(start, tmp_path):

@@ -24,9 +24,7 @@ from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import BoltzgenError, PartialError, StoppedError
 from boltzgen.flows.coupling import CouplingSettings
-from boltzgen.free_energy.efficiency import effective_fraction, weight_figures
 from boltzgen.free_energy.ramachandran import torsion_pairs
-from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.prepare import prepare
 from boltzgen.workflows.transfer import benchmark as transfer
@@ -51,31 +49,6 @@ def drawn(log_w, u=None, angles=None):
     u = np.zeros(len(log_w)) if u is None else u
     angles = np.empty((len(log_w), 0)) if angles is None else angles
     return Drawn(log_w, u, np.where(np.isfinite(log_w), "", "open ring"), angles, 1.0)
-
-
-def test_the_error_of_the_effective_sample_size_is_its_scatter():
-    """Log-normal weights of spread 0.4 have ESS exp(-0.16)."""
-    rng = np.random.default_rng(6)
-    values, errors = [], []
-    for _ in range(200):
-        found = effective_fraction(0.4 * rng.standard_normal(2000), Statistics(rng, n_bootstrap=2))
-        values.append(found.value)
-        errors.append(found.asymptotic)
-    scatter = np.std(values, ddof=1)
-    assert np.mean(values) == pytest.approx(np.exp(-0.16), abs=4 * scatter / np.sqrt(200) + 1e-3)
-    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(scatter, rel=0.2)  # scatter itself: 5 %
-
-
-def test_rejected_samples_lower_the_fraction_and_count_in_its_error():
-    """A share a of equal weights and the rest rejected: ESS a, with the binomial error."""
-    log_w = np.where(np.arange(4000) % 10 < 3, 1.7, -np.inf)
-    found = effective_fraction(log_w, Statistics(np.random.default_rng(1)))
-    assert found.value == pytest.approx(0.3)
-    assert found.asymptotic == pytest.approx(np.sqrt(0.3 * 0.7 / 4000), rel=1e-6)
-    assert found.bootstrap == pytest.approx(found.asymptotic, rel=0.15)
-    figures = weight_figures(log_w, Statistics(np.random.default_rng(1)))
-    assert figures["ess_standard_error"] == max(found.asymptotic, found.bootstrap)
-    assert effective_fraction(np.full(9, -np.inf), Statistics(np.random.default_rng(1))).value is None
 
 
 def test_the_gap_is_the_forward_divergence():

@@ -12,7 +12,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from boltzgen.guards import environment_kept, recursion_limit_kept
 from boltzgen.potentials.base import Potential
 
 #: x (N, 3, b) in nm -> energy (b,) in kJ/mol and, if it was asked for, the gradient (N, 3, b) in kJ/mol/nm.
@@ -55,20 +56,12 @@ def cache_folder() -> Path:
 @contextmanager
 def _cache_on_disk() -> Iterator[None]:
     """While it lasts, the inductor keeps its results in our folder; in its own if ours cannot be written."""
-    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-    except OSError:
-        pass
-    try:
+    with environment_kept(), recursion_limit_kept():  # the inductor raises it
+        with suppress(OSError):
+            folder = cache_folder()
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
         yield
-    finally:
-        if before is None:
-            os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
-        else:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
 @cache

@@ -10,6 +10,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
+from boltzgen.guards import pool_of_single_threads
 from boltzgen.potentials.fast.compiled import BlockCompiler, BlockFunction
 from boltzgen.potentials.fast.fused import BLOCK_ELEMENTS_CPU, BLOCK_ELEMENTS_DEVICE, Kernel
 from boltzgen.potentials.fast.memory import MemoryBlocks
@@ -215,4 +216,4 @@ def _surroundings(device: torch.device) -> Iterator[int]:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "energies", initializer=torch.set_num_threads, initargs=(1,))
+    return pool_of_single_threads(threads, "energies")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from boltzgen.guards import pool_of_single_threads
 from boltzgen.training.losses.loss import Loss
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class GradientWorkers:
         self.workers, self.clip = workers, clip
         self._pool = None
         if workers > 1:
-            self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = pool_of_single_threads(workers, "gradients")
 
     def __call__(
         self, tasks: list[Task], others: Sequence[Callable[[], T]] = ()

@@ -26,6 +26,8 @@ class Ranks:
     rank: int = 0
     size: int = 1
     device: str = "cpu"
+    began: bool = False
+    """Whether the group was started here, and ends here; one that the caller started is the caller's."""
 
     @classmethod
     def started(cls, device: str) -> Ranks:
@@ -36,13 +38,14 @@ class Ranks:
         if device.startswith("cuda"):
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             torch.cuda.set_device(device)
-        if not distributed.is_initialized():
+        begins = not distributed.is_initialized()
+        if begins:
             distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-        return cls(distributed.get_rank(), size, device)
+        return cls(distributed.get_rank(), size, device, begins)
 
     def end(self) -> None:
-        """Leave the group; the last thing a rank does."""
-        if self.size > 1:
+        """Leave the group, if it was begun here; the last thing a rank does."""
+        if self.began:
             distributed.destroy_process_group()
 
     @property

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from boltzgen.guards import environment_kept
+
 #: Added to the root of the squares before it divides.
 TINY = 1e-8
 
@@ -31,7 +33,8 @@ class Soap(torch.optim.Optimizer):
         every: int = 10,
         longest: int = 256,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        with environment_kept():  # torch imports its compiler here, which names its cache there
+            super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
         self.every, self.longest = every, longest
 
     @torch.no_grad()

@@ -130,7 +130,8 @@ def _examine_names(report: _Report, version: Callable[[str], str]) -> None:
 
 
 def _examine_foundation(report: _Report, name: str, version: Callable[[str], str]) -> None:
-    logging.disable(logging.WARNING)  # pymbar greets with a banner
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))  # pymbar greets with a banner
     try:
         report.facts[name] = version(name)
         importlib.import_module(name)
@@ -141,7 +142,7 @@ def _examine_foundation(report: _Report, name: str, version: Callable[[str], str
         report.facts[name] += " (does not import)"
         report.faults.append(f"{name} is installed but does not import: {error}.")
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)
 
 
 def _examine_torch(report: _Report) -> None:

@@ -19,7 +19,7 @@ from boltzgen.config.shipped import find_config
 from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, write_atomic, write_json
-from boltzgen.free_energy.efficiency import effective_fraction
+from boltzgen.free_energy.efficiency import REPLICATES, effective_fraction
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
@@ -39,9 +39,6 @@ FEWEST_SAMPLES, MOST_SAMPLES = 1_000, 10_000
 
 #: Share of the budget, and samples at most, that are drawn before the first step.
 FIRST_SHARE, MOST_FIRST = 0.05, 8_192
-
-#: Replicates of the bootstrap behind the standard errors.
-REPLICATES = 200
 
 
 @dataclass(frozen=True)
@@ -294,14 +291,9 @@ def _measured(
     """Raw effective sample size (a fraction) of fresh draws, its standard error, and k-hat."""
     flow = model.flow.to(device)
     log_w = BoltzmannGenerator(flow, target).sample(samples, temperature, seed=seed + 2).log_w
-    return {**ess_with_error(log_w, seed), "k_hat": diagnose(log_w).k_hat}
-
-
-def ess_with_error(log_w: np.ndarray, seed: int) -> dict[str, float]:
-    """Kish's effective sample size of `log_w` (N,) as a fraction, and its bootstrap standard error."""
     found = effective_fraction(log_w, Statistics(np.random.default_rng(seed), n_bootstrap=REPLICATES))
-    error = found.bootstrap if found.bootstrap is not None else found.asymptotic
-    return {"ess": float(found.value or 0.0), "standard_error": float(error or 0.0)}
+    error = found.standard_error or 0.0
+    return {"ess": found.value, "standard_error": error, "k_hat": diagnose(log_w).k_hat}
 
 
 def _gain(found: dict[str, dict[str, Any]]) -> float | None:

@@ -26,7 +26,7 @@ from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import csv_text, make_folder, read_json, write_atomic, write_json
-from boltzgen.free_energy.efficiency import weight_figures
+from boltzgen.free_energy.efficiency import REPLICATES, weight_figures
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
@@ -293,7 +293,9 @@ class _Bench:
                 seed=settings.seed,
             )
         rejected = drawn.rejected()
-        statistics = Statistics(np.random.default_rng(settings.seed), n_bootstrap=500, coverage=coverage)
+        statistics = Statistics(
+            np.random.default_rng(settings.seed), n_bootstrap=REPLICATES, coverage=coverage
+        )
         weights = weight_figures(drawn.log_w, statistics)
         return {
             **weights,
