@@ -203,7 +203,7 @@ def _around(watch: Watched, folder: Path) -> None:
     from boltzgen.workflows.datasets.settings import DatasetSettings
     from boltzgen.workflows.exact_answers.selftest import selftest
     from boltzgen.workflows.installation import models
-    from boltzgen.workflows.installation.doctor import examine
+    from boltzgen.workflows.installation.doctor import doctor
     from boltzgen.workflows.transfer.benchmark import benchmark_transfer
 
     simulation = {
@@ -226,9 +226,9 @@ def _around(watch: Watched, folder: Path) -> None:
         ),
     )
     watch("selftest", lambda: selftest(quick=True, output=folder / "selftest.json"))
-    watch("doctor", examine)
-    watch("models", lambda: [models.card(release.name) for release in models.releases()])
-    watch("build a flow", lambda: build_flow(FlowSettings(**FLOW), seed=4))
+    watch("doctor", doctor)
+    watch("models", lambda: [models.model_card(release.name) for release in models.releases()])
+    watch("build a flow", lambda: build_flow(FlowSettings.model_validate(FLOW), seed=4))
 
     def stopped() -> None:
         with StopRequest(max_time=1.0):

@@ -13,7 +13,7 @@ from helpers import ROOT
 
 import boltzgen as bg
 from boltzgen.config.build import build_flow
-from boltzgen.flows.settings import FlowSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.sampling.records import Coverage, Reweighting, Summary
@@ -165,7 +165,7 @@ def test_estimates_show_value_error_unit_and_verdict():
 
 
 def test_models_samples_and_molecules_print_one_line(alanine_dipeptide):
-    flow = build_flow(FlowSettings(kind="coupling", hidden=8, layers=2), seed=3)
+    flow = build_flow(CouplingSettings(hidden=8, layers=2), seed=3)
     numbers = sum(one.numel() for one in flow.parameters())
     assert repr(flow) == f"<CouplingFlow of {numbers} parameters, float32 on cpu>"
     model = BoltzmannGenerator(flow, Target.from_model("double-well"))
