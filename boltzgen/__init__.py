@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from boltzgen.free_energy.estimate import Estimate
     from boltzgen.generator import BoltzmannGenerator
     from boltzgen.interrupts import StopRequest
+    from boltzgen.report.citations import Citations
     from boltzgen.system.molecular_system import MolecularSystem
     from boltzgen.workflows.datasets.build import build_dataset, load_dataset
     from boltzgen.workflows.exact_answers.selftest import SelfTest, selftest
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult
     from boltzgen.workflows.free_energy.states import free_energy_states
     from boltzgen.workflows.free_energy.surface import surface as free_energy_surface
+    from boltzgen.workflows.installation.cite import cite
     from boltzgen.workflows.installation.demo import Demo, demo
     from boltzgen.workflows.installation.doctor import Installation, doctor
     from boltzgen.workflows.installation.models import Release, model_card, releases
@@ -94,7 +96,9 @@ _TAKEN = {
     "boltzgen.workflows.free_energy.results": "FreeEnergyResult",
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
+    "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
     "boltzgen.data.record": "Trajectory",
@@ -162,9 +166,11 @@ __all__ = [
     "Estimate",
     "FreeEnergyResult",
     # this installation
+    "cite",
     "doctor",
     "selftest",
     "demo",
+    "Citations",
     "Installation",
     "SelfTest",
     "Demo",

@@ -50,13 +50,15 @@ def test_every_name_is_there_and_explains_itself(name):
 
 
 def test_importing_loads_nothing_heavy():
+    """A handful of modules (4 ms on an idle core); time itself decides nothing here."""
     program = (
-        "import sys, time; start = time.perf_counter(); import boltzgen; took = time.perf_counter() - start; "
-        "print(took, [m for m in ('torch', 'numpy', 'openmm', 'pydantic', 'typer') if m in sys.modules])"
+        "import sys; before = set(sys.modules); import boltzgen; "
+        "print(len(set(sys.modules) - before), "
+        "[m for m in ('torch', 'numpy', 'openmm', 'pydantic', 'typer') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    took, heavy = done.stdout.split(maxsplit=1)
-    assert float(took) < 0.3 and heavy.strip() == "[]"
+    loaded, heavy = done.stdout.split(maxsplit=1)
+    assert int(loaded) < 40 and heavy.strip() == "[]"
 
 
 def test_type_checkers_see_the_face(tmp_path):

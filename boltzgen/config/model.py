@@ -23,13 +23,17 @@ from boltzgen.training.checkpoint import read_tensors
 from boltzgen.training.upgrades import Stored, schema_version, upgraded, written_record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A trained flow, what is known of its training, and the molecules it has seen (None in older models)."""
 
     flow: Flow
     record: dict[str, Any]
     seen: Seen | None = None
+
+    def __repr__(self) -> str:
+        ladder = ", ".join(f"{kelvin:g}" for kelvin in self.temperatures)
+        return f"<Model: {self.flow!r}, trained on {len(self.record['systems'])} systems at {ladder} K>"
 
     @property
     def isomers(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from boltzgen import __version__
 
@@ -81,7 +82,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Citations:
     """What to cite for `source` (empty: for everything that boltzgen can do).
 
@@ -98,6 +99,18 @@ class Citations:
     def keys(self) -> tuple[str, ...]:
         """The references, each once, boltzgen first."""
         return tuple(dict.fromkeys([SELF, *(key for name in self.methods for key in METHODS[name].keys)]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Source, methods, the keys of the references, and notes."""
+        return {
+            "source": self.source,
+            "methods": list(self.methods),
+            "keys": list(self.keys),
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Citations: {len(self.keys)} references of {self.source or 'all that boltzgen can use'}>"
 
     def bibtex(self) -> str:
         """The BibTeX file; its comments say which reference belongs to which method."""

@@ -13,6 +13,7 @@ from helpers import ROOT
 
 import boltzgen as bg
 from boltzgen.config.build import build_flow
+from boltzgen.config.model import Model
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
@@ -170,6 +171,8 @@ def test_models_samples_and_molecules_print_one_line(alanine_dipeptide):
     assert repr(flow) == f"<CouplingFlow of {numbers} parameters, float32 on cpu>"
     model = BoltzmannGenerator(flow, Target.from_model("double-well"))
     assert repr(model) == f"<BoltzmannGenerator: {flow!r} asked about double-well, 2 internal coordinates>"
+    record = {"systems": [{}, {}, {}], "temperatures_K": [300.0, 450.5]}
+    assert repr(Model(flow, record)) == f"<Model: {flow!r}, trained on 3 systems at 300, 450.5 K>"
     drawn = model.sample(30, 300.0, seed=2)
     assert repr(drawn).startswith("<Ensemble: 30 samples of 2 coordinates in kT, 0 rejected; ESS ")
     table = dict(zip(*[iter(c.text for c in ElementTree.fromstring(drawn._repr_html_()).iter("td"))] * 2))

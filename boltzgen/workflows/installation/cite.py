@@ -56,6 +56,13 @@ def cite(path: str | PathLike[str] | None = None) -> Citations:
     Raises
     ------
     InputError: nothing of boltzgen is there, or it cannot be read.
+
+    Example
+    -------
+    >>> import boltzgen as bg
+    >>> found = bg.cite("peptides-ff14sb-obc1")
+    >>> found.bibtex().count("@") == len(found.keys)
+    True
     """
     if path is None:
         return citations("", METHODS)
