@@ -8,7 +8,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.graph.adjacency import adjacency, smaller_side
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 
 def thermal_bond_lengths(
@@ -18,7 +18,7 @@ def thermal_bond_lengths(
 
     The ``b^2`` is the Cartesian measure. Exact, by rejection from a normal density cut at six widths.
     """
-    width = np.sqrt(GAS_CONSTANT * temperatures / constant)
+    width = np.sqrt(thermal_energy(temperatures) / constant)
     drawn = np.empty(len(temperatures))
     open_rows = np.arange(len(temperatures))
     while len(open_rows):

@@ -18,7 +18,7 @@ from openmm import unit
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.system.platforms import platform_names
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 _SEED_LIMIT = 2**31 - 1
 _TRIAL_SECONDS = 0.4
@@ -75,7 +75,7 @@ class ReplicaEngine:
 
     def thermal_velocities(self, rng: np.random.Generator) -> np.ndarray:
         """Maxwell-Boltzmann velocities, ``(replicas, atoms, 3)`` nm/ps, each replica at its temperature."""
-        kt = GAS_CONSTANT * self.temperatures[self.temperature_index]
+        kt = thermal_energy(self.temperatures[self.temperature_index])
         with np.errstate(divide="ignore"):
             inverse_mass = np.where(self.masses > 0, 1.0 / self.masses, 0.0)
         width = np.sqrt(kt[:, None, None] * inverse_mass[None, :, None])

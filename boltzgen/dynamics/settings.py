@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from boltzgen.checks import check_seed
 from boltzgen.errors import InputError
 
 #: Fastest bond vibrations have a period of about 9 fs; without constraints 2 fs is the limit of stability.
@@ -100,8 +101,7 @@ class SimulationSettings(BaseModel):
                 f"`timestep='{self.timestep * 1e3:g}fs'` is too long for bonds without constraints; "
                 f"use at most {LARGEST_TIMESTEP * 1e3:g}fs (the default, 1fs, is safe)."
             )
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"`seed` must be between 0 and 2^63 - 1; {self.seed} was given.")
+        check_seed(self.seed)
         self._check_intervals()
         return self
 

@@ -6,7 +6,6 @@ Columns of variables come from the caller: what a torsion is, this floor does no
 from __future__ import annotations
 
 import csv
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen.checks import check_temperatures
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.frames import Frames
 from boltzgen.errors import InputError, MissingExtraError
@@ -225,9 +225,7 @@ def _write_parquet(table: pandas.DataFrame, path: str | os.PathLike[str]) -> Non
 
 def _ladder(own: float, temperatures: Iterable[float]) -> list[float]:
     asked = [float(kelvin) for kelvin in temperatures]
-    for kelvin in asked:
-        if not (math.isfinite(kelvin) and kelvin > 0):
-            raise InputError(f"{kelvin} is not a temperature in K; give positive numbers.")
+    check_temperatures(asked)
     return list(dict.fromkeys([own, *asked]))
 
 

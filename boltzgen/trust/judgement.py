@@ -24,7 +24,7 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.trust.probe import ProbeFrames
 from boltzgen.trust.rotamers import rotamer_columns
-from boltzgen.units import GAS_CONSTANT
+from boltzgen.units import thermal_energy
 
 #: Thirds of the circle that name a torsion's states, in degrees; -120 stands for 240.
 THIRDS = ((0.0, 120.0), (120.0, -120.0), (-120.0, 0.0))
@@ -111,7 +111,7 @@ def judge_probe(
     target = generator.target
     positions = torch.as_tensor(frames.positions, dtype=torch.float64)
     inside = target.coordinates.inside(positions).numpy()
-    u = frames.energies / (GAS_CONSTANT * temperature)
+    u = frames.energies / thermal_energy(temperature)
     weights = np.where(inside, mbar_weights(frames), 0.0)
     weights /= weights.sum()
     log_w = np.full(len(frames), -np.inf)
@@ -158,7 +158,7 @@ def mbar_weights(frames: ProbeFrames) -> np.ndarray:
     """(M,) weights that sum to one, of the frames of all rungs at the lowest temperature of the ladder."""
     order = np.argsort(frames.rungs, kind="stable")
     counts = np.bincount(frames.rungs, minlength=len(frames.ladder))
-    u_kn = frames.energies[order][None, :] / (GAS_CONSTANT * frames.ladder[:, None])
+    u_kn = frames.energies[order][None, :] / thermal_energy(frames.ladder[:, None])
     weights = np.empty(len(frames))
     weights[order] = np.exp(mbar_log_weights(u_kn, counts)[:, 0])
     return weights / weights.sum()

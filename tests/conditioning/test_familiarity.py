@@ -223,10 +223,10 @@ def test_sample_warns_on_an_unseen_molecule_alone(molecules, tmp_path, capsys, m
         found = sample(
             tmp_path / "RUN", tmp_path / "chloride", tmp_path / name, 20, temperature=450.0, **asked
         )
-        expected = new["unfamiliarity"] + TEMPERATURE_PENALTY * np.log(most / 300.0)
-        assert found["unfamiliarity"] == pytest.approx(expected)  # where the flow is asked counts
+        expected = new.unfamiliarity + TEMPERATURE_PENALTY * np.log(most / 300.0)
+        assert found.unfamiliarity == pytest.approx(expected)  # where the flow is asked counts
         for kelvin in (450.0, *(proposals if asked else ())):
-            told = [reason for reason in found["reasons"] if f"{kelvin:g} K lies outside" in reason]
+            told = [reason for reason in found.reasons if f"{kelvin:g} K lies outside" in reason]
             assert told == [f"{kelvin:g} K lies outside the 300 to 300 K of the training"]
     (tmp_path / "RUN" / "model" / "seen.safetensors").unlink()
     old = sample(tmp_path / "RUN", tmp_path / "chloride", tmp_path / "OLD", 20)

@@ -50,7 +50,7 @@ def test_check_compares_at_that_temperature(hot):
     """It took 300 K for granted, and called every ensemble at another temperature unreliable."""
     found = check(hot / "OUT")
     assert found.verdict == "caution"
-    assert not any("recomputed" in reason for reason in found.summary["reasons"])
+    assert not any("recomputed" in reason for reason in found.summary.reasons)
 
 
 def test_reweight_keeps_it_and_another_may_be_given(hot):

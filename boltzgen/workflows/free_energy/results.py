@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_number, check_seed
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
@@ -156,8 +157,8 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
 
 def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
     """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
-    if n_bootstrap < 2 or seed < 0:
-        raise InputError("the number of bootstrap replicates must be at least 2, the seed not negative.")
+    check_number(n_bootstrap, "n_bootstrap", least=2)
+    check_seed(seed)
     return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 
 
