@@ -53,6 +53,10 @@ def cite(path: str | PathLike[str] | None = None) -> Citations:
     path: SYS, MD, DATASET, RUN, a model (also a shipped one, by name), OUT, or a result file of free-energy;
         None for everything that boltzgen can use.
 
+    Returns
+    -------
+    Citations: the methods and their references; its ``bibtex()`` is the text of a BibTeX file.
+
     Raises
     ------
     InputError: nothing of boltzgen is there, or it cannot be read.
