@@ -242,7 +242,7 @@ def changed(road, folder, **options):
         (
             {"region": {"backend": "theirs", "atoms": [0], "options": {}, "links": []}},
             {"ff99SB-ILDN", "obc"},
-            "--ml theirs is not ours",
+            "`ml='theirs'` is not ours",
         ),
     ],
 )
