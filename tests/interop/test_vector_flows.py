@@ -179,7 +179,7 @@ def test_train_sample_weigh_save_load(name, tmp_path):
     assert torch.equal(one, other)
     np.testing.assert_allclose(one.numpy(), ensemble.log_q[:100], atol=1e-3)  # positions are float32
     single = sample(tmp_path / "RUN", "model:double-well", tmp_path / "SINGLE", 100, dtype="float32")
-    assert single["kept"] == 100
+    assert single.kept == 100
     train(config, ["optimizer.steps=61"], tmp_path / "RUN", resume="auto")
 
 
