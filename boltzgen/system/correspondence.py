@@ -226,8 +226,8 @@ def bonds_of(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[
     notes = []
     if len(lacking):
         notes.append(
-            f"{_count(lacking)} come from the forces of {raw.path.name}; {file} does not state them "
-            f"({_listed(lacking, atoms)})."
+            f"{_count(lacking)} come{'s' * (len(lacking) == 1)} from the forces of {raw.path.name}; {file} "
+            f"does not state them ({_listed(lacking, atoms)})."
         )
     if complete and len(more):
         notes.append(
@@ -316,13 +316,13 @@ def _and_more(count: int) -> str:
 def _what_to_do(raw: RawMolecule, path: Path) -> str:
     if raw.kind in ("pdb", "mmcif"):
         return (
-            "Residues or atoms are missing in between, two residues have one number, or a CONECT record is "
-            f"wrong. Rebuild what is missing (`pdbfixer {path.name} --add-residues --add-atoms=heavy "
+            "If residues or atoms are missing in between, or a CONECT record is wrong, mend the file "
+            f"(`pdbfixer {path.name} --add-residues --add-atoms=heavy "
             "--output=OUT.pdb`, which needs SEQRES records), or keep one piece and cap it."
         )
     if raw.coordinates is None:
-        return "Draw or embed the molecule anew; the file's bonds and coordinates do not fit."
+        return "Its bonds and coordinates do not fit; draw or embed the molecule anew."
     return (
         f"Its atoms stand in another order than in {raw.path.name}, belong to another molecule, or are split "
-        f"by a periodic box (`gmx trjconv -pbc mol`, cpptraj `autoimage`). {_REMEDY}"
+        f"by a periodic box: {_REMEDY[0].lower()}{_REMEDY[1:]}"
     )

@@ -55,8 +55,8 @@ def check_flags(sections: Mapping[str, Sequence[str]], path: Path) -> list[str]:
         for beginning, what in ENERGY.items():
             if name.startswith(beginning) and any(_is_not_zero(value) for value in values):
                 raise UnsupportedError(
-                    f"{path}: its section {name} holds {what}, which boltzgen has no term for and "
-                    "would drop. Make the prmtop with a force field without it (ff14SB, ff19SB), or bring the "
+                    f"{path}: section {name} holds {what}, for which boltzgen has no "
+                    "term. Make the prmtop with a force field without it (ff14SB, ff19SB), or bring the "
                     "energy as an OpenMM System XML."
                 )
     if any(_is_not_zero(value) for value in sections.get("IPOL", ())):

@@ -171,6 +171,6 @@ def _check_dropped(taken: Sequence[Site], dropped: Sequence[Site], path: Path) -
             "each would be dropped. Give each residue a number of its own, or remove the duplicates."
         )
     raise InputError(
-        f"{where}: {len(lost)} atoms would be dropped (here {shown}), for they stand after an END record, or "
-        "share a residue number with others. Put them in their place, or remove them."
+        f"{where}: {len(lost)} atoms would be dropped (here {shown}). Give each residue a number of its own, "
+        "and each atom one alternate location or several that begin with the first."
     )
