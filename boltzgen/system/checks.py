@@ -138,6 +138,13 @@ def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
 def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> list[str]:
     """Refuse (or, when not `strict`, warn about) unknown and unsupported elements."""
     notes = []
+    deuterium = [atom for atom in topology.atoms() if atom.element is not None and atom.element.symbol == "D"]
+    if deuterium and strict:
+        raise InputError(
+            f"{path}: {label_of(deuterium[0])} is deuterium, one of {len(deuterium)}, which force fields do "
+            "not know. Name these atoms and their elements H, or leave them out (of a PDB: `grep -vE '^(ATOM  "
+            f"|HETATM).{{70}} D' {_quote(path)} > {path.stem}-light.pdb`) and add `add_hydrogens=True`."
+        )
     unknown = [atom for atom in topology.atoms() if atom.element is None]
     if unknown and strict:
         raise InputError(

@@ -161,6 +161,12 @@ def _number(symbol: str) -> int | None:
         return None
 
 
+def _mass(number: int) -> float:
+    from openmm.app import element
+
+    return float(element.Element.getByAtomicNumber(number).mass._value)
+
+
 def _check_hand(raw: RawMolecule, inside: list[int], own: list[str], stated: list[str]) -> None:
     """Refuse a D amino acid where only bond lengths, which cannot tell, would say that it is meant."""
     corners = ("CA", "N", "C", "CB")
@@ -195,10 +201,12 @@ def check_masses(raw: RawMolecule, system: openmm.System) -> None:
         if atom.element is None:
             continue
         own = atom.element.mass._value
+        if raw.stated is not None and not raw.stated[atom.index].element:
+            # without a column for the element OpenMM's is a guess: another reading of the name may fit
+            readings = [_mass(number) for number in _elements_of(raw.stated[atom.index])]
+            own = min([own, *readings], key=lambda candidate: abs(candidate - mass))
         other = next((s for m, s in known.items() if abs(m - mass) < _SAME_MASS), "")
-        if (mass < _LIGHT) != (own < _LIGHT) or (
-            not moved and other not in ("", atom.element.symbol) and abs(mass - own) > 2 * _SAME_MASS
-        ):
+        if (mass < _LIGHT) != (own < _LIGHT) or (not moved and other and abs(mass - own) > 2 * _SAME_MASS):
             meant = other or ("H" if mass < _LIGHT else "no hydrogen")
             raise InputError(
                 f"{_file(raw)} has its atoms in another order than {raw.path.name}: {label_of(atom)} "

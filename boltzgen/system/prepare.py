@@ -221,7 +221,7 @@ def _with_forcefield(
         try:
             topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph)
         except (ValueError, KeyError) as error:
-            explain_unmatched(field, topology, label)
+            explain_unmatched(field, topology, label, before_hydrogens=True)
             raise InputError(
                 f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200]})."
             ) from error

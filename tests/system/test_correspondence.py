@@ -265,7 +265,7 @@ def test_a_molecule_split_by_a_box_is_refused(topology, pairs, tmp_path):
 
 @pytest.mark.parametrize("minimize", [False, True])
 def test_two_residues_with_one_number_are_refused(minimize):
-    with pytest.raises(InputError, match="residue ALA 3 of chain A has 10 atoms twice .*N, H, CA"):
+    with pytest.raises(InputError, match=r"residue ALA 3 of chain A has 10 atoms twice .*N, H, CA"):
         prepare(GAP / "dupnum.pdb", minimize=minimize)
 
 

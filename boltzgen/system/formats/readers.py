@@ -353,6 +353,7 @@ def _read_xml(path: Path, coordinates: Path) -> RawMolecule:
         system=system,
         box=system.usesPeriodicBoundaryConditions(),
         notes=raw.notes,
+        stated=raw.stated,
     )
 
 
