@@ -13,13 +13,12 @@ import pytest
 from force_field_cases import system_of
 from openmm import app, unit
 
-from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.errors import InputError
 from boltzgen.system.formats.sites import Site, used_sites
-from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.prepare import prepare
 
 FILES = Path(__file__).parents[1] / "cases" / "files"
-ORDER, GAP, CONECT, MISC = (FILES / name for name in ("order", "gap", "conect", "misc"))
+ORDER, GAP, MISC = (FILES / name for name in ("order", "gap", "misc"))
 RENAME = Callable[[str, str], str]
 
 
@@ -269,6 +268,28 @@ def test_two_residues_with_one_number_are_refused(minimize):
         prepare(GAP / "dupnum.pdb", minimize=minimize)
 
 
+def test_two_residues_with_one_number_in_mmcif_are_refused(tmp_path):
+    rows = []
+    for line in (MISC / "D.cif").read_text().splitlines():
+        words = line.split()
+        if line.startswith("ATOM"):
+            words[2] = words[2].replace("D", "H")
+            words[8] = words[14] = words[14].replace("4", "3")
+        rows.append(" ".join(words))
+    (tmp_path / "two.cif").write_text("\n".join(rows) + "\n")
+    with pytest.raises(InputError, match="residue ALA 3 has 2 atoms called N"):
+        prepare(tmp_path / "two.cif")
+
+
+@pytest.mark.parametrize(
+    ("topology", "coordinates", "needed"),
+    [("ala.prmtop", "swap_HA_CB.gro", "inpcrd"), ("ala.top", "ala.inpcrd", "gro")],
+)
+def test_coordinates_of_another_kind_are_refused(topology, coordinates, needed):
+    with pytest.raises(InputError, match=f"goes with another kind than .*; give {needed}"):
+        prepare(ORDER / topology, coordinates=ORDER / coordinates)
+
+
 def test_an_end_record_in_the_middle_drops_nothing(tmp_path):
     lines = (ORDER / "swap_HB_HA.pdb").read_text().splitlines()
     (tmp_path / "ended.pdb").write_text("\n".join([*lines[:17], "END", *lines[17:]]) + "\n")
@@ -304,90 +325,3 @@ def test_warnings_of_readers_become_notes(tmp_path):
 )
 def test_mmcif_has_the_notes_of_pdb(name, words):
     assert words in " ".join(prepare(MISC / name).provenance["warnings"])
-
-
-# --- bonds of a PDB against those of a System -------------------------------------------------------------
-
-
-def test_a_false_conect_makes_no_ring():
-    got = prepare(CONECT / "butane.xml", coordinates=CONECT / "but_false.pdb")
-    assert len(got.bonds) == 13
-    assert [0, 3] not in got.bonds.tolist()
-    (note,) = got.provenance["warnings"]
-    assert "UNL 1 C1 (atom 1) - UNL 1 C4 (atom 4)" in note and "the System decides" in note
-
-
-def test_a_missing_conect_keeps_the_ring():
-    got = prepare(CONECT / "mthf.xml", coordinates=CONECT / "mthf_missing.pdb")
-    assert len(got.bonds) == 16
-    assert [1, 5] in got.bonds.tolist()
-    (note,) = got.provenance["warnings"]
-    assert "1 bond comes from the forces" in note and "UNL 1 C2 (atom 2) - UNL 1 O1 (atom 6)" in note
-
-
-def test_restraints_are_no_bonds(tmp_path):
-    system = openmm.XmlSerializer.deserialize((CONECT / "butane.xml").read_text())
-    restraint = openmm.HarmonicBondForce()
-    restraint.addBond(0, 3, 0.31, 4184.0)
-    system.addForce(restraint)
-    (tmp_path / "held.xml").write_text(openmm.XmlSerializer.serialize(system))
-    lines = (CONECT / "but_false.pdb").read_text().splitlines()
-    true = [line for line in lines if line.split() not in (["CONECT", "1", "4"], ["CONECT", "4", "1"])]
-    (tmp_path / "true.pdb").write_text("\n".join(true) + "\n")
-    got = prepare(tmp_path / "held.xml", coordinates=tmp_path / "true.pdb")
-    assert len(got.bonds) == 13
-
-
-def test_terms_that_do_not_join_all_atoms_do_not_decide(tmp_path):
-    """As in a System whose terms inside a region were taken out."""
-    system = openmm.XmlSerializer.deserialize((CONECT / "mthf.xml").read_text())
-    for index in reversed(range(system.getNumForces())):
-        force = system.getForce(index)
-        if isinstance(force, openmm.HarmonicBondForce | openmm.CustomBondForce):
-            system.removeForce(index)
-    few = openmm.HarmonicBondForce()
-    few.addBond(1, 5, 0.142, 250000.0)
-    system.addForce(few)
-    (tmp_path / "few.xml").write_text(openmm.XmlSerializer.serialize(system))
-    got = prepare(tmp_path / "few.xml", coordinates=CONECT / "mthf_missing.pdb")
-    assert len(got.bonds) == 16
-    assert "do not join all atoms" in " ".join(got.provenance["warnings"])
-
-
-def test_urey_bradley_terms_between_hydrogens_are_no_bonds():
-    """CHARMM36's between the hydrogens of a methyl group is 0.1802 nm long; water's are angles' ends too."""
-    system = openmm.System()
-    for mass in (15.999, 1.008, 1.008):
-        system.addParticle(mass)
-    bonds, angles = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
-    for i, j, length in ((0, 1, 0.0957), (0, 2, 0.0957), (1, 2, 0.1514)):
-        bonds.addBond(i, j, length, 4.5e5)
-    angles.addAngle(1, 0, 2, 1.82, 460.0)
-    system.addForce(bonds)
-    system.addForce(angles)
-    assert bonds_from_forces(system).tolist() == [[0, 1], [0, 2]]
-    assert bonds_from_forces(system, np.array([[2, 1]])).tolist() == [[0, 1], [0, 2], [1, 2]]
-
-
-# --- sections of a prmtop that OpenMM ignores -------------------------------------------------------------
-
-
-def test_polarisation_is_refused_by_name():
-    with pytest.raises(UnsupportedError, match="POLARIZABILITY holds polarisation"):
-        prepare(MISC / "ff02pol.prmtop", coordinates=MISC / "ala.inpcrd")
-
-
-@pytest.mark.parametrize(
-    ("section", "error"),
-    [("IPOL", "IPOL asks"), ("LES_NTYP", "LES_NTYP holds locally"), ("PERT_BOND_ATOMS", "perturbed state")],
-)
-def test_sections_with_energy_are_refused(section, error, tmp_path):
-    text = (ORDER / "ala.prmtop").read_text()
-    (tmp_path / "more.prmtop").write_text(f"{text}%FLAG {section:<75}\n%FORMAT(1I8)\n       1\n")
-    with pytest.raises(UnsupportedError, match=error):
-        prepare(tmp_path / "more.prmtop", coordinates=ORDER / "ala.inpcrd")
-    (tmp_path / "zero.prmtop").write_text(f"{text}%FLAG {'IPOL':<75}\n%FORMAT(1I8)\n       0\n")
-    assert prepare(tmp_path / "zero.prmtop", coordinates=ORDER / "ala.inpcrd").provenance["warnings"] == []
-    (tmp_path / "odd.prmtop").write_text(f"{text}%FLAG {'NEW_TERM':<75}\n%FORMAT(1I8)\n       1\n")
-    notes = prepare(tmp_path / "odd.prmtop", coordinates=ORDER / "ala.inpcrd").provenance["warnings"]
-    assert "NEW_TERM" in " ".join(notes)

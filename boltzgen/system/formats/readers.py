@@ -50,11 +50,11 @@ _SUFFIXES = {
     ".mol2": "mol2",
 }
 _COORDINATES = {
-    ".gro": "GROMACS topology (.top)",
-    ".inpcrd": "Amber prmtop",
-    ".rst7": "Amber prmtop",
-    ".crd": "Amber prmtop",
-    ".rst": "Amber prmtop",
+    ".gro": "gromacs",
+    ".inpcrd": "amber",
+    ".rst7": "amber",
+    ".crd": "amber",
+    ".rst": "amber",
 }
 
 #: Sections of a prmtop with one value an atom.
@@ -129,8 +129,8 @@ def kind_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _COORDINATES:
         raise InputError(
-            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as `source` and this one, "
-            f'`coordinates="{path.name}"`.'
+            f"{path} holds coordinates only; give the {KINDS[_COORDINATES[suffix]]} file as `source` and "
+            f'this one, `coordinates="{path.name}"`.'
         )
     if suffix not in _SUFFIXES:
         raise InputError(
@@ -170,6 +170,9 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
         )
     if kind not in needs and coordinates is not None:
         raise InputError(f"{path} already holds coordinates; leave out `coordinates={str(coordinates)!r}`.")
+    suffix = "" if coordinates is None else coordinates.suffix.lower()
+    if kind in needs and kind != "xml" and _COORDINATES.get(suffix, kind) != kind:
+        raise InputError(f"{coordinates} goes with another kind than {KINDS[kind]}; give {needs[kind]}.")
     readers: dict[str, Callable[[], RawMolecule]] = {
         "pdb": lambda: read_pdb(path),
         "mmcif": lambda: _read_mmcif(path),
