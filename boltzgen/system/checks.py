@@ -7,6 +7,7 @@ atom, or returns without a word.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,13 @@ def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
 def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> list[str]:
     """Refuse (or, when not `strict`, warn about) unknown and unsupported elements."""
     notes = []
+    deuterium = [atom for atom in topology.atoms() if atom.element is not None and atom.element.symbol == "D"]
+    if deuterium and strict:
+        raise InputError(
+            f"{path}: {label_of(deuterium[0])} is deuterium, one of {len(deuterium)}, which force fields do "
+            "not know. Name these atoms and their elements H, or leave them out (of a PDB: `grep -vE '^(ATOM"
+            f"  |HETATM).{{70}} D' {_quote(path)} > {path.stem}-light.pdb`) and add `add_hydrogens=True`."
+        )
     unknown = [atom for atom in topology.atoms() if atom.element is None]
     if unknown and strict:
         raise InputError(
@@ -169,6 +177,12 @@ def check_bonds_given(topology: app.Topology, path: Path) -> None:
         lonely = [atom for atom in residue.atoms() if atom.index not in bonded]
         if not lonely:
             continue
+        names = Counter(atom.name for atom in residue.atoms())
+        if names[lonely[0].name] > 1:
+            raise InputError(
+                f"{path}: residue {residue.name} {residue.id} has {names[lonely[0].name]} atoms called "
+                f"{lonely[0].name}. Give each residue a number of its own, and each of its atoms a name."
+            )
         if residue.name not in STANDARD_RESIDUES:
             raise InputError(
                 f"{path}: residue {residue.name} {residue.id} has atoms without bonds (first "

@@ -13,14 +13,13 @@ import numpy as np
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.provenance import versions
-from boltzgen.system import checks
+from boltzgen.system import checks, correspondence
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
-from boltzgen.system.formats.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
-from boltzgen.system.graph.adjacency import adjacency, connected_pieces
-from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
+from boltzgen.system.formats.prmtop_flags import has_born_radii
+from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule
 from boltzgen.system.minimise import energy_and_minimum, minimised
-from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.parametrise.forcefield import (
     DEFAULT_FORCEFIELD,
@@ -74,11 +73,14 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     asked = PrepareOptions(**options)
     asked.check(source)
     raw, system, notes = _read_and_parametrise(source, asked)
-    bonds, bond_notes = _bonds(raw, system)
+    correspondence.check_masses(raw, system)
+    bonds, bond_notes = correspondence.bonds_of(raw, system)
     labels = [checks.label_of(atom) for atom in raw.topology.atoms()]
     checks.check_system(system, labels, raw.path)
     checks.check_one_molecule(len(labels), bonds, labels, raw.path)
     notes += bond_notes + _remove_motion_removers(system)
+    if raw.kind not in ("sequence", "smiles"):
+        correspondence.check_lengths(raw, system, bonds)
     built = asked.sequence is not None or asked.smiles is not None
     relax = built if asked.minimize is None else asked.minimize
     positions = minimised(system, raw.positions, bonds) if relax else raw.positions
@@ -184,6 +186,7 @@ def _parametrise(
     checks.check_solvent(raw)
     checks.check_box(raw)
     notes = checks.element_warnings(raw.topology, raw.path, strict=strict)
+    notes += correspondence.check_order(raw)
     if raw.kind in ("pdb", "mmcif"):
         return _with_forcefield(raw, names or DEFAULT_FORCEFIELD, implicit, hydrogens, ph, notes)
     for given, name in ((bool(names), "forcefield"), (hydrogens, "add_hydrogens")):
@@ -218,7 +221,7 @@ def _with_forcefield(
         try:
             topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph)
         except (ValueError, KeyError) as error:
-            explain_unmatched(field, topology, label)
+            explain_unmatched(field, topology, label, before_hydrogens=True)
             raise InputError(
                 f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200]})."
             ) from error
@@ -254,20 +257,6 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
     return system, [
         *notes,
         f"{raw.path.name} states no Born radii; those that OpenMM assigns for {implicit} are used.",
-    ]
-
-
-def _bonds(raw: RawMolecule, system: openmm.System) -> tuple[np.ndarray, list[str]]:
-    """Bonds of the topology; with a System XML whose PDB lacks some, those of its forces too."""
-    bonds = canonical_bonds([(bond[0].index, bond[1].index) for bond in raw.topology.bonds()])
-    n_atoms = raw.topology.getNumAtoms()
-    if raw.kind != "xml" or len(connected_pieces(adjacency(n_atoms, bonds))) == 1:
-        return bonds, []
-    found = bonds_from_forces(system)
-    both = canonical_bonds([*bonds.tolist(), *found.tolist()])
-    return both, [
-        f"{len(both) - len(bonds)} bonds come from the forces of {raw.path.name}; the PDB does not state "
-        "them."
     ]
 
 

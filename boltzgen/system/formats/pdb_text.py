@@ -122,7 +122,7 @@ def parse_names(text: str) -> list[AtomName]:
             line[12:16].strip(),
             line.startswith("HETATM"),
         )
-        for _, line in atom_lines(_first_model(text))
+        for _, line in atom_lines(first_model(text))
     ]
     if not names:
         raise InputError("The topology PDB holds no ATOM or HETATM line; prepare the system again.")
@@ -131,7 +131,7 @@ def parse_names(text: str) -> list[AtomName]:
 
 def parse_elements(text: str) -> list[tuple[str, str]]:
     """(name, element symbol) of each atom of the first model, the symbol "" where its columns are blank."""
-    return [(line[12:16].strip(), line[76:78].strip()) for _, line in atom_lines(_first_model(text))]
+    return [(line[12:16].strip(), line[76:78].strip()) for _, line in atom_lines(first_model(text))]
 
 
 def parse_bonds(text: str) -> set[tuple[int, int]]:
@@ -147,7 +147,8 @@ def parse_bonds(text: str) -> set[tuple[int, int]]:
     return bonds
 
 
-def _first_model(text: str) -> str:
+def first_model(text: str) -> str:
+    """A PDB text up to the end of its first model."""
     return text.partition("\nENDMDL")[0]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,10 @@ import numpy as np
 from boltzgen.errors import InputError
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.openmm_xml import deserialize_system
+from boltzgen.system.formats.parsing import parsing
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
+from boltzgen.system.formats.prmtop_flags import check_flags
+from boltzgen.system.formats.sites import Site, gro_sites, mmcif_sites, pdb_sites, used_sites
 
 if TYPE_CHECKING:
     import openmm
@@ -49,11 +50,11 @@ _SUFFIXES = {
     ".mol2": "mol2",
 }
 _COORDINATES = {
-    ".gro": "GROMACS topology (.top)",
-    ".inpcrd": "Amber prmtop",
-    ".rst7": "Amber prmtop",
-    ".crd": "Amber prmtop",
-    ".rst": "Amber prmtop",
+    ".gro": "gromacs",
+    ".inpcrd": "amber",
+    ".rst7": "amber",
+    ".crd": "amber",
+    ".rst": "amber",
 }
 
 #: Sections of a prmtop with one value an atom.
@@ -71,6 +72,10 @@ _PER_ATOM = (
 )
 
 
+_SEVERAL_MODELS = "{} holds several models; the first is used."
+_ALTERNATES = "{} holds alternate locations; the first of each atom is used."
+
+
 @dataclass(frozen=True)
 class RawMolecule:
     """What the files say.
@@ -84,6 +89,8 @@ class RawMolecule:
     maker: for Amber and GROMACS, the OpenMM reader that creates the System.
     notes: what people should know.
     smiles: of a small molecule, as it was understood, stereo included.
+    own, stated: the atoms by the names of an Amber or GROMACS topology, and by those of the coordinates,
+        before any reader renames them; None where a file has no names.
     """
 
     kind: str
@@ -96,6 +103,8 @@ class RawMolecule:
     notes: tuple[str, ...] = field(default=())
     coordinates: Path | None = None
     smiles: str | None = None
+    own: tuple[Site, ...] | None = None
+    stated: tuple[Site, ...] | None = None
 
 
 def kind_of(path: Path) -> str:
@@ -120,8 +129,8 @@ def kind_of(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in _COORDINATES:
         raise InputError(
-            f"{path} holds coordinates only; give the {_COORDINATES[suffix]} file as `source` and this one, "
-            f'`coordinates="{path.name}"`.'
+            f"{path} holds coordinates only; give the {KINDS[_COORDINATES[suffix]]} file as `source` and "
+            f'this one, `coordinates="{path.name}"`.'
         )
     if suffix not in _SUFFIXES:
         raise InputError(
@@ -161,6 +170,9 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
         )
     if kind not in needs and coordinates is not None:
         raise InputError(f"{path} already holds coordinates; leave out `coordinates={str(coordinates)!r}`.")
+    suffix = "" if coordinates is None else coordinates.suffix.lower()
+    if kind in needs and kind != "xml" and _COORDINATES.get(suffix, kind) != kind:
+        raise InputError(f"{coordinates} goes with another kind than {KINDS[kind]}; give {needs[kind]}.")
     readers: dict[str, Callable[[], RawMolecule]] = {
         "pdb": lambda: read_pdb(path),
         "mmcif": lambda: _read_mmcif(path),
@@ -174,25 +186,6 @@ def read_molecule(path: Path, coordinates: Path | None, include: Path | None = N
 def _given(path: Path | None) -> Path:
     assert path is not None  # read_molecule has checked it
     return path
-
-
-@contextmanager
-def _parsing(path: Path, what: str) -> Iterator[None]:
-    """Turn a parser's complaint, whatever its class, into a sentence about `path`.
-
-    OpenMM's parsers meet a damaged file with exceptions of any class, bare Exception included.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path} does not read as {what} ({reason}); it may be truncated or damaged. Write it again."
-        ) from error
 
 
 def read_pdb(path: Path) -> RawMolecule:
@@ -211,13 +204,14 @@ def read_pdb(path: Path) -> RawMolecule:
     if not text.endswith("\n") and "END" not in text[-10:]:
         notes.append(f"{path.name} has no END record; check that it is complete.")
     if text.count("\nMODEL ") + text.startswith("MODEL ") > 1:
-        notes.append(f"{path.name} holds several models; the first is used.")
+        notes.append(_SEVERAL_MODELS.format(path.name))
     if has_alternate_locations(text):
-        notes.append(f"{path.name} holds alternate locations; the first of each atom is used.")
-    with _parsing(path, "a PDB file"):
+        notes.append(_ALTERNATES.format(path.name))
+    with parsing(path, "a PDB file") as said:
         pdb = PDBFile(io.StringIO(text))
         positions = _nanometres(pdb.getPositions(asNumpy=True))
-    return RawMolecule("pdb", path, pdb.topology, positions, box=_real_box(pdb.topology), notes=tuple(notes))
+        sites = pdb_sites(text)
+    return _of_structure("pdb", path, pdb.topology, positions, sites, [*notes, *said])
 
 
 def _read_mmcif(path: Path) -> RawMolecule:
@@ -228,10 +222,24 @@ def _read_mmcif(path: Path) -> RawMolecule:
         raise InputError(
             f"{path} holds no atoms (no _atom_site records); is it an mmCIF file of a structure?"
         )
-    with _parsing(path, "an mmCIF file"):
+    with parsing(path, "an mmCIF file") as said:
         cif = PDBxFile(io.StringIO(text))
         positions = _nanometres(cif.getPositions(asNumpy=True))
-    return RawMolecule("mmcif", path, cif.topology, positions, box=_real_box(cif.topology))
+        sites, models = mmcif_sites(text)
+    notes = [_SEVERAL_MODELS.format(path.name)] if models > 1 else []
+    if len(sites) > len(positions):
+        notes.append(_ALTERNATES.format(path.name))
+    return _of_structure("mmcif", path, cif.topology, positions, sites, [*notes, *said])
+
+
+def _of_structure(
+    kind: str, path: Path, topology: app.Topology, positions: np.ndarray, sites: list[Site], notes: list[str]
+) -> RawMolecule:
+    """A PDB or mmCIF file, once it is sure that the reader has dropped nothing but alternate locations."""
+    stated = used_sites(sites, positions, path)
+    return RawMolecule(
+        kind, path, topology, positions, box=_real_box(topology), notes=tuple(notes), stated=stated
+    )
 
 
 def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
@@ -243,7 +251,7 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
             raise InputError(
                 f"{path} has no section {section}: it is truncated or no prmtop file. Write it again."
             )
-    with _parsing(path, "an Amber prmtop file"):
+    with parsing(path, "an Amber prmtop file") as notes:
         prmtop = AmberPrmtopFile(str(path))
         box = bool(prmtop._prmtop.getIfBox())
         sections = prmtop._prmtop._raw_data
@@ -253,50 +261,81 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
                 f"{path} is truncated: its section {section} holds {len(sections[section])} values for "
                 f"{prmtop.topology.getNumAtoms()} atoms. Write it again."
             )
-    positions, notes = _coordinates(coordinates, prmtop.topology.getNumAtoms(), path), []
-    if positions is None:
-        with _parsing(coordinates, "an Amber inpcrd file"):
+    notes += check_flags(sections, path)
+    structure = _structure(coordinates)
+    if structure is not None:
+        positions = structure.positions
+        notes += structure.notes
+    else:
+        with parsing(coordinates, "an Amber inpcrd file") as said:
             inpcrd = AmberInpcrdFile(str(coordinates))
             positions = _nanometres(inpcrd.getPositions(asNumpy=True))
+        notes += said
         if inpcrd.boxVectors is not None and not box:
             notes.append(f"{coordinates.name} holds a box, {path.name} does not; the box is left out.")
     _same_count(len(positions), prmtop.topology.getNumAtoms(), coordinates, path)
-    return RawMolecule("amber", path, prmtop.topology, positions, box=box, maker=prmtop, notes=tuple(notes))
+    names = [(atom.residue.name, name) for atom, name in zip(prmtop.topology.atoms(), sections["ATOM_NAME"])]
+    return RawMolecule(
+        "amber",
+        path,
+        prmtop.topology,
+        positions,
+        box=box,
+        maker=prmtop,
+        notes=tuple(notes),
+        own=_own_sites(prmtop.topology, names),
+        stated=None if structure is None else structure.stated,
+    )
 
 
-def has_born_radii(prmtop: app.AmberPrmtopFile) -> bool:
-    """Whether every atom of a prmtop has a positive radius for implicit solvent."""
-    raw = prmtop._prmtop._raw_data
-    return all(raw.get(key) and min(map(float, raw[key])) > 0 for key in ("RADII", "SCREEN"))
+def _own_sites(topology: app.Topology, names: list[tuple[str, str]]) -> tuple[Site, ...]:
+    """The atoms by a topology's own (residue, atom) names."""
+    return tuple(
+        Site(residue, str(atom.residue.id), name)
+        for atom, (residue, name) in zip(topology.atoms(), names, strict=True)
+    )
 
 
 def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMolecule:
     from openmm.app import GromacsGroFile
 
     read_text(path)
-    with _parsing(path, "a GROMACS topology"):
+    with parsing(path, "a GROMACS topology") as notes:
         top = GromacsTopology(path, include)
-    box = False
-    positions = _coordinates(coordinates, top.topology.getNumAtoms(), path)
-    if positions is None:
+    notes += top.notes
+    box, structure = False, _structure(coordinates)
+    if structure is not None:
+        positions, stated = structure.positions, structure.stated
+        notes += structure.notes
+    else:
         text = read_text(coordinates)
         lines = text.splitlines()
         if len(lines) < 3 or not lines[1].strip().isdigit() or len(lines) < int(lines[1]) + 3:
             raise InputError(
                 f"{coordinates} is truncated: it holds fewer lines than its second line says. Write it again."
             )
-        with _parsing(coordinates, "a GROMACS gro file"):
+        with parsing(coordinates, "a GROMACS gro file") as said:
             gro = GromacsGroFile(str(coordinates))
             positions = _nanometres(gro.getPositions(asNumpy=True))
+            stated = tuple(gro_sites(text))
             vectors = gro.getPeriodicBoxVectors()
             box = vectors is not None and any(
                 abs(component) > 1e-6 for v in vectors for component in v._value
             )
+        notes += said
     _same_count(len(positions), top.topology.getNumAtoms(), coordinates, path)
-    notes = [*top.notes]
     if box:
         notes.append(f"{coordinates.name} states a box, as its format demands; it is left out.")
-    return RawMolecule("gromacs", path, top.topology, positions, maker=top, notes=tuple(notes))
+    return RawMolecule(
+        "gromacs",
+        path,
+        top.topology,
+        positions,
+        maker=top,
+        notes=tuple(notes),
+        own=_own_sites(top.topology, top.names),
+        stated=stated,
+    )
 
 
 def _read_xml(path: Path, coordinates: Path) -> RawMolecule:
@@ -317,17 +356,16 @@ def _read_xml(path: Path, coordinates: Path) -> RawMolecule:
         system=system,
         box=system.usesPeriodicBoundaryConditions(),
         notes=raw.notes,
+        stated=raw.stated,
     )
 
 
-def _coordinates(path: Path, n_atoms: int, owner: Path) -> np.ndarray | None:
-    """Positions from a PDB or mmCIF file of coordinates; None when `path` is another format."""
+def _structure(path: Path) -> RawMolecule | None:
+    """A PDB or mmCIF file of coordinates; None when `path` is another format."""
     kind = _SUFFIXES.get(_existing(path).suffix.lower())
     if kind not in ("pdb", "mmcif"):
         return None
-    raw = read_pdb(path) if kind == "pdb" else _read_mmcif(path)
-    _same_count(len(raw.positions), n_atoms, path, owner)
-    return raw.positions
+    return read_pdb(path) if kind == "pdb" else _read_mmcif(path)
 
 
 def _existing(path: Path) -> Path:

@@ -11,47 +11,53 @@ from boltzgen.system.terms.custom_minima import custom_bond_minima
 if TYPE_CHECKING:
     import openmm
 
-#: nm; a harmonic term between the ends of an angle that is longer than this is a Urey-Bradley term, no bond.
-_UREY_BRADLEY_LENGTH = 0.2
-
 #: kJ/mol/nm2; a custom term that is softer at its minimum is a 1-4 interaction, no bond.
 _SOFTEST_BOND = 1000.0
 
+#: Beside harmonic bonds, a custom term is a bond if it is stiffer (kJ/mol/nm2) and shorter (nm) than this.
+_STIFF_BOND, _LONGEST_BOND = 5.0e4, 0.25
 
-def bonds_from_forces(system: openmm.System) -> np.ndarray:
+
+def bonds_from_forces(system: openmm.System, stated: np.ndarray | None = None) -> np.ndarray:
     """Atom pairs (M, 2) that a HarmonicBondForce or CustomBondForce of `system` joins.
 
-    A term longer than 0.2 nm between the ends of an angle is a Urey-Bradley term and is left out.
-    CustomBondForces count only when there is no HarmonicBondForce, and only their terms with a stiff minimum,
-    since they also serve for 1-4 interactions and restraints.
+    A term between the ends of an angle, which is an arm of no angle, is a Urey-Bradley term and is left out
+    (CHARMM's between the hydrogens of a methyl group is 0.18 nm long, as a bond may be).
+    CustomBondForces count by their terms with a stiff minimum, since they also serve for 1-4 interactions and
+    restraints; beside a HarmonicBondForce the minimum must be that of a covalent bond.
+
+    stated: (K, 2) pairs that count with any of these terms, since a file calls them bonds.
     """
     import openmm
 
-    harmonic: list[tuple[int, int]] = []
-    custom: list[tuple[int, int]] = []
-    ends = _angle_ends(system)
+    given = set() if stated is None else {(int(min(pair)), int(max(pair))) for pair in stated}
+    harmonic: set[tuple[int, int]] = set()
+    custom: dict[tuple[int, int], tuple[float, float]] = {}
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
             for index in range(force.getNumBonds()):
-                first, second, length, _ = force.getBondParameters(index)
-                pair = (min(first, second), max(first, second))
-                if not (pair in ends and length._value > _UREY_BRADLEY_LENGTH):
-                    harmonic.append(pair)
+                first, second, *_ = force.getBondParameters(index)
+                harmonic.add((min(first, second), max(first, second)))
         elif isinstance(force, openmm.CustomBondForce):
-            for (first, second), (place, stiffness) in custom_bond_minima(force).items():
-                far = (first, second) in ends and place > _UREY_BRADLEY_LENGTH
-                if stiffness > _SOFTEST_BOND and not far:
-                    custom.append((first, second))
-    return np.array(sorted(set(harmonic or custom)), dtype=np.int64).reshape(-1, 2)
+            custom |= {(i, j): minimum for (i, j), minimum in custom_bond_minima(force).items()}
+    crossing = _only_ends_of_angles(system)
+    found = (harmonic - crossing) | (harmonic & given)
+    for pair, (place, stiffness) in custom.items():
+        covalent = not harmonic or (stiffness > _STIFF_BOND and place < _LONGEST_BOND) or pair in given
+        if stiffness > _SOFTEST_BOND and covalent and (pair not in crossing or pair in given):
+            found.add(pair)
+    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
 
 
-def _angle_ends(system: openmm.System) -> set[tuple[int, int]]:
+def _only_ends_of_angles(system: openmm.System) -> set[tuple[int, int]]:
+    """Pairs that an angle spans and that are no arm of any angle."""
     import openmm
 
-    ends = set()
+    ends, arms = set(), set()
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicAngleForce | openmm.CustomAngleForce):
             for index in range(force.getNumAngles()):
-                first, _, third, *_ = force.getAngleParameters(index)
+                first, centre, third, *_ = force.getAngleParameters(index)
                 ends.add((min(first, third), max(first, third)))
-    return ends
+                arms |= {(min(first, centre), max(first, centre)), (min(third, centre), max(third, centre))}
+    return ends - arms

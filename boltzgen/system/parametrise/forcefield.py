@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.parametrise.missing_atoms import missing_heavy_atoms
 from boltzgen.system.terms.charges import partial_charges
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def create_system(
             system = forcefield.createSystem(shaped, **options)  # a residue goes by a name of its own
     except Exception as error:  # ValueError, KeyError and bare Exception
         if ends_are_patches(forcefield):
+            _explain_missing(forcefield, topology.residues(), label)
             _explain_patched(shaped, str(error), label)
         else:
             explain_unmatched(forcefield, shaped, label)
@@ -253,10 +255,38 @@ def _caps_in_their_neighbours(topology: app.Topology) -> app.Topology:
     return shaped
 
 
-def explain_unmatched(forcefield: app.ForceField, topology: app.Topology, label: str) -> None:
-    """Raise an InputError about the first residue without a template: what is wrong, and a remedy."""
-    for residue in forcefield.getUnmatchedResidues(topology):
-        raise InputError(f"{label}: {_explanation(forcefield, residue)}")
+def explain_unmatched(
+    forcefield: app.ForceField, topology: app.Topology, label: str, *, before_hydrogens: bool = False
+) -> None:
+    """Raise an InputError about a residue without a template: what is wrong, and a remedy.
+
+    One that lacks heavy atoms goes first, since the others may only lack hydrogens. Where hydrogens are yet
+    to be added (`before_hydrogens`), a residue that lacks nothing else is none to complain of.
+    """
+    unmatched = forcefield.getUnmatchedResidues(topology)
+    _explain_missing(forcefield, unmatched, label)
+    for residue in unmatched:
+        explanation = _explanation(forcefield, residue)
+        if not (before_hydrogens and " lacks hydrogens " in explanation):
+            raise InputError(f"{label}: {explanation}")
+
+
+def _explain_missing(
+    forcefield: app.ForceField, residues: Iterable[app.topology.Residue], label: str
+) -> None:
+    """Raise an InputError about the first of `residues` that lacks heavy atoms."""
+    for residue in residues:
+        heavy = missing_heavy_atoms(forcefield, residue, _FORMS.get(residue.name, (residue.name,)))
+        if heavy:
+            raise InputError(f"{label}: {_lacking(residue, heavy)}")
+
+
+def _lacking(residue: app.topology.Residue, heavy: Sequence[str]) -> str:
+    return (
+        f"residue {residue.name} {residue.id} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. "
+        "Rebuild missing atoms with `pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare "
+        "OUT.pdb with `add_hydrogens=True`."
+    )
 
 
 def _explain_patched(topology: app.Topology, complaint: str, label: str) -> None:
@@ -296,11 +326,7 @@ def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> s
     missing = [atom for atom in best.atoms if atom.name not in present and counts[_symbol(atom)] > 0]
     heavy = [atom.name for atom in missing if _symbol(atom) != "H"]
     if heavy:
-        return (
-            f"{name} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. Rebuild missing atoms with "
-            "`pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare OUT.pdb with "
-            "`add_hydrogens=True`."
-        )
+        return _lacking(residue, heavy)
     if counts["H"] > 0:
         listed = ", ".join(atom.name for atom in missing[:6])
         lacking = listed if len(missing) == counts["H"] else f"{counts['H']} of them"

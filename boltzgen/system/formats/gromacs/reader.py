@@ -42,6 +42,16 @@ class GromacsTopology:
     def topology(self) -> app.Topology:
         return self._bonded.topology
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Residue and atom names as the file has them; OpenMM's topology has those of the PDB."""
+        return [
+            (line.words[3], line.words[4])
+            for kind, count in self.file.molecules
+            for _ in range(count)
+            for line in kind.lines("atoms")
+        ]
+
     def createSystem(self, **options: Any) -> openmm.System:
         """The System in vacuum, without cutoff; `options` are those of OpenMM's reader."""
         import openmm
