@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import Trajectory, read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
@@ -29,7 +29,7 @@ def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: 
         raise InputError(
             "`data` is for molecules; a model system's coverage is known from its exact reference."
         )
-    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
+    frames = read_trajectory_at(data, molecule, temperature)
     if frames.statistical_inefficiency:
         return frames
     return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))

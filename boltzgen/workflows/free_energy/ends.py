@@ -194,7 +194,7 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     if end.molecule is None or end.system is None or end.trained is None:
         why = end.missing or "model systems have no simulations"
         raise InputError(f"{data}: frames cannot be used for {end.folder} ({why}).")
-    frames = read_trajectory(data, end.molecule, temperature=end.temperature).at(end.temperature)
+    frames = read_trajectory_at(data, end.molecule, end.temperature)
     digest = frames.digest()
     independent = independent_frames(frames, end.molecule)
     positions = np.array(independent.positions)
