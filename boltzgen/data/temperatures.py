@@ -17,8 +17,8 @@ from boltzgen.errors import InputError
 
 #: Two temperatures closer than this are one, K; as in `Trajectory.at`.
 SAME = 0.01
-#: The mean of kinetic temperatures may differ from the thermostat's by this share: programs count the motion of
-#: the whole differently, and frames may be few. Rungs of a replica exchange are 15 to 25 % apart.
+#: The mean of kinetic temperatures may differ from the thermostat's by this share: programs count the motion
+#: of the whole differently, and frames may be few. Rungs of a replica exchange are 15 to 25 % apart.
 KINETIC_TOLERANCE = 0.1
 
 HDF5_SUFFIXES, NETCDF_SUFFIXES = (".h5", ".hdf5"), (".nc", ".netcdf", ".ncdf")
@@ -55,8 +55,8 @@ def stated_temperatures(path: Path) -> np.ndarray | None:
 def settled_temperatures(path: Path, stated: np.ndarray | None, told: float | None, count: int) -> np.ndarray:
     """``(count,)`` K: what the file states; what was `told` (K) where it states nothing.
 
-    Some reporters (OpenMM's with MDTraj's HDF5) write the kinetic temperature of each frame, another number in
-    most frames; the thermostat's has then to be told, and must agree with their mean.
+    Some reporters (MDTraj's of HDF5 for OpenMM) write the kinetic temperature of each frame, another number
+    in most frames; the thermostat's has then to be told, and must agree with their mean.
 
     Raises InputError where neither says it, or where no frame was made at the temperature told.
     """

@@ -94,7 +94,7 @@ class TrainingSettings(Settings):
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
     data_temperature: Temperature | None = None
-    """Temperature (K) at which the data were simulated, for files that do not say it (DCD, XTC and the like)."""
+    """Temperature (K) at which the data were simulated, for files that do not say it (DCD, XTC)."""
     simulation: SimulationSource | None = None
     """Makes the data instead of `data`."""
     data_system: str | list[str] | None = None

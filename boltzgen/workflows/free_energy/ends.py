@@ -16,7 +16,7 @@ import torch
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import Trajectory, read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.ensemble.store import load_ensemble
