@@ -16,6 +16,7 @@ import numpy as np
 
 from boltzgen.data.checks import (
     broken_bonds,
+    check_spread,
     constrained_bonds,
     misplaced_atoms,
     rounding_grid,
@@ -66,7 +67,7 @@ def read_foreign(
     """
     path = Path(path)
     positions, cell = _load(path, system, topology)
-    _check_finite(path, positions)
+    _check_finite(path, positions, system)
     _check_order(path, positions, cell, system)
     _check_whole(path, positions, system)
     _check_hands(path, positions, system)
@@ -173,13 +174,14 @@ def _check_frames(path: Path, count: int) -> None:
         raise InputError(f"{path} holds no frames; give a trajectory with at least one.")
 
 
-def _check_finite(path: Path, positions: np.ndarray) -> None:
+def _check_finite(path: Path, positions: np.ndarray, system: MolecularSystem) -> None:
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(bad):
         raise InputError(
             f"{path}: {len(bad)} frames, the first of them {bad[0]}, have coordinates that are not finite; "
             "cut them out."
         )
+    check_spread(path, positions, system)
 
 
 def _check_order(path: Path, positions: np.ndarray, cell: np.ndarray | None, system: MolecularSystem) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory, joined
@@ -215,6 +216,7 @@ def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path)
             f"{path} has {trajectory.n_atoms} atoms, the system {system.name!r} has {system.n_atoms}; "
             "give the system that was simulated."
         )
+    check_spread(path, trajectory.positions, system)
     known = trajectory.system_fingerprint
     if known is not None and known != system.fingerprint:
         raise InputError(
