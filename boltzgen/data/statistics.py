@@ -73,7 +73,7 @@ def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[
 def slow_torsions(system: MolecularSystem) -> np.ndarray:
     """Atoms ``(torsions, 4)`` of each torsion that may be slow: `SLOW` of `boltzgen.system.graph.torsions`.
 
-    Those between heavy atoms, of amides and rings too; methyl-like rotors (fast, and the same three times) not.
+    Those between heavy atoms, of amides and rings too; methyl-like rotors (fast, thrice the same) not.
     """
     found = [torsion.atoms for torsion in MolecularGraph.from_system(system).torsions(SLOW)]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
@@ -82,9 +82,9 @@ def slow_torsions(system: MolecularSystem) -> np.ndarray:
 def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> dict[str, float]:
     """Statistical inefficiency of the energy, the slowest torsion and the size, at every temperature.
 
-    Keys as in `Trajectory.statistical_inefficiency`; in units of frames. Torsions are the `slow_torsions`, where
-    there are none all of the molecule. Size is the radius of gyration of all atoms. Energies that are not known
-    are left out: who can compute them gives them (`boltzgen.trust.independence`).
+    Keys as in `Trajectory.statistical_inefficiency`; in units of frames. Torsions are the `slow_torsions`,
+    where there are none all of the molecule. Size is the radius of gyration of all atoms. Energies that are
+    not known are left out: who can compute them gives them (`boltzgen.trust.independence`).
 
     Frames with atoms that are not finite or in one place are left out, with a warning that names the first:
     one of them outweighs all correlation. Where nothing varies, all frames are one.
@@ -117,15 +117,15 @@ def _sound(frames: Trajectory, system: MolecularSystem, temperature: float) -> T
     bad[collapsed_frames(np.where(np.isfinite(frames.positions), frames.positions, 0.0), system.bonds)] = True
     if bad.any():
         warnings.warn(
-            f"{int(bad.sum())} frames at {temperature:g} K, the first of them {int(np.argmax(bad))}, have atoms "
-            "that are not finite or in one place; their correlation is measured without them.",
+            f"{int(bad.sum())} frames at {temperature:g} K, the first of them {int(np.argmax(bad))}, have "
+            "atoms that are not finite or in one place; their correlation is measured without them.",
             stacklevel=3,
         )
     return frames[~bad]
 
 
 def _without_outliers(energies: np.ndarray) -> np.ndarray:
-    """`energies` cut at 30 deviations from the median, where none is thermal: one clash hides all correlation."""
+    """`energies` cut at 30 deviations from the median, none of them thermal: one clash hides correlation."""
     middle = np.median(energies)
     width = 30 * 1.4826 * np.median(np.abs(energies - middle))
     return np.clip(energies, middle - width, middle + width) if width > 0 else energies

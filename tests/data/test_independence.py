@@ -39,7 +39,7 @@ EXACT = (1 - FLIP) / FLIP
 
 
 def test_a_ring_that_inverts_is_seen():
-    """Cyclohexane, which has no rotatable torsion: its mirror image, relabelled by itself, is the other chair."""
+    """Cyclohexane has no rotatable torsion; the mirror image of a chair is the other chair."""
     ring = from_smiles("C1CCCCC1")
     assert len(slow_torsions(ring)) == 6
     other = ring.reference_positions * np.array([1.0, 1.0, -1.0])
