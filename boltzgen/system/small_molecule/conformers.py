@@ -48,7 +48,7 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: 
     wanted = _of_coordinates(first)
     placed = _further(wanted, first)
     minimised, energies = _minimised(placed, variant)
-    order = sorted(range(len(energies)), key=lambda row: (round(energies[row] / _EQUAL), row))
+    order = sorted(range(len(energies)), key=lambda row: (round(float(energies[row]) / _EQUAL), row))
     chosen = next((row for row in order if _sound(minimised, row, wanted)), order[0])
     result = Chem.Mol(molecule)
     result.RemoveAllConformers()
