@@ -145,7 +145,7 @@ def _show(summary: Preparation) -> None:
         if summary.formal_charge is None
         else f"{summary.formal_charge:+d}".replace("+0", "0"),
         "stereocentres": _listed(summary.stereocentres),
-        "rings": _listed([f"{size} atoms" for size in summary.rings]),
+        "rings": _listed([_ring(*ring) for ring in zip(summary.rings, summary.puckers, strict=True)]),
         "rotatable torsions": _listed(summary.torsions),
         "bonds with fixed isomer": _listed(summary.isomer_bonds),
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
@@ -169,6 +169,10 @@ def _hybrid_rows(summary: Preparation) -> dict[str, str]:
         "hybrid: link hydrogens": summary.hybrid.links,
         "hybrid: check": summary.hybrid.check,
     }
+
+
+def _ring(size: int, pucker: str) -> str:
+    return f"{size} atoms ({pucker})" if pucker else f"{size} atoms"
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

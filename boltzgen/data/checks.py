@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from boltzgen.errors import InputError
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.terms.bond_parameters import harmonic_bonds
@@ -11,6 +14,9 @@ from boltzgen.units import thermal_energy
 
 #: No covalent bond is longer, nm.
 LONGEST_BOND = 0.3
+#: No bond comes near this, nm; that of H2 is 0.074.
+SHORTEST_BOND = 0.03
+_FRAMES_AT_ONCE = 2**14
 #: The median of a bond's length stays this close to the reference, nm; its thermal width is about 0.003.
 BOND_TOLERANCE = 0.02
 #: A bond that varies by less than this fraction of its thermal width was constrained.
@@ -23,6 +29,32 @@ def bond_vectors(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """``(frames, bonds, 3)`` nm, float64, from the first atom of each bond to the second."""
     x = np.asarray(positions, dtype=float)
     return x[:, bonds[:, 1]] - x[:, bonds[:, 0]]
+
+
+def collapsed_frames(positions: np.ndarray, bonds: np.ndarray) -> np.ndarray:
+    """Rows of the frames ``(frames, atoms, 3)`` nm in which two bonded atoms, or all, (nearly) coincide.
+
+    Frames of zeros, which programs write where a record is missing, are of this kind.
+    """
+    found = []
+    for start in range(0, len(positions), _FRAMES_AT_ONCE):
+        part = np.asarray(positions[start : start + _FRAMES_AT_ONCE], dtype=np.float32)
+        if len(bonds):
+            shortest = np.linalg.norm(part[:, bonds[:, 1]] - part[:, bonds[:, 0]], axis=-1).min(axis=1)
+        else:
+            shortest = np.ptp(part, axis=1).max(axis=-1)
+        found.append(start + np.flatnonzero(shortest < SHORTEST_BOND))
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+
+
+def check_spread(path: Path, positions: np.ndarray, system: MolecularSystem) -> None:
+    """InputError naming the first of the `collapsed_frames`: a single one can hide the correlation of all."""
+    bad = collapsed_frames(positions, system.bonds)
+    if len(bad):
+        raise InputError(
+            f"{path}: {len(bad)} frames, the first of them {bad[0]}, have bonded atoms in one place (all "
+            "coordinates zero, say); cut them out."
+        )
 
 
 def misplaced_atoms(

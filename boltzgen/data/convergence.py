@@ -29,15 +29,15 @@ def convergence(
 
     Returns
     -------
-    temperature_K; inefficiency: frames per independent frame of the slowest torsion (of the energy,
-    where there is none); independent_frames; round_trips: None for one temperature; halves: the
+    temperature_K; inefficiency: frames per independent frame of the slowest of torsions, energy and size
+    (None where none was measured); independent_frames; round_trips: None for one temperature; halves: the
     `half_agreement`, None where there is none; verdict: ``converged``, ``short`` or ``drifting``; reasons.
     """
     kelvin = float(min(manifest["temperatures_K"]))
     frames = trajectory.at(kelvin)
     walks = int(manifest.get("torch", {}).get("walks", 1))
     measured = manifest["statistical_inefficiency"]
-    inefficiency = measured.get(f"torsions@{kelvin:g}K", measured.get(f"energy@{kelvin:g}K"))
+    inefficiency = max((g for key, g in measured.items() if key.endswith(f"@{kelvin:g}K")), default=None)
     exchange = manifest.get("exchange")
     found = {
         "temperature_K": kelvin,

@@ -16,6 +16,7 @@ import numpy as np
 
 from boltzgen.data.checks import (
     broken_bonds,
+    check_spread,
     constrained_bonds,
     misplaced_atoms,
     rounding_grid,
@@ -25,6 +26,12 @@ from boltzgen.data.constrained import resampled_bonds
 from boltzgen.data.framing import check_whole
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory
+from boltzgen.data.temperatures import (
+    HDF5_SUFFIXES,
+    NETCDF_SUFFIXES,
+    settled_temperatures,
+    stated_temperatures,
+)
 from boltzgen.errors import InputError
 from boltzgen.system.formats.mdtraj_hdf5 import record_elements
 from boltzgen.system.molecular_system import MolecularSystem
@@ -32,7 +39,7 @@ from boltzgen.system.molecular_system import MolecularSystem
 if TYPE_CHECKING:
     import mdtraj
 
-FORMATS = (".dcd", ".xtc", ".trr", ".h5", ".hdf5", ".nc", ".netcdf", ".ncdf")
+FORMATS = (".dcd", ".xtc", ".trr", *HDF5_SUFFIXES, *NETCDF_SUFFIXES)
 
 #: Fewer frames than this cannot tell a stiff bond from a constrained one.
 _FEWEST_FRAMES = 10
@@ -50,7 +57,8 @@ def read_foreign(
     """The frames of `path`, a trajectory of `system` made by another program.
 
     Args:
-        temperature: K; needed unless the file says it (HDF5 may).
+        temperature: K; needed unless the file says it (HDF5 and NetCDF may). A file that says it is believed;
+            one that says nothing of `temperature` is refused, with both numbers.
         topology: the trajectory's own topology (PDB, prmtop, gro...), compared atom by atom when given.
         resample_constrained_bonds: draw the length of each constrained bond anew from its harmonic term
             (``p(b) ~ b^2 exp(-k (b - b0)^2 / 2kT)``), instead of refusing; `seed` is for these draws.
@@ -58,12 +66,12 @@ def read_foreign(
     Raises InputError, and warns (UserWarning) of rounded coordinates.
     """
     path = Path(path)
-    positions, cell, stored = _load(path, system, topology)
-    _check_finite(path, positions)
+    positions, cell = _load(path, system, topology)
+    _check_finite(path, positions, system)
     _check_order(path, positions, cell, system)
     _check_whole(path, positions, system)
     _check_hands(path, positions, system)
-    temperatures = _temperatures(path, stored, temperature, len(positions))
+    temperatures = settled_temperatures(path, stated_temperatures(path), temperature, len(positions))
     _warn_of_rounding(path, positions)
     if len(positions) < _FEWEST_FRAMES:
         warnings.warn(
@@ -88,24 +96,23 @@ def read_foreign(
 
 def _load(
     path: Path, system: MolecularSystem, topology: str | Path | None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Positions ``(frames, atoms, 3)`` nm, cell edges ``(frames, 3)`` nm or None, temperatures or None."""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Positions ``(frames, atoms, 3)`` nm, and cell edges ``(frames, 3)`` nm or None."""
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path}: the format {path.suffix!r} is unknown; give one of {', '.join(FORMATS)}.")
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a trajectory.")
     if topology is not None:
         _check_elements(Path(topology), _elements_of(_topology(Path(topology))), system)
-    if path.suffix.lower() in (".h5", ".hdf5"):
+    if path.suffix.lower() in HDF5_SUFFIXES:
         record, names = read_hdf5(path)
         _check_count(path, record.n_atoms, system)
         if names and topology is None:
             _check_elements(path, record_elements(names), system)
-        stored = record.temperatures if np.isfinite(record.temperatures).all() else None
         _check_frames(path, len(record))
-        return record.positions, None, stored
+        return record.positions, None
     loaded = _load_with_mdtraj(path, system)
-    return loaded.xyz, loaded.unitcell_lengths, None
+    return loaded.xyz, loaded.unitcell_lengths
 
 
 def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
@@ -167,13 +174,14 @@ def _check_frames(path: Path, count: int) -> None:
         raise InputError(f"{path} holds no frames; give a trajectory with at least one.")
 
 
-def _check_finite(path: Path, positions: np.ndarray) -> None:
+def _check_finite(path: Path, positions: np.ndarray, system: MolecularSystem) -> None:
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(bad):
         raise InputError(
             f"{path}: {len(bad)} frames, the first of them {bad[0]}, have coordinates that are not finite; "
             "cut them out."
         )
+    check_spread(path, positions, system)
 
 
 def _check_order(path: Path, positions: np.ndarray, cell: np.ndarray | None, system: MolecularSystem) -> None:
@@ -204,16 +212,6 @@ def _check_hands(path: Path, positions: np.ndarray, system: MolecularSystem) -> 
             f"{path}: atom {_named(system, (atom,))} has {what}, compared with the reference, "
             f"in {count} of {len(positions)} frames; give the same isomer, with the same labels."
         )
-
-
-def _temperatures(path: Path, stored: np.ndarray | None, temperature: float | None, count: int) -> np.ndarray:
-    if temperature is not None:
-        if not temperature > 0:
-            raise InputError(f"The temperature of {path} must be positive, in K; {temperature:g} was given.")
-        return np.full(count, float(temperature))
-    if stored is None:
-        raise InputError(f"{path} does not say its temperature; give it in K.")
-    return stored
 
 
 def _warn_of_rounding(path: Path, positions: np.ndarray) -> None:

@@ -123,6 +123,21 @@ def read_hdf5(path: Path) -> tuple[Trajectory, dict[str, Any]]:
     return record, topology
 
 
+def read_column(path: Path, name: str) -> np.ndarray | None:
+    """The numbers of the dataset `name` in `path`, flat, float64; None where there is none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return (
+                np.atleast_1d(np.asarray(file[name][()], dtype=np.float64)).ravel() if name in file else None
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, copy it anew."
+        ) from error
+
+
 def frames_in(path: Path) -> int:
     """Number of frames in `path`; 0 when it does not exist."""
     import h5py

@@ -22,7 +22,7 @@ class Trajectory:
         replicas: ``(frames,)`` int, the replica that made the frame (0 when there was one).
         system_fingerprint: fingerprint of the `MolecularSystem` that was simulated; None when unknown.
         statistical_inefficiency: frames per independent frame, keyed ``"energy@300K"``,
-            ``"torsions@300K"``; empty when it was not measured.
+            ``"torsions@300K"``, ``"size@300K"``; empty when it was not measured.
     """
 
     positions: np.ndarray

@@ -1,12 +1,15 @@
-"""How many frames are independent: statistical inefficiency of energies and of slow torsions.
+"""How many frames are independent: statistical inefficiency of energies, slow torsions and the size.
 
 Source: Chodera, Swope, Pitera, Seok, Dill, J. Chem. Theory Comput. 3, 26 (2007), as in pymbar.
 """
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
+from boltzgen.data.checks import collapsed_frames
 from boltzgen.data.record import Trajectory, spaced_rows
 from boltzgen.guards import quiet
 from boltzgen.system.graph.geometry import dihedral_angles
@@ -19,12 +22,14 @@ def statistical_inefficiency(series: np.ndarray) -> float:
     """Frames per independent frame of `series` ``(frames,)``; at least 1.
 
     A series that does not vary, or is shorter than 10 frames, has 1.0 and len(series) respectively:
-    nothing can be learned from it, and the second is the cautious answer.
+    nothing can be learned from it, and the second is the cautious answer. Values that are not finite are left
+    out.
     """
     series = np.asarray(series, dtype=float)
+    series = series[np.isfinite(series)]
     if len(series) < 10:
         return float(max(len(series), 1))
-    if not np.isfinite(series).all() or np.ptp(series) < 1e-12 * max(abs(series).max(), 1.0):
+    if np.ptp(series) < 1e-12 * max(abs(series).max(), 1.0):
         return 1.0
     with quiet("pymbar"):  # a banner on import
         from pymbar import timeseries
@@ -68,28 +73,69 @@ def drifts(trajectory: Trajectory, system: MolecularSystem, walks: int) -> dict[
 def slow_torsions(system: MolecularSystem) -> np.ndarray:
     """Atoms ``(torsions, 4)`` of each torsion that may be slow: `SLOW` of `boltzgen.system.graph.torsions`.
 
-    Those between heavy atoms, amides too; methyl-like rotors (fast, and the same three times) and rings not.
+    Those between heavy atoms, of amides and rings too; methyl-like rotors (fast, thrice the same) not.
     """
     found = [torsion.atoms for torsion in MolecularGraph.from_system(system).torsions(SLOW)]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
 
 
 def slowest_inefficiencies(trajectory: Trajectory, system: MolecularSystem) -> dict[str, float]:
-    """Statistical inefficiency of the energy and of the slowest torsion, at every temperature.
+    """Statistical inefficiency of the energy, the slowest torsion and the size, at every temperature.
 
-    Keys as in `Trajectory.statistical_inefficiency`; in units of frames.
+    Keys as in `Trajectory.statistical_inefficiency`; in units of frames. Torsions are the `slow_torsions`,
+    where there are none all of the molecule. Size is the radius of gyration of all atoms. Energies that are
+    not known are left out: who can compute them gives them (`boltzgen.trust.independence`).
+
+    Frames with atoms that are not finite or in one place are left out, with a warning that names the first:
+    one of them outweighs all correlation. Where nothing varies, all frames are one.
     """
     torsions = slow_torsions(system)
+    if not len(torsions):
+        every = [torsion.atoms for torsion in MolecularGraph.from_system(system).torsions()]
+        torsions = np.array(every, dtype=np.int64).reshape(-1, 4)
     result = {}
     for temperature in trajectory.temperature_ladder:
-        frames = trajectory.at(float(temperature))
-        if np.isfinite(frames.energies).all():
-            result[f"energy@{temperature:g}K"] = statistical_inefficiency(frames.energies)
-        if len(torsions):
-            angles = dihedral_angles(frames.positions, torsions)
-            series = np.concatenate([np.cos(angles), np.sin(angles)], axis=1).T
-            result[f"torsions@{temperature:g}K"] = max(statistical_inefficiency(s) for s in series)
+        frames = _sound(trajectory.at(float(temperature)), system, float(temperature))
+        angles = dihedral_angles(frames.positions, torsions)
+        known = frames.energies[np.isfinite(frames.energies)]
+        measured = {
+            "energy": [_without_outliers(known)] if len(known) else [],
+            "torsions": [*np.cos(angles).T, *np.sin(angles).T],
+            "size": [_size(frames.positions)],
+        }
+        for name, several in measured.items():
+            if several:
+                found = max(statistical_inefficiency(series) for series in several)
+                result[f"{name}@{temperature:g}K"] = found
+        if len(frames) and (frames.positions == frames.positions[0]).all():
+            result[f"size@{temperature:g}K"] = float(len(frames))
     return result
+
+
+def _sound(frames: Trajectory, system: MolecularSystem, temperature: float) -> Trajectory:
+    bad = ~np.isfinite(frames.positions).all(axis=(1, 2))
+    bad[collapsed_frames(np.where(np.isfinite(frames.positions), frames.positions, 0.0), system.bonds)] = True
+    if bad.any():
+        warnings.warn(
+            f"{int(bad.sum())} frames at {temperature:g} K, the first of them {int(np.argmax(bad))}, have "
+            "atoms that are not finite or in one place; their correlation is measured without them.",
+            stacklevel=3,
+        )
+    return frames[~bad]
+
+
+def _without_outliers(energies: np.ndarray) -> np.ndarray:
+    """`energies` cut at 30 deviations from the median, none of them thermal: one clash hides correlation."""
+    middle = np.median(energies)
+    width = 30 * 1.4826 * np.median(np.abs(energies - middle))
+    return np.clip(energies, middle - width, middle + width) if width > 0 else energies
+
+
+def _size(positions: np.ndarray) -> np.ndarray:
+    """Radius of gyration ``(frames,)`` of positions ``(frames, atoms, 3)``, same unit, all atoms alike."""
+    x = np.asarray(positions, dtype=float)
+    x = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(np.sqrt((x**2).sum(axis=2).mean(axis=1)))
 
 
 def decorrelated_rows(series: np.ndarray) -> np.ndarray:

@@ -15,14 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.data.foreign import read_foreign
+from boltzgen.data.checks import check_spread
+from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory, joined
+from boltzgen.data.temperatures import HDF5_SUFFIXES, stated_temperatures
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.system.molecular_system import MolecularSystem
 
-__all__ = ["SCHEMA", "Trajectory", "joined", "read_trajectory", "write_trajectory"]
+__all__ = [
+    "SCHEMA",
+    "Trajectory",
+    "joined",
+    "read_trajectory",
+    "read_trajectory_at",
+    "says_temperature",
+    "write_trajectory",
+]
 
 SCHEMA = "boltzgen.trajectory/1"
 
@@ -39,7 +49,8 @@ def read_trajectory(
 
     Args:
         system: the molecule; the frames are checked against it. Needed for files made elsewhere.
-        temperature: K, for files that do not say.
+        temperature: K, for files made elsewhere that do not say it; one that says another is refused. What
+            boltzgen wrote says it itself.
         resample_constrained_bonds, seed: see `boltzgen.data.foreign.read_foreign`.
 
     Raises InputError in one sentence for a missing, truncated or foreign-system trajectory.
@@ -51,7 +62,7 @@ def read_trajectory(
         raise InputError(f'{path}: no such trajectory; make one with `simulate(SYS, output="{path}")`.')
     if path.suffix == ".npz":
         return _matched(_read_npz(path, None, {}), system, path)
-    if path.suffix in (".h5", ".hdf5"):
+    if path.suffix.lower() in HDF5_SUFFIXES:
         record, _ = read_hdf5(path)
         if record.system_fingerprint is not None:
             return _matched(record, system, path)
@@ -64,6 +75,29 @@ def read_trajectory(
         resample_constrained_bonds=resample_constrained_bonds,
         seed=seed,
     )
+
+
+def says_temperature(path: str | Path) -> bool:
+    """Whether the frames of `path` say their temperature; True, too, for what `read_trajectory` refuses."""
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() not in FORMATS:
+        return True
+    own = path.suffix.lower() in HDF5_SUFFIXES and read_hdf5(path)[0].system_fingerprint is not None
+    return own or stated_temperatures(path) is not None
+
+
+def read_trajectory_at(path: str | Path, system: MolecularSystem, temperature: float) -> Trajectory:
+    """The frames of `path` at `temperature` (K), to be compared with samples of that temperature.
+
+    A file that does not say its temperature is taken at it, with a warning. InputError where it says another.
+    """
+    frames = read_trajectory(path, system, temperature=temperature).at(temperature)
+    if not says_temperature(path):
+        warnings.warn(
+            f"{path} does not say its temperature; its frames are taken as frames of {temperature:g} K.",
+            stacklevel=3,
+        )
+    return frames
 
 
 def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any) -> Path:
@@ -182,6 +216,7 @@ def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path)
             f"{path} has {trajectory.n_atoms} atoms, the system {system.name!r} has {system.n_atoms}; "
             "give the system that was simulated."
         )
+    check_spread(path, trajectory.positions, system)
     known = trajectory.system_fingerprint
     if known is not None and known != system.fingerprint:
         raise InputError(

@@ -31,6 +31,10 @@ MISSED_FACTOR = 10.0
 #: Missed samples that are no accident: so many independent ones at least.
 ENOUGH_MISSED = 3.0
 
+#: Effective draws, seen from the target, below which nothing holds: of draws that reach it, even if one of
+#: them carries all weight, one counts. Fewer says that all together miss what the target shows.
+FEWEST_FORWARD = 1.0
+
 #: Forward and reverse effective sample sizes that differ by this factor do not describe one density.
 ESS_RATIO = 0.5
 
@@ -56,6 +60,7 @@ def check_coverage(
     Pareto tails of shape k, misses about ``share / (1 - k) * MISSED_FACTOR^(1 - 1/k)``, which is
     below the largest weight share for k < 0.6 or so. ``unreliable`` when more are missed than that
     share and counting noise allow, or when a population is off by more than 3 combined sigma;
+    ``unreliable``, too, when the draws count as less than `FEWEST_FORWARD` seen from the target;
     ``caution`` when those missed are fewer than `ENOUGH_MISSED` independent ones, when forward and reverse
     effective sample sizes part, or too few target samples were given.
     """
@@ -67,7 +72,16 @@ def check_coverage(
     missed = float(np.mean(log_w_m > log_w_n.max() + np.log(MISSED_FACTOR)))
     reverse = kish_ess(log_w_n)
     findings = _judge_missed(missed, independent, largest_weight_share(log_w_n))
-    if forward < ESS_RATIO * reverse:
+    if forward * log_w_n.size < FEWEST_FORWARD:
+        findings.append(
+            (
+                "unreliable",
+                f"seen from the target the {log_w_n.size} draws count as {forward * log_w_n.size:.2g} "
+                f"effective ones (forward effective sample size {forward:.2g}): the flow hardly reaches "
+                "part of it",
+            )
+        )
+    elif forward < ESS_RATIO * reverse:
         findings.append(
             (
                 "caution",

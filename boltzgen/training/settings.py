@@ -93,6 +93,8 @@ class TrainingSettings(Settings):
     """GiB of a dataset's frames to keep in memory; those of further molecules are read as they are drawn."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
+    data_temperature: Temperature | None = None
+    """Temperature (K) at which the data were simulated, for files that do not say it (DCD, XTC)."""
     simulation: SimulationSource | None = None
     """Makes the data instead of `data`."""
     data_system: str | list[str] | None = None

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import Trajectory, read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import InputError
-from boltzgen.generator import BoltzmannGenerator
+from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.independence import with_inefficiency
 from boltzgen.trust.rotamers import rotamer_comparison
 
 #: What is said of a comparison with frames that the flow was trained on.
 TRAINED_ON = "training saw these frames, so that the flow knows them too well; give frames of another run"
 
 
-def read_check_frames(molecule: MolecularSystem | None, data: Any, temperature: float) -> Trajectory:
-    """The frames of `data` at `temperature`, with a statistical inefficiency."""
+def read_check_frames(
+    molecule: MolecularSystem | None, data: Any, temperature: float, target: Target
+) -> Trajectory:
+    """The frames of `data` at `temperature`, with a statistical inefficiency; `target` is of `molecule`."""
     if molecule is None:
         raise InputError(
             "`data` is for molecules; a model system's coverage is known from its exact reference."
         )
-    frames = read_trajectory(data, molecule, temperature=temperature).at(temperature)
-    if frames.statistical_inefficiency:
-        return frames
-    return replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
+    return with_inefficiency(read_trajectory_at(data, molecule, temperature), molecule, target)
 
 
 def coverage_of_frames(

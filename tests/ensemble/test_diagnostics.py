@@ -130,6 +130,27 @@ def test_a_lost_state_of_two_percent_is_found():
     assert found["verdict"] == "unreliable" and found["missed"] == pytest.approx(0.02, abs=0.01)
 
 
+def test_a_forward_ess_of_nothing_is_unreliable_whatever_the_largest_weight():
+    """One draw that carries all weight hides a region that the flow hardly reaches (issue 17: 3.7e-12)."""
+    rng = np.random.default_rng(13)
+    log_w = np.append(rng.normal(0.0, 0.3, 3999), 27.0)
+    target = np.append(rng.normal(0.0, 0.3, 700), np.full(300, 26.0))
+    found = check_coverage(log_w, target, source="held-out frames")
+    expected = 1 / (np.exp(target).mean() * np.exp(-target).mean())
+    assert found["missed"] == 0 and found["forward_ess"] == pytest.approx(expected) and expected < 1e-10
+    assert found["verdict"] == "unreliable" and "hardly reaches" in found["reasons"][0]
+
+
+def test_fewer_than_one_effective_draw_is_the_threshold():
+    target = np.log(np.repeat([0.5, 2000.0], [900, 100]))
+    forward = 1 / (np.exp(target).mean() * np.exp(-target).mean())
+    verdicts = {}
+    for share in (0.9, 1.1):
+        own = np.append(np.zeros(round(share / forward) - 1), np.log(1900.0))
+        verdicts[share] = check_coverage(own, target, source="held-out frames")["verdict"]
+    assert verdicts[0.9] == "unreliable" != verdicts[1.1]
+
+
 @pytest.mark.parametrize(("d", "s2"), [(1, 0.5), (10, 0.6), (30, 0.8), (66, 0.85)])
 def test_a_narrow_flow_without_gaps_has_lost_no_state(d, s2):
     rng = np.random.default_rng(14)

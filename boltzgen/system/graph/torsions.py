@@ -69,8 +69,8 @@ WITH_STATES = Subset(frozenset({"open", "isomer"}))
 #: Torsions that Metropolis moves turn (`boltzgen.dynamics.torsion_moves`); hydrogens cross by themselves.
 MOVED = Subset(frozenset({"open"}), heavy=True)
 #: Torsions whose correlation times and halves tell whether a simulation was long enough (`boltzgen.data`).
-#: Isomers count: one that changes now and then is the slowest of all.
-SLOW = Subset(frozenset({"open", "isomer"}), heavy=True)
+#: Isomers count: one that changes now and then is the slowest of all; so do rings, which invert rarely.
+SLOW = Subset(frozenset({"open", "isomer", "ring"}), heavy=True)
 
 
 def torsions_of(graph: MolecularGraph) -> tuple[Torsion, ...]:

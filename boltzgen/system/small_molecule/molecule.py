@@ -7,25 +7,20 @@ with a note; a file with three-dimensional coordinates keeps its coordinates, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
-from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties
+from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
+from boltzgen.system.small_molecule.conformers import with_best_conformer
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 
 if TYPE_CHECKING:
     from openmm import app
     from rdkit import Chem
-
-#: Of RDKit's embedding, so that the same input gives the same structure.
-SEED = 20231
-#: Attempts of the embedding, the second half from random coordinates.
-_ATTEMPTS = 20
-_MINIMISATION_STEPS = 2000
 
 DEFAULT_RESIDUE = "UNL"
 
@@ -87,7 +82,7 @@ def atom_names(molecule: Chem.Mol) -> list[str]:
 
 
 def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> SmallMolecule:
-    """The molecule of a SMILES, embedded with a fixed seed and, with `relax`, minimised under MMFF94.
+    """The molecule of a SMILES, the best of many conformers and, with `relax`, minimised under MMFF94.
 
     Raises
     ------
@@ -114,17 +109,10 @@ def built(
     molecule: Chem.Mol, title: str, where: str, *, variant: str, relax: bool, notes: list[str]
 ) -> SmallMolecule:
     """`molecule`, which has its hydrogens, with new coordinates that keep its stereo."""
-    from rdkit.Chem import rdForceFieldHelpers
-
     properties = mmff_properties(molecule, variant)
     checks.check_typed(molecule, properties, where)
     open_elements = _open_stereo(molecule)
-    placed = _embedded(molecule, where)
-    if relax:
-        rdForceFieldHelpers.MMFFOptimizeMolecule(
-            placed, mmffVariant=VARIANTS[variant], maxIters=_MINIMISATION_STEPS
-        )
-    placed = with_stereo_of_coordinates(placed)
+    placed = with_stereo_of_coordinates(with_best_conformer(molecule, where, variant=variant, relax=relax))
     if not placed.HasSubstructMatch(molecule, useChirality=True):
         raise BoltzgenError(
             f"{where}: the three-dimensional structure that RDKit built has another stereo than was asked "
@@ -178,24 +166,6 @@ def drop_labels(molecule: Chem.Mol) -> list[str]:
         f"The isotope labels of {checks.labels_of(labelled)} are left out: every atom has the average mass "
         "of its element, and free energies of conformations do not depend on masses."
     ]
-
-
-def _embedded(molecule: Chem.Mol, where: str) -> Chem.Mol:
-    from rdkit import Chem
-    from rdkit.Chem import rdDistGeom
-
-    parameters: Any = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = SEED
-    parameters.maxIterations = _ATTEMPTS
-    placed = Chem.Mol(molecule)
-    for random_start in (False, True):
-        parameters.useRandomCoords = random_start
-        if rdDistGeom.EmbedMolecule(placed, parameters) == 0:
-            return placed
-    raise InputError(
-        f"{where}: RDKit finds no three-dimensional structure for it; check its stereo (impossible in a "
-        "small ring, say), or give an SDF with three-dimensional coordinates."
-    )
 
 
 def _open_stereo(molecule: Chem.Mol) -> list[tuple[str, int]]:

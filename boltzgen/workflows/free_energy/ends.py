@@ -6,7 +6,7 @@ given, a simulation of its system. What stands in the way of a difference is ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import torch
 
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
-from boltzgen.data.statistics import slowest_inefficiencies
-from boltzgen.data.trajectory import Trajectory, read_trajectory
+from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
 from boltzgen.ensemble.store import load_ensemble
@@ -29,6 +28,7 @@ from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import seen_in_training
+from boltzgen.trust.independence import with_inefficiency
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -182,11 +182,9 @@ def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamp
     )
 
 
-def independent_frames(frames: Trajectory, molecule: MolecularSystem) -> Trajectory:
+def independent_frames(frames: Trajectory, molecule: MolecularSystem, target: Target) -> Trajectory:
     """`frames`, of one temperature, a statistical inefficiency apart; measured here where it is not known."""
-    if not frames.statistical_inefficiency:
-        frames = replace(frames, statistical_inefficiency=slowest_inefficiencies(frames, molecule))
-    return frames.decorrelated()
+    return with_inefficiency(frames, molecule, target).decorrelated()
 
 
 def _frames(end: End, data: str | Path) -> TargetSamples:
@@ -194,11 +192,12 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     if end.molecule is None or end.system is None or end.trained is None:
         why = end.missing or "model systems have no simulations"
         raise InputError(f"{data}: frames cannot be used for {end.folder} ({why}).")
-    frames = read_trajectory(data, end.molecule, temperature=end.temperature).at(end.temperature)
+    frames = read_trajectory_at(data, end.molecule, end.temperature)
     digest = frames.digest()
-    independent = independent_frames(frames, end.molecule)
+    target = end.system.generator.target
+    independent = independent_frames(frames, end.molecule, target)
     positions = np.array(independent.positions)
-    coordinates = end.system.generator.target.coordinates
+    coordinates = target.coordinates
     inside = coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).numpy()
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")

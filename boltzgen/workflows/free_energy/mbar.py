@@ -237,7 +237,7 @@ def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, fl
     assert system.molecule is not None
     for kelvin in whole.temperature_ladder:
         frames = whole.at(float(kelvin))
-        independent = independent_frames(frames, system.molecule)
+        independent = independent_frames(frames, system.molecule, system.target)
         positions = np.array(independent.positions)
         inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
         here = state(fingerprint, float(kelvin))

@@ -14,6 +14,7 @@ from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.puckers import pucker
 from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
@@ -47,7 +48,8 @@ class Preparation:
     heavy_atoms, bonds: counts (the number of atoms is ``system.n_atoms``).
     formal_charge: total charge in e, rounded; None when no force holds charges.
     stereocentres: names of atoms with four different neighbours.
-    rings: sizes of the smallest rings.
+    rings: sizes of the smallest rings, rising; puckers: the conformation of each in the reference positions
+        (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms.
     torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
     force_terms: for each force its class and number of terms.
@@ -64,6 +66,7 @@ class Preparation:
     formal_charge: int | None
     stereocentres: tuple[str, ...]
     rings: tuple[int, ...]
+    puckers: tuple[str, ...]
     torsions: tuple[str, ...]
     isomer_bonds: tuple[str, ...]
     force_terms: tuple[tuple[str, int], ...]
@@ -163,6 +166,8 @@ def _summary(
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
+    places = system.reference_positions
+    rings = sorted((len(ring), pucker(places[list(ring)])) for ring in graph.rings)
     fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
     return Preparation(
         system=system,
@@ -171,7 +176,8 @@ def _summary(
         bonds=len(system.bonds),
         formal_charge=charge,
         stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
-        rings=tuple(sorted(len(ring) for ring in graph.rings)),
+        rings=tuple(size for size, _ in rings),
+        puckers=tuple(name for _, name in rings),
         torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
         isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
         force_terms=tuple(force_terms(system)),

@@ -112,7 +112,7 @@ def check(
     kelvin = temperature_of(ensemble)
     if probe:
         check_probe(molecule, budget)
-    frames = None if data is None else read_check_frames(molecule, data, kelvin)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
     with closing(target):

@@ -93,7 +93,7 @@ def sample(
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
     flow = asked_at(typed, proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
-    frames = None if data is None else read_check_frames(molecule, data, kelvin)
+    frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
     make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(

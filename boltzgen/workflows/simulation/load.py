@@ -23,7 +23,7 @@ def load_trajectory(
     path: MD, or a file.
     system: the molecule that they are of: SYS, ``example:NAME`` or in memory. The frames are checked against
         it; files made elsewhere cannot be read without it.
-    temperature: K, for files that do not say it.
+    temperature: K, for files made elsewhere that do not say it; one that says another is refused.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def load_trajectory(
 
     Raises
     ------
-    InputError: the trajectory is missing, truncated or of another molecule.
+    InputError: the trajectory is missing, truncated, of another molecule, or at an unknown temperature.
 
     Example
     -------

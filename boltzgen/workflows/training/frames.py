@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
+from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, says_temperature
 from boltzgen.errors import InputError
 from boltzgen.generator import Target, read_target
 from boltzgen.interrupts import StopRequest
@@ -142,9 +142,8 @@ def _read_frames(
     Energies that are missing from the file are computed where a loss needs them; those of frames that were
     simulated with another system, always.
     """
-    kelvin = settings.evaluation.temperature
     if other is None:
-        trajectory = read_trajectory(path, molecule, temperature=kelvin)
+        trajectory = _read_told(settings, path, molecule)
         if not any(loss.needs_energies_of_frames for loss in settings.all_losses().values()):
             return trajectory, None, 0
         whole, cost = energies_of_frames(target, trajectory, known=True)
@@ -155,9 +154,7 @@ def _read_frames(
             f"data_system: {other} has {source.n_atoms} atoms, the system to learn has {molecule.n_atoms}; "
             "the atoms must be the same, in the same order."
         )
-    before, _ = energies_of_frames(
-        Target.from_system(source), read_trajectory(path, source, temperature=kelvin), known=True
-    )
+    before, _ = energies_of_frames(Target.from_system(source), _read_told(settings, path, source), known=True)
     after, cost = energies_of_frames(target, before, known=False)
     with np.errstate(invalid="ignore"):
         log_weights = (before.energies - after.energies) / thermal_energy(before.temperatures)
@@ -169,6 +166,16 @@ def _read_frames(
                 "with the system to learn."
             )
     return replace(after, system_fingerprint=molecule.fingerprint), log_weights, cost
+
+
+def _read_told(settings: TrainingSettings, path: str, system: MolecularSystem) -> Trajectory:
+    """The frames of `path`, which is told `data_temperature` where it does not say its temperature."""
+    told = settings.data_temperature
+    if told is None and not says_temperature(path):
+        raise InputError(
+            f"data: {path} does not say its temperature; give it in K, for example `data_temperature=300`."
+        )
+    return read_trajectory(path, system, temperature=told)
 
 
 def _listed(value: str | list[str] | None) -> list[str]:

@@ -7,7 +7,7 @@ its phi and psi, so that 1e5 samples of any molecule take a few MB.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,11 @@ def read_reference(
     kept = reason == ""
     if kept.sum() < 4:
         return f"{int(kept.sum())} of the {len(kept)} frames lie in the flow's domain"
-    slowest = frames.statistical_inefficiency or slowest_inefficiencies(frames, molecule)
+    computed = np.concatenate(u) * thermal_energy(temperature)
+    energies = np.where(np.isfinite(frames.energies), frames.energies, computed)
+    slowest = frames.statistical_inefficiency or slowest_inefficiencies(
+        replace(frames, energies=energies), molecule
+    )
     inner = positions.numpy()[kept].astype(np.float32)
     return Reference(
         str(data),
