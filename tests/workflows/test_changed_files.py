@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import assert_refused
+from small_model import FLOW, MODEL
 
-from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model, save_model
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.digests import CONTENT
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError, UnreliableError
-from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from boltzgen.workflows.sampling.check import check
@@ -25,15 +24,6 @@ from boltzgen.workflows.sampling.merge import merge
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.simulation.simulate import simulate
 
-FLOW = CouplingSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=1)
-MODEL = {
-    "flow": FLOW.model_dump(mode="json"),
-    "n_features": N_FEATURES,
-    "isomers": "reference",
-    "temperature_K": 300.0,
-    "temperatures_K": [300.0],
-    "systems": [],
-}
 SHORT = {"temperatures": [300, 400], "time": "0.4ps", "save_interval": "0.1ps", "equilibration": "0.1ps"}
 
 #: Files by their folder, and how the folder is read.
@@ -129,7 +119,8 @@ def test_check_reports_what_others_refuse(made, tmp_path):
     with pytest.raises(InputError, match=r"samples\.dcd.*copy it anew.*boltzgen check"):
         merge([out, tmp_path / "MORE"], tmp_path / "ALL")
     assert not (tmp_path / "ALL").exists()
-    assert_refused(["export", out, "-o", tmp_path / "x.dcd"], "samples.dcd", "copy it anew")
+    words = ["export", out, "--format", "dcd", "-o", tmp_path / "x.dcd"]
+    assert_refused(words, "samples.dcd", "copy it anew")
 
 
 def test_a_changed_manifest_stays_changed_after_check(made, tmp_path):
