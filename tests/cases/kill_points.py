@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,9 +74,8 @@ def forked(template: Path | None, work: Path, words: list[str], last: int) -> tu
             code, done = main(words), shim.count
             shim.last = 0
             counts.write_text(str(done))
-        except Exception:
-            traceback.print_exc()
         finally:
+            # `main` turns exceptions into exit codes; what escapes it is a fault, which code 1 tells.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
