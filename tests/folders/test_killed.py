@@ -1,6 +1,7 @@
 """Killed before any file operation, the same command goes on to its end and leaves nothing of its own.
 
-Points of some verbs are sampled; all points of all verbs with BOLTZGEN_ALL_KILL_POINTS=1. Two processes in one folder: one is refused.
+Points of some verbs are sampled; all points of all verbs with BOLTZGEN_ALL_KILL_POINTS=1. Two processes in one
+folder: one is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.workflows.sampling.sample import sample
 
-DRIVER = Path(__file__).parents[1] / "cases" / "kill_points.py"
+DRIVER = Path(__file__).with_name("kill_points.py")
 
 #: Points of each verb in a usual run.
 POINTS = 4
