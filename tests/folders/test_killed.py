@@ -1,7 +1,7 @@
 """Killed before any file operation, the same command goes on to its end and leaves nothing of its own.
 
-Points of some verbs are sampled; all points of all verbs with BOLTZGEN_ALL_KILL_POINTS=1. Two processes in one
-folder: one is refused.
+Points of some verbs are sampled; all points of all verbs with BOLTZGEN_ALL_KILL_POINTS=1. Two processes in
+one folder: one is refused.
 """
 
 from __future__ import annotations
