@@ -16,7 +16,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet arviz-stats==0.8.0 numpy==2.3.5 scipy==1.17.1
+"$work/venv/bin/pip" install --quiet --no-compile arviz-stats==0.8.0 numpy==2.3.5 scipy==1.17.1
 cd "$work"
 venv/bin/python -I -W ignore - <<'PY'
 import numpy as np

@@ -19,7 +19,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet MDAnalysis==2.11.0 mdtraj==1.11.1.post2 biotite==1.6.0 ase==3.29.0 numpy==2.3.5 scipy==1.17.1
+"$work/venv/bin/pip" install --quiet --no-compile MDAnalysis==2.11.0 mdtraj==1.11.1.post2 biotite==1.6.0 ase==3.29.0 numpy==2.3.5 scipy==1.17.1
 cd "$work"
 venv/bin/python -I -W ignore - <<'PY'
 import ase.io

@@ -18,7 +18,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet pymbar==4.0.3 numpy==2.3.5 scipy==1.17.1
+"$work/venv/bin/pip" install --quiet --no-compile pymbar==4.0.3 numpy==2.3.5 scipy==1.17.1
 cd "$work"
 venv/bin/python -I -W ignore - 2>/dev/null <<'PY'
 import numpy as np

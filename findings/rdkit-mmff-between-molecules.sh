@@ -16,7 +16,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet rdkit==2026.9.1 numpy==2.3.5
+"$work/venv/bin/pip" install --quiet --no-compile rdkit==2026.9.1 numpy==2.3.5
 cd "$work"
 venv/bin/python -I -W ignore - <<'PY'
 from rdkit import Chem

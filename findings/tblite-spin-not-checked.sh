@@ -22,7 +22,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet tblite==0.8.0 numpy==2.3.5
+"$work/venv/bin/pip" install --quiet --no-compile tblite==0.8.0 numpy==2.3.5
 cd "$work"
 venv/bin/python -I -W ignore - <<'PY'
 import numpy as np
