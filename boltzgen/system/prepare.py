@@ -16,7 +16,15 @@ from boltzgen.provenance import versions
 from boltzgen.system import checks
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
-from boltzgen.system.formats.readers import KINDS, RawMolecule, has_born_radii, kind_of, read_molecule
+from boltzgen.system.formats.protonation import stated_variants
+from boltzgen.system.formats.readers import (
+    KINDS,
+    RawMolecule,
+    has_born_radii,
+    kind_of,
+    read_molecule,
+    read_text,
+)
 from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.minimise import energy_and_minimum, minimised
@@ -52,6 +60,12 @@ _NO_ENERGY = ("CMMotionRemover", "AndersenThermostat")
 
 #: A heavy atom that weighs this much more than its element (dalton) is a united atom or a bead.
 _UNITED_MASS = 0.8
+
+_OTHER_RADII = (
+    "{0}: `implicit={1!r}` needs radii of the set {2}, and those of this prmtop are another set (mbondi, "
+    "say), for which the model has no parameters. Write it anew with `set default PBradii {2}` in tleap, or "
+    "`changeRadii {2}` in ParmEd; or choose another `implicit`."
+)
 
 
 def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem:
@@ -216,7 +230,8 @@ def _with_forcefield(
     topology, positions = raw.topology, raw.positions
     if hydrogens:
         try:
-            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph)
+            variants = stated_variants(read_text(raw.path), raw.kind, topology, label)
+            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph, variants=variants)
         except (ValueError, KeyError) as error:
             explain_unmatched(field, topology, label)
             raise InputError(
@@ -243,6 +258,9 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
     except InputError:
         raise
     except Exception as error:  # the readers raise exceptions of any class
+        if own_radii and "Radii must be" in str(error):
+            radii = "mbondi3" if implicit == "gbn2" else "bondi"
+            raise InputError(_OTHER_RADII.format(raw.path, implicit, radii)) from error
         raise InputError(
             f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
             "may be truncated."

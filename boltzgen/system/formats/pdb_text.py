@@ -122,16 +122,21 @@ def parse_names(text: str) -> list[AtomName]:
             line[12:16].strip(),
             line.startswith("HETATM"),
         )
-        for _, line in atom_lines(_first_model(text))
+        for _, line in atom_lines(first_model(text))
     ]
     if not names:
         raise InputError("The topology PDB holds no ATOM or HETATM line; prepare the system again.")
     return names
 
 
+def residue_keys(text: str) -> list[tuple[str, ...]]:
+    """(chain, number, insertion, residue name) of each atom line."""
+    return [(line[21:22], line[22:26], line[26:27], line[17:20].strip()) for _, line in atom_lines(text)]
+
+
 def parse_elements(text: str) -> list[tuple[str, str]]:
     """(name, element symbol) of each atom of the first model, the symbol "" where its columns are blank."""
-    return [(line[12:16].strip(), line[76:78].strip()) for _, line in atom_lines(_first_model(text))]
+    return [(line[12:16].strip(), line[76:78].strip()) for _, line in atom_lines(first_model(text))]
 
 
 def parse_bonds(text: str) -> set[tuple[int, int]]:
@@ -147,7 +152,8 @@ def parse_bonds(text: str) -> set[tuple[int, int]]:
     return bonds
 
 
-def _first_model(text: str) -> str:
+def first_model(text: str) -> str:
+    """`text` up to the end of its first model."""
     return text.partition("\nENDMDL")[0]
 
 

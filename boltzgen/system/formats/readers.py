@@ -16,6 +16,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
+from boltzgen.system.formats.protonation import with_common_names
 
 if TYPE_CHECKING:
     import openmm
@@ -215,7 +216,7 @@ def read_pdb(path: Path) -> RawMolecule:
     if has_alternate_locations(text):
         notes.append(f"{path.name} holds alternate locations; the first of each atom is used.")
     with _parsing(path, "a PDB file"):
-        pdb = PDBFile(io.StringIO(text))
+        pdb = PDBFile(io.StringIO(with_common_names(text, "pdb")))
         positions = _nanometres(pdb.getPositions(asNumpy=True))
     return RawMolecule("pdb", path, pdb.topology, positions, box=_real_box(pdb.topology), notes=tuple(notes))
 
@@ -229,7 +230,7 @@ def _read_mmcif(path: Path) -> RawMolecule:
             f"{path} holds no atoms (no _atom_site records); is it an mmCIF file of a structure?"
         )
     with _parsing(path, "an mmCIF file"):
-        cif = PDBxFile(io.StringIO(text))
+        cif = PDBxFile(io.StringIO(with_common_names(text, "mmcif")))
         positions = _nanometres(cif.getPositions(asNumpy=True))
     return RawMolecule("mmcif", path, cif.topology, positions, box=_real_box(cif.topology))
 
