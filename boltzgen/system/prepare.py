@@ -27,6 +27,7 @@ from boltzgen.system.formats.readers import (
 )
 from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem, canonical_bonds
 from boltzgen.system.options import PrepareOptions
@@ -47,6 +48,7 @@ from boltzgen.system.small_molecule.parametrised import (
     refuse_mmff,
     small_molecule_system,
 )
+from boltzgen.system.small_molecule.stereo import split_extension
 
 if TYPE_CHECKING:
     import openmm
@@ -115,6 +117,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     }
     name = asked.name or _default_name(raw, asked)
     assembled = _assemble(name, raw.topology, system, positions, bonds, provenance)
+    if raw.stereo is not None:
+        graph = MolecularGraph.from_system(assembled)
+        assembled.provenance["warnings"] += raw.stereo.notes(graph, str(raw.path))
     return with_region(replace(assembled, energy_model=asked.energy_model()), asked)
 
 
@@ -133,8 +138,8 @@ def _read_and_parametrise(
 
 def _default_name(raw: RawMolecule, asked: PrepareOptions) -> str:
     if asked.smiles is not None:
-        words = asked.smiles.split(maxsplit=1)  # what follows a SMILES after a space is its name
-        return words[-1].strip()
+        smiles, _, name = split_extension(asked.smiles)
+        return name or smiles
     if raw.kind == "xml" and asked.coordinates is not None:
         return Path(asked.coordinates).stem
     return raw.path.name if raw.kind == "sequence" else raw.path.stem

@@ -85,6 +85,7 @@ class RawMolecule:
     maker: for Amber and GROMACS, the OpenMM reader that creates the System.
     notes: what people should know.
     smiles: of a small molecule, as it was understood, stereo included.
+    stereo: of a small molecule, a `small_molecule.stereo.Stereo`.
     """
 
     kind: str
@@ -97,6 +98,7 @@ class RawMolecule:
     notes: tuple[str, ...] = field(default=())
     coordinates: Path | None = None
     smiles: str | None = None
+    stereo: Any = None
 
 
 def kind_of(path: Path) -> str:

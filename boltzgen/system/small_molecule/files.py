@@ -13,6 +13,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
+from boltzgen.system.small_molecule.stereo import check_drawing
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -66,6 +67,7 @@ def _read_sdf(
             f"{path.name} holds a drawing in two dimensions; missing hydrogens and all coordinates were "
             "built."
         )
+        check_drawing(Chem.MolFromMolBlock(block, sanitize=False, removeHs=False), molecule, where)
         drawn = Chem.AddHs(molecule)
         drawn.RemoveAllConformers()
         return built(drawn, title, where, variant=variant, relax=relax, notes=notes)
