@@ -99,7 +99,7 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     relax = built if asked.minimize is None else asked.minimize
     positions = minimised(system, raw.positions, bonds) if relax else raw.positions
     energy, energy_notes = _check_energy(system, positions, str(raw.path))
-    provenance = {
+    provenance: dict[str, Any] = {
         "input": _input_record(raw, _path(asked.coordinates)),
         "options": {
             "forcefield": _forcefield_of(raw, asked),
@@ -115,6 +115,8 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
+    if raw.kind not in SMALL_MOLECULES:
+        provenance["warnings"] += checks.mirrored_residues(raw.topology, positions)
     name = asked.name or _default_name(raw, asked)
     assembled = _assemble(name, raw.topology, system, positions, bonds, provenance)
     if raw.stereo is not None:

@@ -11,7 +11,7 @@ import torch
 from helpers import assert_refused
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdForceFieldHelpers
-from small_molecule_cases import DRUG_LIKE, as_rdkit, embedded, tripos
+from small_molecule_cases import ACETATE, DRUG_LIKE, as_rdkit, embedded, tripos
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError
@@ -22,29 +22,6 @@ from boltzgen.system.prepare import prepare
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.preparation.prepare import prepare as work
 from boltzgen_cli.main import main
-
-ACETATE = """@<TRIPOS>MOLECULE
-acetate
- 7 6 1 0 0
-SMALL
-USER_CHARGES
-
-@<TRIPOS>ATOM
- 1 CM 0.000 0.000 0.000 C.3 1 ACT -0.3
- 2 CX 1.510 0.000 0.000 C.2 1 ACT 0.9
- 3 OA 2.100 1.110 0.000 O.co2 1 ACT -0.9
- 4 OB 2.100 -1.110 0.000 O.co2 1 ACT -0.9
- 5 HA -0.370 1.030 0.000 H 1 ACT 0.1
- 6 HB -0.370 -0.510 0.890 H 1 ACT 0.05
- 7 HC -0.370 -0.510 -0.890 H 1 ACT 0.05
-@<TRIPOS>BOND
- 1 1 2 1
- 2 2 3 ar
- 3 2 4 ar
- 4 1 5 1
- 5 1 6 1
- 6 1 7 1
-"""
 
 
 def block(smiles: str, title: str = "", **options) -> str:
@@ -331,13 +308,6 @@ FILES = {
     "truncated.mol2": (ACETATE[:260], ["does not read as a mol2"]),
     "charge.mol2": (ACETATE.replace("-0.9", "-0.4"), ["partial charges", "-1 e", "obabel"]),
     "types.mol2": (ACETATE.replace("O.co2", "X9"), ["does not read as a mol2"]),
-    "gaff.mol2": (ACETATE.replace("O.co2", "o"), ["type 'o'", "GAFF", "-at sybyl", "prmtop"]),
-    "amber.mol2": (ACETATE.replace("C.2", "CA"), ["type 'CA'", "antechamber"]),
-    "unity.mol2": (
-        f"{ACETATE}@<TRIPOS>UNITY_ATOM_ATTR\n3 1\ncharge -2\n",
-        ["UNITY_ATOM_ATTR", "-2 e", "-1 e"],
-    ),
-    "valence.mol2": (ACETATE.replace(" 4 1 5 1", " 4 1 5 2"), ["Corina", "C (atom 1)", "SDF"]),
     "bare.mol2": (without_hydrogens(ACETATE), ["lacks 3 hydrogens", "C (atom 1)", "obabel"]),
     "zero.mol2": (at_the_origin(ACETATE), ["no usable coordinates"]),
 }
@@ -367,50 +337,6 @@ def test_files_that_are_refused(tmp_path, name):
 )
 def test_options_that_do_not_go_together(tmp_path, words, expected):
     assert_refused(["prepare", *words, "-o", tmp_path / "SYS"], *expected)
-
-
-UNITY = """@<TRIPOS>MOLECULE
-methylammonium
-8 7 0 0 0
-SMALL
-NO_CHARGES
-
-@<TRIPOS>ATOM
-1 C1 0.7001 0.0171 0.0338 C.3 1 LIG 0.0000
-2 N2 -0.7379 -0.0716 -0.0242 N.4 1 LIG 0.0000
-3 H3 1.1637 -0.5159 -0.8253 H 1 LIG 0.0000
-4 H4 0.9640 1.0946 -0.0747 H 1 LIG 0.0000
-5 H5 1.1350 -0.3419 0.9776 H 1 LIG 0.0000
-6 H6 -1.0062 -0.3021 -1.0175 H 1 LIG 0.0000
-7 H7 -1.0985 0.8681 0.2652 H 1 LIG 0.0000
-8 H8 -1.1202 -0.7483 0.6651 H 1 LIG 0.0000
-@<TRIPOS>BOND
-1 1 2 1
-2 1 3 1
-3 1 4 1
-4 1 5 1
-5 2 6 1
-6 2 7 1
-7 2 8 1
-@<TRIPOS>UNITY_ATOM_ATTR
-2 1
-charge 1
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "charge"),
-    [
-        (UNITY, 1),
-        (f"{ACETATE}@<TRIPOS>UNITY_ATOM_ATTR\n3 1\ncharge -1\n", -1),
-        (f"# made by hand\n{ACETATE}", -1),
-    ],
-)
-def test_formal_charges_of_a_mol2_are_read(tmp_path, text, charge):
-    """Where UNITY_ATOM_ATTR states them; an acetate's may stand on either oxygen."""
-    (tmp_path / "ion.mol2").write_text(text)
-    system = prepare(tmp_path / "ion.mol2")
-    assert partial_charges(system.openmm_system()).sum() == pytest.approx(charge, abs=1e-6)
 
 
 def test_hydrogens_of_a_mol2_are_not_guessed(tmp_path):

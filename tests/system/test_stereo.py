@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
-from rdkit.Chem import rdDepictor, rdDistGeom, rdForceFieldHelpers, rdMolTransforms
+from rdkit.Chem import rdCIPLabeler, rdDepictor, rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import UnsupportedError
+from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.prepare import prepare
 from boltzgen.system.small_molecule.stereo import split_extension
+from boltzgen.workflows.preparation.prepare import prepare as work
 
 #: What is stated -> the same atoms in the same order as another isomer.
 KEPT = {
@@ -174,3 +176,30 @@ def test_a_crossed_double_bond_is_named(tmp_path):
 def test_an_extension_is_no_name(text, expected):
     assert split_extension(text) == expected
     assert prepare(smiles=text).name == (expected[2] or "CCO")
+
+
+def test_letters_are_those_of_rdkit():
+    smiles = r"C[C@@H](F)/C=C/[C@@H](O)CC"
+    summary = work(None, smiles=smiles, check=True)
+    molecule = Chem.MolFromSmiles(smiles)
+    rdCIPLabeler.AssignCIPLabels(molecule)
+    expected = [molecule.GetAtomWithIdx(index).GetProp("_CIPCode") for index in (1, 5)]
+    assert summary.stereocentres == ("UNL1 C2", "UNL1 C5")
+    assert summary.stereo_labels == (*expected, "E")
+    assert set(expected) == {"R", "S"}
+
+
+def test_mirrored_peptides_are_mentioned(tmp_path):
+    """L residues have the letters of textbooks (cysteine R, glycine none); their mirror images are told."""
+    system = prepare(sequence="ACE-ALA-CYS-GLY-NME")
+    named = {str(system.atom_names[k[0]]): v for k, v in isomer_labels(system, 0).items() if len(k) == 1}
+    assert named == {"ALA2 CA": "S", "CYS3 CA": "R"}
+    lines = []
+    for line in system.topology_pdb.splitlines():
+        mirrored = line.startswith(("ATOM", "HETATM"))
+        lines.append(f"{line[:30]}{-float(line[30:38]):8.3f}{line[38:]}" if mirrored else line)
+    (tmp_path / "l.pdb").write_text(system.topology_pdb)
+    (tmp_path / "d.pdb").write_text("\n".join([*lines, ""]))
+    assert not any("D amino" in note for note in prepare(tmp_path / "l.pdb").provenance["warnings"])
+    (note,) = (n for n in prepare(tmp_path / "d.pdb").provenance["warnings"] if "D amino" in n)
+    assert note.startswith("Every chiral residue is a D amino acid: ALA2, CYS3.")
