@@ -138,16 +138,17 @@ def prepare(
 
 def _show(summary: Preparation) -> None:
     system = summary.system
+    isomers = summary.stereo_labels[len(summary.stereocentres) :]
     rows = {
         "atoms": f"{system.n_atoms} ({summary.heavy_atoms} heavy)",
         "bonds": summary.bonds,
         "formal charge (e)": "unknown"
         if summary.formal_charge is None
         else f"{summary.formal_charge:+d}".replace("+0", "0"),
-        "stereocentres": _listed(summary.stereocentres),
+        "stereocentres": _listed(_with_labels(summary.stereocentres, summary.stereo_labels)),
         "rings": _listed([_ring(*ring) for ring in zip(summary.rings, summary.puckers, strict=True)]),
         "rotatable torsions": _listed(summary.torsions),
-        "bonds with fixed isomer": _listed(summary.isomer_bonds),
+        "bonds with fixed isomer": _listed(_with_labels(summary.isomer_bonds, isomers)),
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
         "energy (kJ/mol)": f"{summary.energy:.2f}",
         "energy evaluation": summary.translation,
@@ -173,6 +174,11 @@ def _hybrid_rows(summary: Preparation) -> dict[str, str]:
 
 def _ring(size: int, pucker: str) -> str:
     return f"{size} atoms ({pucker})" if pucker else f"{size} atoms"
+
+
+def _with_labels(names: tuple[str, ...], labels: tuple[str, ...]) -> list[str]:
+    """Names with R, S, E or Z behind them; `labels` may go on."""
+    return [f"{name} ({label})" if label else name for name, label in zip(names, labels)]
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -168,6 +168,23 @@ def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> lis
     return notes
 
 
+def mirrored_residues(topology: app.Topology, positions: np.ndarray) -> list[str]:
+    """A note about amino acids that go by the name of an L residue and have the hand of a D one."""
+    both: list[bool] = []
+    found = []
+    for residue in topology.residues():
+        place = {atom.name: positions[atom.index] for atom in residue.atoms()}
+        if residue.name in STANDARD_RESIDUES and {"N", "CA", "C", "CB"} <= set(place):
+            arms = [place[name] - place["CA"] for name in ("N", "C", "CB")]
+            both.append(bool(np.linalg.det(arms) < 0))
+            found += [f"{residue.name}{residue.id}"] if both[-1] else []
+    if not found:
+        return []
+    shown = ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
+    which = "Every chiral residue is a D amino acid" if all(both) else "D amino acids"
+    return [f"{which}: {shown}. The hand is kept in every sample; if L is meant, mirror the structure."]
+
+
 def check_bonds_given(topology: app.Topology, path: Path) -> None:
     """Refuse an atom without any bond: its CONECT records are missing, or its name is not known."""
     if topology.getNumAtoms() == 1:

@@ -17,7 +17,9 @@ from boltzgen.system import checks, correspondence
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.prmtop_flags import has_born_radii
-from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule
+from boltzgen.system.formats.protonation import stated_variants
+from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule, read_text
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
@@ -38,6 +40,7 @@ from boltzgen.system.small_molecule.parametrised import (
     refuse_mmff,
     small_molecule_system,
 )
+from boltzgen.system.small_molecule.stereo import split_extension
 
 if TYPE_CHECKING:
     import openmm
@@ -51,6 +54,12 @@ _NO_ENERGY = ("CMMotionRemover", "AndersenThermostat")
 
 #: A heavy atom that weighs this much more than its element (dalton) is a united atom or a bead.
 _UNITED_MASS = 0.8
+
+_OTHER_RADII = (
+    "{0}: `implicit={1!r}` needs radii of the set {2}, and those of this prmtop are another set (mbondi, "
+    "say), for which the model has no parameters. Write it anew with `set default PBradii {2}` in tleap, or "
+    "`changeRadii {2}` in ParmEd; or choose another `implicit`."
+)
 
 
 def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem:
@@ -85,7 +94,7 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     relax = built if asked.minimize is None else asked.minimize
     positions = minimised(system, raw.positions, bonds) if relax else raw.positions
     energy, energy_notes = _check_energy(system, positions, str(raw.path))
-    provenance = {
+    provenance: dict[str, Any] = {
         "input": _input_record(raw, _path(asked.coordinates)),
         "options": {
             "forcefield": _forcefield_of(raw, asked),
@@ -101,8 +110,13 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
+    if raw.kind not in SMALL_MOLECULES:
+        provenance["warnings"] += checks.mirrored_residues(raw.topology, positions)
     name = asked.name or _default_name(raw, asked)
     assembled = _assemble(name, raw.topology, system, positions, bonds, provenance)
+    if raw.stereo is not None:
+        graph = MolecularGraph.from_system(assembled)
+        assembled.provenance["warnings"] += raw.stereo.notes(graph, str(raw.path))
     return with_region(replace(assembled, energy_model=asked.energy_model()), asked)
 
 
@@ -121,8 +135,8 @@ def _read_and_parametrise(
 
 def _default_name(raw: RawMolecule, asked: PrepareOptions) -> str:
     if asked.smiles is not None:
-        words = asked.smiles.split(maxsplit=1)  # what follows a SMILES after a space is its name
-        return words[-1].strip()
+        smiles, _, name = split_extension(asked.smiles)
+        return name or smiles
     if raw.kind == "xml" and asked.coordinates is not None:
         return Path(asked.coordinates).stem
     return raw.path.name if raw.kind == "sequence" else raw.path.stem
@@ -219,7 +233,8 @@ def _with_forcefield(
     topology, positions = raw.topology, raw.positions
     if hydrogens:
         try:
-            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph)
+            variants = stated_variants(read_text(raw.path), raw.kind, topology, label)
+            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph, variants=variants)
         except (ValueError, KeyError) as error:
             explain_unmatched(field, topology, label, before_hydrogens=True)
             raise InputError(
@@ -246,6 +261,9 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
     except InputError:
         raise
     except Exception as error:  # the readers raise exceptions of any class
+        if own_radii and "Radii must be" in str(error):
+            radii = "mbondi3" if implicit == "gbn2" else "bondi"
+            raise InputError(_OTHER_RADII.format(raw.path, implicit, radii)) from error
         raise InputError(
             f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
             "may be truncated."

@@ -183,6 +183,8 @@ def test_charges_electrons_elements_and_solvents_are_checked():
     assert 50.0 < affinity < 1000.0  # ethoxy binds an electron; GFN2 exaggerates how much
     with pytest.raises(InputError, match=r"26 electrons .* cannot have 1 unpaired"):
         make_backend("gfn2", ETHANOL, {"uhf": "1"})
+    with pytest.raises(InputError, match=r"charge -1 leaves 27 electrons, an odd number.*'uhf': '1'"):
+        make_backend("gfn2", ETHANOL, {"charge": "-1"})
     with pytest.raises(UnsupportedError, match=r"atom 1 of the region .* is Fe"):
         make_backend("gfn2", np.array([6, 26]), {})
     with pytest.raises(InputError, match=r"{'solvent': 'wine'}` is not a solvent"):

@@ -203,6 +203,18 @@ def test_prmtop_radii_are_used(foreign, tmp_path):
     assert abs(energies["mbondi2"] - energies["bondi"]) > 0.1
 
 
+@pytest.mark.parametrize(("implicit", "radii"), [("gbn", "bondi"), ("gbn2", "mbondi3")])
+def test_radii_that_a_model_has_no_parameters_for(foreign, tmp_path, implicit, radii):
+    import parmed
+
+    structure = parmed.load_file(str(foreign / "ala.prmtop"), xyz=str(foreign / "ala.inpcrd"))
+    parmed.tools.changeRadii(structure, "mbondi").execute()
+    structure.atoms[0].solvent_radius = 0.8  # Angstrom, that of a hydroxyl hydrogen in mbondi
+    structure.save(str(tmp_path / "mbondi.prmtop"))
+    with pytest.raises(InputError, match=rf"needs radii of the set {radii}.*mbondi, say.*tleap"):
+        prepare(tmp_path / "mbondi.prmtop", coordinates=foreign / "ala.inpcrd", implicit=implicit)
+
+
 # --- sequences --------------------------------------------------------------------------------------------
 
 

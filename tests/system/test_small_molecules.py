@@ -11,7 +11,7 @@ import torch
 from helpers import assert_refused
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdForceFieldHelpers
-from small_molecule_cases import DRUG_LIKE, as_rdkit, embedded, tripos
+from small_molecule_cases import ACETATE, DRUG_LIKE, as_rdkit, embedded, tripos
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError
@@ -22,29 +22,6 @@ from boltzgen.system.prepare import prepare
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.preparation.prepare import prepare as work
 from boltzgen_cli.main import main
-
-ACETATE = """@<TRIPOS>MOLECULE
-acetate
- 7 6 1 0 0
-SMALL
-USER_CHARGES
-
-@<TRIPOS>ATOM
- 1 CM 0.000 0.000 0.000 C.3 1 ACT -0.3
- 2 CX 1.510 0.000 0.000 C.2 1 ACT 0.9
- 3 OA 2.100 1.110 0.000 O.co2 1 ACT -0.9
- 4 OB 2.100 -1.110 0.000 O.co2 1 ACT -0.9
- 5 HA -0.370 1.030 0.000 H 1 ACT 0.1
- 6 HB -0.370 -0.510 0.890 H 1 ACT 0.05
- 7 HC -0.370 -0.510 -0.890 H 1 ACT 0.05
-@<TRIPOS>BOND
- 1 1 2 1
- 2 2 3 ar
- 3 2 4 ar
- 4 1 5 1
- 5 1 6 1
- 6 1 7 1
-"""
 
 
 def block(smiles: str, title: str = "", **options) -> str:

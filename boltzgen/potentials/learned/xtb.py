@@ -95,7 +95,13 @@ def _potential(
     refuse_elements(name, atomic_numbers, sorted(_UNPAIRED))
     numbers = [int(number) for number in atomic_numbers]
     electrons = sum(numbers) - charge
-    uhf = whole_number(name, options, "uhf", electrons % 2)
+    if electrons % 2 and "uhf" not in options:
+        raise InputError(
+            f"`ml={name!r}`: the charge {charge:+d} leaves {electrons} electrons, an odd number, so one at "
+            "least is unpaired. Correct `ml_options={'charge': ...}`, or say that a radical is meant: "
+            "`ml_options={'uhf': '1'}`."
+        )
+    uhf = whole_number(name, options, "uhf", 0)
     if uhf < 0 or uhf > electrons or (electrons - uhf) % 2:
         raise InputError(
             f"`ml={name!r}`: {electrons} electrons (charge {charge:+d}) cannot have {uhf} unpaired ones; "

@@ -129,6 +129,11 @@ def parse_names(text: str) -> list[AtomName]:
     return names
 
 
+def residue_keys(text: str) -> list[tuple[str, ...]]:
+    """(chain, number, insertion, residue name) of each atom line."""
+    return [(line[21:22], line[22:26], line[26:27], line[17:20].strip()) for _, line in atom_lines(text)]
+
+
 def parse_elements(text: str) -> list[tuple[str, str]]:
     """(name, element symbol) of each atom of the first model, the symbol "" where its columns are blank."""
     return [(line[12:16].strip(), line[76:78].strip()) for _, line in atom_lines(first_model(text))]

@@ -16,6 +16,7 @@ from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.parsing import parsing
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
 from boltzgen.system.formats.prmtop_flags import check_flags
+from boltzgen.system.formats.protonation import with_common_names
 from boltzgen.system.formats.sites import Site, gro_sites, mmcif_sites, pdb_sites, used_sites
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class RawMolecule:
     smiles: of a small molecule, as it was understood, stereo included.
     own, stated: the atoms by the names of an Amber or GROMACS topology, and by those of the coordinates,
         before any reader renames them; None where a file has no names.
+    stereo: of a small molecule, a `small_molecule.stereo.Stereo`.
     """
 
     kind: str
@@ -105,6 +107,7 @@ class RawMolecule:
     smiles: str | None = None
     own: tuple[Site, ...] | None = None
     stated: tuple[Site, ...] | None = None
+    stereo: Any = None
 
 
 def kind_of(path: Path) -> str:
@@ -208,7 +211,7 @@ def read_pdb(path: Path) -> RawMolecule:
     if has_alternate_locations(text):
         notes.append(_ALTERNATES.format(path.name))
     with parsing(path, "a PDB file") as said:
-        pdb = PDBFile(io.StringIO(text))
+        pdb = PDBFile(io.StringIO(with_common_names(text, "pdb")))
         positions = _nanometres(pdb.getPositions(asNumpy=True))
         sites = pdb_sites(text)
     return _of_structure("pdb", path, pdb.topology, positions, sites, [*notes, *said])
@@ -223,7 +226,7 @@ def _read_mmcif(path: Path) -> RawMolecule:
             f"{path} holds no atoms (no _atom_site records); is it an mmCIF file of a structure?"
         )
     with parsing(path, "an mmCIF file") as said:
-        cif = PDBxFile(io.StringIO(text))
+        cif = PDBxFile(io.StringIO(with_common_names(text, "mmcif")))
         positions = _nanometres(cif.getPositions(asNumpy=True))
         sites, models = mmcif_sites(text)
     notes = [_SEVERAL_MODELS.format(path.name)] if models > 1 else []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from rdkit import Chem
+
     from boltzgen.system.molecular_system import MolecularSystem
 
 #: Valence assignments that the perception may try before it gives up.
@@ -44,6 +46,44 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     The bonds are those of the system; only their orders are perceived (the procedure of Kim and Kim, Bull.
     Korean Chem. Soc. 36, 1769 (2015), in RDKit).
     """
+    molecule = _molecule(system, charge)
+    if molecule is None:
+        return None
+    order = {
+        (min(pair), max(pair)): bond.GetBondTypeAsDouble()
+        for bond in molecule.GetBonds()
+        for pair in [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())]
+    }
+    return BondOrders(order, np.array([atom.GetFormalCharge() for atom in molecule.GetAtoms()]))
+
+
+def isomer_labels(system: MolecularSystem, charge: int) -> dict[tuple[int, ...], str]:
+    """R, S, E, Z (r, s where they depend on others) of atoms and of sorted pairs of bonded atoms.
+
+    By the rules of Cahn, Ingold and Prelog, for the reference positions; empty where no Lewis structure is
+    found. For people only: nothing is computed from a letter.
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdCIPLabeler
+
+    molecule = _molecule(system, charge)
+    if molecule is None:
+        return {}
+    Chem.AssignStereochemistryFrom3D(molecule, replaceExistingTags=True)
+    rdCIPLabeler.AssignCIPLabels(molecule)
+    found: dict[tuple[int, ...], str] = {}
+    for atom in molecule.GetAtoms():
+        if atom.HasProp("_CIPCode"):
+            found[(atom.GetIdx(),)] = str(atom.GetProp("_CIPCode"))
+    for bond in molecule.GetBonds():
+        if bond.HasProp("_CIPCode"):
+            pair = (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+            found[min(pair), max(pair)] = str(bond.GetProp("_CIPCode"))
+    return found
+
+
+def _molecule(system: MolecularSystem, charge: int) -> Chem.Mol | None:
+    """The molecule with perceived bond orders and formal charges, and the reference positions."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 
@@ -73,9 +113,4 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     formal = np.array([atom.GetFormalCharge() for atom in molecule.GetAtoms()])
     if formal.sum() != charge or any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
         return None
-    order = {
-        (min(pair), max(pair)): bond.GetBondTypeAsDouble()
-        for bond in molecule.GetBonds()
-        for pair in [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())]
-    }
-    return BondOrders(order, formal)
+    return molecule

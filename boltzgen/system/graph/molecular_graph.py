@@ -28,7 +28,7 @@ PLANAR_ANGLE_SUM = np.deg2rad(350.0)
 LINEAR_ANGLE = np.deg2rad(165.0)
 #: A rigid rotation that costs more than this separates two isomers (if both are planar), kJ/mol.
 ISOMER_BARRIER = 40.0
-#: Rings smaller than this cannot hold both isomers of a bond (trans-cyclooctene is the smallest).
+#: Rings smaller than this hold the trans isomer of a double bond only where the reference shows it.
 SMALLEST_RING_WITH_ISOMERS = 8
 #: A triple of unit bond vectors of less volume than this has no hand (a regular tetrahedron: 0.77).
 SMALLEST_HAND = 0.2
@@ -165,7 +165,7 @@ class MolecularGraph:
         hands = _hands(neighbours, positions, cannot_invert)
         tetrahedral = frozenset(hand.centre for hand in hands)
         stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
-        isomers = _isomer_bonds(system, neighbours, masses, rank, _ring_bonds(rings), cannot_invert, linear)
+        isomers = _isomer_bonds(system, neighbours, masses, rank, rings, cannot_invert, linear)
         return cls(
             n_atoms=len(numbers),
             atomic_numbers=numbers,
@@ -267,10 +267,9 @@ def _rotors(neighbours: Neighbours, classes: list[int]) -> tuple[tuple[int, int,
     return tuple(found)
 
 
-def _isomer_bonds(
-    system, neighbours, masses, rank, ring_bonds, cannot_invert, linear
-) -> tuple[IsomerBond, ...]:
+def _isomer_bonds(system, neighbours, masses, rank, rings, cannot_invert, linear) -> tuple[IsomerBond, ...]:
     positions = np.asarray(system.reference_positions, dtype=float)
+    ring_bonds, trans = _ring_bonds(rings), _trans_in_rings(rings, positions)
     linear_centres = {c for _, c, _ in linear}
 
     def can_be_end(atom: int) -> bool:
@@ -279,15 +278,31 @@ def _isomer_bonds(
     candidates = []
     for i, j in np.asarray(system.bonds, dtype=int).reshape(-1, 2):
         ring = ring_bonds.get((int(i), int(j)))
-        if can_be_end(i) and can_be_end(j) and (ring is None or ring >= SMALLEST_RING_WITH_ISOMERS):
+        both = ring is None or ring >= SMALLEST_RING_WITH_ISOMERS or (int(i), int(j)) in trans
+        if can_be_end(i) and can_be_end(j) and both:
             candidates.append((int(i), int(j)))
     found = []
-    for (c, p), profile in zip(candidates, torsion_profiles(system, candidates, neighbours), strict=True):
+    profiles = torsion_profiles(system, candidates, neighbours)
+    flattened = torsion_profiles(system, candidates, neighbours, flattened=True) if trans else profiles
+    for (c, p), profile, flat in zip(candidates, profiles, flattened, strict=True):
         barrier = float(np.ptp(profile))
         if barrier > ISOMER_BARRIER:
             a = next(n for n in _leading(neighbours, masses, rank, c) if n != p)
             g = next(n for n in _leading(neighbours, masses, rank, p) if n != c)
             torsion = dihedral_angle(positions, a, c, p, g)
-            if has_planar_minima(profile, torsion):
-                found.append(IsomerBond(a, c, p, g, 0.0 if np.cos(torsion) > 0 else float(np.pi), barrier))
+            planar = 0.0 if np.cos(torsion) > 0 else float(np.pi)
+            twisted = (c, p) in trans and has_planar_minima(flat, planar)
+            if has_planar_minima(profile, torsion) or twisted:
+                found.append(IsomerBond(a, c, p, g, planar, barrier))
     return tuple(found)
+
+
+def _trans_in_rings(rings: tuple[tuple[int, ...], ...], positions) -> set[tuple[int, int]]:
+    """Bonds, either way round, whose ring leaves them on opposite sides in the reference (E-cyclooctene)."""
+    found = set()
+    for ring in rings:
+        for k, (i, j) in enumerate(zip(ring, ring[1:] + ring[:1], strict=True)):
+            before, after = ring[k - 1], ring[(k + 2) % len(ring)]
+            if len(ring) > 4 and np.cos(dihedral_angle(positions, before, i, j, after)) < 0:
+                found |= {(i, j), (j, i)}
+    return found

@@ -37,7 +37,13 @@ IMPLICIT_MODELS = {
 }
 
 #: Residues that force fields keep under the names of their protonation states.
-_FORMS = {"HIS": ("HIE", "HID", "HIP", "HSE", "HSD", "HSP"), "CYS": ("CYS", "CYX")}
+_FORMS = {
+    "HIS": ("HIE", "HID", "HIP", "HSE", "HSD", "HSP"),
+    "CYS": ("CYS", "CYX", "CYM"),
+    "LYS": ("LYS", "LYN", "LSN"),
+    "ASP": ("ASP", "ASH"),
+    "GLU": ("GLU", "GLH"),
+}
 
 
 def load_forcefield(names: Sequence[str], implicit: str = "none") -> app.ForceField:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,16 @@ from boltzgen.errors import InputError
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
+from boltzgen.system.small_molecule.stereo import check_drawing
 
 if TYPE_CHECKING:
     from rdkit import Chem
 
 #: e; partial charges of a mol2 may add up to this much beside a whole number.
 _CHARGE_TOLERANCE = 0.5
+
+#: Tripos writes an element and, after a point, its hybridisation: C.ar, N.pl3, Cl, Hal.
+_TRIPOS_TYPE = re.compile(r"[A-Z][a-z]?(\.[A-Za-z0-9]+)?|CL|BR|LP|Any|Hal|Het|Hev")
 
 
 def read_small_molecule(
@@ -62,6 +67,7 @@ def _read_sdf(
             f"{path.name} holds a drawing in two dimensions; missing hydrogens and all coordinates were "
             "built."
         )
+        check_drawing(Chem.MolFromMolBlock(block, sanitize=False, removeHs=False), molecule, where)
         drawn = Chem.AddHs(molecule)
         drawn.RemoveAllConformers()
         return built(drawn, title, where, variant=variant, relax=relax, notes=notes)
@@ -91,19 +97,35 @@ def _read_mol2(
             f"`add_hydrogens=True` does not go with {where}: a mol2 states no formal charges, they follow "
             f"from its hydrogens. Convert it ({remedy} -h) and check the charges, then prepare the SDF."
         )
-    molecule = Chem.MolFromMol2Block(text, sanitize=False, removeHs=False)
+    text = text[text.index("@<TRIPOS>MOLECULE") :]
+    _check_types(text, path)
+    core = text.partition("@<TRIPOS>UNITY_ATOM_ATTR")[0]  # RDKit leaves carboxylates as they are beside one
+    molecule = Chem.MolFromMol2Block(core, sanitize=False, removeHs=False)
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise InputError(
-            f"{where} does not read as a mol2 file ({_last(lines)}); RDKit reads Tripos atom types as Corina "
-            f"writes them. It may be truncated, or convert it: {remedy}."
+            f"{where} does not read as a mol2 file ({_last(lines)}); it may be truncated. Write it again, or "
+            "give an SDF."
         )
     stated = _stated_charge(molecule, text)
-    checks.check_chemistry(molecule, where)
+    formal = _take_unity_charges(molecule, text)
+    try:
+        checks.check_chemistry(molecule, where)
+    except InputError as error:
+        raise InputError(
+            f"{where}: by the rules of Corina, which RDKit follows, its atom types and bond orders make no "
+            f"molecule ({str(error).removeprefix(where).lstrip(': ').split('; ')[0]}). Other programs write "
+            f"aromatic rings and charges otherwise; let the one that wrote it write an SDF, or try {remedy}."
+        ) from error
     Chem.SanitizeMol(molecule)
     _check_mol2_hydrogens(molecule, where, remedy)
     checks.check_molecule(molecule, where)
     _check_coordinates(molecule, where)
     charge = Chem.GetFormalCharge(molecule)
+    if formal is not None and formal != charge:
+        raise InputError(
+            f"{where}: its section UNITY_ATOM_ATTR states {formal:+d} e in all, its atom types and "
+            f"bonds to {charge:+d} e. Correct one of them, or give an SDF."
+        )
     if stated is not None and abs(stated - charge) > _CHARGE_TOLERANCE:
         raise InputError(
             f"{where}: its partial charges add up to {stated:+.2f} e, its atom types and bonds to "
@@ -126,6 +148,43 @@ def _check_mol2_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
     checks.check_hydrogens(
         filled, where, f"add them where the protonation is known, for example {remedy} -h, and prepare that."
     )
+
+
+def _check_types(text: str, path: Path) -> None:
+    """Refuse atom types that are not Tripos's, as RDKit and Open Babel take GAFF's ca for calcium."""
+    for words in _rows(text, "ATOM"):
+        if len(words) > 5 and not _TRIPOS_TYPE.fullmatch(words[5]):
+            raise InputError(
+                f"{path} does not read as a mol2 file of Tripos (SYBYL) atom types: atom {words[0]} has the "
+                f"type {words[5]!r}, as of GAFF or another force field. Write it with `antechamber -i "
+                f"{shlex.quote(str(path))} -fi mol2 -o OUT.mol2 -fo mol2 -at sybyl`, or bring the molecule "
+                "with its parameters as prmtop."
+            )
+
+
+def _take_unity_charges(molecule: Chem.Mol, text: str) -> int | None:
+    """Give atoms the formal charges of the section UNITY_ATOM_ATTR; their sum, None without that section.
+
+    RDKit ignores the section. Where it has told a charge from the atom types (carboxylates, guanidinium) that
+    stays, for it may stand on the other oxygen.
+    """
+    rows, total = _rows(text, "UNITY_ATOM_ATTR"), 0
+    atom = None
+    for words in rows:
+        if words[0] == "charge" and atom is not None and len(words) == 2:
+            charge = int(float(words[1]))
+            total += charge
+            if atom.GetFormalCharge() == 0 and atom.GetProp("_TriposAtomType") not in ("O.co2", "C.cat"):
+                atom.SetFormalCharge(charge)
+        elif words[0].isdigit() and 0 < int(words[0]) <= molecule.GetNumAtoms():
+            atom = molecule.GetAtomWithIdx(int(words[0]) - 1)
+    return total if rows else None
+
+
+def _rows(text: str, section: str) -> list[list[str]]:
+    """The words of each line of the first `section`."""
+    body = text.partition(f"@<TRIPOS>{section}\n")[2].partition("@<TRIPOS>")[0]
+    return [line.split() for line in body.splitlines() if line.strip()]
 
 
 def _stated_charge(molecule: Chem.Mol, text: str) -> float | None:

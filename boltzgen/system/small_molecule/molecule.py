@@ -17,6 +17,7 @@ from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.conformers import with_best_conformer
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
+from boltzgen.system.small_molecule.stereo import Stereo, check_extension, check_smiles, stereo_of
 
 if TYPE_CHECKING:
     from openmm import app
@@ -33,12 +34,14 @@ class SmallMolecule:
     title: what the input calls it, "" for nothing.
     smiles: isomeric SMILES of what was understood, stereo from the coordinates.
     notes: what people should know.
+    stereo: what the input states of it, what was chosen, and what to say when the domain is known.
     """
 
     molecule: Chem.Mol
     title: str
     smiles: str
     notes: tuple[str, ...]
+    stereo: Stereo
 
     @property
     def positions(self) -> np.ndarray:
@@ -97,8 +100,10 @@ def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> 
         if molecule is None:
             raise InputError(f"{where} cannot be read{reason}. Check brackets and ring numbers.")
         checks.check_chemistry(molecule, where)
-        molecule = Chem.MolFromSmiles(smiles)
+        plain, molecule = molecule, Chem.MolFromSmiles(smiles)
         checks.check_molecule(molecule, where)
+        check_extension(smiles, where)
+        check_smiles(plain, molecule, where)
         notes = drop_labels(molecule)
         title = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
         molecule = Chem.AddHs(molecule)
@@ -111,23 +116,23 @@ def built(
     """`molecule`, which has its hydrogens, with new coordinates that keep its stereo."""
     properties = mmff_properties(molecule, variant)
     checks.check_typed(molecule, properties, where)
-    open_elements = _open_stereo(molecule)
+    _open_either(molecule)
     placed = with_stereo_of_coordinates(with_best_conformer(molecule, where, variant=variant, relax=relax))
     if not placed.HasSubstructMatch(molecule, useChirality=True):
         raise BoltzgenError(
             f"{where}: the three-dimensional structure that RDKit built has another stereo than was asked "
             "for; give the molecule as an SDF with three-dimensional coordinates."
         )
-    if open_elements:
-        notes.append(_chosen_stereo(placed, open_elements))
-    return SmallMolecule(placed, title, written_smiles(placed), tuple(notes))
+    smiles = written_smiles(placed)
+    return SmallMolecule(placed, title, smiles, tuple(notes), stereo_of(molecule, placed, smiles, where))
 
 
 def as_read(molecule: Chem.Mol, title: str, where: str, *, variant: str, notes: list[str]) -> SmallMolecule:
     """`molecule` with the coordinates of its file."""
     checks.check_typed(molecule, mmff_properties(molecule, variant), where)
     molecule = with_stereo_of_coordinates(molecule)
-    return SmallMolecule(molecule, title, written_smiles(molecule), tuple(notes))
+    smiles = written_smiles(molecule)
+    return SmallMolecule(molecule, title, smiles, tuple(notes), stereo_of(None, molecule, smiles, where))
 
 
 def written_smiles(molecule: Chem.Mol) -> str:
@@ -141,9 +146,31 @@ def with_stereo_of_coordinates(molecule: Chem.Mol) -> Chem.Mol:
     """A copy of `molecule` whose stereo is that of its coordinates."""
     from rdkit import Chem
 
-    copy = Chem.Mol(molecule)
+    copy = Chem.RWMol(molecule)
+    _open_either(copy)
+    phosphines = [a for a in copy.GetAtoms() if a.GetAtomicNum() == 15 and a.GetTotalDegree() == 3]
+    for (
+        atom
+    ) in phosphines:  # RDKit reads the hand of a sulfonium from coordinates, of a phosphine it does not
+        atom.SetAtomicNum(16)
+        atom.SetFormalCharge(atom.GetFormalCharge() + 1)
     Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
-    return copy
+    for atom in phosphines:
+        atom.SetAtomicNum(15)
+        atom.SetFormalCharge(atom.GetFormalCharge() - 1)
+    if phosphines:
+        Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
+    return copy.GetMol()
+
+
+def _open_either(molecule: Chem.Mol) -> None:
+    """Take the crosses off double bonds, in place: RDKit would never say which isomer such a bond became."""
+    from rdkit import Chem
+
+    for bond in molecule.GetBonds():
+        if bond.GetStereo() == Chem.BondStereo.STEREOANY or bond.GetBondDir() == Chem.BondDir.EITHERDOUBLE:
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+            bond.SetBondDir(Chem.BondDir.NONE)
 
 
 def _smiles_reason(lines: list[str]) -> str:
@@ -166,39 +193,3 @@ def drop_labels(molecule: Chem.Mol) -> list[str]:
         f"The isotope labels of {checks.labels_of(labelled)} are left out: every atom has the average mass "
         "of its element, and free energies of conformations do not depend on masses."
     ]
-
-
-def _open_stereo(molecule: Chem.Mol) -> list[tuple[str, int]]:
-    """Stereo elements that the input leaves open: ("atom" or "bond", index)."""
-    from rdkit import Chem
-
-    found = []
-    for element in Chem.FindPotentialStereo(molecule):
-        if element.specified != Chem.StereoSpecified.Specified:
-            kind = "bond" if "Bond" in str(element.type) else "atom"
-            found.append((kind, int(element.centeredOn)))
-    return found
-
-
-def _chosen_stereo(molecule: Chem.Mol, elements: list[tuple[str, int]]) -> str:
-    """Which isomer was chosen, for `molecule` with stereo assigned."""
-    from rdkit.Chem import rdCIPLabeler
-
-    rdCIPLabeler.AssignCIPLabels(molecule)
-    words = []
-    for kind, index in elements:
-        if kind == "atom":
-            owner = molecule.GetAtomWithIdx(index)
-            name = checks.label_of(owner)
-        else:
-            owner = molecule.GetBondWithIdx(index)
-            ends = (owner.GetBeginAtom(), owner.GetEndAtom())
-            name = "=".join(end.GetSymbol() for end in ends)
-            name += f" (atoms {ends[0].GetIdx() + 1} and {ends[1].GetIdx() + 1})"
-        label = owner.GetProp("_CIPCode") if owner.HasProp("_CIPCode") else ""
-        words.append(f"{name} {label}".strip())
-    shown = ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
-    return (
-        f"The input leaves stereo open; chosen, and kept in every sample: {shown}. To choose yourself, write "
-        f"the isomer: {written_smiles(molecule)}"
-    )

@@ -59,7 +59,9 @@ def small_molecule_system(
     if asked.implicit != "none":
         add_implicit(system, topology, asked.implicit)
         notes.append(_SOLVENT_NOTE.format(asked.implicit))
-    raw = RawMolecule(kind, path, topology, positions, notes=found.notes, smiles=found.smiles)
+    raw = RawMolecule(
+        kind, path, topology, positions, notes=found.notes, smiles=found.smiles, stereo=found.stereo
+    )
     return raw, system, notes
 
 

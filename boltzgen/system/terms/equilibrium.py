@@ -60,7 +60,7 @@ class TermCentres:
 
 
 def torsion_profiles(
-    system: MolecularSystem, bonds: list[tuple[int, int]], neighbours: Neighbours
+    system: MolecularSystem, bonds: list[tuple[int, int]], neighbours: Neighbours, *, flattened: bool = False
 ) -> np.ndarray:
     """Profile of the torsion terms when each of `bonds` is turned rigidly.
 
@@ -69,6 +69,8 @@ def torsion_profiles(
     system: read for its PeriodicTorsionForce, RBTorsionForce and CustomTorsionForce terms and its
         reference positions.
     bonds: pairs of bonded atoms. neighbours: bonded atoms of each atom.
+    flattened: start from the nearest planar geometry, in which every torsion is 0 or 180 degrees: a small
+        ring twists the sides of a double bond against each other, and with them the minima of their sum.
 
     Returns
     -------
@@ -81,7 +83,8 @@ def torsion_profiles(
     for (i, j, k, m), energy in _torsion_terms(system):
         profile = profiles.get((min(j, k), max(j, k)))
         if profile is not None and i in neighbours[j] and m in neighbours[k] and len({i, j, k, m}) == 4:
-            profile += energy(dihedral_angle(positions, i, j, k, m) + delta)
+            start = dihedral_angle(positions, i, j, k, m)
+            profile += energy((np.pi * (np.cos(start) < 0) if flattened else start) + delta)
     found = [profiles[(min(bond), max(bond))] for bond in bonds]
     return np.array(found).reshape(-1, PROFILE_POINTS)
 

@@ -13,6 +13,7 @@ import numpy as np
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.puckers import pucker
 from boltzgen.system.graph.torsions import ROTATABLE
@@ -52,6 +53,7 @@ class Preparation:
         (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms.
     torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
+    stereo_labels: R or S of each stereocentre, then E or Z of each isomer bond; "" where there is none.
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
     translation: what evaluates the energy, and its relative difference from OpenMM Reference.
@@ -69,6 +71,7 @@ class Preparation:
     puckers: tuple[str, ...]
     torsions: tuple[str, ...]
     isomer_bonds: tuple[str, ...]
+    stereo_labels: tuple[str, ...]
     force_terms: tuple[tuple[str, int], ...]
     energy: float
     translation: str
@@ -168,23 +171,30 @@ def _summary(
     energy = system.provenance.get("hybrid_check", system.provenance)
     places = system.reference_positions
     rings = sorted((len(ring), pucker(places[list(ring)])) for ring in graph.rings)
-    fixed = {tuple(sorted((bond.c, bond.p))) for bond in graph.isomer_bonds}
+    fixed = sorted({(min(bond.c, bond.p), max(bond.c, bond.p)) for bond in graph.isomer_bonds})
+    centres = sorted(graph.stereocentres)
     return Preparation(
         system=system,
         folder=folder,
         heavy_atoms=int(np.sum(system.atomic_numbers != 1)),
         bonds=len(system.bonds),
         formal_charge=charge,
-        stereocentres=tuple(str(names[index]) for index in sorted(graph.stereocentres)),
+        stereocentres=tuple(str(names[index]) for index in centres),
         rings=tuple(size for size, _ in rings),
         puckers=tuple(name for _, name in rings),
         torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
-        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in sorted(fixed)),
+        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in fixed),
+        stereo_labels=_labels(system, charge, [*((centre,) for centre in centres), *fixed]),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),
         translation=translation,
         hybrid=hybrid_summary(system),
     )
+
+
+def _labels(system: MolecularSystem, charge: int | None, elements: list[tuple[int, ...]]) -> tuple[str, ...]:
+    found = isomer_labels(system, charge) if elements and charge is not None else {}
+    return tuple(found.get(element, "") for element in elements)
 
 
 def _bond_name(first: AtomName, second: AtomName) -> str:

@@ -1,0 +1,75 @@
+"""Formal charges and atom types of mol2 files: those of UNITY, of GAFF and of other programs than Corina."""
+
+from __future__ import annotations
+
+import pytest
+from small_molecule_cases import ACETATE
+
+from boltzgen.errors import InputError
+from boltzgen.system.prepare import prepare
+from boltzgen.system.terms.charges import partial_charges
+
+UNITY = """@<TRIPOS>MOLECULE
+methylammonium
+8 7 0 0 0
+SMALL
+NO_CHARGES
+
+@<TRIPOS>ATOM
+1 C1 0.7001 0.0171 0.0338 C.3 1 LIG 0.0000
+2 N2 -0.7379 -0.0716 -0.0242 N.4 1 LIG 0.0000
+3 H3 1.1637 -0.5159 -0.8253 H 1 LIG 0.0000
+4 H4 0.9640 1.0946 -0.0747 H 1 LIG 0.0000
+5 H5 1.1350 -0.3419 0.9776 H 1 LIG 0.0000
+6 H6 -1.0062 -0.3021 -1.0175 H 1 LIG 0.0000
+7 H7 -1.0985 0.8681 0.2652 H 1 LIG 0.0000
+8 H8 -1.1202 -0.7483 0.6651 H 1 LIG 0.0000
+@<TRIPOS>BOND
+1 1 2 1
+2 1 3 1
+3 1 4 1
+4 1 5 1
+5 2 6 1
+6 2 7 1
+7 2 8 1
+@<TRIPOS>UNITY_ATOM_ATTR
+2 1
+charge 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "charge"),
+    [
+        (UNITY, 1),
+        (f"{ACETATE}@<TRIPOS>UNITY_ATOM_ATTR\n3 1\ncharge -1\n", -1),
+        (f"# made by hand\n{ACETATE}", -1),
+    ],
+)
+def test_formal_charges_of_a_mol2_are_read(tmp_path, text, charge):
+    """Where UNITY_ATOM_ATTR states them; an acetate's may stand on either oxygen."""
+    (tmp_path / "ion.mol2").write_text(text)
+    system = prepare(tmp_path / "ion.mol2")
+    assert partial_charges(system.openmm_system()).sum() == pytest.approx(charge, abs=1e-6)
+
+
+#: Refused with these words.
+FILES = {
+    "gaff.mol2": (ACETATE.replace("O.co2", "o"), ["type 'o'", "GAFF", "-at sybyl", "prmtop"]),
+    "amber.mol2": (ACETATE.replace("C.2", "CA"), ["type 'CA'", "antechamber"]),
+    "unity.mol2": (
+        f"{ACETATE}@<TRIPOS>UNITY_ATOM_ATTR\n3 1\ncharge -2\n",
+        ["UNITY_ATOM_ATTR", "-2 e", "-1 e"],
+    ),
+    "valence.mol2": (ACETATE.replace(" 4 1 5 1", " 4 1 5 2"), ["Corina", "C (atom 1)", "SDF"]),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_mol2_files_that_are_refused(tmp_path, name):
+    text, expected = FILES[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path / name)
+    for word in expected:
+        assert word in str(caught.value)
