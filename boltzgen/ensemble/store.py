@@ -34,7 +34,7 @@ STATUSES = ("complete", "partial", "failed")
 SIGNED = ("system_fingerprint", "temperature_K", "measure", "domain", "n", "files")
 
 #: What to do about a file that was changed.
-COPY_ANEW = "copy it anew, or sample again; `boltzgen check` says more about the folder."
+COPY_ANEW = "copy it anew, or sample again; `check(OUT)` says more about the folder."
 
 _COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
 

@@ -23,7 +23,7 @@ LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
 
 #: Files that write commands to paste: the demo, and the report of a benchmark. Lines of another program.
 COMMANDS = {ROOT / "boltzgen" / "workflows" / name for name in ("installation/demo.py", "transfer/table.py")}
-OTHER_PROGRAMS = ("`pdbfixer ",)
+OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 
 #: What stands between backticks in messages and is no argument of a verb: names of functions in Python.
 NO_ARGUMENTS = {"energy_plain", "periodic"}

@@ -116,7 +116,7 @@ def test_check_reports_what_others_refuse(made, tmp_path):
     with pytest.raises(UnreliableError, match=r"samples\.dcd was changed"):
         check(out, strict=True, **asked)
     sample(tmp_path / "made" / "RUN", tmp_path / "made" / "SYS", tmp_path / "MORE", 100, seed=2)
-    with pytest.raises(InputError, match=r"samples\.dcd.*copy it anew.*boltzgen check"):
+    with pytest.raises(InputError, match=r"samples\.dcd.*copy it anew.*`check\(OUT\)`"):
         merge([out, tmp_path / "MORE"], tmp_path / "ALL")
     assert not (tmp_path / "ALL").exists()
     words = ["export", out, "--format", "dcd", "-o", tmp_path / "x.dcd"]
