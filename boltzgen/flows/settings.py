@@ -14,7 +14,6 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_va
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from boltzgen.conditioning.context import MoleculeFeatures
-from boltzgen.errors import BoltzgenError
 from boltzgen.extensions import Extensions
 from boltzgen.flows.base import Flow
 from boltzgen.settings import Settings
@@ -89,12 +88,7 @@ class NetworkSettings(FlowSettings):
 
 def settings_of(kind: str) -> type[FlowSettings]:
     """The settings class of flows of `kind`; InputError when no package brings it."""
-    found = KINDS.load(kind, "flow.kind")
-    if not (isinstance(found, type) and issubclass(found, FlowSettings)):
-        raise BoltzgenError(
-            f"'flow.kind' is {kind!r}: its package registers {found!r}, no subclass of FlowSettings; "
-            "report this to its authors."
-        )
+    found: type[FlowSettings] = KINDS.load_subclass(kind, f"'flow.kind' is {kind!r}", FlowSettings)
     return found
 
 

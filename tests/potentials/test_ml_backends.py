@@ -16,7 +16,7 @@ from ml_cases import ETHANOL, ETHANOL_POSITIONS, assert_slopes, ethanol
 from boltzgen.errors import BoltzgenError, InputError, MissingExtraError, UnsupportedError
 from boltzgen.potentials.learned import ase_backend, xtb
 from boltzgen.potentials.learned import backends as ml_backends
-from boltzgen.potentials.learned.backends import GROUP, OWN, backends, factory_of, make_backend
+from boltzgen.potentials.learned.backends import BACKENDS, factory_of, make_backend
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.prepare import prepare
 from boltzgen.units import BOHR, ELECTRONVOLT, HARTREE
@@ -32,8 +32,8 @@ needs_torchani = pytest.mark.skipif(
 
 def test_our_backends_are_registered_as_a_stranger_would_register_one():
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert setup["project"]["entry-points"][GROUP] == OWN
-    for name in OWN:
+    assert setup["project"]["entry-points"][BACKENDS.group] == BACKENDS.own
+    for name in BACKENDS.own:
         assert callable(factory_of(name))
 
 
@@ -61,7 +61,7 @@ def install(folder, name: str, points: str) -> None:
     record = folder / f"{name}-1.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (record / "entry_points.txt").write_text(f"[{GROUP}]\n{points}\n")
+    (record / "entry_points.txt").write_text(f"[{BACKENDS.group}]\n{points}\n")
 
 
 def test_another_package_brings_a_backend(tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_another_package_brings_a_backend(tmp_path, monkeypatch):
     points = "springs = stranger_potential:springs\nnothing = stranger_potential:nothing"
     install(tmp_path, "stranger", points + "\nbroken = stranger_potential:absent")
     monkeypatch.syspath_prepend(tmp_path)
-    assert backends()["springs"] == "stranger_potential:springs"
+    assert BACKENDS.known()["springs"] == "stranger_potential:springs"
     system = prepare(
         sequence="ACE-ALA-NME", ml="springs", ml_region="sidechain and resid 1", ml_options={"stiffness": "4"}
     )

@@ -18,7 +18,7 @@ from helpers import ROOT, assert_refused, run_cli
 from boltzgen import __version__
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.free_energy import importance
-from boltzgen.potentials.learned.backends import OWN
+from boltzgen.potentials.learned.backends import BACKENDS
 from boltzgen.refine.draw import METHODS as REFINEMENTS
 from boltzgen.report.citations import METHODS, SELF, citations, references
 from boltzgen.system.parametrise.forcefield import DEFAULT_FORCEFIELD, IMPLICIT_MODELS
@@ -89,7 +89,7 @@ def test_boltzgen_is_cited_as_its_citation_file_says():
 def test_every_method_that_can_be_asked_for_has_an_entry():
     assert set(SOLVENTS) == set(IMPLICIT_MODELS)
     found = {*FORCE_FIELDS.values(), *SOLVENTS.values(), *ESTIMATORS.values(), *REFINEMENTS}
-    found |= {name for name in OWN if name != "torchscript"}  # a file of the user's own
+    found |= {name for name in BACKENDS.own if name != "torchscript"}  # a file of the user's own
     found |= set(get_args(FlowSettings.model_fields["kind"].annotation))
     assert found <= set(METHODS)
     for name in (*DEFAULT_FORCEFIELD, *VARIANTS):

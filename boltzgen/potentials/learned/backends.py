@@ -12,71 +12,42 @@ the number of processes that it may start.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
 
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import BoltzgenError
+from boltzgen.extensions import Extensions
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.learned.options import whole_number
-
-GROUP = "boltzgen.ml_potentials"
 
 #: Options that are not the factory's: the charge is an argument, the hash is checked before.
 COMMON_OPTIONS = ("charge", "file_sha256")
 
-#: Our own backends, as pyproject.toml registers them; this list serves a clone that was never installed.
-OWN = {
-    "xtb-ala2-small": "boltzgen.potentials.learned.ani_network:xtb_ala2_small",
-    "gfn2": "boltzgen.potentials.learned.xtb:gfn2",
-    "gfn1": "boltzgen.potentials.learned.xtb:gfn1",
-    "ani2x": "boltzgen.potentials.learned.torchani_backend:ani2x",
-    "ani1x": "boltzgen.potentials.learned.torchani_backend:ani1x",
-    "ani1ccx": "boltzgen.potentials.learned.torchani_backend:ani1ccx",
-    "torchscript": "boltzgen.potentials.learned.torchscript_backend:torchscript",
-    "ase": "boltzgen.potentials.learned.ase_backend:ase",
-}
+#: What `ml` can name.
+BACKENDS = Extensions(
+    group="boltzgen.ml_potentials",
+    noun="potential",
+    own={
+        "xtb-ala2-small": "boltzgen.potentials.learned.ani_network:xtb_ala2_small",
+        "gfn2": "boltzgen.potentials.learned.xtb:gfn2",
+        "gfn1": "boltzgen.potentials.learned.xtb:gfn1",
+        "ani2x": "boltzgen.potentials.learned.torchani_backend:ani2x",
+        "ani1x": "boltzgen.potentials.learned.torchani_backend:ani1x",
+        "ani1ccx": "boltzgen.potentials.learned.torchani_backend:ani1ccx",
+        "torchscript": "boltzgen.potentials.learned.torchscript_backend:torchscript",
+        "ase": "boltzgen.potentials.learned.ase_backend:ase",
+    },
+)
 
 Factory = Callable[..., Potential]
 
 
-def backends() -> dict[str, str]:
-    """Name of each backend that `ml` can name -> ``module:function``."""
-    found = dict(OWN)
-    for point in metadata.entry_points(group=GROUP):
-        found.setdefault(point.name, point.value)
-    return found
-
-
 def factory_of(name: str) -> Factory:
-    """The factory called `name`.
-
-    Raises
-    ------
-    InputError: no such backend, or two packages bring one of this name. BoltzgenError: it cannot be imported.
-    """
-    known = backends()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}."
-        raise InputError(f"`ml={name!r}`: no such potential is installed; {hint}")
-    values = {point.value for point in metadata.entry_points(group=GROUP) if point.name == name}
-    if len(values | {known[name]}) > 1:
-        raise InputError(
-            f"`ml={name!r}`: several packages bring a potential of this name ({', '.join(sorted(values))}); "
-            "uninstall all but one."
-        )
-    module, _, function = known[name].partition(":")
-    try:
-        factory: Factory = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise BoltzgenError(
-            f"`ml={name!r}`: its code {known[name]} cannot be imported ({error}); install it anew."
-        ) from error
+    """The factory called `name`; what `Extensions.load` raises when there is none."""
+    factory: Factory = BACKENDS.load(name, f"`ml={name!r}`")
     return factory
 
 

@@ -18,7 +18,6 @@ import torch
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor
 
-from boltzgen.errors import BoltzgenError
 from boltzgen.extensions import Extensions
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
@@ -164,12 +163,7 @@ class LossSettings(Settings):
 
 def loss_settings_of(name: str) -> type[LossSettings]:
     """The settings class of the loss `name`; InputError when no package brings it."""
-    found = LOSSES.load(name, "losses")
-    if not (isinstance(found, type) and issubclass(found, LossSettings)):
-        raise BoltzgenError(
-            f"'losses' is {name!r}: its package registers {found!r}, no subclass of LossSettings; "
-            "report this to its authors."
-        )
+    found: type[LossSettings] = LOSSES.load_subclass(name, f"'losses' is {name!r}", LossSettings)
     return found
 
 
