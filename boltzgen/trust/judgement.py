@@ -55,8 +55,11 @@ ENERGY_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Torsion:
-    """One rotatable torsion: its column among the coordinates, and its atoms' names for people."""
+class TorsionColumn:
+    """A torsion of the molecule as the coordinates hold it, one column, and its atoms' names for people.
+
+    `boltzgen.system.graph.torsions` defines torsions; `boltzgen.trust.rotamers` says which have states.
+    """
 
     column: int
     name: str
@@ -66,11 +69,11 @@ class Torsion:
         return f"torsion {self.name} between {low:g} and {high:g} degrees"
 
 
-def torsions_of(target: Target, names: Sequence[AtomName]) -> list[Torsion]:
-    """The rotatable torsions of `target`, methyl-like groups left out; `names` are those of the atoms."""
+def torsion_columns(target: Target, names: Sequence[AtomName]) -> list[TorsionColumn]:
+    """The torsions of `target` that have states (`rotamer_columns`); `names` are those of the atoms."""
     atoms = target.coordinates.table.atoms
     return [
-        Torsion(column, _torsion_name([names[a] for a in atoms[column] if a >= 0], names))
+        TorsionColumn(column, _torsion_name([names[a] for a in atoms[column] if a >= 0], names))
         for column in rotamer_columns(target)
     ]
 
@@ -85,7 +88,7 @@ def _torsion_name(atoms: Sequence[AtomName], all_names: Sequence[AtomName]) -> s
     )
 
 
-def classified(target: Target, torsions: Sequence[Torsion], positions: np.ndarray) -> np.ndarray:
+def classified(target: Target, torsions: Sequence[TorsionColumn], positions: np.ndarray) -> np.ndarray:
     """(B, torsions) int, the third of the circle of each torsion; -1 in rows that are not finite."""
     atoms = torch.as_tensor(np.array(positions), dtype=torch.float64)
     columns = [torsion.column for torsion in torsions]
@@ -102,7 +105,7 @@ def judge_probe(
     flow_log_w: np.ndarray,
     frames: ProbeFrames,
     temperature: float,
-    torsions: Sequence[Torsion],
+    torsions: Sequence[TorsionColumn],
 ) -> dict[str, Any]:
     """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe.
 
@@ -177,7 +180,7 @@ def _independent(frames: ProbeFrames, thirds: np.ndarray, u: np.ndarray, weights
 
 def _populations(
     ensemble: Ensemble,
-    torsions: Sequence[Torsion],
+    torsions: Sequence[TorsionColumn],
     drawn: np.ndarray,
     thirds: np.ndarray,
     frames: ProbeFrames,
@@ -228,7 +231,7 @@ def _share_error(
 
 
 def _uncovered(
-    torsions: Sequence[Torsion],
+    torsions: Sequence[TorsionColumn],
     drawn: np.ndarray,
     thirds: np.ndarray,
     frames: ProbeFrames,

@@ -1,4 +1,4 @@
-"""Do reweighted samples and simulation frames agree on how each rotatable torsion is populated?"""
+"""Do reweighted samples and simulation frames agree on how each torsion that has states is populated?"""
 
 from __future__ import annotations
 

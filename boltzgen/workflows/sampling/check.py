@@ -28,7 +28,7 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import spot_check
-from boltzgen.trust.judgement import Torsion, classified, judge_probe, torsions_of
+from boltzgen.trust.judgement import TorsionColumn, classified, judge_probe, torsion_columns
 from boltzgen.trust.probe import ProbeFrames, check_probe, run_probe
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
@@ -126,7 +126,7 @@ def check(
                 coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
             )
         if probe and molecule is not None:
-            torsions = torsions_of(target, molecule.atom_names)
+            torsions = torsion_columns(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, torsions, seed)
             seen = run_probe(
                 molecule,
@@ -169,11 +169,13 @@ def probe_and_judge(
     """The coverage record of `ensemble` from the `frames` of a probe of `molecule` that was run before."""
     if ensemble.temperature is None:
         raise InputError("`probe=True` is for molecules; a model system has no temperature ladder.")
-    torsions = torsions_of(generator.target, molecule.atom_names)
+    torsions = torsion_columns(generator.target, molecule.atom_names)
     return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
 
 
-def probe_starts(target: Target, ensemble: Ensemble, torsions: list[Torsion], seed: int) -> list[np.ndarray]:
+def probe_starts(
+    target: Target, ensemble: Ensemble, torsions: list[TorsionColumn], seed: int
+) -> list[np.ndarray]:
     """(N, 3) conformations: the reference, and one sample from each of the heaviest rotamer states."""
     starts = [target.reference[0].cpu().numpy()]
     weights = normalised_weights(ensemble.log_w)
