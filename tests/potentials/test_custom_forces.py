@@ -20,6 +20,7 @@ from custom_force_cases import (
 from potential_checks import reference, system_of, value_and_gradient
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.potentials.from_openmm.read_custom import ReadingContext
 from boltzgen.potentials.from_openmm.translate import translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.records.custom_forces import CustomForce
@@ -287,3 +288,16 @@ def _constant() -> openmm.Force:
     force = openmm.CustomBondForce("2")
     force.addBond(0, 1)
     return force
+
+
+def test_terms_lie_within_bonds_along_paths_only():
+    """In a chain 0-1-2-3 with atom 4 apart; in molecules of two and three atoms no path is no distance."""
+    chain = ReadingContext(5, np.array([[1, 0], [1, 2], [3, 2]]))
+    assert chain.within(np.array([[0, 2], [0, 3], [3, 4], [1, 1]]), 2).tolist() == [True, False, False, True]
+    assert chain.within(np.array([[0, 1, 3], [3, 2, 1], [0, 2, 4]]), 3).tolist() == [True, True, False]
+    assert not ReadingContext(5).within(np.array([[0, 1]]), 2).any()
+    assert not ReadingContext(2, np.zeros((0, 2), dtype=int)).within(np.array([[0, 1]]), 2).any()
+    assert ReadingContext(3, np.array([[0, 1]])).within(np.array([[1, 0], [1, 2]]), 3).tolist() == [
+        True,
+        False,
+    ]

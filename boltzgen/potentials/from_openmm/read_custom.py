@@ -19,6 +19,7 @@ from boltzgen.potentials.expressions.language import evaluate, parse
 from boltzgen.potentials.from_openmm.read_native import cutoff_of, numbers
 from boltzgen.potentials.records.custom_forces import CustomForce
 from boltzgen.potentials.records.tabulated import TabulatedFunction
+from boltzgen.system.graph.adjacency import bond_distances
 from boltzgen.system.terms.charges import CHARGE_NAMES
 
 #: (force, its name in messages, context) -> fields of `ForceFieldParameters`, ``custom`` above all.
@@ -36,21 +37,16 @@ class ReadingContext:
     bonds: np.ndarray | None = None
 
     @cached_property
-    def _steps(self) -> dict[int, np.ndarray]:
-        near = np.eye(self.n_atoms, dtype=np.float32)
-        if self.bonds is not None and len(self.bonds):
-            first, second = np.asarray(self.bonds).T
-            near[first, second] = near[second, first] = 1
-        steps = {1: near > 0}
-        for count in (2, 3):
-            steps[count] = (steps[count - 1].astype(np.float32) @ near) > 0
-        return steps
+    def _distances(self) -> np.ndarray | None:
+        return None if self.bonds is None else bond_distances(self.n_atoms, self.bonds)
 
     def within(self, atoms: np.ndarray, bonds: int) -> np.ndarray:
         """(T,): whether all atoms of each row of `atoms` (T, n) are within so many bonds of each other."""
-        if self.bonds is None:
+        if self._distances is None:
             return np.zeros(len(atoms), dtype=bool)
-        return self._steps[bonds][atoms[:, :, None], atoms[:, None, :]].all(axis=(1, 2))
+        found = self._distances[atoms[:, :, None], atoms[:, None, :]]
+        joined = found < self.n_atoms  # a path has fewer bonds than there are atoms
+        return (joined & (found <= bonds)).all(axis=(1, 2))
 
 
 def globals_of(force: Any, where: str) -> dict[str, float]:
