@@ -93,8 +93,8 @@ def check(
     (200, None)
     """
     asked = CheckOptions(**options)
-    probe, budget, data, rows, seed = asked.probe, asked.budget, asked.data, asked.rows, asked.seed
-    check_number(rows, "rows")
+    probe, data, seed = asked.probe, asked.data, asked.seed
+    check_number(asked.rows, "rows")
     check_seed(seed)
     out = Path(folder)
     ensemble = load_ensemble(out)
@@ -111,12 +111,12 @@ def check(
     _check_same(out, ensemble, target)
     kelvin = temperature_of(ensemble)
     if probe:
-        check_probe(molecule, budget)
+        check_probe(molecule, asked.budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
     with closing(target):
-        findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
+        findings, numbers = examine(generator, ensemble, kelvin, rows=asked.rows, seed=seed)
         findings = [*check_files(out), *findings]
         records = []
         if frames is not None or probe:
@@ -132,7 +132,7 @@ def check(
                 molecule,
                 starts,
                 kelvin,
-                budget=budget,
+                budget=asked.budget,
                 seed=seed,
                 platform=asked.platform,
                 stop=stop,
