@@ -1,4 +1,4 @@
-"""What a notebook shows of our objects: numbers with the digits that mean something, and HTML tables."""
+"""What a notebook or a terminal shows of our objects: numbers with the digits that mean something; tables."""
 
 from __future__ import annotations
 

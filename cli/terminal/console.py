@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from boltzgen.notebook import shown
 from boltzgen_cli.terminal.fields import in_words
 
 if TYPE_CHECKING:
@@ -67,14 +68,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
     console().print(drawn)
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return in_words(str(value))
+def _shown(value: object) -> str:
+    return in_words(shown(value))
 
 
 @contextmanager
@@ -107,8 +102,8 @@ class _LineProgress:
 
     def _line(self, now: float, done: int, total: int | None, values: Mapping[str, float | str]) -> str:
         count = f"{done}" if total is None else f"{done}/{total}"
-        shown = "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
-        return f"{self.title}  {count}  {now - self._started:.0f} s  {shown}".rstrip()
+        words = "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        return f"{self.title}  {count}  {now - self._started:.0f} s  {words}".rstrip()
 
     def close(self) -> None:
         if self._pending is not None:
