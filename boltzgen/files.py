@@ -20,11 +20,6 @@ from typing import Any
 
 from boltzgen.errors import BoltzgenError, InputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 PathLike = str | os.PathLike[str]
 
 
@@ -46,7 +41,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -60,50 +55,8 @@ def make_folder(path: PathLike) -> Path:
     except OSError as error:
         if folder.is_file():
             raise InputError(f"{folder} is a file; give the name of a folder.") from error
-        raise _write_error(folder, error) from error
+        raise write_error(folder, error) from error
     return folder
-
-
-@contextmanager
-def alone_in(path: PathLike) -> Iterator[Path]:
-    """`path` as `make_folder` gives it, for this process alone; InputError while another one works in it.
-
-    The operating system lets go of the lock with the process, however that ends. Where the file system
-    knows no locks, nobody is refused. A folder that was made for nothing is removed again.
-    """
-    fresh = not Path(path).exists()
-    folder = make_folder(path)
-    lock = folder / ".lock"
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise _write_error(lock, error) from error
-    try:
-        if not _locked(descriptor):
-            raise InputError(
-                f"Another boltzgen process is at work in {folder}; wait for it, or name another folder."
-            )
-        try:
-            yield folder
-        finally:
-            # Nobody waits for the lock, so that its file can be removed while it is held.
-            lock.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-        if fresh:
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the lock of the file is this process's now; also where there are no locks."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EACCES)
-    return True
 
 
 def write_atomic(path: PathLike, data: bytes | str) -> None:
@@ -199,7 +152,8 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _write_error(path: Path, error: OSError) -> BoltzgenError:
+def write_error(path: Path, error: OSError) -> BoltzgenError:
+    """What is raised, in one sentence, when writing `path` ended with `error`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return BoltzgenError(f"{path}: the disk is full; nothing was overwritten. Free space and run again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -15,6 +15,7 @@ from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
+from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.flows.base import Flow
@@ -73,12 +74,14 @@ def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | No
     tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as temporary:
         save_file(tensors, str(temporary))
+    names = ["weights.safetensors", *([] if seen is None else ["seen.safetensors"])]
     if seen is None:
         (folder / "seen.safetensors").unlink(missing_ok=True)
     else:
         with atomic_path(folder / "seen.safetensors") as temporary:
             save_file(seen.tensors(), str(temporary))
-    write_json(folder / "model.json", written_record(MODEL, MODEL_VERSION, record))
+    whole = {**written_record(MODEL, MODEL_VERSION, record), "files": file_digests(folder, names)}
+    write_json(folder / "model.json", signed(whole))
 
 
 def load_model(path: Path) -> Model:
@@ -110,14 +113,21 @@ def load_model(path: Path) -> Model:
 
 
 def _stored(folder: Path) -> Stored:
-    """What the files of `folder` hold, of whatever version; the version is looked at before the weights."""
+    """What the files of `folder` hold, of whatever version; the version is looked at before the weights.
+
+    Files are compared with the hashes of model.json; the record is without them.
+    """
     record = read_json(folder / "model.json")
     schema_version(record, MODEL, MODEL_VERSION, folder / "model.json")
+    remedy = "copy the model anew, or train it again."
+    require_unchanged(folder, record.get("files"), remedy)
+    require_signed(folder / "model.json", record, remedy)
     tensors = {f"flow/{key}": value for key, value in read_tensors(folder / "weights.safetensors").items()}
     seen = folder / "seen.safetensors"
     if seen.is_file():
         tensors |= {f"seen/{key}": value for key, value in read_tensors(seen).items()}
-    return Stored(record, tensors)
+    digests = ("files", CONTENT)
+    return Stored({key: value for key, value in record.items() if key not in digests}, tensors)
 
 
 def _part(stored: Stored, part: str) -> dict[str, Tensor]:

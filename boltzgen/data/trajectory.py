@@ -20,6 +20,7 @@ from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.temperatures import HDF5_SUFFIXES, stated_temperatures
+from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.system.molecular_system import MolecularSystem
@@ -124,7 +125,8 @@ def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any
         "files": ["frames.npz"],
         "statistical_inefficiency": dict(trajectory.statistical_inefficiency),
     }
-    write_json(folder / "manifest.json", {**record, **manifest})
+    whole = {**record, **manifest, "sha256": file_digests(folder, ["frames.npz"])}
+    write_json(folder / "manifest.json", signed(whole))
     return folder
 
 
@@ -166,6 +168,9 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
         warnings.warn(f"{folder}: the simulation is partial; what is there is used.", stacklevel=3)
     fingerprint = (manifest.get("system") or {}).get("fingerprint")
     measured = manifest.get("statistical_inefficiency") or {}
+    remedy = "copy the folder anew, or simulate again."
+    names = [Path(name).name for name in files]
+    require_unchanged(folder, manifest.get("sha256"), remedy, names)
     parts = []
     for name in files:
         path = folder / Path(name).name
@@ -174,7 +179,9 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     whole = joined(parts)
     _check_counts(folder, whole, manifest)
     known = {str(k): float(g) for k, g in measured.items() if g is not None}
-    return _matched(replace(whole, statistical_inefficiency=known), system, folder)
+    found = _matched(replace(whole, statistical_inefficiency=known), system, folder)
+    require_signed(folder / "manifest.json", manifest, remedy)
+    return found
 
 
 def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,8 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
     _write_npz(folder / "checkpoint.npz", _state_arrays(state))
     for path_of_block in blocks:
         path_of_block.unlink()
-    (folder / "blocks").rmdir()
+    with suppress(OSError):  # what else lies there is in nobody's way
+        (folder / "blocks").rmdir()
     return state.frames
 
 

@@ -18,16 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.files import atomic_path, read_json, sha256_file, write_atomic, write_json
+from boltzgen.files import atomic_path, read_json, write_atomic, write_json
 from boltzgen.provenance import versions
 
 SUMMARY_SCHEMA = "boltzgen.summary/1"
 MANIFEST_SCHEMA = "boltzgen.manifest/1"
 STATUSES = ("complete", "partial", "failed")
+
+#: Keys of the manifest whose content is hashed; the others are notes, such as where the model lies.
+SIGNED = ("system_fingerprint", "temperature_K", "measure", "domain", "n", "files")
+
+#: What to do about a file that was changed.
+COPY_ANEW = "copy it anew, or sample again; `boltzgen check` says more about the folder."
 
 _COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
 
@@ -54,16 +61,21 @@ def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status:
         write_atomic(out / "topology.pdb", ensemble.topology_pdb)
         names += ["samples.dcd", "topology.pdb"]
     write_json(out / "summary.json", summary(ensemble))
-    write_json(out / "manifest.json", _manifest(ensemble, status, out, names))
+    write_json(out / "manifest.json", signed(_manifest(ensemble, status, out, names), SIGNED))
 
 
-def load_ensemble(folder: str | os.PathLike[str], into: np.ndarray | None = None) -> Ensemble:
+def load_ensemble(
+    folder: str | os.PathLike[str], into: np.ndarray | None = None, *, compare: bool = True
+) -> Ensemble:
     """The ensemble in `folder`, as `save_ensemble` wrote it (positions rounded to float32).
 
-    `into` is an array for the positions of a molecule, where the caller has one.
+    `into` is an array for the positions of a molecule, where the caller has one. Files are compared with
+    their hashes first (InputError), unless the caller does it himself (`compare` False).
     """
     out = Path(folder)
     manifest = read_manifest(out)
+    if compare:
+        require_unchanged(out, manifest.get("files"), COPY_ANEW)
     columns: dict[str, Any] = read_npz(out / "samples.npz", _COLUMNS)
     if columns["reason"].dtype.kind == "U":
         columns["reason"] = narrow(columns["reason"])
@@ -85,9 +97,12 @@ def load_ensemble(folder: str | os.PathLike[str], into: np.ndarray | None = None
     else:
         positions, topology = read_npz(out / "samples.npz", ("positions",))["positions"], ""
     try:
-        return Ensemble(positions=positions, topology_pdb=topology, **columns, **common)
+        ensemble = Ensemble(positions=positions, topology_pdb=topology, **columns, **common)
     except InputError as error:
         raise InputError(f"{out}: {error}") from error
+    if compare:
+        require_signed(out / "manifest.json", manifest, COPY_ANEW, SIGNED)
+    return ensemble
 
 
 def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, str]:
@@ -182,9 +197,7 @@ def _manifest(ensemble: Ensemble, status: str, out: Path, names: list[str]) -> d
         "coverage": ensemble.coverage,
         "provenance": provenance,
         "versions": versions("python", "boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj"),
-        "files": {
-            name: {"bytes": (out / name).stat().st_size, "sha256": sha256_file(out / name)} for name in names
-        },
+        "files": file_digests(out, names),
     }
 
 

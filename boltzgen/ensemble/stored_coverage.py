@@ -26,5 +26,5 @@ def store_coverage(
     found = summary(replace(ensemble, coverage=coverage))
     manifest = read_json(out / "manifest.json")
     write_json(out / "summary.json", found)
-    write_json(out / "manifest.json", {**manifest, "coverage": coverage})
+    write_json(out / "manifest.json", {**manifest, "coverage": coverage})  # which the hash does not cover
     return found

@@ -325,8 +325,8 @@ def _what_to_do(raw: RawMolecule, path: Path) -> str:
     if raw.kind in ("pdb", "mmcif"):
         return (
             "If residues or atoms are missing in between, or a CONECT record is wrong, mend the file "
-            f"(`pdbfixer {path.name} --add-residues --add-atoms=heavy "
-            "--output=OUT.pdb`, which needs SEQRES records), or keep one piece and cap it."
+            f"(`pdbfixer {path.name} --add-residues --add-atoms=heavy --output=OUT.pdb`, "
+            "which needs SEQRES records), or keep one piece and cap it."
         )
     if raw.coordinates is None:
         return "Its bonds and coordinates do not fit; draw or embed the molecule anew."

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import read_json, write_atomic, write_json
+from boltzgen.folders import alone_in
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.examples import system_folder
 from boltzgen.system.formats.openmm_xml import deserialize_system
@@ -144,16 +146,17 @@ class MolecularSystem:
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write ``system.xml``, ``topology.pdb`` and, last, ``system.json`` into `folder`."""
-        folder = Path(folder)
-        if self.energy_model.region is not None:
-            self.energy_model.region.copy_file(folder)
-        write_atomic(folder / "system.xml", self.system_xml)
-        write_atomic(folder / "topology.pdb", self.topology_pdb)
-        write_json(folder / "system.json", self.to_json())
-        return folder
+        with alone_in(folder) as place:
+            if self.energy_model.region is not None:
+                self.energy_model.region.copy_file(place)
+            write_atomic(place / "system.xml", self.system_xml)
+            write_atomic(place / "topology.pdb", self.topology_pdb)
+            files = file_digests(place, ("system.xml", "topology.pdb"))
+            write_json(place / "system.json", signed({**self.to_json(), "files": files}))
+        return place
 
     def to_json(self) -> dict[str, Any]:
-        """The content of ``system.json``; the force field stands in ``system.xml`` beside it."""
+        """The content of ``system.json`` but for its hashes; the force field stands in ``system.xml``."""
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -218,11 +221,14 @@ class MolecularSystem:
                 f"The files of {folder} do not belong together: system.xml or the bonds changed after they "
                 f"were written. {remedy}"
             )
+        again = f"copy it anew, or make it with `prepare(INPUT, output={str(folder)!r})`."
+        require_unchanged(folder, record.get("files"), again)
         if len(system.atom_names) != system.n_atoms:
             raise InputError(
                 f"{folder / 'topology.pdb'} names {len(system.atom_names)} atoms, system.json "
                 f"{system.n_atoms}. {remedy}"
             )
+        require_signed(folder / "system.json", record, again)
         return system
 
 

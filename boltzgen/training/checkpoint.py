@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.training.upgrades import (
@@ -24,6 +25,9 @@ from boltzgen.training.upgrades import (
     upgraded,
     written_record,
 )
+
+#: The file of the tensors, beside ``state.json``.
+STATE = "state.safetensors"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
@@ -53,10 +57,10 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     place = folder / f"step-{step:08d}"
     place.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    with atomic_path(place / "state.safetensors") as temporary:
+    with atomic_path(place / STATE) as temporary:
         save_file(tensors, str(temporary))
     record = written_record(CHECKPOINT, CHECKPOINT_VERSION, {"step": step, **checkpoint.record})
-    write_json(place / "state.json", record)
+    write_json(place / "state.json", signed({**record, "files": file_digests(place, [STATE])}))
     for old in complete_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
     return place
@@ -73,7 +77,12 @@ def load_checkpoint(place: Path) -> Checkpoint:
     InputError in a sentence when it is missing, truncated, foreign, or of a newer version.
     """
     checkpoint_version(place)
-    stored = Stored(read_json(place / "state.json"), read_tensors(place / "state.safetensors"))
+    record = read_json(place / "state.json")
+    tensors = read_tensors(place / STATE)
+    remedy = "copy it anew, or go on from an older checkpoint."
+    require_unchanged(place, record.get("files"), remedy)
+    require_signed(place / "state.json", record, remedy)
+    stored = Stored({k: v for k, v in record.items() if k not in ("files", CONTENT)}, tensors)
     found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
     return Checkpoint(found.tensors, found.record)
 

@@ -22,11 +22,11 @@ from boltzgen.progress import Progress, silent
 from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from boltzgen.training.evaluation import Measured, evaluate, mean
 from boltzgen.training.metrics import MetricsFiles, append_molecules
-from boltzgen.training.objectives import Objectives
 from boltzgen.training.optimizer.gradients import GradientWorkers, Outcome
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.optimizer.soap import Soap
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.step import Objectives
 from boltzgen.training.training_data import TrainingData
 
 #: Consecutive steps without a finite gradient after which a run gives up.

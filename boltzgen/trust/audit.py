@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.digests import changed_files, is_as_signed
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.files import read_json, sha256_file
+from boltzgen.ensemble.store import SIGNED
+from boltzgen.files import read_json
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.refinement import is_refined
 
@@ -53,11 +55,14 @@ class Audit:
 
 def check_files(folder: Path) -> Findings:
     """Files of the OUT `folder` whose bytes are not those that its manifest vouches for."""
-    found: Findings = []
-    for name, entry in read_json(folder / "manifest.json").get("files", {}).items():
-        if (folder / name).exists() and sha256_file(folder / name) != entry.get("sha256"):
-            found.append(("unreliable", f"{name} was changed after it was written; sample again"))
-    return found
+    manifest = read_json(folder / "manifest.json")
+    changed = changed_files(folder, manifest.get("files"))
+    if not is_as_signed(manifest, SIGNED):
+        changed.append("manifest.json")
+    return [
+        ("unreliable", f"{name} was changed after it was written; copy it anew, or sample again")
+        for name in changed
+    ]
 
 
 def audit_rows(

@@ -1,4 +1,7 @@
-"""Coverage by frames that training never saw: read, compared with an ensemble, recorded."""
+"""Coverage by frames that training never saw: read, compared with an ensemble, recorded.
+
+The rule itself, two sets of weights compared, is `boltzgen.ensemble.coverage.check_coverage`.
+"""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_training_must_be_told_and_believes(written, molecule, tmp_path):
         return set(found.data[0].temperature.tolist())
 
     silent_file = written("dcd")
-    with pytest.raises(InputError, match="data_temperature=300"):
+    with pytest.raises(InputError, match="data_temperature: 300"):
         temperatures(silent_file)
     assert temperatures(silent_file, data_temperature=410.0) == {410.0}
     stated = written("h5", 450.0)

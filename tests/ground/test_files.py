@@ -14,7 +14,8 @@ import sys
 import pytest
 
 from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.files import alone_in, atomic_path, csv_text, read_json, sha256_file, write_atomic, write_json
+from boltzgen.files import atomic_path, csv_text, read_json, sha256_file, write_atomic, write_json
+from boltzgen.folders import alone_in
 
 
 def test_text_bytes_and_json_come_back(tmp_path):
@@ -92,7 +93,7 @@ def test_hash(tmp_path):
 
 def test_a_folder_has_one_process_at_a_time(tmp_path):
     folder = tmp_path / "RUN"
-    work = "import sys; from boltzgen.files import alone_in\nwith alone_in(sys.argv[1]): print('alone')"
+    work = "import sys; from boltzgen.folders import alone_in\nwith alone_in(sys.argv[1]): print('alone')"
 
     def other():
         return subprocess.run([sys.executable, "-c", work, folder], capture_output=True, text=True)
@@ -115,7 +116,7 @@ def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
     def unknown(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("boltzgen.files.fcntl.flock", unknown)
+    monkeypatch.setattr("boltzgen.folders.fcntl.flock", unknown)
     with alone_in(tmp_path / "RUN"), alone_in(tmp_path / "RUN") as folder:
         assert folder.is_dir()
 

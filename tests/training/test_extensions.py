@@ -27,8 +27,8 @@ from boltzgen.flows.settings import KINDS, FlowSettings, settings_of
 from boltzgen.generator import Target
 from boltzgen.training.losses.objective import LOSSES, Given, LossSettings, loss_settings_of
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
-from boltzgen.training.objectives import Objectives
 from boltzgen.training.settings import TrainingSettings, evaluations_of
+from boltzgen.training.step import Objectives
 from boltzgen.training.training_data import draw_pairs
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.training.train import train

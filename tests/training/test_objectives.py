@@ -20,9 +20,9 @@ from boltzgen.training.losses.log_dispersion import log_dispersion
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.losses.reverse_kl import reverse_kl
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
-from boltzgen.training.objectives import Objectives
 from boltzgen.training.pairs import Pairs
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.step import Objectives
 
 #: The well whose Boltzmann distribution is the base of the flow, a normal of width 2 at 300 K.
 OWN_WELL = "harmonic-well-0.25-3"

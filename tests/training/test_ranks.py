@@ -14,11 +14,11 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.settings import dump_yaml
 from boltzgen.generator import Target
 from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint
-from boltzgen.training.objectives import Objectives
 from boltzgen.training.optimizer.gradients import GradientWorkers
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.optimizer.soap import Soap
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.step import Objectives
 from boltzgen.training.trainer import Trainer
 
 SETTINGS = {

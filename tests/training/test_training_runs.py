@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.data.record import Trajectory
+from boltzgen.digests import signed
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
-from boltzgen.files import alone_in
+from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.model_systems import DoubleWell, by_name
@@ -155,7 +157,7 @@ def truncate(place: Path) -> None:
 
 def change(place: Path, **record) -> None:
     known = json.loads((place / "state.json").read_text())
-    (place / "state.json").write_text(json.dumps({**known, **record}))
+    (place / "state.json").write_text(json.dumps(signed({**known, **record})))
 
 
 DAMAGE = {
@@ -340,8 +342,12 @@ def test_a_run_begins_from_a_model_and_may_not_contradict_it(tmp_path):
     assert any(not torch.allclose(one[name], fresh[name], atol=1e-3) for name in one)
     with pytest.raises(InputError, match="holds another flow"):
         train(again, ["flow.hidden=12"], tmp_path / "third")
-    with alone_in(tmp_path / "second"), pytest.raises(InputError, match="Another boltzgen process"):
+    elsewhere = ThreadPoolExecutor(1)  # the thread that has a folder may ask for it again
+    lock = alone_in(tmp_path / "second")
+    elsewhere.submit(lock.__enter__).result()
+    with pytest.raises(InputError, match="Another boltzgen process"):
         train(again, apart, tmp_path / "second", resume="auto")
+    elsewhere.submit(lock.__exit__, None, None, None).result()
 
 
 @pytest.mark.parametrize(("digests", "expected"), [(["a"], 1000 - 600), (["a", "c"], 1000), ([], 1000)])

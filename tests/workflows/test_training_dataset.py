@@ -20,8 +20,8 @@ from boltzgen.progress import silent
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.checkpoint import load_checkpoint
 from boltzgen.training.metrics import read_metrics
-from boltzgen.training.objectives import Objectives
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.step import Objectives
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import draw_pairs
 from boltzgen.workflows.datasets.build import build_dataset

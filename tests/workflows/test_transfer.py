@@ -22,6 +22,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
+from boltzgen.digests import signed
 from boltzgen.errors import BoltzgenError, PartialError, StoppedError
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.free_energy.ramachandran import torsion_pairs
@@ -347,7 +348,7 @@ def test_frames_that_training_saw_certify_nothing(bench):
     digest = read_trajectory(bench / "DATASET" / "molecules" / "first" / "MD").at(300.0).digest()
     shutil.copytree(bench / "MODEL", bench / "KNOWING")
     record = json.loads((bench / "MODEL" / "model.json").read_text())
-    (bench / "KNOWING" / "model.json").write_text(json.dumps({**record, "data_sha256": [digest]}))
+    (bench / "KNOWING" / "model.json").write_text(json.dumps(signed({**record, "data_sha256": [digest]})))
     reasons = []
     for model in ("MODEL", "KNOWING"):
         found = transfer.benchmark_transfer(

@@ -1,7 +1,7 @@
-"""One module per physical term of a molecular-mechanics energy: the definition of record.
+"""Terms of OpenMM's native forces, a torch module for each: the definition of record.
 
 These are plain torch expressions, written to be read, differentiable any number of times. The fast
-path in `fused` gives the same values with hand-derived gradients and is tested against them.
+path in ``potentials/fast`` gives the same values with hand-derived gradients and is tested against them.
 """
 
 from __future__ import annotations

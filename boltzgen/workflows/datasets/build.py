@@ -18,6 +18,7 @@ from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import make_folder, read_json, sha256_file, write_json
+from boltzgen.folders import alone_for_a_moment_in, alone_in, is_own_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.graph.graph_hash import graph_hash
@@ -87,8 +88,9 @@ def build_dataset(
     asked = builder.selected(only, split)
     wanted = [place for place in builder.places if place in asked or place in anew]
     builder.refuse_changes([place for place in wanted if place not in anew], systems_only)
-    builder.remove(anew)
     make_folder(builder.folder)
+    builder.remove(anew)
+    builder.write()  # from now on the folder is that of this data set, also when the process is killed
     builder.build(wanted, systems_only)
     return Dataset.load(builder.folder)
 
@@ -174,18 +176,25 @@ class _Builder:
                     "add it there, or build into another folder."
                 )
         for place in wanted:
-            changed = self._changed(place, systems_only)
-            if changed:
-                raise InputError(
-                    f"{self.folder} holds {place.name} built with another {', '.join(changed)}; put the "
-                    f"setting back, build into another folder, or make it anew with `rebuild={[place.name]}`."
-                )
+            self._refuse_changed(place, systems_only)
+
+    def _refuse_changed(self, place: _Place, systems_only: bool) -> None:
+        changed = self._changed(place, systems_only)
+        if changed:
+            raise InputError(
+                f"{self.folder} holds {place.name} built with another {', '.join(changed)}; put the "
+                f"setting back, build into another folder, or make it anew with `rebuild={[place.name]}`."
+            )
 
     def remove(self, places: list[_Place]) -> None:
-        """Throw away what was built of `places`."""
+        """Throw away what was built of `places`; the record first, so that it never promises what is gone."""
         for place in places:
-            if (self.folder / place.folder).exists():
-                shutil.rmtree(self.folder / place.folder)
+            with alone_in(self.folder / place.folder) as folder:
+                (folder / "molecule.json").unlink(missing_ok=True)
+                for part in ("SYS", "MD"):
+                    if (folder / part).exists():
+                        with alone_in(folder / part):
+                            shutil.rmtree(folder / part)
 
     def _changed(self, place: _Place, systems_only: bool) -> list[str]:
         """Settings in which a molecule that was built, or begun, differs from the configuration."""
@@ -210,19 +219,24 @@ class _Builder:
         """Systems of all `wanted` molecules, then their data."""
         for number, place in enumerate(wanted):
             self.progress(number, len(wanted), {"preparing": place.name})
-            self._prepared(place, systems_only)
+            with alone_in(self.folder / place.folder):
+                self._refuse_changed(place, systems_only)
+                self._prepared(place, systems_only)
             self._check_stop()
         missing = [] if systems_only else [p for p in wanted if not self._has_data(self.record(p))]
         failed: dict[str, str] = {}
         for number, place in enumerate(missing):
             self._check_stop()
-            try:
-                self._simulated(place, number, len(missing))
-            except (StoppedError, InputError):
-                raise
-            except BoltzgenError as error:  # the others do not wait for it
-                failed[place.name] = str(error)
-                self._keep(place, {**self.record(place), "status": "failed"})
+            with alone_in(self.folder / place.folder):
+                if self._has_data(self.record(place)):
+                    continue  # another process made them meanwhile
+                try:
+                    self._simulated(place, number, len(missing))
+                except (StoppedError, InputError):
+                    raise
+                except BoltzgenError as error:  # the others do not wait for it
+                    failed[place.name] = str(error)
+                    self._keep(place, {**self.record(place), "status": "failed"})
         self.write()
         if failed:
             name, why = next(iter(failed.items()))
@@ -255,12 +269,14 @@ class _Builder:
     def write(self) -> None:
         """``dataset.json`` from the records of all molecules.
 
-        Again when another process changed a record meanwhile, so that the last of them writes all.
+        One process at a time; and again when another one changed a record meanwhile, so that the last of
+        them writes all also where the file system knows no locks.
         """
         records: list[Record] = []
-        while records != (now := [self.record(place) for place in self.places]):
-            records = now
-            self._write(records)
+        with alone_for_a_moment_in(self.folder):
+            while records != (now := [self.record(place) for place in self.places]):
+                records = now
+                self._write(records)
 
     def _write(self, records: list[Record]) -> None:
         complete = all(record["status"] == "complete" for record in records)
@@ -355,7 +371,8 @@ class _Builder:
 
     def _digests(self, folder: str) -> dict[str, str]:
         """SHA-256 of each file below `folder`, by its path from the folder of the data set."""
-        files = sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())
+        below = (self.folder / folder).rglob("*")
+        files = sorted(path for path in below if path.is_file() and not is_own_file(path))
         return {path.relative_to(self.folder).as_posix(): sha256_file(path) for path in files}
 
     def _check_stop(self) -> None:

@@ -15,10 +15,11 @@ from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.store import load_ensemble
+from boltzgen.ensemble.store import load_ensemble, read_manifest
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
+from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target, read_target, temperature_of
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -93,11 +94,23 @@ def check(
     (200, None)
     """
     asked = CheckOptions(**options)
-    probe, data, seed = asked.probe, asked.data, asked.seed
     check_number(asked.rows, "rows")
-    check_seed(seed)
+    check_seed(asked.seed)
     out = Path(folder)
-    ensemble = load_ensemble(out)
+    read_manifest(out)  # what is no OUT folder is refused before it is locked
+    with alone_in(out):
+        found, coverage = _examined(out, asked, stop, progress)
+    if strict and found.verdict == "unreliable":
+        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found.reasons)}.")
+    return Examination(found, None if coverage is None else Coverage(coverage))
+
+
+def _examined(
+    out: Path, asked: CheckOptions, stop: StopRequest | None, progress: Progress
+) -> tuple[Summary, dict[str, Any] | None]:
+    """The new summary and coverage record of `check`, both written."""
+    probe, data, seed = asked.probe, asked.data, asked.seed
+    ensemble = load_ensemble(out, compare=False)  # `check_files` tells what was changed
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
             f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
@@ -140,10 +153,7 @@ def check(
             )
             records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
-    found = Summary(store_coverage(out, ensemble, coverage))
-    if strict and found.verdict == "unreliable":
-        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found.reasons)}.")
-    return Examination(found, None if coverage is None else Coverage(coverage))
+    return Summary(store_coverage(out, ensemble, coverage)), coverage
 
 
 def examine(

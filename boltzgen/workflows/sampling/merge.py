@@ -10,6 +10,7 @@ from pathlib import Path
 
 from boltzgen.ensemble.store import join_folders, save_ensemble, summary
 from boltzgen.errors import InputError
+from boltzgen.folders import alone_in
 from boltzgen.workflows.sampling.records import Summary
 
 
@@ -42,8 +43,9 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
         raise InputError(f"{target}: is one of the folders to merge; name a new one as `output`.")
     if target.is_file():
         raise InputError(f"{target} is a file; `output` needs the name of a folder.")
-    joined, status = join_folders(paths)
-    provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}
-    ensemble = replace(joined, provenance=provenance)
-    save_ensemble(ensemble, target, status=status)
+    with alone_in(target):
+        joined, status = join_folders(paths)
+        provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}
+        ensemble = replace(joined, provenance=provenance)
+        save_ensemble(ensemble, target, status=status)
     return Summary(summary(ensemble))

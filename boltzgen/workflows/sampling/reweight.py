@@ -25,11 +25,18 @@ from boltzgen.ensemble.reweighted import at_temperature, candidates, second_stag
 from boltzgen.ensemble.store import load_ensemble, save_ensemble, summary
 from boltzgen.ensemble.thinning import PriorityOrder
 from boltzgen.errors import InputError, StoppedError, UnreliableError
-from boltzgen.files import make_folder, sha256_file
+from boltzgen.files import sha256_file
+from boltzgen.folders import alone_in
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.workflows.sampling.records import Reweighting, Summary
-from boltzgen.workflows.sampling.reweight_files import SCHEMA, read_energies, write_energies, write_record
+from boltzgen.workflows.sampling.reweight_files import (
+    SCHEMA,
+    begin_record,
+    read_energies,
+    write_energies,
+    write_record,
+)
 from boltzgen.workflows.sampling.reweight_target import NewTarget, new_target
 
 #: Evaluations before the precision is first looked at, and by which factor they grow between two looks. Looks
@@ -136,18 +143,21 @@ def reweight(
             "`expensive`, `until_ess` and `until_error` save evaluations; another temperature alone takes "
             "none."
         )
-    former = read_energies(out, resume)
-    if not energies:
-        assert temperature is not None
-        make_folder(out)
-        result = _write_scaled(out, ensemble, temperature, task)
-    else:
-        target = new_target(source, ensemble, None if to is None else str(to), temperature)
-        with closing(target):
-            task["to_fingerprint"] = target.fingerprint
-            run = _Run(ensemble, target, out, task, limits)
-            run.begin(former)
-            result = run.to_the_end(stop or StopRequest(), progress)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; `output` must name a folder to be made.")
+    with alone_in(out):
+        former = read_energies(out, resume)
+        if not energies:
+            assert temperature is not None
+            begin_record(out, task)
+            result = _write_scaled(out, ensemble, temperature, task)
+        else:
+            target = new_target(source, ensemble, None if to is None else str(to), temperature)
+            with closing(target):
+                task["to_fingerprint"] = target.fingerprint
+                run = _Run(ensemble, target, out, task, limits)
+                run.begin(former)
+                result = run.to_the_end(stop or StopRequest(), progress)
     if strict and result.summary.verdict == "unreliable":
         reasons = "; ".join(result.summary.reasons)
         raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.")
@@ -262,7 +272,6 @@ class _Run:
                     "with the first command (only the limits may change), or choose another folder."
                 )
             self.u, self.seconds = former["u"], former["seconds"]
-        make_folder(self.out)
         self._keep()
 
     def to_the_end(self, stop: StopRequest, progress: Progress) -> Reweighting:

@@ -15,11 +15,15 @@ import numpy as np
 
 from boltzgen.ensemble.store import read_npz
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, write_json
+from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.folders import holds_other_files
 
 SCHEMA = "boltzgen.reweight/1"
 
 ENERGIES, RECORD = "reweight.npz", "reweight.json"
+
+#: Why a run that needs no energies ended, until it did: there is nothing in the folder that it needs.
+BEGUN = "not yet"
 
 
 def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
@@ -27,12 +31,13 @@ def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
 
     InputError when `out` holds something else, or a run while `resume` is ``never``.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; `output` must name a folder to be made.")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not holds_other_files(out):
         return None
     if not (out / ENERGIES).exists() and not (out / RECORD).exists():
         raise InputError(f"{out} holds other files; choose another folder.")
+    begun = None if (out / ENERGIES).exists() else read_json(out / RECORD)
+    if isinstance(begun, dict) and begun.get("ended") == BEGUN:
+        return None
     if resume == "never":
         raise InputError(
             f'{out} already holds reweighted samples; add `resume="auto"` to go on, or choose another folder.'
@@ -53,6 +58,11 @@ def write_energies(out: Path, task: dict[str, Any], rows: np.ndarray, u: np.ndar
     """Keep what was computed, atomically."""
     with atomic_path(out / ENERGIES) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, rows=rows, u=u, task=np.array(json.dumps(task)), seconds=np.array(seconds))
+
+
+def begin_record(out: Path, task: dict[str, Any]) -> None:
+    """Say whose folder `out` is before the samples are written: killed there, the same command goes on."""
+    write_record(out, {"schema": SCHEMA, "task": task, "status": "partial", "ended": BEGUN})
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:

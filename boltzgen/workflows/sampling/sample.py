@@ -20,8 +20,8 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
-from boltzgen.files import make_folder
 from boltzgen.flows.temperature_mixture import asked_at
+from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
@@ -82,8 +82,29 @@ def sample(
     """
     asked = SampleOptions(**options)
     check_device(asked.device)
-    if (Path(output) / "manifest.json").exists() and not overwrite:
-        raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
+    with alone_in(output) as folder:
+        if (folder / "manifest.json").exists() and not overwrite:
+            raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
+        ensemble = _drawn(model, system, number, asked, stop, progress)
+        complete = len(ensemble) == number
+        save_ensemble(ensemble, folder, status="complete" if complete else "partial")
+    found = Summary(summary(ensemble))
+    if not complete:
+        raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
+    if strict and found.verdict == "unreliable":
+        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found.reasons)}.")
+    return found
+
+
+def _drawn(
+    model: str | PathLike[str],
+    system: str | PathLike[str],
+    number: int,
+    asked: SampleOptions,
+    stop: StopRequest | None,
+    progress: Progress,
+) -> Ensemble:
+    """The samples that `sample` was asked for, or those before `stop` asked to end, with their record."""
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
@@ -93,7 +114,6 @@ def sample(
     flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
     frames = None if asked.data is None else read_check_frames(molecule, asked.data, kelvin, target)
-    make_folder(Path(output))
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
@@ -129,14 +149,7 @@ def sample(
                 generator, ensemble, flow_log_w, frames, str(asked.data), kelvin, trained.record
             )
             ensemble = replace(ensemble, coverage=coverage)
-    complete = len(ensemble) == number
-    save_ensemble(ensemble, output, status="complete" if complete else "partial")
-    found = Summary(summary(ensemble))
-    if not complete:
-        raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
-    if strict and found.verdict == "unreliable":
-        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found.reasons)}.")
-    return found
+    return ensemble
 
 
 def _until_stopped(

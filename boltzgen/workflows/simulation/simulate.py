@@ -13,12 +13,14 @@ from typing import Any, Unpack
 from boltzgen.config.devices import check_device
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
 from boltzgen.data.trajectory import SCHEMA, read_trajectory
+from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
 from boltzgen.dynamics.replica_exchange import RunState
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
-from boltzgen.files import alone_in, read_json, write_json
+from boltzgen.files import read_json, write_json
+from boltzgen.folders import alone_in, holds_other_files
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
@@ -129,25 +131,26 @@ def simulate(
         check_device(device)
     if resume not in ("auto", "never"):
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
-    folder = Path(output)
-    former = _former_manifest(folder, resume)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"{output} is a file; `output` must name a folder to be made.")
     molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(str(system))
     _check_molecule(molecule)
-    if former is not None:
-        _check_resume(folder, former, molecule, settings)
-    maker: Engine
-    if isinstance(settings, BatchedSettings):
-        maker = TorchEngine(molecule, settings, device, asked.compile_energies)
-    else:
-        again = former is not None and asked.platform == "auto"
-        platform = str(former["platform"]) if former and again else asked.platform
-        maker = OpenMMEngine(molecule, settings, platform)
-    try:
-        with alone_in(folder):
+    with alone_in(output) as folder:
+        former = _former_manifest(folder, resume)
+        if former is not None:
+            _check_resume(folder, former, molecule, settings)
+        maker: Engine
+        if isinstance(settings, BatchedSettings):
+            maker = TorchEngine(molecule, settings, device, asked.compile_energies)
+        else:
+            again = former is not None and asked.platform == "auto"
+            platform = str(former["platform"]) if former and again else asked.platform
+            maker = OpenMMEngine(molecule, settings, platform)
+        try:
             job = _Job.begin(folder, molecule, settings, maker, former, command)
             return job.run(stop or StopRequest(), progress)
-    finally:
-        maker.close()
+        finally:
+            maker.close()
 
 
 @dataclass
@@ -189,11 +192,13 @@ class _Job:
             "exchange": None,
             "statistical_inefficiency": {},
             "wall_seconds": 0.0,
+            "sha256": {},
             "versions": versions("boltzgen", "python", "openmm", "numpy", "h5py"),
         }
-        for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds"):
+        for key in ("files", "frames", "exchange", "statistical_inefficiency", "wall_seconds", "sha256"):
             if former is not None:
                 manifest[key] = former.get(key, manifest[key])
+        require_unchanged(folder, manifest["sha256"], "copy it anew, or simulate into another folder.")
         job = cls(folder, system, settings, engine, manifest)
         job._write()
         return job
@@ -221,6 +226,8 @@ class _Job:
         return self._finish(state, stop)
 
     def _finish(self, state: RunState, stop: StopRequest) -> Simulation:
+        self.manifest["sha256"] = {}  # while the files are written anew, nothing vouches for them
+        self._write()
         frames = assemble(self.folder, self.system, self.settings)
         complete = state.frames >= self.settings.n_frames
         names = [trajectory_name(t) for t in self.settings.temperatures] if frames else []
@@ -228,6 +235,7 @@ class _Job:
             status="complete" if complete else "partial",
             reason="" if complete else stop.reason,
             files=names,
+            sha256=file_digests(self.folder, names),
             frames={f"{t:g}": frames for t in self.settings.temperatures} if frames else {},
             exchange=exchange_summary(self.settings, state),
             statistical_inefficiency={},
@@ -248,15 +256,14 @@ class _Job:
         )
 
     def _write(self) -> None:
+        self.manifest = signed(self.manifest)
         write_json(self.folder / "manifest.json", self.manifest)
 
 
 def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     """The manifest of the run in `folder`; None for a fresh start. InputError when it is in the way."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; `output` must name a folder to be made.")
     if not (folder / "manifest.json").exists():
-        if folder.exists() and any(folder.iterdir()):
+        if holds_other_files(folder):
             raise InputError(f"{folder} holds other files and no simulation; choose another folder.")
         return None
     if resume == "never":

@@ -18,7 +18,8 @@ from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
-from boltzgen.files import make_folder, write_atomic, write_json
+from boltzgen.files import write_atomic, write_json
+from boltzgen.folders import alone_in
 from boltzgen.free_energy.efficiency import REPLICATES, effective_fraction
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
@@ -170,52 +171,52 @@ def adapt(
     kelvin = settings.evaluation.temperature
     if samples is None:
         samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
-    folder = make_folder(Path(run_folder))
-    checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
-    if resume != "never":
-        _refuse_other_settings(folder, settings)
-    written = folder / "adapt.yaml"
-    write_atomic(written, dump_yaml(settings))
-    result = train(
-        written,
-        run_folder=folder,
-        resume=resume,
-        device=device,
-        compile_energies=asked.compile_energies,
-        stop=stop,
-        progress=progress,
-    )
-    after = load_model(folder)
-    target = read_target(str(system), isomers=before.isomers)[1].to(device)
-    with closing(target):
-        found = {
-            when: _measured(of, target, kelvin, samples, settings.seed, device)
-            for when, of in (("before", before), ("after", after))
+    with alone_in(run_folder) as folder:
+        checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
+        if resume != "never":
+            _refuse_other_settings(folder, settings)
+        written = folder / "adapt.yaml"
+        write_atomic(written, dump_yaml(settings))
+        result = train(
+            written,
+            run_folder=folder,
+            resume=resume,
+            device=device,
+            compile_energies=asked.compile_energies,
+            stop=stop,
+            progress=progress,
+        )
+        after = load_model(folder)
+        target = read_target(str(system), isomers=before.isomers)[1].to(device)
+        with closing(target):
+            found = {
+                when: _measured(of, target, kelvin, samples, settings.seed, device)
+                for when, of in (("before", before), ("after", after))
+            }
+        better = found["after"]["ess"] >= found["before"]["ess"]
+        if not better:
+            kept = {**_without_schema(before.record), "temperature_K": kelvin}
+            save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
+        familiar = target.familiarity(before.seen, [kelvin])
+        on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
+        record = {
+            "schema": SCHEMA,
+            "model": str(model),
+            "system": str(system),
+            "fingerprint": target.fingerprint,
+            "temperature_K": kelvin,
+            "budget": budget,
+            "evaluations": result.energy_evaluations,
+            "evaluations_to_measure": 2 * samples + on_the_way,
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "samples": samples,
+            **found,
+            "gain": _gain(found),
+            "kept": "adapted" if better else "start",
+            "unfamiliarity": None if familiar is None else familiar.score,
         }
-    better = found["after"]["ess"] >= found["before"]["ess"]
-    if not better:
-        kept = {**_without_schema(before.record), "temperature_K": kelvin}
-        save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
-    familiar = target.familiarity(before.seen, [kelvin])
-    on_the_way = int(result.evaluation.get("evaluation_energies") or 0)
-    record = {
-        "schema": SCHEMA,
-        "model": str(model),
-        "system": str(system),
-        "fingerprint": target.fingerprint,
-        "temperature_K": kelvin,
-        "budget": budget,
-        "evaluations": result.energy_evaluations,
-        "evaluations_to_measure": 2 * samples + on_the_way,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "samples": samples,
-        **found,
-        "gain": _gain(found),
-        "kept": "adapted" if better else "start",
-        "unfamiliarity": None if familiar is None else familiar.score,
-    }
-    write_json(folder / "adapt.json", record)
+        write_json(folder / "adapt.json", record)
     return Adaptation(record, folder)
 
 

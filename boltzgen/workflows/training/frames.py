@@ -173,7 +173,7 @@ def _read_told(settings: TrainingSettings, path: str, system: MolecularSystem) -
     told = settings.data_temperature
     if told is None and not says_temperature(path):
         raise InputError(
-            f"data: {path} does not say its temperature; give it in K, for example `data_temperature=300`."
+            f"data: {path} does not say its temperature; give it in K, for example 'data_temperature: 300'."
         )
     return read_trajectory(path, system, temperature=told)
 

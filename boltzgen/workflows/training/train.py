@@ -23,8 +23,9 @@ from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.errors import InputError
-from boltzgen.files import alone_in, write_atomic, write_json
+from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
+from boltzgen.folders import alone_in
 from boltzgen.interrupts import StopRequest
 from boltzgen.notebook import html_table
 from boltzgen.potentials.fast.compiled import decide_compilation
@@ -156,12 +157,12 @@ def train(
     if model is not None:
         settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
-    start = checkpoint_to_resume(folder, resume)
-    if start is not None:
-        check_resumed(settings, folder, start, chosen=resume != "auto")
     ranks = Ranks.started(device)
     try:
         with alone_in(folder) if ranks.leads else nullcontext():
+            start = checkpoint_to_resume(folder, resume)
+            if start is not None:
+                check_resumed(settings, folder, start, chosen=resume != "auto")
             return _train(settings, folder, model, start, ranks, compile_energies, stop, progress)
     finally:
         ranks.end()

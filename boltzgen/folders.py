@@ -1,0 +1,145 @@
+"""Owning a folder: the lock, and what processes that were killed left behind.
+
+The lock belongs to the smallest folder with a manifest (one OUT, one MD, one RUN, one molecule of a data set)
+and is held from before its first file is read until its manifest is written. Its file and the temporary files
+of `boltzgen.files.atomic_path` are the program's own: they never count as somebody's files, and whoever gets
+the lock removes those of the dead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from boltzgen.errors import InputError
+from boltzgen.files import PathLike, make_folder, write_error
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+#: The file that is locked.
+LOCK = ".lock"
+
+#: Names of the lock and of temporary files (`boltzgen.files.atomic_path` gives them).
+_OWN = re.compile(r"\.lock|\..*\.[0-9a-f]{8}\.tmp(\..*)?", re.DOTALL)
+
+#: Seconds between two attempts for a short lock, and how long they are made.
+_PAUSE, _PATIENCE = 0.02, 60.0
+
+#: Folders that this process holds, and the thread that does: a verb may call another one in its folder.
+_held: dict[tuple[int, int], int] = {}
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether `path` is called like a lock or a temporary file of boltzgen."""
+    return _OWN.fullmatch(path.name) is not None
+
+
+def holds_other_files(folder: Path) -> bool:
+    """Whether `folder` is there and holds anything but locks and temporary files of boltzgen."""
+    return folder.is_dir() and any(not is_own_file(path) for path in folder.iterdir())
+
+
+@contextmanager
+def alone_in(path: PathLike) -> Iterator[Path]:
+    """`path` as `make_folder` gives it, for this process alone; InputError while another one works in it.
+
+    Temporary files of dead processes in it and below are removed, but not below a folder with a lock of its
+    own. The operating system lets go of the lock with the process, however that ends; where the file system
+    knows no locks, nobody is refused. Folders that were made for nothing are removed again. A thread that has
+    the folder may ask for it again.
+    """
+    with _owned(path, patience=0.0) as folder:
+        _sweep(folder, below=True)
+        yield folder
+
+
+@contextmanager
+def alone_for_a_moment_in(path: PathLike) -> Iterator[Path]:
+    """The same for a file that several processes change in turn: this one waits until the others are done."""
+    with _owned(path, patience=_PATIENCE) as folder:
+        _sweep(folder, below=False)
+        yield folder
+
+
+@contextmanager
+def _owned(path: PathLike, *, patience: float) -> Iterator[Path]:
+    made = _missing(Path(path))
+    folder = make_folder(path)
+    try:
+        place = _identity(os.stat(folder))
+        if _held.get(place) == threading.get_ident():
+            yield folder
+            return
+        descriptor = _locked(folder, patience)
+        _held[place] = threading.get_ident()
+        try:
+            yield folder
+        finally:
+            # Whoever opened this file meanwhile sees that it is no longer in the folder, and tries again.
+            (folder / LOCK).unlink(missing_ok=True)
+            _held.pop(place, None)
+            os.close(descriptor)
+    finally:
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """`folder` and the folders above it that are not there, the deepest first."""
+    return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+
+
+def _locked(folder: Path, patience: float) -> int:
+    """A descriptor of the lock of `folder`, which is this process's now; also where there are no locks."""
+    lock, end = folder / LOCK, time.monotonic() + patience
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise write_error(lock, error) from error
+        if _lock(descriptor):
+            with suppress(FileNotFoundError):
+                if _identity(os.stat(lock)) == _identity(os.fstat(descriptor)):
+                    return descriptor
+            os.close(descriptor)  # of a process that is done: its file is gone
+            continue
+        os.close(descriptor)
+        if time.monotonic() >= end:
+            raise InputError(
+                f"Another boltzgen process is at work in {folder}; wait for it, or name another folder."
+            )
+        time.sleep(_PAUSE)
+
+
+def _lock(descriptor: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _sweep(folder: Path, *, below: bool) -> None:
+    """Remove temporary files; nobody alive has any where this process has the lock."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if path.name != LOCK and is_own_file(path) and not path.is_dir():
+                path.unlink(missing_ok=True)
+            elif below and path.is_dir() and not path.is_symlink() and not (path / LOCK).exists():
+                _sweep(path, below=True)
