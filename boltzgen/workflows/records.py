@@ -38,3 +38,8 @@ class Record(ABC):
 def number(value: Any) -> float | None:
     """A number of the file; None where it is not known."""
     return None if value is None else float(value)
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number of the file; None where it is not known."""
+    return None if value is None else int(value)

@@ -8,17 +8,12 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
-
-_Folder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")]
-_Smooth = Annotated[bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")]
-_Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 when a verdict is unreliable.")]
-_Bootstrap = Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")]
-_Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
 
 
 def observable(
-    folder: _Folder,
+    folder: words.Folder,
     names: Annotated[
         list[str] | None, typer.Option("--of", metavar="NAME", help="Observable; may be given again.")
     ] = None,
@@ -26,17 +21,15 @@ def observable(
         Path | None, typer.Option(metavar="NPY", help="Your own: one row for each sample, by numpy.save.")
     ] = None,
     unit: Annotated[str, typer.Option(help="Unit of --values.")] = "1",
-    coordinates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Declares distances and torsions (YAML or JSON).")
-    ] = None,
-    smooth: _Smooth = False,
+    coordinates: words.Coordinates = None,
+    smooth: words.Smooth = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/observable.json."),
     ] = None,
-    strict: _Strict = False,
-    bootstrap: _Bootstrap = 1000,
-    seed: _Seed = 0,
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Expectation values over the target, with errors.
 
@@ -67,21 +60,21 @@ def observable(
 
 
 def thermo(
-    folder: _Folder,
+    folder: words.Folder,
     states: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same of each state (YAML or JSON).")
     ] = None,
     step: Annotated[
         float, typer.Option(min=1e-4, max=0.2, help="Relative step in temperature of the check.")
     ] = 0.01,
-    smooth: _Smooth = False,
+    smooth: words.Smooth = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/thermo.json."),
     ] = None,
-    strict: _Strict = False,
-    bootstrap: _Bootstrap = 1000,
-    seed: _Seed = 0,
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Energy, heat capacity, entropy and free energy of the configurations.
 

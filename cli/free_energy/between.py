@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
 
 
@@ -22,15 +23,11 @@ def between(
     relative_to: Annotated[
         Path | None, typer.Option(metavar="JSON", help="Result of another leg, which is subtracted.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="JSON", help="Result file.")] = Path(
-        "between.json"
-    ),
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 when the answer is unreliable.")
-    ] = False,
-    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    output: words.Output = Path("between.json"),
+    device: words.Device = "cpu",
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Free-energy difference between two systems with the same atoms, dG(A->B) = G_B - G_A.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
 
 
@@ -27,15 +28,11 @@ def mbar(
         str | None, typer.Option(metavar="NAME", help="State that differences start at, as in SYS@300K.")
     ] = None,
     samples: Annotated[int, typer.Option(min=2, help="Rows of each OUT folder that are used.")] = 20_000,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="JSON", help="Result file.")] = Path(
-        "mbar.json"
-    ),
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 when a verdict is unreliable.")
-    ] = False,
-    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    output: words.Output = Path("mbar.json"),
+    device: words.Device = "cpu",
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Free energies of many states from the samples of all of them, by MBAR.
 

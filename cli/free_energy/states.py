@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy import words
 from boltzgen_cli.free_energy.averages import observable, thermo
 from boltzgen_cli.free_energy.between import between
 from boltzgen_cli.free_energy.mbar import mbar
@@ -30,22 +31,18 @@ def free_energy() -> None:
 
 @app.command("states")
 def states(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+    folder: words.Folder,
     states_file: Annotated[
         Path, typer.Option("--states", metavar="FILE", help="States by torsions or distances (YAML or JSON).")
     ],
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")
-    ] = False,
+    smooth: words.Smooth = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/free_energy.json."),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 when a verdict is unreliable.")
-    ] = False,
-    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Free-energy differences between conformational states, dG(A->B) = G_B - G_A.
 

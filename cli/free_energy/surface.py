@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.free_energy import tables as free_energy_tables
+from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
 
 
 def surface(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by sample.")],
+    folder: words.Folder,
     along: Annotated[
         list[str], typer.Option(metavar="NAME", help="Variable: phi, psi:3, x0 ...; twice for a map.")
     ],
@@ -23,21 +24,15 @@ def surface(
         list[str] | None,
         typer.Option("--range", metavar="LOW,HIGH", help="Range of each variable, or auto; default auto."),
     ] = None,
-    coordinates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Declares distances and torsions (YAML or JSON).")
-    ] = None,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Pareto-smooth the largest weights first.")
-    ] = False,
+    coordinates: words.Coordinates = None,
+    smooth: words.Smooth = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="JSON", help="Result file; default OUT/surface.json."),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 when the verdict is unreliable.")
-    ] = False,
-    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap replicates.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    strict: words.Strict = False,
+    bootstrap: words.Bootstrap = 1000,
+    seed: words.Seed = 0,
 ) -> None:
     """Free energy along one variable (a curve with its band) or two (a map), zero in the lowest bin.
 

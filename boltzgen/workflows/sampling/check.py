@@ -109,7 +109,7 @@ def _examined(
     out: Path, asked: CheckOptions, stop: StopRequest | None, progress: Progress
 ) -> tuple[Summary, dict[str, Any] | None]:
     """The new summary and coverage record of `check`, both written."""
-    probe, budget, data, rows, seed = asked.probe, asked.budget, asked.data, asked.rows, asked.seed
+    probe, data, seed = asked.probe, asked.data, asked.seed
     ensemble = load_ensemble(out, compare=False)  # `check_files` tells what was changed
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
@@ -124,12 +124,12 @@ def _examined(
     _check_same(out, ensemble, target)
     kelvin = temperature_of(ensemble)
     if probe:
-        check_probe(molecule, budget)
+        check_probe(molecule, asked.budget)
     frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
     with closing(target):
-        findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
+        findings, numbers = examine(generator, ensemble, kelvin, rows=asked.rows, seed=seed)
         findings = [*check_files(out), *findings]
         records = []
         if frames is not None or probe:
@@ -145,7 +145,7 @@ def _examined(
                 molecule,
                 starts,
                 kelvin,
-                budget=budget,
+                budget=asked.budget,
                 seed=seed,
                 platform=asked.platform,
                 stop=stop,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from boltzgen.notebook import with_error
-from boltzgen.workflows.records import Record, number
+from boltzgen.workflows.records import Record, number, whole_number
 
 
 class Summary(Record):
@@ -74,8 +74,7 @@ class Summary(Record):
     @property
     def energy_evaluations(self) -> int | None:
         """How many energies it took."""
-        found = self._content["energy_evaluations"]
-        return None if found is None else int(found)
+        return whole_number(self._content["energy_evaluations"])
 
     @property
     def unfamiliarity(self) -> float | None:
@@ -121,8 +120,7 @@ class Coverage(Record):
     @property
     def n_target(self) -> int | None:
         """Target samples; None where nothing was compared."""
-        found = self._content.get("n_target")
-        return None if found is None else int(found)
+        return whole_number(self._content.get("n_target"))
 
     @property
     def n_independent(self) -> float | None:

@@ -108,13 +108,12 @@ def _drawn(
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
-    proposal_temperatures, data = asked.proposal_temperatures, asked.data
-    _check(number, kelvin, proposal_temperatures, asked.batch_size, asked.dtype, asked.seed)
+    _check(number, kelvin, asked)
     refinement = Refinement.of(asked.refine, asked.refine_budget)
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
-    flow = asked_at(typed, proposal_temperatures)
+    flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
-    frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
+    frames = None if asked.data is None else read_check_frames(molecule, asked.data, kelvin, target)
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
@@ -131,7 +130,7 @@ def _drawn(
             drawn, flow_log_w = draw_refined(
                 generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
             )
-        notes, familiar = _notes(trained, target, kelvin, proposal_temperatures)
+        notes, familiar = _notes(trained, target, kelvin, asked.proposal_temperatures)
         record = {
             "command": sys.argv,
             "seed": asked.seed,
@@ -142,12 +141,12 @@ def _drawn(
             "system": str(system),
             "notes": notes,
             "familiarity": familiar,
-            "proposal_temperatures": list(proposal_temperatures),
+            "proposal_temperatures": list(asked.proposal_temperatures),
         }
         ensemble = replace(drawn, provenance={**drawn.provenance, **record})
         if frames is not None:
             coverage = coverage_of_frames(
-                generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record
+                generator, ensemble, flow_log_w, frames, str(asked.data), kelvin, trained.record
             )
             ensemble = replace(ensemble, coverage=coverage)
     return ensemble
@@ -167,16 +166,15 @@ def _until_stopped(
     return concatenate(parts)
 
 
-def _check(
-    number: int, temperature: float, proposals: Sequence[float], batch_size: int | str, dtype: str, seed: int
-) -> None:
+def _check(number: int, temperature: float, asked: SampleOptions) -> None:
     check_number(number)
     check_temperature(temperature)
-    check_temperatures(proposals, "proposal_temperatures")
+    check_temperatures(asked.proposal_temperatures, "proposal_temperatures")
+    batch_size = asked.batch_size
     if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
         raise InputError(f"`batch_size={batch_size!r}` is neither auto nor a positive whole number.")
-    check_dtype(dtype)
-    check_seed(seed)
+    check_dtype(asked.dtype)
+    check_seed(asked.seed)
 
 
 def _notes(

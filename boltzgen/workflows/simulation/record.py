@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boltzgen.workflows.records import Record
+from boltzgen.workflows.records import Record, whole_number
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class Simulation(Record):
     @property
     def energy_evaluations(self) -> int | None:
         """Energies with gradients that everything cost; None where the engine does not count them."""
-        found = self._content.get("energy_evaluations")
-        return None if found is None else int(found)
+        return whole_number(self._content.get("energy_evaluations"))
 
     @property
     def exchanges(self) -> tuple[ExchangePair, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -109,39 +109,26 @@ def simulate(
     (50, (300.0, 600.0))
     """
     asked = SimulateOptions(**options)
-    friction, seed, engine, platform = asked.friction, asked.seed, asked.engine, asked.platform
-    time, timestep, equilibration = asked.time, asked.timestep, asked.equilibration
-    exchange_interval, save_interval = asked.exchange_interval, asked.save_interval
-    replicas, device, hydrogen_mass = asked.replicas, asked.device, asked.hydrogen_mass
-    torsion_moves, precision = asked.torsion_moves, asked.precision
+    device = asked.device or "cpu"
     ladder = parse_temperatures(asked.temperatures)
+    times = ("time", "timestep", "exchange_interval", "save_interval", "equilibration")
     common: dict[str, Any] = {
         "temperatures": ladder,
-        "time": parse_time(time, "time"),
-        "timestep": parse_time(timestep, "timestep"),
-        "friction": friction,
-        "exchange_interval": parse_time(exchange_interval, "exchange_interval"),
-        "save_interval": parse_time(save_interval, "save_interval"),
-        "equilibration": parse_time(equilibration, "equilibration"),
-        "seed": seed,
+        **{name: parse_time(getattr(asked, name), name) for name in times},
+        "friction": asked.friction,
+        "seed": asked.seed,
     }
-    own = {
-        "replicas": replicas,
-        "device": device,
-        "hydrogen_mass": hydrogen_mass,
-        "torsion_moves": torsion_moves,
-    }
-    _check_engine(engine, platform, {**own, "precision": precision})
+    _check_engine(asked)
     settings = SimulationSettings(**common).checked()
-    if engine == "torch":
+    if asked.engine == "torch":
         settings = BatchedSettings(
             **common,
-            hydrogen_mass=hydrogen_mass,
-            torsion_moves=torsion_moves or 0,
-            precision="double" if precision == "double" else "single",
-            replicas=usual_replicas(len(ladder)) if replicas is None else replicas,
+            hydrogen_mass=asked.hydrogen_mass,
+            torsion_moves=asked.torsion_moves or 0,
+            precision="double" if asked.precision == "double" else "single",
+            replicas=usual_replicas(len(ladder)) if asked.replicas is None else asked.replicas,
         ).checked()
-        check_device(device or "cpu")
+        check_device(device)
     if resume not in ("auto", "never"):
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     if Path(output).exists() and not Path(output).is_dir():
@@ -154,11 +141,11 @@ def simulate(
             _check_resume(folder, former, molecule, settings)
         maker: Engine
         if isinstance(settings, BatchedSettings):
-            maker = TorchEngine(molecule, settings, device or "cpu", asked.compile_energies)
+            maker = TorchEngine(molecule, settings, device, asked.compile_energies)
         else:
-            again = former is not None and platform == "auto"
-            known = str(former["platform"]) if former and again else platform
-            maker = OpenMMEngine(molecule, settings, known)
+            again = former is not None and asked.platform == "auto"
+            platform = str(former["platform"]) if former and again else asked.platform
+            maker = OpenMMEngine(molecule, settings, platform)
         try:
             job = _Job.begin(folder, molecule, settings, maker, former, command)
             return job.run(stop or StopRequest(), progress)
@@ -294,20 +281,21 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     return manifest
 
 
-def _check_engine(engine: str, platform: str, own: Mapping[str, object]) -> None:
-    """InputError unless `engine` is known and no argument of the other one was given; `own` are torch's."""
-    if engine not in ("openmm", "torch"):
-        raise InputError(f"`engine={engine!r}` is unknown; use openmm or torch.")
-    given = [name for name, value in own.items() if value is not None]
-    if engine == "openmm" and given:
+def _check_engine(asked: SimulateOptions) -> None:
+    """InputError unless the engine is known and no argument of the other one was given."""
+    if asked.engine not in ("openmm", "torch"):
+        raise InputError(f"`engine={asked.engine!r}` is unknown; use openmm or torch.")
+    of_torch = ("replicas", "device", "hydrogen_mass", "torsion_moves", "precision")
+    given = [name for name in of_torch if getattr(asked, name) is not None]
+    if asked.engine == "openmm" and given:
         raise InputError(f'`{given[0]}` is for the torch engine; add `engine="torch"`, or leave it out.')
-    if engine == "torch" and platform != "auto":
+    if asked.engine == "torch" and asked.platform != "auto":
         raise InputError(
-            f"`platform={platform!r}` is OpenMM's; "
+            f"`platform={asked.platform!r}` is OpenMM's; "
             'with `engine="torch"` choose `device="cpu"` or `device="cuda"`.'
         )
-    if own["precision"] not in (None, "single", "double"):
-        raise InputError(f"`precision={own['precision']!r}` is unknown; use single or double.")
+    if asked.precision not in (None, "single", "double"):
+        raise InputError(f"`precision={asked.precision!r}` is unknown; use single or double.")
 
 
 def _check_molecule(system: MolecularSystem) -> None:

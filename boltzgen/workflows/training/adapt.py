@@ -161,12 +161,13 @@ def adapt(
     (True, True)
     """
     asked = AdaptOptions(**options)
-    budget, samples, device, seed = asked.budget, asked.samples, asked.device, asked.seed
-    temperature, config, compile_energies = asked.temperature, asked.config, asked.compile_energies
+    budget, samples, device = asked.budget, asked.samples, asked.device
     check_device(device)
     before = load_model(Path(model))
-    kelvin = before.temperature if temperature is None else temperature
-    settings = adaptation_settings(before, str(model), str(system), kelvin, budget, config, overrides, seed)
+    kelvin = before.temperature if asked.temperature is None else asked.temperature
+    settings = adaptation_settings(
+        before, str(model), str(system), kelvin, budget, asked.config, overrides, asked.seed
+    )
     kelvin = settings.evaluation.temperature
     if samples is None:
         samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
@@ -181,7 +182,7 @@ def adapt(
             run_folder=folder,
             resume=resume,
             device=device,
-            compile_energies=compile_energies,
+            compile_energies=asked.compile_energies,
             stop=stop,
             progress=progress,
         )

@@ -112,32 +112,29 @@ def benchmark_transfer(
     (('methanol',), 1)
     """
     asked = TransferOptions(**options)
-    split, samples, temperature, adapt = asked.split, asked.samples, asked.temperature, asked.adapt
-    molecules, seed, dtype, device = asked.molecules, asked.seed, asked.dtype, asked.device
-    torus_samples = asked.torus_samples
-    check_device(device)
+    check_device(asked.device)
     stop = stop or StopRequest()
     trained, data = load_model(Path(model)), Dataset.load(Path(dataset))
     settings = TransferSettings(
         model=weights_digest(trained),
-        samples=samples,
-        temperature_K=trained.temperature if temperature is None else float(temperature),
-        seed=seed,
-        dtype=dtype,
-        torus_samples=torus_samples,
-        device=device,
+        samples=asked.samples,
+        temperature_K=trained.temperature if asked.temperature is None else float(asked.temperature),
+        seed=asked.seed,
+        dtype=asked.dtype,
+        torus_samples=asked.torus_samples,
+        device=asked.device,
     )
-    _check(settings, adapt)
-    chosen = _chosen(data, split, molecules)
+    _check(settings, asked.adapt)
+    chosen = _chosen(data, asked.split, asked.molecules)
     folder = make_folder(output)
-    bench = _Bench(Path(model), trained, settings, adapt, folder, stop, progress)
+    bench = _Bench(Path(model), trained, settings, asked.adapt, folder, stop, progress)
     header = {
         "schema": SCHEMA,
         "model": str(model),
         "dataset": str(dataset),
-        "split": split,
+        "split": asked.split,
         "settings": asdict(settings),
-        "adapt": adapt,
+        "adapt": asked.adapt,
         "wanted": len(chosen),
     }
     records = {}
