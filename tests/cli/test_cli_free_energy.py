@@ -146,6 +146,19 @@ def _fewer_atoms(folder):
     path.write_text("\n".join(lines[:20]) + "\nEND\n")
 
 
+def _without_hashes(damage):
+    """`damage` to a folder as an older boltzgen wrote it: nothing in its manifest vouches for the files."""
+
+    def damage_old(folder):
+        path = folder / "OUT" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        hashed = {"files": {name: {} for name in manifest["files"]}}
+        path.write_text(json.dumps({k: v for k, v in manifest.items() if k != "content_sha256"} | hashed))
+        damage(folder)
+
+    return damage_old
+
+
 def _cool(folder):
     manifest = json.loads((folder / "OUT" / "manifest.json").read_text())
     (folder / "OUT" / "manifest.json").write_text(json.dumps(manifest | {"temperature_K": -300.0}))
@@ -175,9 +188,16 @@ BAD = {
     "one sample": (lambda folder: save_ensemble(molecule(1), folder / "OUT"), "one sample", "at least two"),
     "npz truncated": (_cut("samples.npz", 0.5), "samples.npz", "truncated"),
     "dcd truncated": (_cut("samples.dcd", 0.5), "samples.dcd", "truncated"),
-    "topology empty": (_cut("topology.pdb", 0.0), "topology.pdb", "PDB"),
-    "topology truncated": (_cut("topology.pdb", 0.4), "topology.pdb", "PDB"),
-    "topology of fewer atoms": (_fewer_atoms, "topology.pdb", "20 atoms, the samples have 22"),
+    "topology empty": (_cut("topology.pdb", 0.0), "topology.pdb", "truncated, 0 of"),
+    "topology truncated": (_cut("topology.pdb", 0.4), "topology.pdb", "truncated"),
+    "topology of fewer atoms": (_fewer_atoms, "topology.pdb", "truncated"),
+    "old topology empty": (_without_hashes(_cut("topology.pdb", 0.0)), "topology.pdb", "PDB"),
+    "old topology truncated": (_without_hashes(_cut("topology.pdb", 0.4)), "topology.pdb", "PDB"),
+    "old topology of fewer atoms": (
+        _without_hashes(_fewer_atoms),
+        "topology.pdb",
+        "20 atoms, the samples have 22",
+    ),
     "no manifest": (
         lambda folder: (folder / "OUT" / "manifest.json").unlink(),
         "manifest.json",

@@ -105,7 +105,7 @@ def test_manifest(long_run):
     assert manifest["frames"] == {"300": 4000, "420": 4000, "600": 4000}
     assert manifest["exchange"]["round_trips"] > 50
     assert set(manifest["statistical_inefficiency"]) == {
-        f"{kind}@{t:g}K" for kind in ("energy", "torsions") for t in LADDER
+        f"{kind}@{t:g}K" for kind in ("energy", "torsions", "size") for t in LADDER
     }
     assert not (result.folder / "blocks").exists()
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.system.parametrise.mmff import VARIANTS
+from boltzgen.system.small_molecule.stereo import with_stereo_of_coordinates
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -45,7 +46,7 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: 
     from rdkit import Chem
 
     first = _first(molecule, where)
-    wanted = _of_coordinates(first)
+    wanted = with_stereo_of_coordinates(first)
     placed = _further(wanted, first)
     minimised, energies = _minimised(placed, variant)
     order = sorted(range(len(energies)), key=lambda row: (round(float(energies[row]) / _EQUAL), row))
@@ -72,14 +73,6 @@ def _first(molecule: Chem.Mol, where: str) -> Chem.Mol:
         f"{where}: RDKit finds no three-dimensional structure for it; check its stereo (impossible in a "
         "small ring, say), or give an SDF with three-dimensional coordinates."
     )
-
-
-def _of_coordinates(placed: Chem.Mol) -> Chem.Mol:
-    from rdkit import Chem
-
-    copy = Chem.Mol(placed)
-    Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
-    return copy
 
 
 def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
@@ -121,7 +114,7 @@ def _sound(minimised: Chem.Mol, row: int, wanted: Chem.Mol) -> bool:
 
     one = Chem.Mol(minimised, False, row)
     return bool(
-        _of_coordinates(one).HasSubstructMatch(wanted, useChirality=True)
+        with_stereo_of_coordinates(one).HasSubstructMatch(wanted, useChirality=True)
     ) and not _has_straight_angle(one)
 
 

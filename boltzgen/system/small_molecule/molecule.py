@@ -17,7 +17,14 @@ from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.conformers import with_best_conformer
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
-from boltzgen.system.small_molecule.stereo import Stereo, check_extension, check_smiles, stereo_of
+from boltzgen.system.small_molecule.stereo import (
+    Stereo,
+    check_extension,
+    check_smiles,
+    open_either,
+    stereo_of,
+    with_stereo_of_coordinates,
+)
 
 if TYPE_CHECKING:
     from openmm import app
@@ -116,7 +123,7 @@ def built(
     """`molecule`, which has its hydrogens, with new coordinates that keep its stereo."""
     properties = mmff_properties(molecule, variant)
     checks.check_typed(molecule, properties, where)
-    _open_either(molecule)
+    open_either(molecule)
     placed = with_stereo_of_coordinates(with_best_conformer(molecule, where, variant=variant, relax=relax))
     if not placed.HasSubstructMatch(molecule, useChirality=True):
         raise BoltzgenError(
@@ -140,37 +147,6 @@ def written_smiles(molecule: Chem.Mol) -> str:
     from rdkit import Chem
 
     return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
-
-
-def with_stereo_of_coordinates(molecule: Chem.Mol) -> Chem.Mol:
-    """A copy of `molecule` whose stereo is that of its coordinates."""
-    from rdkit import Chem
-
-    copy = Chem.RWMol(molecule)
-    _open_either(copy)
-    phosphines = [a for a in copy.GetAtoms() if a.GetAtomicNum() == 15 and a.GetTotalDegree() == 3]
-    for (
-        atom
-    ) in phosphines:  # RDKit reads the hand of a sulfonium from coordinates, of a phosphine it does not
-        atom.SetAtomicNum(16)
-        atom.SetFormalCharge(atom.GetFormalCharge() + 1)
-    Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
-    for atom in phosphines:
-        atom.SetAtomicNum(15)
-        atom.SetFormalCharge(atom.GetFormalCharge() - 1)
-    if phosphines:
-        Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
-    return copy.GetMol()
-
-
-def _open_either(molecule: Chem.Mol) -> None:
-    """Take the crosses off double bonds, in place: RDKit would never say which isomer such a bond became."""
-    from rdkit import Chem
-
-    for bond in molecule.GetBonds():
-        if bond.GetStereo() == Chem.BondStereo.STEREOANY or bond.GetBondDir() == Chem.BondDir.EITHERDOUBLE:
-            bond.SetStereo(Chem.BondStereo.STEREONONE)
-            bond.SetBondDir(Chem.BondDir.NONE)
 
 
 def _smiles_reason(lines: list[str]) -> str:

@@ -277,3 +277,32 @@ def check_extension(text: str, where: str) -> None:
             "cannot turn (an atropisomer), whose hand boltzgen does not keep. Leave the extension out, if "
             "both hands together are meant; write the hands of atoms as @ and @@."
         )
+
+
+def with_stereo_of_coordinates(molecule: Chem.Mol) -> Chem.Mol:
+    """A copy of `molecule` whose stereo is that of its coordinates."""
+    from rdkit import Chem
+
+    copy = Chem.RWMol(molecule)
+    open_either(copy)
+    phosphines = [a for a in copy.GetAtoms() if a.GetAtomicNum() == 15 and a.GetTotalDegree() == 3]
+    for atom in phosphines:  # RDKit reads the hand of sulfonium from coordinates, of phosphine not
+        atom.SetAtomicNum(16)
+        atom.SetFormalCharge(atom.GetFormalCharge() + 1)
+    Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
+    for atom in phosphines:
+        atom.SetAtomicNum(15)
+        atom.SetFormalCharge(atom.GetFormalCharge() - 1)
+    if phosphines:
+        Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
+    return copy.GetMol()
+
+
+def open_either(molecule: Chem.Mol) -> None:
+    """Take the crosses off double bonds, in place: RDKit would never say which isomer such a bond became."""
+    from rdkit import Chem
+
+    for bond in molecule.GetBonds():
+        if bond.GetStereo() == Chem.BondStereo.STEREOANY or bond.GetBondDir() == Chem.BondDir.EITHERDOUBLE:
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+            bond.SetBondDir(Chem.BondDir.NONE)
