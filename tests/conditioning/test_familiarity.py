@@ -177,6 +177,11 @@ def test_the_record_travels_with_the_model(seen, features, tmp_path):
     assert (back.temperatures, back.molecules, back.elements) == ((300.0, 450.0), 3, (1, 6, 8))
     assert (tmp_path / "seen.safetensors").stat().st_size < 2e6
     save_file({"other": torch.zeros(2)}, str(tmp_path / "seen.safetensors"))
+    with pytest.raises(InputError, match=r"seen\.safetensors: cannot be read as the file that was written"):
+        load_model(tmp_path)
+    written = json.loads((tmp_path / "model.json").read_text())  # of before there were hashes
+    old = {key: value for key, value in written.items() if key not in ("files", "content_sha256")}
+    (tmp_path / "model.json").write_text(json.dumps(old))
     with pytest.raises(InputError, match=r"seen\.safetensors: not a record of training molecules"):
         load_model(tmp_path)
     save_model(tmp_path, flow, record)

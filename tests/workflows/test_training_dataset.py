@@ -88,7 +88,7 @@ def test_a_run_learns_train_and_measures_validation(folder, tmp_path):
     assert [(row["step"], row["molecule"]) for row in rows] == [
         (step, name) for step in (2, 4) for name in ("water", "methylamine")
     ]
-    assert result.summary()["molecules"] == "2 learned, 2 measured"
+    assert result.molecules == "2 learned, 2 measured"
     last = [row for row in rows if row["step"] == 4]
     assert result.evaluation["ess"] == pytest.approx(np.mean([row["ess"] for row in last]))
     assert result.evaluation["forward_ess"] == pytest.approx(np.mean([row["forward_ess"] for row in last]))
