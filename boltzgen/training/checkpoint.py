@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,6 @@ STATE = "state.safetensors"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
-
-#: What a loss remembers was that of `reweighted` alone once, and had no name.
-_OF_ONE_LOSS = re.compile(r"^buffer/(\d)")
-
-#: Parts of a checkpoint that hold the tensors of a flow.
-_OF_FLOWS = ("flow/", "average/")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from boltzgen.system.formats.gromacs.topology import (
     number,
     numbers,
 )
+from boltzgen.system.graph.adjacency import bond_distances
 
 if TYPE_CHECKING:
     import openmm
@@ -111,21 +112,13 @@ def _from_sigma(sigma: float, epsilon: float) -> LennardJones:
 
 def excluded_pairs(molecule: MoleculeType, n_atoms: int) -> set[tuple[int, int]]:
     """Pairs within nrexcl chemical bonds ([ bonds ], [ constraints ] of function 1), and [ exclusions ]."""
-    around: list[set[int]] = [set() for _ in range(n_atoms)]
     chemical = [
         line for line in molecule.lines("constraints") if len(line.words) > 2 and line.words[2] == "1"
     ]
-    for line in (*molecule.lines("bonds"), *chemical):
-        first, second = atoms_of(line, 2, n_atoms)
-        around[first].add(second)
-        around[second].add(first)
-    found = set()
-    for atom in range(n_atoms):
-        seen, shell = {atom}, {atom}
-        for _ in range(molecule.nrexcl):
-            shell = {other for one in shell for other in around[one]} - seen
-            seen |= shell
-        found |= {(atom, other) for other in seen if other > atom}
+    bonds = [atoms_of(line, 2, n_atoms) for line in (*molecule.lines("bonds"), *chemical)]
+    distances = bond_distances(n_atoms, np.array(bonds, dtype=np.int64))
+    near = (distances <= molecule.nrexcl) & (distances < n_atoms)  # n_atoms says that no path is there
+    found = {(int(first), int(second)) for first, second in np.argwhere(np.triu(near, 1))}
     for line in molecule.lines("exclusions"):
         first, *others = atoms_of(line, len(line.words), n_atoms)
         found |= {(min(first, other), max(first, other)) for other in others if other != first}
