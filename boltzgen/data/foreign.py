@@ -34,6 +34,7 @@ from boltzgen.data.temperatures import (
 )
 from boltzgen.errors import InputError
 from boltzgen.system.formats.mdtraj_hdf5 import record_elements
+from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.molecular_system import MolecularSystem
 
 if TYPE_CHECKING:
@@ -124,13 +125,13 @@ def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
     except ValueError as error:
         if "atoms" in str(error):
             raise InputError(
-                f"{path} does not have the {system.n_atoms} atoms of {system.name!r} ({_sentence(error)}); "
+                f"{path} does not have the {system.n_atoms} atoms of {system.name!r} ({reason_of(error)}); "
                 "strip solvent, or give the system that was simulated."
             ) from error
-        raise InputError(f"{path} cannot be read ({_sentence(error)}); copy it anew.") from error
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); copy it anew.") from error
     except (OSError, RuntimeError, IndexError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path} cannot be read ({_sentence(error)}); it may be truncated, copy it anew."
+            f"{path} cannot be read ({reason_of(error)}); it may be truncated, copy it anew."
         ) from error
     _check_count(path, loaded.n_atoms, system)
     _check_frames(path, loaded.n_frames)
@@ -143,7 +144,7 @@ def _topology(path: Path) -> mdtraj.Topology:
     try:
         return mdtraj.load_topology(str(path))
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a topology ({_sentence(error)}); give a PDB.") from error
+        raise InputError(f"{path} cannot be read as a topology ({reason_of(error)}); give a PDB.") from error
 
 
 def _elements_of(topology: mdtraj.Topology) -> list[str]:
@@ -226,7 +227,3 @@ def _warn_of_rounding(path: Path, positions: np.ndarray) -> None:
 
 def _named(system: MolecularSystem, atoms: tuple[int, ...] | np.ndarray) -> str:
     return " - ".join(f"{system.atom_names[int(a)]} ({int(a)})" for a in atoms)
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

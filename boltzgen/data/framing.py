@@ -36,7 +36,7 @@ def check_whole(path: Path) -> None:
                         raise EOFError
         except (EOFError, struct.error) as error:
             raise InputError(f"{path} is truncated: it ends inside a frame; copy it anew.") from error
-        except ValueError as error:
+        except (ValueError, OSError) as error:  # OSError: a place beyond what a file can have
             raise InputError(f"{path} cannot be read ({error}); copy it anew.") from error
 
 
@@ -50,6 +50,8 @@ def _skip_xtc_frame(handle: BinaryIO) -> None:
         raise ValueError("it is not an XTC file, or is damaged")
     handle.seek(4 + 36, 1)  # time, box
     (count,) = _integers(handle, 1)
+    if count < 0:
+        raise ValueError("a frame has a negative number of atoms")
     if count <= _XTC_PLAIN_ATOMS:
         handle.seek(12 * count, 1)
         return

@@ -28,6 +28,17 @@ OVERLAP_DISTANCE = 0.05
 
 WATER_NAMES = frozenset("HOH WAT SOL TIP3 TIP4 SPC H2O DOD OPC".split())
 
+#: Forces of bonded terms: how many terms one has, the method that gives one, the places of its atoms.
+_BONDED = {
+    "HarmonicBondForce": ("getNumBonds", "getBondParameters", slice(0, 2)),
+    "HarmonicAngleForce": ("getNumAngles", "getAngleParameters", slice(0, 3)),
+    "PeriodicTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
+    "RBTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
+    "CustomBondForce": ("getNumBonds", "getBondParameters", slice(0, 2)),
+    "CustomAngleForce": ("getNumAngles", "getAngleParameters", slice(0, 3)),
+    "CustomTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
+}
+
 #: H B C N O F Si P S Cl Se Br I: what molecules of this kind are made of.
 SUPPORTED_ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 
@@ -224,8 +235,25 @@ def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path:
         )
 
 
+def check_terms(system: openmm.System, labels: list[str], path: Path | str) -> None:
+    """Refuse bonds, angles and torsions that name an atom twice: OpenMM gives them an energy all the same."""
+    for force in system.getForces():
+        count, parameters, places = _BONDED.get(type(force).__name__, (None, None, slice(0)))
+        if count is None or parameters is None:
+            continue
+        for index in range(getattr(force, count)()):
+            atoms = getattr(force, parameters)(index)[places]
+            if len(set(atoms)) < len(atoms) or not all(0 <= atom < len(labels) for atom in atoms):
+                named = ", ".join(labels[a] if 0 <= a < len(labels) else f"atom {a}" for a in atoms)
+                raise InputError(
+                    f"{path}: term {index} of its {type(force).__name__} joins {named}: not {len(atoms)} "
+                    "different atoms of the file, which is damaged. Write it again."
+                )
+
+
 def check_system(system: openmm.System, labels: list[str], path: Path | str) -> None:
     """Refuse virtual sites, Drude particles, massless particles, constraints and periodic boundaries."""
+    check_terms(system, labels, path)
     remedy = "Build the System again with {} and serialize it (or write prmtop/top) anew."
     for force in system.getForces():
         if "Drude" in type(force).__name__:

@@ -15,6 +15,7 @@ from boltzgen.files import sha256_file
 from boltzgen.provenance import versions
 from boltzgen.system import checks, correspondence
 from boltzgen.system.formats.openmm_xml import serialize_system
+from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.prmtop_flags import has_born_radii
 from boltzgen.system.formats.protonation import stated_variants
@@ -237,9 +238,7 @@ def _with_forcefield(
             topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph, variants=variants)
         except (ValueError, KeyError) as error:
             explain_unmatched(field, topology, label, before_hydrogens=True)
-            raise InputError(
-                f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200]})."
-            ) from error
+            raise InputError(f"{label}: hydrogens cannot be added ({reason_of(error)}).") from error
         checks.check_positions(topology, positions, raw.path)
     system = create_system(field, topology, implicit, label)
     return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
@@ -265,8 +264,7 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
             radii = "mbondi3" if implicit == "gbn2" else "bondi"
             raise InputError(_OTHER_RADII.format(raw.path, implicit, radii)) from error
         raise InputError(
-            f"{raw.path}: OpenMM cannot build the energy ({' '.join(str(error).split())[:200]}); the file "
-            "may be truncated."
+            f"{raw.path}: OpenMM cannot build the energy ({reason_of(error)}); the file may be truncated."
         ) from error
     notes = [" ".join(str(warning.message).split()) for warning in caught if warning.category is UserWarning]
     if implicit == "none" or own_radii:

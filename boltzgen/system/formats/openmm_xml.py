@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.numbers import is_real_or_special
 
 if TYPE_CHECKING:
     import openmm
@@ -95,7 +96,37 @@ def deserialize_system(text: str, where: str = "the System XML") -> openmm.Syste
         raise InputError(
             f"{where} is not an OpenMM System; give the file that openmm.XmlSerializer.serialize writes."
         )
+    _check_understood(ElementTree.fromstring(text), ElementTree.fromstring(serialize_system(system)), where)
     return system
+
+
+def _check_understood(stated: ElementTree.Element, read: ElementTree.Element, where: str) -> None:
+    """Raise InputError unless OpenMM has read every number of `stated` as it stands there.
+
+    OpenMM 8.6.1 takes the beginning of an attribute that is a number, 0 where it has none, and says nothing;
+    `read` is what it writes again. Elements that only one side has (older versions) are left alone.
+    """
+    pairs = [(stated, read)]
+    while pairs:
+        first, second = pairs.pop()
+        for name, word in first.items():
+            other = second.get(name)
+            if other is None or not is_real_or_special(other):
+                continue
+            if is_real_or_special(word.strip()) and _same(float(word), float(other)):
+                continue
+            raise InputError(
+                f"{where}: {name}={word[:40]!r} in a <{first.tag}> is no number that OpenMM understands (it "
+                f"would take it for {other}). Write it again with openmm.XmlSerializer.serialize(system)."
+            )
+        if [child.tag for child in first] == [child.tag for child in second]:
+            pairs += zip(first, second, strict=True)
+
+
+def _same(first: float, second: float) -> bool:
+    return (
+        first == second or (first != first and second != second) or abs(first - second) <= 1e-9 * abs(first)
+    )
 
 
 def serialize_system(system: openmm.System) -> str:

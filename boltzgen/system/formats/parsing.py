@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boltzgen.errors import InputError
+from boltzgen.errors import BoltzgenError, InputError
 
 #: Warnings to programmers, not about the file.
 _NOT_FOR_USERS = (
@@ -18,6 +18,37 @@ _NOT_FOR_USERS = (
     ResourceWarning,
 )
 
+#: What a parser stumbles over, not what it says of the file: the text is about its own code.
+_STUMBLES = (AttributeError, TypeError, IndexError, NameError, AssertionError, SystemError)
+
+
+def reason_of(error: BaseException) -> str:
+    """What `error` tells a user about a file, in one line."""
+    text = " ".join(str(error).split())[:200].rstrip(".")
+    if isinstance(error, KeyError):
+        return f"{text} is not known there"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, UnicodeError):
+        return "a character of it is none"
+    if isinstance(error, _STUMBLES) or not text:
+        return "something in it is missing or out of place"
+    return text
+
+
+@contextmanager
+def refusing(where: Path | str, what: str) -> Iterator[None]:
+    """Whatever a parser raises inside the block, as the sentence that `where` does not read as `what`."""
+    try:
+        yield
+    except BoltzgenError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{where} does not read as {what} ({reason_of(error)}); it may be truncated or damaged. Write it "
+            "again."
+        ) from error
+
 
 @contextmanager
 def parsing(path: Path, what: str) -> Iterator[list[str]]:
@@ -27,16 +58,8 @@ def parsing(path: Path, what: str) -> Iterator[list[str]]:
     of stands in the list after the block, as notes.
     """
     said: list[str] = []
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield said
-        heard = [str(one.message) for one in caught if not issubclass(one.category, _NOT_FOR_USERS)]
-        said += dict.fromkeys(f"{path.name}: {' '.join(one.split())}" for one in heard)
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path} does not read as {what} ({reason}); it may be truncated or damaged. Write it again."
-        ) from error
+    with refusing(path, what), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield said
+    heard = [str(one.message) for one in caught if not issubclass(one.category, _NOT_FOR_USERS)]
+    said += dict.fromkeys(f"{path.name}: {' '.join(one.split())}" for one in heard)

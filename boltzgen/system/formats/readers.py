@@ -16,6 +16,7 @@ from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.parsing import parsing
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
 from boltzgen.system.formats.prmtop_flags import check_flags
+from boltzgen.system.formats.prmtop_values import check_values
 from boltzgen.system.formats.protonation import with_common_names
 from boltzgen.system.formats.sites import Site, gro_sites, mmcif_sites, pdb_sites, used_sites
 
@@ -57,21 +58,6 @@ _COORDINATES = {
     ".crd": "amber",
     ".rst": "amber",
 }
-
-#: Sections of a prmtop with one value an atom.
-_PER_ATOM = (
-    "ATOM_NAME",
-    "CHARGE",
-    "MASS",
-    "ATOM_TYPE_INDEX",
-    "AMBER_ATOM_TYPE",
-    "TREE_CHAIN_CLASSIFICATION",
-    "JOIN_ARRAY",
-    "IROTAT",
-    "RADII",
-    "SCREEN",
-)
-
 
 _SEVERAL_MODELS = "{} holds several models; the first is used."
 _ALTERNATES = "{} holds alternate locations; the first of each atom is used."
@@ -247,6 +233,7 @@ def _of_structure(
 
 def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
     from openmm.app import AmberInpcrdFile, AmberPrmtopFile
+    from openmm.app.internal.amber_file_parser import PrmtopLoader
 
     text = read_text(path)
     for section in ("POINTERS", "ATOM_NAME", "CHARGE", "MASS", "BONDS_WITHOUT_HYDROGEN", "AMBER_ATOM_TYPE"):
@@ -254,17 +241,14 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
             raise InputError(
                 f"{path} has no section {section}: it is truncated or no prmtop file. Write it again."
             )
-    with parsing(path, "an Amber prmtop file") as notes:
+    with parsing(path, "an Amber prmtop file"):
+        sections = PrmtopLoader(str(path))._raw_data
+    notes = check_flags(sections, path)
+    check_values(sections, path)
+    with parsing(path, "an Amber prmtop file") as said:
         prmtop = AmberPrmtopFile(str(path))
         box = bool(prmtop._prmtop.getIfBox())
-        sections = prmtop._prmtop._raw_data
-    for section in _PER_ATOM:
-        if section in sections and len(sections[section]) != prmtop.topology.getNumAtoms():
-            raise InputError(
-                f"{path} is truncated: its section {section} holds {len(sections[section])} values for "
-                f"{prmtop.topology.getNumAtoms()} atoms. Write it again."
-            )
-    notes += check_flags(sections, path)
+    notes += said
     structure = _structure(coordinates)
     if structure is not None:
         positions = structure.positions

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.numbers import is_real_or_special
 from boltzgen.system.formats.pdb_text import atom_lines, first_model
 from boltzgen.units import NM_PER_ANGSTROM
 
@@ -110,6 +111,9 @@ def gro_sites(text: str) -> list[Site]:
 
 
 def _place(words: Sequence[str]) -> tuple[float, float, float]:
+    for word in words:
+        if not is_real_or_special(word.strip()):
+            raise ValueError(f"{word.strip()!r} is not a coordinate")
     x, y, z = (float(word) * NM_PER_ANGSTROM for word in words)
     return x, y, z
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.parametrise.missing_atoms import missing_heavy_atoms
 from boltzgen.system.terms.charges import partial_charges
 
@@ -61,7 +62,7 @@ def load_forcefield(names: Sequence[str], implicit: str = "none") -> app.ForceFi
         return _of_own_files(*files) if not any(map(_is_a_file, files)) else _loaded(*files)
     except Exception as error:  # OpenMM raises bare Exception for unreadable files
         raise InputError(
-            f"The force field {' + '.join(files)} does not load ({' '.join(str(error).split())[:200]}); "
+            f"The force field {' + '.join(files)} does not load ({reason_of(error)}); "
             "check that the files belong together."
         ) from error
 
@@ -182,7 +183,7 @@ def create_system(
         else:
             explain_unmatched(forcefield, shaped, label)
         raise InputError(
-            f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} Choose force-field "
+            f"The force field does not fit {label}: {reason_of(error)}. Choose force-field "
             "and solvent files that belong together."
         ) from error
     if implicit in IMPLICIT_MODELS:

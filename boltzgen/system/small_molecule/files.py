@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
@@ -35,7 +36,8 @@ def read_small_molecule(
     InputError, UnsupportedError: truncated, without hydrogens, or no molecule that MMFF94 can describe.
     """
     reader = _read_mol2 if path.suffix.lower() == ".mol2" else _read_sdf
-    with rdkit_log() as lines:
+    what = "a mol2 file" if reader is _read_mol2 else "an SDF file"
+    with rdkit_log() as lines, refusing(path, what):
         return reader(path, text, lines, add_hydrogens=add_hydrogens, variant=variant, relax=relax)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
 from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
@@ -101,7 +102,7 @@ def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> 
     from rdkit import Chem
 
     where = f"the SMILES {smiles}"
-    with rdkit_log() as lines:
+    with rdkit_log() as lines, refusing(where, "a SMILES"):
         molecule = Chem.MolFromSmiles(smiles, sanitize=False)
         reason = _smiles_reason(lines)
         if molecule is None:

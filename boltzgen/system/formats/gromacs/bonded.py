@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from boltzgen.errors import InputError
 from boltzgen.system.formats.gromacs.preprocess import Line
 from boltzgen.system.formats.gromacs.topology import TopologyFile, number
+from boltzgen.system.formats.numbers import is_real
 
 #: Section -> atoms, and for each function that is supported the number of its parameters.
 FUNCTIONS = {
@@ -85,6 +86,9 @@ class BondedTypes:
         entry = Entry(tuple(words[:n_atoms]), tuple(words[n_atoms + 1 : n_atoms + 1 + functions[function]]))
         if len(entry.parameters) < functions[function]:
             raise InputError(f"{line.place} is too short for function {function} of [ {_TYPES[section]} ].")
+        bad = next((word for word in entry.parameters if not is_real(word)), None)
+        if bad is not None:
+            raise InputError(f"{line.place}: {bad[:40]!r} is not a number.")
         table = self._tables.setdefault((section, _TABLE.get(function, function)), [])
         same = [place for place, one in enumerate(table) if _same_atoms(one.atoms, entry.atoms)]
         if any(_equal(table[place], entry) for place in same):

@@ -5,12 +5,17 @@ Source: GROMACS 2022 reference manual, tables "Definition of the topology file" 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError
 from boltzgen.system.formats.gromacs.preprocess import Line
+from boltzgen.system.formats.numbers import is_real, is_whole
+
+#: More atoms than any one molecule that is sampled here.
+MOST_ATOMS = 100_000
 
 #: Sections that hold parameters, by the name that grompp compares.
 PARAMETERS = (
@@ -117,7 +122,7 @@ def read_sections(path: Path, lines: Sequence[Line]) -> TopologyFile:
                 "it out, or bring the energy as an OpenMM System XML."
             )
         elif section == "moleculetype":
-            current = MoleculeType(line.words[0], int(number(line, 1)))
+            current = MoleculeType(line.words[0], whole_number(line, 1))
             top.types[current.name] = current
         elif section in MOLECULE:
             if current is None:
@@ -134,7 +139,12 @@ def read_sections(path: Path, lines: Sequence[Line]) -> TopologyFile:
     for line, name in counts:
         if name not in top.types:
             raise InputError(f"{line.place}: no [ moleculetype ] is called {name!r}.")
-        top.molecules.append((top.types[name], int(number(line, 1))))
+        top.molecules.append((top.types[name], whole_number(line, 1)))
+    _check_size(top)
+    for kind in top.types.values():
+        for index, line in enumerate(kind.lines("atoms")):
+            if whole_number(line, 0) != index + 1:
+                raise InputError(f"{line.place}: atom {line.words[0]} stands where atom {index + 1} belongs.")
     if not top.molecules:
         raise InputError(f"{path} has no [ molecules ]; it is truncated, or an .itp file. Write it again.")
     return top
@@ -148,16 +158,32 @@ def _check_section(section: str, place: str) -> None:
     raise InputError(f"{place}: the directive [ {section} ] is not one that boltzgen knows.")
 
 
+def _check_size(top: TopologyFile) -> None:
+    """Refuse counts that no molecule has before anything is made that often."""
+    for kind, count in top.molecules:
+        atoms = len(kind.lines("atoms"))
+        if count < 0 or count * max(atoms, 1) > MOST_ATOMS:
+            raise InputError(
+                f"{top.path} states {count} molecules {kind.name} of {atoms} atoms in [ molecules ]; "
+                "boltzgen samples one. Keep that one."
+            )
+
+
 def number(line: Line, index: int) -> float:
     """The number in column `index` of `line`; InputError where it is missing or none."""
-    try:
-        return float(line.words[index])
-    except IndexError as error:
-        raise InputError(
-            f"{line.place} is too short: {' '.join(line.words)!r} lacks column {index + 1}."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{line.place}: {line.words[index]!r} is not a number.") from error
+    if index >= len(line.words):
+        raise InputError(f"{line.place} is too short: {' '.join(line.words)!r} lacks column {index + 1}.")
+    if not is_real(line.words[index]) or not math.isfinite(value := float(line.words[index])):
+        raise InputError(f"{line.place}: {line.words[index][:40]!r} is not a number.")
+    return value
+
+
+def whole_number(line: Line, index: int) -> int:
+    """The whole number in column `index` of `line`; InputError where it is missing or another."""
+    value = number(line, index)
+    if not is_whole(line.words[index]):
+        raise InputError(f"{line.place}: {line.words[index]!r} is not a whole number.")
+    return int(value)
 
 
 def numbers(line: Line, first: int, count: int) -> tuple[float, ...]:
@@ -166,7 +192,7 @@ def numbers(line: Line, first: int, count: int) -> tuple[float, ...]:
 
 def atoms_of(line: Line, count: int, n_atoms: int) -> tuple[int, ...]:
     """The first `count` columns as atoms counted from 0."""
-    found = tuple(int(number(line, index)) - 1 for index in range(count))
+    found = tuple(whole_number(line, index) - 1 for index in range(count))
     for atom in found:
         if not 0 <= atom < n_atoms:
             raise InputError(f"{line.place} names atom {atom + 1}; the molecule has {n_atoms}.")
@@ -178,9 +204,9 @@ def _read_defaults(top: TopologyFile) -> None:
     if not lines:
         raise InputError(f"{top.path} has no [ defaults ]; #include the force field before the molecule.")
     line = lines[0]
-    if int(number(line, 0)) != 1:
+    if whole_number(line, 0) != 1:
         raise InputError(f"{line.place}: nbfunc {line.words[0]} (Buckingham) is not supported; only 1 is.")
-    top.rule = int(number(line, 1))
+    top.rule = whole_number(line, 1)
     if top.rule not in (1, 2, 3):
         raise InputError(f"{line.place}: combination rule {line.words[1]} is not 1, 2 or 3.")
     top.generate = len(line.words) > 2 and line.words[2].lower() == "yes"
