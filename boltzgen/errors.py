@@ -26,6 +26,10 @@ EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
 
+#: A word that is longer than any path, and characters that move the cursor or turn the text around.
+_LONG = re.compile(r"\S{4200,}|[^\s/]{300,}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _FIELD = re.compile(r"`([a-z]\w*)(?:=[^`]*)?`")
 
 
@@ -33,6 +37,14 @@ class BoltzgenError(Exception):
     """Something failed at run time; the message says what and what to do."""
 
     exit_code = EXIT_FAILED
+
+    def __str__(self) -> str:
+        """The message; what it quotes of a file or an argument, control characters and all, kept readable."""
+        return _LONG.sub(lambda found: f"{found[0][:40]}...", _CONTROL.sub(_escaped, super().__str__()))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 class InputError(BoltzgenError):

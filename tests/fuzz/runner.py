@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz.mutations import mutate
-from fuzz.targets import Target
+from fuzz.target import Target
 
 from boltzgen.errors import BoltzgenError
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fuzz import runner
 from fuzz.mutations import mutate
-from fuzz.targets import Target, targets
+from fuzz.target import Target
+from fuzz.targets import targets
 
 from boltzgen.errors import InputError
 

@@ -25,5 +25,5 @@ def is_real_or_special(word: str) -> bool:
 
 
 def is_whole(word: str) -> bool:
-    """Whether `word` is a whole number of at most 18 digits."""
-    return _WHOLE.fullmatch(word) is not None
+    """Whether `word` is a whole number of at most 18 digits; "-0", a sign without a number, is none."""
+    return _WHOLE.fullmatch(word) is not None and word != "-0"
