@@ -20,7 +20,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
-from boltzgen.training.checkpoint import read_tensors
+from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import Stored, schema_version, upgraded, written_record
 
 

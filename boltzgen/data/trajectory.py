@@ -8,7 +8,6 @@ positions; for data inside the package).
 from __future__ import annotations
 
 import warnings
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from boltzgen.data.temperatures import HDF5_SUFFIXES, stated_temperatures
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.system.molecular_system import MolecularSystem
 
 __all__ = [
@@ -36,6 +36,15 @@ __all__ = [
 ]
 
 SCHEMA = "boltzgen.trajectory/1"
+
+#: The arrays of the compact form.
+_FRAMES = {
+    "positions": Wanted("f", ("frames", "atoms", 3)),
+    "energies": Wanted("f", ("frames",)),
+    "temperatures": Wanted("f", ("frames",)),
+    "replicas": Wanted("i", ("frames",), optional=True),
+}
+_ANEW = "it may be truncated, write or copy it anew."
 
 
 def read_trajectory(
@@ -195,20 +204,9 @@ def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]
 
 
 def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -> Trajectory:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Trajectory(
-                arrays["positions"],
-                arrays["energies"],
-                arrays["temperatures"],
-                arrays["replicas"] if "replicas" in arrays else np.zeros(len(arrays["energies"]), np.int64),
-                fingerprint,
-                measured,
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); it may be truncated, write or copy it anew."
-        ) from error
+    arrays = read_npz(path, _FRAMES, missing="no such file; copy the folder anew.", remedy=_ANEW)
+    arrays.setdefault("replicas", np.zeros(len(arrays["energies"]), np.int64))
+    return Trajectory(**arrays, system_fingerprint=fingerprint, statistical_inefficiency=measured)
 
 
 def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:

@@ -44,8 +44,8 @@ def tensor_shapes(path: Path, remedy: str) -> dict[str, tuple[int, ...]]:
             length = int.from_bytes(handle.read(8), "little")
             if size < 8 or not 2 <= length <= min(size - 8, LARGEST_HEADER):
                 raise InputError(
-                    f"{path}: not a readable safetensors file (its header should have {length} bytes, the file "
-                    f"has {size}); {remedy}"
+                    f"{path}: not a readable safetensors file (its header should have {length} bytes, the "
+                    f"file has {size}); {remedy}"
                 )
             header = handle.read(length)
     except OSError as error:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import (
     CHECKPOINT,
     CHECKPOINT_STEPS,
@@ -86,18 +86,6 @@ def checkpoint_version(place: Path) -> int:
         raise InputError(f"{place}: no such checkpoint; name a folder such as RUN/checkpoints/step-00000500.")
     path = place / "state.json"
     return schema_version(read_json(path), CHECKPOINT, CHECKPOINT_VERSION, path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; InputError in a sentence when it is missing or truncated."""
-    try:
-        return load_file(str(path))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the checkpoint or model is incomplete.") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable safetensors file ({error}); use an older checkpoint."
-        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

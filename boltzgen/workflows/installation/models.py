@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -11,13 +12,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from boltzgen.config.model import load_model
 from boltzgen.config.settings import nearest
 from boltzgen.config.shipped import check_sums, find_model, shipped_models
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, read_json, read_text, sha256_file, write_atomic, write_json
+from boltzgen.loaders.tensors import tensor_shapes
 from boltzgen.workflows.installation.publication import publish_file
 
 SCHEMA = "boltzgen.release/1"
@@ -188,18 +188,7 @@ def _check_metrics(metrics: Any, where: str) -> None:
 
 def _parameters(weights: Path) -> int:
     """How many numbers the tensors in `weights` hold; their values are not read."""
-    try:
-        with safe_open(str(weights), framework="np") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{weights}: not a readable safetensors file ({error}).") from error
-    total = 0
-    for shape in shapes:
-        size = 1
-        for length in shape:
-            size *= length
-        total += size
-    return total
+    return sum(math.prod(shape) for shape in tensor_shapes(weights, "install the model anew.").values())
 
 
 def _shown(figure: Mapping[str, Any]) -> str:
