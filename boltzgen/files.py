@@ -118,6 +118,15 @@ def file_size(path: PathLike, *, missing: str, kind: str = "a file") -> int:
     return found.st_size
 
 
+def is_there(path: PathLike) -> bool:
+    """Whether `path` is a file or folder that could be opened; False for what cannot be a path, too."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_bytes(path: PathLike, *, missing: str, kind: str = "a file", largest: int = LARGEST_TEXT) -> bytes:
     """The content of the file `path`, of at most `largest` bytes; errors as in `file_size`."""
     size = file_size(path, missing=missing, kind=kind)

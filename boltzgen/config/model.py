@@ -13,6 +13,7 @@ from torch import Tensor
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow
+from boltzgen.config.model_record import ModelRecord
 from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
@@ -20,8 +21,12 @@ from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
+from boltzgen.loaders.records import checked
 from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import Stored, schema_version, upgraded, written_record
+
+#: What to do about a model that cannot be read.
+REMEDY = "copy the model anew, or train it again."
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,8 +96,9 @@ def load_model(path: Path) -> Model:
     newer version, or cannot be upgraded exactly.
     """
     folder = find_model(path)
-    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, folder / "model.json")
-    record = stored.record
+    place = folder / "model.json"
+    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, place)
+    record = checked(ModelRecord, stored.record, str(place), REMEDY)
     found = (record.get("n_features"), record.get("features_version", 1))
     if found != (N_FEATURES, FEATURES_VERSION):
         raise InputError(
@@ -112,6 +118,13 @@ def load_model(path: Path) -> Model:
     return Model(flow, record, _seen(folder / "seen.safetensors", _part(stored, "seen")))
 
 
+def model_record(folder: Path) -> dict[str, Any]:
+    """``model.json`` of the model in `folder`, in its present version; InputError when it is damaged."""
+    place = folder / "model.json"
+    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, place)
+    return checked(ModelRecord, stored.record, str(place), REMEDY)
+
+
 def _stored(folder: Path) -> Stored:
     """What the files of `folder` hold, of whatever version; the version is looked at before the weights.
 
@@ -119,13 +132,13 @@ def _stored(folder: Path) -> Stored:
     """
     record = read_json(folder / "model.json")
     schema_version(record, MODEL, MODEL_VERSION, folder / "model.json")
-    remedy = "copy the model anew, or train it again."
-    require_unchanged(folder, record.get("files"), remedy)
-    require_signed(folder / "model.json", record, remedy)
-    tensors = {f"flow/{key}": value for key, value in read_tensors(folder / "weights.safetensors").items()}
+    require_unchanged(folder, record.get("files"), REMEDY)
+    require_signed(folder / "model.json", record, REMEDY)
+    weights = folder / "weights.safetensors"
+    tensors = {f"flow/{key}": value for key, value in read_tensors(weights, REMEDY).items()}
     seen = folder / "seen.safetensors"
     if seen.is_file():
-        tensors |= {f"seen/{key}": value for key, value in read_tensors(seen).items()}
+        tensors |= {f"seen/{key}": value for key, value in read_tensors(seen, REMEDY).items()}
     digests = ("files", CONTENT)
     return Stored({key: value for key, value in record.items() if key not in digests}, tensors)
 

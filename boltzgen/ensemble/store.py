@@ -21,13 +21,13 @@ from boltzgen.digests import file_digests, require_signed, require_unchanged, si
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
+from boltzgen.ensemble.manifest import MANIFEST_SCHEMA, SAMPLE_ANEW, read_manifest
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_json, read_text, write_atomic, write_json
+from boltzgen.files import atomic_path, read_text, write_atomic, write_json
 from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.provenance import versions
 
 SUMMARY_SCHEMA = "boltzgen.summary/1"
-MANIFEST_SCHEMA = "boltzgen.manifest/1"
 STATUSES = ("complete", "partial", "failed")
 
 #: Keys of the manifest whose content is hashed; the others are notes, such as where the model lies.
@@ -35,9 +35,6 @@ SIGNED = ("system_fingerprint", "temperature_K", "measure", "domain", "n", "file
 
 #: What to do about a file that was changed.
 COPY_ANEW = "copy it anew, or sample again; `check(OUT)` says more about the folder."
-
-#: What to do about a file that cannot be read.
-SAMPLE_ANEW = "it may be truncated; copy it anew, or sample again."
 
 #: The arrays of ``samples.npz``; positions of model systems besides.
 _COLUMNS = {
@@ -86,23 +83,17 @@ def load_ensemble(
     manifest = read_manifest(out)
     if compare:
         require_unchanged(out, manifest.get("files"), COPY_ANEW)
-    molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
+    molecular = not manifest["measure"].startswith("lebesgue")
     wanted = _COLUMNS if molecular else {**_COLUMNS, "positions": Wanted("f", ("rows", "dimension"))}
     missing = "no such file; run `sample()` again."
     columns: dict[str, Any] = read_npz(out / "samples.npz", wanted, missing=missing, remedy=SAMPLE_ANEW)
     if columns["reason"].dtype.kind == "U":
         columns["reason"] = narrow(columns["reason"])
-    try:
-        common: dict[str, Any] = {
-            "temperature": manifest["temperature_K"],
-            "measure": manifest["measure"],
-            "system_fingerprint": manifest["system_fingerprint"],
-            "domain": manifest["domain"],
-            "provenance": manifest["provenance"],
-            "coverage": manifest["coverage"],
-        }
-    except KeyError as error:
-        raise InputError(f"{out / 'manifest.json'}: the key {error} is missing; sample again.") from error
+    common: dict[str, Any] = {
+        "temperature": manifest["temperature_K"],
+        **{name: manifest[name] for name in ("measure", "system_fingerprint", "domain")},
+        **{name: manifest[name] for name in ("provenance", "coverage")},
+    }
     if molecular:
         columns["positions"] = read_dcd(out / "samples.dcd", into)
         topology = read_text(out / "topology.pdb", missing=missing)
@@ -146,18 +137,6 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
     joined = concatenate(parts, names=[str(path) for path in paths], positions=positions)
     partial = any(manifest["status"] == "partial" for manifest in manifests)
     return joined, "partial" if partial else "complete"
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
-    if not folder.is_dir():
-        raise InputError(f'{folder}: no such folder; expected what `sample(..., output="{folder}")` writes.')
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
-        raise InputError(f"{folder / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
-    if manifest.get("status") not in ("complete", "partial"):
-        raise InputError(f"{folder}: the run that wrote it did not finish; run `sample()` again.")
-    return manifest
 
 
 def summary(ensemble: Ensemble) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.loaders.records import Count, Record, checked
 from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import (
     CHECKPOINT,
@@ -30,6 +32,28 @@ STATE = "state.safetensors"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
+
+
+class _Counters(Record):
+    """`boltzgen.training.trainer.Counters`."""
+
+    step: Count = 0
+    skipped_steps: Count = 0
+    discarded_rows: Count = 0
+    energy_evaluations: Count = 0
+    evaluation_energies: Count = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    failures_in_a_row: Count = 0
+
+
+class _State(Record):
+    """``state.json`` without the hashes of its files."""
+
+    boltzgen_version: str | None = None
+    step: Count
+    counters: _Counters
+    last_evaluation: dict[str, float | None]
+    systems: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,7 @@ def load_checkpoint(place: Path) -> Checkpoint:
     require_signed(place / "state.json", record, remedy)
     stored = Stored({k: v for k, v in record.items() if k not in ("files", CONTENT)}, tensors)
     found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
+    checked(_State, found.record, str(place / "state.json"), remedy)
     return Checkpoint(found.tensors, found.record)
 
 

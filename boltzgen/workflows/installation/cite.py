@@ -11,7 +11,7 @@ from typing import Any
 from boltzgen.config.settings import read_yaml
 from boltzgen.config.shipped import shipped_models
 from boltzgen.errors import InputError
-from boltzgen.files import read_json
+from boltzgen.files import is_there, read_json
 from boltzgen.report.citations import METHODS, Citations, citations
 from boltzgen.system.examples import EXAMPLE, system_folder
 
@@ -122,7 +122,7 @@ class _Used:
             return
         for base in (Path(), *beside.resolve().parents[:3]):
             candidate = base / source
-            if candidate.exists() and _is_meant(candidate, fingerprints):
+            if is_there(candidate) and _is_meant(candidate, fingerprints):
                 return self._visit_or_note(candidate)
         if source.startswith(EXAMPLE) or source in shipped_models():
             return self._visit_or_note(Path(source))
@@ -356,5 +356,6 @@ def _several(value: Any) -> Iterable[Any]:
 def _ever(schedule: Any) -> bool:
     """Whether a weight, or a schedule of points [progress, weight], is above zero anywhere."""
     if isinstance(schedule, list):
-        return any(isinstance(point, list | tuple) and point[1] > 0 for point in schedule)
+        points = [point for point in schedule if isinstance(point, list) and len(point) == 2]
+        return any(_ever(weight) for _, weight in points)
     return isinstance(schedule, int | float) and schedule > 0
