@@ -137,7 +137,7 @@ def read_bytes(path: PathLike, *, missing: str, kind: str = "a file", largest: i
         )
     try:
         with open(path, "rb") as handle:
-            return handle.read(largest)
+            return handle.read(size)
     except OSError as error:
         raise read_error(path, error) from error
 

@@ -28,7 +28,7 @@ class _System(Record):
 
     name: str = ""
     fingerprint: str | None
-    n_atoms: Count
+    n_atoms: Count | None = None
 
 
 class _Settings(OpenRecord):

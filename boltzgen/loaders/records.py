@@ -112,6 +112,8 @@ def _first(cls: type[Record], error: ValidationError) -> str:
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
     shown = repr(fault["input"])
     shown = shown if len(shown) <= 60 else type(fault["input"]).__name__
     return f"{key!r} is {shown}: {message[:1].lower()}{message[1:]}"

@@ -75,7 +75,9 @@ class SystemRecord(Record):
     def _one_row_for_each_atom(self) -> SystemRecord:
         counts = [len(one) for one in (self.atomic_numbers, self.masses_dalton, self.reference_positions_nm)]
         if set(counts) != {self.n_atoms}:
-            raise ValueError(f"{self.n_atoms} atoms have {counts} elements, masses and positions")
+            elements, masses, positions = counts
+            told = f"{elements} elements, {masses} masses and {positions} positions"
+            raise ValueError(f"the {self.n_atoms} atoms have {told}")
         return self
 
 
