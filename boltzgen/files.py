@@ -34,6 +34,9 @@ DEEPEST = 64
 #: Characters of a path or key that a message shows.
 LONGEST_SHOWN = 200
 
+#: What the system says of a path that nothing can be at, or that nobody may look at.
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
+
 #: Digits of a whole number in JSON, with its sign; seeds have 19.
 _MOST_DIGITS = 21
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
-from boltzgen.config.build import build_flow
+from boltzgen.config.build import build_flow, tensor_shapes
 from boltzgen.config.model_record import ModelRecord
 from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
@@ -107,8 +108,11 @@ def load_model(path: Path) -> Model:
             f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
         )
     try:
-        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
-        flow.load_state_dict(_part(stored, "flow"))
+        settings = FlowSettings.model_validate(record["flow"])
+        weights = _part(stored, "flow")
+        _check_weights(folder, weights, tensor_shapes(settings))
+        flow = build_flow(settings, seed=0)
+        flow.load_state_dict(weights)
     except (KeyError, ValidationError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
@@ -116,6 +120,22 @@ def load_model(path: Path) -> Model:
         ) from error
     flow.eval()
     return Model(flow, record, _seen(folder / "seen.safetensors", _part(stored, "seen")))
+
+
+def _check_weights(
+    folder: Path, weights: dict[str, Tensor], shapes: dict[str, tuple[int, ...]] | None
+) -> None:
+    """InputError unless the `weights` are finite and have the `shapes` that model.json asks for, if known."""
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if shapes is not None and found != shapes:
+        name = next(name for name in {**shapes, **found} if found.get(name) != shapes.get(name))
+        raise InputError(
+            f"{folder}: the weights do not fit model.json (the tensor {name[:80]!r} is {found.get(name)}, "
+            f"expected {shapes.get(name)}); {REMEDY}"
+        )
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{folder}: the weights {name[:80]!r} are not finite; {REMEDY}")
 
 
 def model_record(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from boltzgen.data.checks import (
     wrong_hands,
 )
 from boltzgen.data.constrained import resampled_bonds
-from boltzgen.data.framing import check_whole
+from boltzgen.data.framing import READER_FAULTS, check_whole
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory
 from boltzgen.data.temperatures import (
@@ -108,7 +108,7 @@ def _load(
         record, names = read_hdf5(path)
         _check_count(path, record.n_atoms, system)
         if names and topology is None:
-            _check_elements(path, record_elements(names), system)
+            _check_elements(path, _elements_in(names, path), system)
         _check_frames(path, len(record))
         return record.positions, None
     loaded = _load_with_mdtraj(path, system)
@@ -128,7 +128,7 @@ def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
                 "strip solvent, or give the system that was simulated."
             ) from error
         raise InputError(f"{path} cannot be read ({_sentence(error)}); copy it anew.") from error
-    except (OSError, RuntimeError, IndexError, TypeError, KeyError) as error:
+    except READER_FAULTS as error:
         raise InputError(
             f"{path} cannot be read ({_sentence(error)}); it may be truncated, copy it anew."
         ) from error
@@ -142,8 +142,19 @@ def _topology(path: Path) -> mdtraj.Topology:
 
     try:
         return mdtraj.load_topology(str(path))
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except READER_FAULTS as error:
         raise InputError(f"{path} cannot be read as a topology ({_sentence(error)}); give a PDB.") from error
+
+
+def _elements_in(record: dict[str, Any], path: Path) -> list[str]:
+    """The elements that the topology in an HDF5 file names."""
+    try:
+        return record_elements(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: its topology is not that of MDTraj's format ({error!r}); give a PDB as `topology`, or "
+            "write the file anew."
+        ) from error
 
 
 def _elements_of(topology: mdtraj.Topology) -> list[str]:

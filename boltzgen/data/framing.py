@@ -12,8 +12,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from boltzgen.errors import InputError
+from boltzgen.files import file_size
 
 _XTC_MAGIC, _XTC_MAGIC_2023, _TRR_MAGIC = 1995, 2023, 1993
+#: What MDTraj and SciPy raise for damaged files, by turns.
+READER_FAULTS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    ArithmeticError,
+    struct.error,
+)
+
 #: XTC stores molecules of at most this many atoms as plain floats, without rounding.
 _XTC_PLAIN_ATOMS = 9
 
@@ -22,7 +39,7 @@ def check_whole(path: Path) -> None:
     """InputError when the file `path` (.dcd, .xtc, .trr; others pass) ends inside a frame."""
     walkers = {".xtc": _skip_xtc_frame, ".trr": _skip_trr_frame}
     suffix = path.suffix.lower()
-    size = path.stat().st_size
+    size = file_size(path, missing="no such file; expected a trajectory.", kind="a trajectory")
     if size == 0:
         raise InputError(f"{path} is empty; copy it anew.")
     with open(path, "rb") as handle:

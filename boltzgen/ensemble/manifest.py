@@ -66,7 +66,7 @@ class EnsembleManifest(Record):
     seed: Seed = None
     model: str | None = None
     system_fingerprint: str
-    temperature_K: Kelvin | None
+    temperature_K: float | None
     measure: Annotated[str, Field(pattern=r"^(shape|lebesgue\([1-9]\d{0,8}\))$")]
     domain: str
     n: Count | None = None

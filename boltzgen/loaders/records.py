@@ -58,8 +58,8 @@ Kelvin = Annotated[float, Field(gt=0)]
 class Digest(Record):
     """What a manifest says of a file (`boltzgen.digests`)."""
 
-    bytes: Count
-    sha256: str
+    bytes: Count | None = None
+    sha256: str | None = None
 
 
 def checked(cls: type[Record], content: Any, source: str, remedy: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class _State(Record):
 
     boltzgen_version: str | None = None
     step: Count
-    counters: _Counters
+    counters: _Counters = _Counters()
     last_evaluation: dict[str, float | None] = {}
     systems: list[str] | None = None
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from boltzgen.checks import check_number
 from boltzgen.config.devices import check_device
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
@@ -125,6 +126,7 @@ def between(
     check_device(device)
     if samples < 0 or samples == 1:
         raise InputError(f"`samples={samples}`: give 0 (one-sided only) or at least 2.")
+    check_number(samples, "samples", least=0)
     path = result_path(output, Path("between.json"))
     leg = None if relative_to is None else _read_leg(Path(relative_to))
     need = samples > 0 or data_a is not None or data_b is not None

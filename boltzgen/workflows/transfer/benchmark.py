@@ -19,7 +19,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
+from boltzgen.checks import MOST_EVALUATIONS, check_dtype, check_number, check_seed, check_temperature
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import nearest
@@ -355,5 +355,5 @@ def _check(settings: TransferSettings, budget: float | None) -> None:
     check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"`torus_samples={settings.torus_samples}`: give a number from 2 to {W2_SAMPLES}.")
-    if budget is not None and not 1 <= budget < np.inf:
+    if budget is not None and not 1 <= budget <= MOST_EVALUATIONS:
         raise InputError(f"`adapt={budget:g}`: give the energy evaluations that it may spend, 1e5 say.")
