@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow, tensor_shapes
 from boltzgen.config.model_record import ModelRecord
+from boltzgen.config.settings import build_settings
 from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
@@ -108,12 +108,16 @@ def load_model(path: Path) -> Model:
             f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
         )
     try:
-        settings = FlowSettings.model_validate(record["flow"])
-        weights = _part(stored, "flow")
-        _check_weights(folder, weights, tensor_shapes(settings))
+        settings = build_settings(FlowSettings, record["flow"], source="'flow'")
+        shapes = tensor_shapes(settings)
+    except InputError as error:
+        raise InputError(f"{place}: {error} {REMEDY.capitalize()}") from error
+    weights = _part(stored, "flow")
+    _check_weights(folder, weights, shapes)
+    try:
         flow = build_flow(settings, seed=0)
         flow.load_state_dict(weights)
-    except (KeyError, ValidationError, RuntimeError) as error:
+    except (KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
             f"{folder}: the weights do not fit model.json ({first}); the folder is damaged."

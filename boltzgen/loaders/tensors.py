@@ -99,9 +99,10 @@ def _entry(one: Any) -> tuple[tuple[int, ...] | None, int, int]:
     if not isinstance(one, dict) or set(one) != {"dtype", "shape", "data_offsets"}:
         return wrong
     shape, span = one["shape"], one["data_offsets"]
-    if one["dtype"] not in _ITEM or not _whole_numbers(shape) or not _whole_numbers(span) or len(span) != 2:
+    item = _ITEM.get(one["dtype"]) if isinstance(one["dtype"], str) else None
+    if item is None or not _whole_numbers(shape) or not _whole_numbers(span) or len(span) != 2:
         return wrong
-    if len(shape) > 8 or span[1] - span[0] != math.prod(shape) * _ITEM[one["dtype"]]:
+    if len(shape) > 8 or span[1] - span[0] != math.prod(shape) * item:
         return wrong
     return tuple(shape), span[0], span[1]
 
