@@ -108,7 +108,7 @@ def load_model(path: Path) -> Model:
             f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
         )
     try:
-        settings = build_settings(FlowSettings, record["flow"], source="'flow'")
+        settings = build_settings(FlowSettings, record["flow"], source="'flow'")  # type: ignore[type-abstract]
         shapes = tensor_shapes(settings)
     except InputError as error:
         raise InputError(f"{place}: {error} {REMEDY.capitalize()}") from error

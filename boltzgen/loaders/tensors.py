@@ -29,7 +29,7 @@ _ITEM = {
     "BOOL": 1,
 }
 
-_MISSING = "no such file; the checkpoint or model is incomplete."
+_MISSING = "no such file; the checkpoint or model is incomplete, copy it anew."
 
 
 def tensor_shapes(path: Path, remedy: str) -> dict[str, tuple[int, ...]]:
