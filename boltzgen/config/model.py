@@ -108,10 +108,12 @@ def load_model(path: Path) -> Model:
             f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
         )
     try:
-        settings = build_settings(FlowSettings, record["flow"], source="'flow'")  # type: ignore[type-abstract]
+        settings = build_settings(FlowSettings, record["flow"], source=str(place))  # type: ignore[type-abstract]
         shapes = tensor_shapes(settings)
     except InputError as error:
-        raise InputError(f"{place}: {error} {REMEDY.capitalize()}") from error
+        raise InputError(
+            f"{folder}: the flow of its model.json cannot be built ({error}); {REMEDY}"
+        ) from error
     weights = _part(stored, "flow")
     _check_weights(folder, weights, shapes)
     try:

@@ -46,6 +46,8 @@ def build_settings(
         return cls.model_validate(merged)
     except ValidationError as error:
         raise InputError(_sentence(cls, error, source, merged)) from error
+    except InputError as error:  # of a kind or loss that no package brings
+        raise InputError(f"{source}: {error}") from error
 
 
 def dump_yaml(settings: Settings | Mapping[str, Any]) -> str:

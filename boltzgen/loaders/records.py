@@ -15,6 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from boltzgen.errors import InputError
 from boltzgen.files import LONGEST_SHOWN, read_json
 
+#: Bytes of a name, as most file systems have it.
+_LONGEST_NAME = 255
+
 
 class Record(BaseModel):
     """The content of one file, or of a mapping in it. A file names its schema and may be signed."""
@@ -32,14 +35,27 @@ class OpenRecord(Record):
 
 
 def _file_name(name: str) -> str:
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+    if (
+        len(name.encode()) > _LONGEST_NAME
+        or name in ("", ".", "..")
+        or "/" in name
+        or "\\" in name
+        or "\0" in name
+    ):
         raise ValueError(f"{name[:LONGEST_SHOWN]!r} is not the name of a file beside it")
     return name
 
 
 def _path_below(name: str) -> str:
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+    if (
+        not path.parts
+        or max(len(part.encode()) for part in path.parts) > _LONGEST_NAME
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\0" in name
+        or "\\" in name
+    ):
         raise ValueError(f"{name[:LONGEST_SHOWN]!r} is not a path below its folder")
     return name
 

@@ -214,7 +214,7 @@ class _Used:
         for one in _records(_mapping(folder / "dataset.json").get("molecules")):
             for key in ("system", "data"):
                 place = folder / str(one.get(key))
-                if one.get(key) and place.is_dir():
+                if one.get(key) and is_there(place) and place.is_dir():
                     self.visit(place)
 
     def _run(self, folder: Path) -> None:
