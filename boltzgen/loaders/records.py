@@ -34,28 +34,21 @@ class OpenRecord(Record):
     model_config = ConfigDict(extra="allow")
 
 
+def _is_name(part: str) -> bool:
+    """Whether `part` can be one part of a path that stays where it is."""
+    foreign = any(sign in part for sign in ("/", "\\", "\0"))
+    return part not in ("", ".", "..") and not foreign and len(part.encode()) <= _LONGEST_NAME
+
+
 def _file_name(name: str) -> str:
-    if (
-        len(name.encode()) > _LONGEST_NAME
-        or name in ("", ".", "..")
-        or "/" in name
-        or "\\" in name
-        or "\0" in name
-    ):
+    if not _is_name(name):
         raise ValueError(f"{name[:LONGEST_SHOWN]!r} is not the name of a file beside it")
     return name
 
 
 def _path_below(name: str) -> str:
     path = PurePosixPath(name)
-    if (
-        not path.parts
-        or max(len(part.encode()) for part in path.parts) > _LONGEST_NAME
-        or path.is_absolute()
-        or ".." in path.parts
-        or "\0" in name
-        or "\\" in name
-    ):
+    if not path.parts or path.is_absolute() or not all(map(_is_name, path.parts)):
         raise ValueError(f"{name[:LONGEST_SHOWN]!r} is not a path below its folder")
     return name
 

@@ -1,13 +1,13 @@
 """Files of boltzgen's own formats, damaged at random, through every reader: `faults(seconds, seed)`.
 
 Each file of a small SYS, MD, RUN and OUT is changed by `mutate(data, rng)` (bytes of any format) or
-`mutate_json` (the tree of a JSON file), without the hashes that would refuse it at once, and read. A reader may
-refuse it with an InputError that names a file below its folder, or take it; anything else is a fault: another
-exception, more than `LONGEST` seconds, more than `MOST_MEMORY`. The seed of each fault makes it again.
+`mutate_json` (the tree of a JSON file), without the hashes that would refuse it at once, and read. A reader
+may refuse it with an InputError that names a file below its folder, or take it; anything else is a fault:
+another exception, more than `LONGEST` seconds, more than `MOST_MEMORY`. The seed of a fault makes it again.
 
     python tests/fuzz/own_files.py --seconds 60 --seed 1
 
-Nothing is written outside a temporary folder. Mutated HDF5 goes through libhdf5; a crash of that ends the run.
+Nothing is written outside a temporary folder. HDF5 goes through libhdf5; a crash of that ends the run.
 """
 
 from __future__ import annotations
