@@ -118,7 +118,7 @@ def _load(
 def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
     import mdtraj
 
-    check_whole(path)
+    check_whole(path, system.n_atoms)
     try:
         loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
     except ValueError as error:

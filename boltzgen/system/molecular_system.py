@@ -214,6 +214,8 @@ class MolecularSystem:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error
+        except InputError as error:
+            raise InputError(f"{folder / 'system.json'} is damaged. {error} {remedy}") from error
         if system.fingerprint != record.get("fingerprint"):
             raise InputError(
                 f"The files of {folder} do not belong together: system.xml or the bonds changed after they "

@@ -17,9 +17,11 @@ from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.digests import file_digests
 from boltzgen.ensemble.dcd import read_dcd
+from boltzgen.errors import EXIT_USAGE
 from boltzgen.files import is_there, read_json, sha256_file
 from boltzgen.loaders.arrays import read_npy, read_npz
 from boltzgen.loaders.tensors import read_tensors
+from boltzgen_cli.main import main
 
 READERS = {
     "json": read_json,
@@ -238,3 +240,13 @@ def test_a_damaged_manifest_of_frames_is_refused(frames, name):
     record.pop("content_sha256")
     path.write_text(json.dumps(record))
     refusal(lambda: read_trajectory(frames), path)
+
+
+@pytest.mark.parametrize("verb", ["check", "cite", "train -o RUN", "sample SYS -n 3 -o OUT", "simulate -o MD"])
+def test_the_command_line_names_a_path_that_nothing_can_be_at(tmp_path, monkeypatch, capsys, verb):
+    """A verb looks whether something is there before it reads it; Python raises OSError at that."""
+    monkeypatch.chdir(tmp_path)
+    name, *more = verb.split()
+    assert main([name, "x" * 300, *more]) == EXIT_USAGE
+    told = capsys.readouterr().err
+    assert "xxx" in told and "path is too long" in told and "fault of boltzgen" not in told
