@@ -32,6 +32,7 @@ from boltzgen.data.temperatures import (
     settled_temperatures,
     stated_temperatures,
 )
+from boltzgen.data.xtc import read_xtc
 from boltzgen.errors import InputError
 from boltzgen.system.formats.mdtraj_hdf5 import record_elements
 from boltzgen.system.molecular_system import MolecularSystem
@@ -120,7 +121,12 @@ def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
 
     check_whole(path, system.n_atoms)
     try:
-        loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
+        if path.suffix.lower() == ".xtc":
+            positions, cells = read_xtc(path)
+            loaded = mdtraj.Trajectory(positions, system.mdtraj_topology())
+            loaded.unitcell_vectors = cells
+        else:
+            loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
     except ValueError as error:
         if "atoms" in str(error):
             raise InputError(
