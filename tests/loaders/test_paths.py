@@ -242,7 +242,9 @@ def test_a_damaged_manifest_of_frames_is_refused(frames, name):
     refusal(lambda: read_trajectory(frames), path)
 
 
-@pytest.mark.parametrize("verb", ["check", "cite", "train -o RUN", "sample SYS -n 3 -o OUT", "simulate -o MD"])
+@pytest.mark.parametrize(
+    "verb", ["check", "cite", "train -o RUN", "sample SYS -n 3 -o OUT", "simulate -o MD"]
+)
 def test_the_command_line_names_a_path_that_nothing_can_be_at(tmp_path, monkeypatch, capsys, verb):
     """A verb looks whether something is there before it reads it; Python raises OSError at that."""
     monkeypatch.chdir(tmp_path)
