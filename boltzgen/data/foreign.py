@@ -158,8 +158,8 @@ def _elements_in(record: dict[str, Any], path: Path) -> list[str]:
         return record_elements(record)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: its topology is not that of MDTraj's format ({error!r}); give a PDB as `topology`, or "
-            "write the file anew."
+            f"{path}: its topology is not that of MDTraj's format ({error!r}); write the file anew, "
+            "without a topology or with MDTraj's."
         ) from error
 
 

@@ -10,8 +10,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import refusal
 from numpy.lib import format as npy
-from refusals import refusal
 
 from boltzgen.errors import InputError
 from boltzgen.loaders.arrays import Wanted, read_npy, read_npz

@@ -10,7 +10,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from refusals import refusal
+from helpers import refusal
 
 from boltzgen.data.hdf5 import frames_in, read_column, read_hdf5, rows_in
 from boltzgen.data.trajectory import read_trajectory

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from refusals import refusal
+from helpers import refusal
 
 from boltzgen.config.settings import read_yaml
 from boltzgen.data.dataset import Dataset

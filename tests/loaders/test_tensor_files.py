@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 import torch
-from refusals import refusal
+from helpers import refusal
 from safetensors.torch import save_file
 from small_model import FLOW, MODEL
 

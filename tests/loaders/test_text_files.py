@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from refusals import refusal
+from helpers import refusal
 
 from boltzgen.config.settings import read_yaml
 from boltzgen.errors import InputError
