@@ -61,7 +61,7 @@ def check_whole(path: Path, atoms: int) -> None:
                         raise EOFError
         except (EOFError, struct.error) as error:
             raise InputError(f"{path} is truncated: it ends inside a frame; copy it anew.") from error
-        except ValueError as error:
+        except (ValueError, OSError) as error:  # OSError: a place beyond what a file can have
             raise InputError(f"{path} cannot be read ({error}); copy it anew.") from error
 
 
