@@ -60,7 +60,7 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 PathBelow = Annotated[str, AfterValidator(_path_below)]
 
 #: A count; a temperature in K.
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 Kelvin = Annotated[float, Field(gt=0)]
 
 

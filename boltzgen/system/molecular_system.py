@@ -212,7 +212,7 @@ class MolecularSystem:
                 provenance=record["provenance"],
                 energy_model=EnergyModel.from_json(record.get("energy_model"), folder),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error
         except InputError as error:
             raise InputError(f"{folder / 'system.json'} is damaged. {error} {remedy}") from error

@@ -144,7 +144,7 @@ class _Used:
         self.methods += ["openmm"]
         kind = str(given.get("kind"))
         self.methods += ["peptide_builder"] if kind == "sequence" else ["rdkit"] if kind in SMALL else []
-        for name in options.get("forcefield") or ():
+        for name in _several(options.get("forcefield")):
             method = next((m for start, m in FORCE_FIELDS.items() if str(name).startswith(start)), None)
             if method is None:
                 self.notes.append(f"The force field {name} is not known here; cite it as its authors ask.")
@@ -189,7 +189,7 @@ class _Used:
         in_torch = settings.get("engine") == "torch"
         self.methods += ["baoab", "pytorch"] if in_torch else ["openmm", "langevin_middle"]
         self.methods += ["inefficiency"] if record.get("statistical_inefficiency") else []
-        if len(record.get("temperatures_K") or ()) > 1:
+        if len(list(_several(record.get("temperatures_K")))) > 1:
             self.methods.append("replica_exchange")
         if settings.get("hydrogen_mass") is not None:
             self.methods.append("hydrogen_mass")
@@ -269,7 +269,7 @@ class _Used:
         """What the provenance of samples of the system `fingerprint` says of how they were made."""
         self.methods += ["boltzmann_generator", "pytorch", "kish", "pareto", "mdtraj"]
         self.methods += [
-            str(one["method"]) for one in _records(origin.get("refined")) if one.get("method") in METHODS
+            str(one["method"]) for one in _records(origin.get("refined")) if str(one.get("method")) in METHODS
         ]
         self._follow(origin.get("system"), folder, [fingerprint] if fingerprint else ())
         for part in (origin, _part(origin, "drawn_by")):
