@@ -19,10 +19,22 @@ DTYPES = ("float32", "float64")
 SEEDS = 2**63
 
 
+#: K; nothing holds together at more.
+HOTTEST = 1e5
+
+#: Samples, rows and replicates that anybody asks for at once: above it their numbers alone fill a machine.
+MOST_SAMPLES = 10**9
+
+#: Energies that anybody asks for: a million a second for ten years.
+MOST_EVALUATIONS = 3 * 10**14
+
+
 def check_temperature(kelvin: float, argument: str = "temperature") -> None:
-    """InputError unless `kelvin` is a positive, finite number."""
+    """InputError unless `kelvin` is a positive number of at most `HOTTEST`."""
     if not (isinstance(kelvin, Real) and math.isfinite(kelvin) and kelvin > 0):
         raise InputError(f"`{argument}={kelvin}` is not a temperature in K; give a positive number.")
+    if kelvin > HOTTEST:
+        raise InputError(f"`{argument}={kelvin}` is not a temperature in K; give at most {HOTTEST:g}.")
 
 
 def check_temperatures(temperatures: Iterable[float], argument: str = "temperatures") -> None:
@@ -37,10 +49,12 @@ def check_seed(seed: int) -> None:
         raise InputError(f"`seed={seed}` is no seed; give a whole number from 0 to 2^63 - 1.")
 
 
-def check_number(value: int, argument: str = "number", *, least: int = 1) -> None:
-    """InputError unless `value` is a whole number of at least `least`."""
+def check_number(value: int, argument: str = "number", *, least: int = 1, most: int = MOST_SAMPLES) -> None:
+    """InputError unless `value` is a whole number from `least` to `most`."""
     if not (isinstance(value, Integral) and value >= least):
         raise InputError(f"`{argument}={value}`: give a whole number of at least {least}.")
+    if value > most:
+        raise InputError(f"`{argument}={value}`: give a whole number of at most {most}.")
 
 
 def check_dtype(name: str) -> None:

@@ -36,12 +36,15 @@ def changed_files(folder: Path, digests: Any, names: Collection[str] | None = No
     """
     if not isinstance(digests, Mapping):
         return []
+    for name in digests:
+        if Path(name).name != name:
+            raise InputError(f"{folder}: its manifest vouches for {name!r}, no file in it; copy it anew.")
     return [
         name
         for name, entry in digests.items()
         if (names is None or name in names)
         and isinstance(entry, Mapping)
-        and "sha256" in entry
+        and isinstance(entry.get("sha256"), str)
         and (folder / name).is_file()
         and sha256_file(folder / name) != entry["sha256"]
     ]

@@ -1,4 +1,4 @@
-"""Atomic writes, JSON, CSV and hashes: a reader never meets half a file.
+"""Atomic writes, text, JSON, CSV and hashes: a reader never meets half a file.
 
 A file is written beside its destination, flushed to the disk and renamed into place, so that an
 interrupted run leaves either the old file or the new one.
@@ -6,13 +6,16 @@ interrupted run leaves either the old file or the new one.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import hashlib
 import io
 import json
+import math
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +24,21 @@ from typing import Any
 from boltzgen.errors import BoltzgenError, InputError
 
 PathLike = str | os.PathLike[str]
+
+#: Bytes of a text file that is read at once: some ten times what a large data set's record has.
+LARGEST_TEXT = 64 * 2**20
+
+#: Levels of lists and mappings in a file; what boltzgen writes has less than ten.
+DEEPEST = 64
+
+#: Characters of a path or key that a message shows.
+LONGEST_SHOWN = 200
+
+#: What the system says of a path that nothing can be at, or that nobody may look at.
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
+
+#: Digits of a whole number in JSON, with its sign; seeds have 19.
+_MOST_DIGITS = 21
 
 
 @contextmanager
@@ -77,24 +95,169 @@ def write_json(path: PathLike, obj: Any) -> None:
     write_atomic(path, text + "\n")
 
 
-def read_text(path: PathLike, *, missing: str, kind: str = "text") -> str:
-    """The UTF-8 text of `path`; InputError when there is none, saying `missing`, or when it is not `kind`."""
+def file_size(path: PathLike, *, missing: str, kind: str = "a file") -> int:
+    """Bytes of the file `path`, links followed; InputError when it is no ordinary file that could be opened.
+
+    missing: what is said where there is none. kind: what was expected. A pipe or a device is refused before
+    it is opened, since reading from it may never end.
+    """
+    shown = os.fspath(path)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        found = os.stat(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: {missing}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({error}).") from error
+        if os.path.islink(path):
+            raise InputError(
+                f"{shown}: a link to a file that is not there; make the link anew, or name the file."
+            ) from error
+        raise InputError(f"{shown}: {missing}") from error
+    except (OSError, ValueError) as error:
+        raise read_error(path, error) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{shown}: cannot be read as {kind}, it is a folder; name the file itself.")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(
+            f"{shown}: a pipe or a device; expected {kind}. Save the content as a file, name that."
+        )
+    return found.st_size
 
 
-def read_json(path: PathLike) -> Any:
-    """The object in the JSON file `path`; InputError naming the file when it is missing or broken."""
-    text = read_text(path, missing="no such file; expected a JSON file that boltzgen wrote.")
+def is_there(path: PathLike) -> bool:
+    """Whether `path` is a file or folder that could be opened; False for what cannot be a path, too."""
     try:
-        return json.loads(text)
+        os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def read_bytes(path: PathLike, *, missing: str, kind: str = "a file", largest: int = LARGEST_TEXT) -> bytes:
+    """The content of the file `path`, of at most `largest` bytes; errors as in `file_size`."""
+    size = file_size(path, missing=missing, kind=kind)
+    if size > largest:
+        raise InputError(
+            f"{os.fspath(path)}: {size} bytes are too many for {kind}, which has at most {largest}; "
+            "is it the right file?"
+        )
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(size)
+    except OSError as error:
+        raise read_error(path, error) from error
+
+
+def read_text(path: PathLike, *, missing: str, kind: str = "text", largest: int = LARGEST_TEXT) -> str:
+    """The UTF-8 text of `path`, line ends as ``\\n``; InputError where there is none, or it is not `kind`.
+
+    missing: what is said where there is no file. A byte order mark is passed over.
+    """
+    data = read_bytes(path, missing=missing, kind=kind, largest=largest)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{os.fspath(path)}: cannot be read as {kind}, it is UTF-16; save it as UTF-8.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{os.fspath(path)}: cannot be read as {kind}, byte {error.start} is not UTF-8; "
+            "save it as UTF-8, or name the right file."
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_error(path: PathLike, error: OSError | ValueError) -> InputError:
+    """What is raised, in one sentence, where the system refused to look at `path` with `error`."""
+    shown = os.fspath(path)
+    shown = shown if len(shown) < LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
+    if not isinstance(error, OSError):  # a NUL, or half of a surrogate pair
+        return InputError(f"{shown!r}: no file can be called so ({error}); give another path.")
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(
+            f"{shown}: the path is too long (a name has at most 255 bytes, a path 4096); give a shorter one."
+        )
+    if error.errno == errno.ENOTDIR:
+        return InputError(f"{shown}: a file stands where a folder is needed; give another path.")
+    if error.errno == errno.ELOOP:
+        return InputError(f"{shown}: its links lead in a circle; make them anew.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError(f"{shown}: not readable ({error.strerror}); ask its owner, or copy it.")
+    return InputError(f"{shown}: cannot be read ({error.strerror or error}); copy it anew.")
+
+
+def read_json(
+    path: PathLike, *, missing: str = "no such file; expected a JSON file that boltzgen wrote."
+) -> Any:
+    """The content of the JSON file `path`; InputError naming the file when it is missing or broken."""
+    return parse_json(read_text(path, missing=missing), os.fspath(path))
+
+
+def parse_json(text: str, source: str, remedy: str = "the file may be truncated, write it anew.") -> Any:
+    """The content of the JSON `text`, which stands in `source`: the one place where JSON is read.
+
+    InputError, ending with the `remedy`, for what is no JSON and for what nobody means by it: a key given
+    twice, numbers that are not finite or have more than 20 digits, nesting beyond `DEEPEST`, half characters.
+    """
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+        _check_nested(value)
     except json.JSONDecodeError as error:
         what = "empty" if not text.strip() else f"not valid JSON (line {error.lineno}: {error.msg})"
-        raise InputError(f"{path}: {what}; the file may be truncated, write it anew.") from error
+        raise InputError(f"{source}: {what}; {remedy}") from error
+    except RecursionError as error:
+        raise InputError(f"{source}: not valid JSON (nested too deeply); {remedy}") from error
+    except ValueError as error:
+        raise InputError(f"{source}: not valid JSON ({error}); {remedy}") from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:LONGEST_SHOWN]!r} is given twice")
+    return found
+
+
+def _not_finite(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(value := float(word)):
+        raise ValueError(f"{word[:40]} is too large for a number")
+    return value
+
+
+def _whole(word: str) -> int:
+    if len(word) > _MOST_DIGITS or abs(value := int(word)) >= 2**64:
+        raise ValueError(f"{word[:_MOST_DIGITS]} is too large for a whole number")
+    return value
+
+
+def _check_nested(value: Any) -> None:
+    """ValueError where `value` is nested beyond `DEEPEST`, or holds text that cannot be written again."""
+    level, depth = [value], 0
+    while level:
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below.extend(one.keys())
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif isinstance(one, str) and not one.isascii():
+                try:
+                    one.encode()
+                except UnicodeEncodeError as error:
+                    raise ValueError("half a character (a surrogate)") from error
+        level, depth = below, depth + 1
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
@@ -113,12 +276,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, heade
 def sha256_file(path: PathLike) -> str:
     """Hexadecimal SHA-256 of the bytes of `path`."""
     digest = hashlib.sha256()
+    file_size(path, missing="no such file; copy it anew.")
     try:
         with open(path, "rb") as handle:
             while block := handle.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise read_error(path, error) from error
     return digest.hexdigest()
 
 

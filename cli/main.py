@@ -50,6 +50,7 @@ What a verb may count on
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -60,6 +61,7 @@ import typer
 
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
+from boltzgen.files import NO_PATH, read_error
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
@@ -180,6 +182,10 @@ def _report(error: BaseException, words: Sequence[str]) -> int:
         return EXIT_USAGE
     if isinstance(error, BrokenPipeError):
         return EXIT_FAILED
+    if isinstance(error, OSError) and error.errno in NO_PATH and error.filename is not None:
+        found = read_error(os.fsdecode(error.filename), error)  # a look at a path, before anything was read
+        print(f"boltzgen: {in_words(str(found))}", file=sys.stderr)
+        return found.exit_code
     first_line = (str(error).strip().splitlines() or ["no message"])[0]
     print(
         f"boltzgen: unexpected {type(error).__name__}: {first_line}\n"

@@ -1,15 +1,19 @@
-"""What several test modules need: running the command line, and flows far from their start."""
+"""What several test modules need: the command line, what a refusal is, and flows far from their start."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,3 +68,22 @@ def randomised(flow: Flow, spread: float) -> None:
 def seeded(seed: int) -> torch.Generator:
     """A random stream."""
     return torch.Generator().manual_seed(seed)
+
+
+#: A sentence that says what to do has one of these words.
+REMEDY = re.compile(
+    r"\b(copy|write|save|give|name|make|install|run|sample|simulate|choose|remove|delete|use|train|prepare|build|"
+    r"is it|see|set|wait|ask|convert|lower|quote|cut|go on|expected|must be)\b",
+    re.IGNORECASE,
+)
+
+
+def refusal(read: Callable[[], Any], path: Path) -> str:
+    """The message of the InputError that `read` raises of the file `path`."""
+    with pytest.raises(InputError) as caught:
+        read()
+    told = str(caught.value)
+    assert str(path)[:150] in told, told
+    assert "\n" not in told and len(told) < 1200, told
+    assert REMEDY.search(told.replace(str(path), "")), told
+    return told

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from boltzgen.conditioning.familiarity import Seen
 from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
-from boltzgen.config.build import build_flow
+from boltzgen.config.build import build_flow, tensor_shapes
+from boltzgen.config.model_record import ModelRecord
+from boltzgen.config.settings import build_settings
 from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
@@ -20,8 +22,12 @@ from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
-from boltzgen.training.checkpoint import read_tensors
+from boltzgen.loaders.records import checked
+from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import Stored, schema_version, upgraded, written_record
+
+#: What to do about a model that cannot be read.
+REMEDY = "copy the model anew, or train it again."
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,8 +97,9 @@ def load_model(path: Path) -> Model:
     newer version, or cannot be upgraded exactly.
     """
     folder = find_model(path)
-    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, folder / "model.json")
-    record = stored.record
+    place = folder / "model.json"
+    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, place)
+    record = checked(ModelRecord, stored.record, str(place), REMEDY)
     found = (record.get("n_features"), record.get("features_version", 1))
     if found != (N_FEATURES, FEATURES_VERSION):
         raise InputError(
@@ -101,15 +108,47 @@ def load_model(path: Path) -> Model:
             f"boltzgen-sampler that wrote it ({record.get('boltzgen_version') or 'not recorded'})."
         )
     try:
-        flow = build_flow(FlowSettings.model_validate(record["flow"]), seed=0)
-        flow.load_state_dict(_part(stored, "flow"))
-    except (KeyError, ValidationError, RuntimeError) as error:
+        settings = build_settings(FlowSettings, record["flow"], source=str(place))  # type: ignore[type-abstract]
+        shapes = tensor_shapes(settings)
+    except InputError as error:
+        raise InputError(
+            f"{folder}: the flow of its model.json cannot be built ({error}); {REMEDY}"
+        ) from error
+    weights = _part(stored, "flow")
+    _check_weights(folder, weights, shapes)
+    try:
+        flow = build_flow(settings, seed=0)
+        flow.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
             f"{folder}: the weights do not fit model.json ({first}); the folder is damaged."
         ) from error
     flow.eval()
     return Model(flow, record, _seen(folder / "seen.safetensors", _part(stored, "seen")))
+
+
+def _check_weights(
+    folder: Path, weights: dict[str, Tensor], shapes: dict[str, tuple[int, ...]] | None
+) -> None:
+    """InputError unless the `weights` are finite and have the `shapes` that model.json asks for, if known."""
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if shapes is not None and found != shapes:
+        name = next(name for name in {**shapes, **found} if found.get(name) != shapes.get(name))
+        raise InputError(
+            f"{folder}: the weights do not fit model.json (the tensor {name[:80]!r} is {found.get(name)}, "
+            f"expected {shapes.get(name)}); {REMEDY}"
+        )
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{folder}: the weights {name[:80]!r} are not finite; {REMEDY}")
+
+
+def model_record(folder: Path) -> dict[str, Any]:
+    """``model.json`` of the model in `folder`, in its present version; InputError when it is damaged."""
+    place = folder / "model.json"
+    stored = upgraded(_stored(folder), MODEL, MODEL_STEPS, place)
+    return checked(ModelRecord, stored.record, str(place), REMEDY)
 
 
 def _stored(folder: Path) -> Stored:
@@ -119,13 +158,13 @@ def _stored(folder: Path) -> Stored:
     """
     record = read_json(folder / "model.json")
     schema_version(record, MODEL, MODEL_VERSION, folder / "model.json")
-    remedy = "copy the model anew, or train it again."
-    require_unchanged(folder, record.get("files"), remedy)
-    require_signed(folder / "model.json", record, remedy)
-    tensors = {f"flow/{key}": value for key, value in read_tensors(folder / "weights.safetensors").items()}
+    require_unchanged(folder, record.get("files"), REMEDY)
+    require_signed(folder / "model.json", record, REMEDY)
+    weights = folder / "weights.safetensors"
+    tensors = {f"flow/{key}": value for key, value in read_tensors(weights, REMEDY).items()}
     seen = folder / "seen.safetensors"
     if seen.is_file():
-        tensors |= {f"seen/{key}": value for key, value in read_tensors(seen).items()}
+        tensors |= {f"seen/{key}": value for key, value in read_tensors(seen, REMEDY).items()}
     digests = ("files", CONTENT)
     return Stored({key: value for key, value in record.items() if key not in digests}, tensors)
 

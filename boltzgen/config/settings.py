@@ -17,7 +17,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from boltzgen.errors import InputError
-from boltzgen.files import read_text
+from boltzgen.files import LONGEST_SHOWN, read_text
+from boltzgen.loaders.yaml_text import LARGEST_YAML, parse_yaml
 from boltzgen.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -45,6 +46,8 @@ def build_settings(
         return cls.model_validate(merged)
     except ValidationError as error:
         raise InputError(_sentence(cls, error, source, merged)) from error
+    except InputError as error:  # of a kind or loss that no package brings
+        raise InputError(f"{source}: {error}") from error
 
 
 def dump_yaml(settings: Settings | Mapping[str, Any]) -> str:
@@ -55,29 +58,14 @@ def dump_yaml(settings: Settings | Mapping[str, Any]) -> str:
 
 def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
     """The mapping in the YAML file `path`; InputError when it is anything else."""
-    text = read_text(path, missing="no such configuration file.", kind="a YAML text file")
+    missing = "no such configuration file; name one, or a shipped configuration."
+    text = read_text(path, missing=missing, kind="a YAML text file", largest=LARGEST_YAML)
     value = parse_yaml(text, source=str(path))
     if value is None:
         raise InputError(f"{path}: the configuration is empty; expected at least one 'key: value' line.")
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found a {type(value).__name__}.")
     return value
-
-
-def parse_yaml(text: str, *, source: str) -> Any:
-    """`text` parsed by the safe loader; duplicate keys are refused, and 1e-3 is a number."""
-    loader: _Loader | None = None
-    try:
-        loader = _Loader(text)
-        return loader.get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{source}: not valid YAML{where}: {problem}.") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -87,7 +75,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         key, equals, text = override.partition("=")
         names = key.strip().split(".")
         if not equals or not all(names):
-            raise InputError(f"{override!r} is not an override; write key=value or key.sub=value.")
+            raise InputError(
+                f"{override[:LONGEST_SHOWN]!r} is not an override; write key=value or key.sub=value."
+            )
         node = merged
         for name in names[:-1]:
             child = node.setdefault(name, {})
@@ -107,35 +97,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Known: {', '.join(known)}." if known else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with duplicate keys refused and ``1e-3`` read as a float."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str | int | float | bool):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is not a plain word", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _add_float_rule() -> None:
-    """YAML 1.1 reads 1e-3 as text; people mean a number."""
-    _Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+0123456789.")
-    )
-
-
-_add_float_rule()
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,9 +143,10 @@ def _fault(cls: type[BaseModel], fault: Any, values: Mapping[str, Any]) -> str:
     given = fault["input"]
     if not key:
         return f"{message}."
-    if isinstance(given, dict | list) and len(repr(given)) > 60:
-        given = type(given).__name__
-    return f"{key!r} is {given!r}: {message[:1].lower()}{message[1:]}."
+    shown = repr(given)
+    if len(shown) > 60:
+        shown = type(given).__name__ if isinstance(given, dict | list) else f"{shown[:60]}..."
+    return f"{key!r} is {shown}: {message[:1].lower()}{message[1:]}."
 
 
 def _model_at(cls: type[BaseModel], location: list[str], values: Mapping[str, Any]) -> type[BaseModel] | None:

@@ -75,7 +75,7 @@ def check_sums(folder: Path) -> None:
     lines = read_text(folder / "SHA256SUMS", missing="no such file; a release lists its checksums.")
     for line in lines.splitlines():
         digest, _, name = line.partition("  ")
-        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+        if Path(name).name != name or not (folder / name).is_file() or sha256_file(folder / name) != digest:
             raise InputError(
                 f"{folder / name}: not the file that was released (its checksum differs); "
                 "install boltzgen-sampler anew."

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boltzgen.data.dataset_record import read_dataset_record
 from boltzgen.errors import InputError
-from boltzgen.files import read_json, sha256_file
+from boltzgen.files import sha256_file
 from boltzgen.notebook import html_table
 
-SCHEMA = "boltzgen.dataset/1"
 SPLITS = ("train", "validation", "test")
 
 
@@ -72,13 +72,8 @@ class Dataset:
                 f"{folder} is not a data set: it holds no dataset.json. "
                 f'Make one with `build_dataset(CONFIG, output="{folder}")`.'
             )
-        try:
-            molecules = tuple(_molecule(folder, one) for one in record["molecules"] if one.get("fingerprint"))
-            return cls(folder, molecules, str(record["status"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{folder / 'dataset.json'} is damaged ({error!r}); run `build_dataset()` again."
-            ) from error
+        molecules = tuple(_molecule(folder, one) for one in record["molecules"] if one["fingerprint"])
+        return cls(folder, molecules, record["status"])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{sum(one.split == name for one in self.molecules)} {name}" for name in SPLITS)
@@ -106,35 +101,18 @@ class Dataset:
                     raise InputError(f"{path} is not the file that was written (SHA-256); {_remedy(one)}")
 
 
-def read_dataset_record(folder: Path) -> dict[str, Any] | None:
-    """What ``dataset.json`` of `folder` holds; None when there is none."""
-    path = folder / "dataset.json"
-    if not path.is_file():
-        return None
-    record = read_json(path)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError(f"{path} does not follow the schema {SCHEMA}; name the folder of a data set.")
-    return record
-
-
 def _remedy(one: DatasetMolecule) -> str:
     return f"copy it anew, or build {one.name} again with `build_dataset(..., rebuild={[one.name]})`."
 
 
 def _molecule(folder: Path, record: Mapping[str, Any]) -> DatasetMolecule:
     data = record["data"]
+    plain = ("name", "split", "status", "fingerprint", "graph", "atoms", "frames", "evaluations")
     return DatasetMolecule(
-        name=str(record["name"]),
-        split=str(record["split"]),
+        **{key: record[key] for key in plain},
         source=dict(record["source"]),
         system=folder / record["system"],
         data=None if data is None else folder / data,
-        status=str(record["status"]),
-        fingerprint=str(record["fingerprint"]),
-        graph=str(record["graph"]),
-        atoms=int(record["atoms"]),
-        frames=int(record["frames"]),
-        evaluations=int(record["evaluations"]),
-        convergence=dict(record["convergence"]),
-        sha256=dict(record["sha256"]),
+        convergence=dict(record.get("convergence", {})),
+        sha256=dict(record.get("sha256", {})),
     )

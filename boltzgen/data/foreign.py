@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from boltzgen.data.checks import (
     wrong_hands,
 )
 from boltzgen.data.constrained import resampled_bonds
-from boltzgen.data.framing import check_whole
+from boltzgen.data.framing import READER_FAULTS, check_whole
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory
 from boltzgen.data.temperatures import (
@@ -32,6 +32,7 @@ from boltzgen.data.temperatures import (
     settled_temperatures,
     stated_temperatures,
 )
+from boltzgen.data.xtc import read_xtc
 from boltzgen.errors import InputError
 from boltzgen.system.formats.mdtraj_hdf5 import record_elements
 from boltzgen.system.formats.parsing import reason_of
@@ -109,7 +110,7 @@ def _load(
         record, names = read_hdf5(path)
         _check_count(path, record.n_atoms, system)
         if names and topology is None:
-            _check_elements(path, record_elements(names), system)
+            _check_elements(path, _elements_in(names, path), system)
         _check_frames(path, len(record))
         return record.positions, None
     loaded = _load_with_mdtraj(path, system)
@@ -119,9 +120,14 @@ def _load(
 def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
     import mdtraj
 
-    check_whole(path)
+    check_whole(path, system.n_atoms)
     try:
-        loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
+        if path.suffix.lower() == ".xtc":
+            positions, cells = read_xtc(path)
+            loaded = mdtraj.Trajectory(positions, system.mdtraj_topology())
+            loaded.unitcell_vectors = cells
+        else:
+            loaded = mdtraj.load(str(path), top=system.mdtraj_topology())
     except ValueError as error:
         if "atoms" in str(error):
             raise InputError(
@@ -129,7 +135,7 @@ def _load_with_mdtraj(path: Path, system: MolecularSystem) -> mdtraj.Trajectory:
                 "strip solvent, or give the system that was simulated."
             ) from error
         raise InputError(f"{path} cannot be read ({reason_of(error)}); copy it anew.") from error
-    except (OSError, RuntimeError, IndexError, TypeError, KeyError) as error:
+    except READER_FAULTS as error:
         raise InputError(
             f"{path} cannot be read ({reason_of(error)}); it may be truncated, copy it anew."
         ) from error
@@ -143,8 +149,19 @@ def _topology(path: Path) -> mdtraj.Topology:
 
     try:
         return mdtraj.load_topology(str(path))
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except READER_FAULTS as error:
         raise InputError(f"{path} cannot be read as a topology ({reason_of(error)}); give a PDB.") from error
+
+
+def _elements_in(record: dict[str, Any], path: Path) -> list[str]:
+    """The elements that the topology in an HDF5 file names."""
+    try:
+        return record_elements(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: its topology is not that of MDTraj's format ({error!r}); write the file anew, "
+            "without a topology or with MDTraj's."
+        ) from error
 
 
 def _elements_of(topology: mdtraj.Topology) -> list[str]:

@@ -7,8 +7,7 @@ Beyond the conventions: energies are float64, ``replica`` is a dataset, and the 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,14 @@ import numpy as np
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
+from boltzgen.loaders.hdf5 import Hdf5File, open_hdf5
 from boltzgen.system.formats.mdtraj_hdf5 import set_unit, topology_record, write_header
 
 if TYPE_CHECKING:
-    import h5py
     import mdtraj
+
+#: What to do about a file of a simulation that goes on.
+REMOVE = "remove the folder and simulate again."
 
 _COLUMNS = (
     ("time", np.float32, "picoseconds"),
@@ -88,82 +90,79 @@ def read_hdf5(path: Path) -> tuple[Trajectory, dict[str, Any]]:
     """The trajectory in `path`, and its topology as the dictionary of MDTraj's conventions ({} if none).
 
     Energies are NaN and temperatures NaN where the file has none.
-    Raises InputError when the file is missing, truncated, or has no coordinates.
+    Raises InputError when the file is missing, damaged (`boltzgen.loaders.hdf5`), or has no coordinates.
     """
-    import h5py
+    with open_hdf5(path, missing="no such file; expected a trajectory in HDF5.") as file:
+        if "coordinates" not in file:
+            raise InputError(f"{path} has no dataset 'coordinates'; give a file in MDTraj's HDF5 format.")
+        count = _frames(file, path)
+        positions = np.asarray(file.numbers("coordinates"), dtype=np.float32) * _length_unit(file, path)
 
-    try:
-        with h5py.File(path, "r") as file:
-            if "coordinates" not in file:
-                raise InputError(f"{path} has no dataset 'coordinates'; expected MDTraj's HDF5 format.")
-            positions = np.asarray(file["coordinates"][()], dtype=np.float32) * _length_unit(file, path)
-            count = len(positions)
-            if positions.ndim != 3:
-                raise InputError(f"{path}: 'coordinates' must be (frames, atoms, 3), not {positions.shape}.")
+        def column(name: str, fill: float) -> np.ndarray:
+            if name not in file:
+                return np.full(count, fill)
+            values = np.asarray(file.numbers(name), dtype=np.float64)
+            if values.size not in (1, count) or values.ndim > 2:
+                raise InputError(
+                    f"{path}: {name!r} has the shape {values.shape}, expected ({count},); copy it anew."
+                )
+            return np.broadcast_to(values.reshape(-1), (count,))
 
-            def column(name: str, fill: float) -> np.ndarray:
-                values = file[name][()] if name in file else np.full(count, fill)
-                return np.broadcast_to(np.asarray(values, dtype=float), (count,))
-
-            fingerprint = file.attrs.get("boltzgen_system_fingerprint", "")
-            topology = json.loads(_text(file["topology"][0])) if "topology" in file else {}
-            record = Trajectory(
-                positions,
-                column("potentialEnergy", np.nan),
-                column("temperature", np.nan),
-                column("replica", 0),
-                _text(fingerprint) or None,
-            )
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected a trajectory in HDF5.") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, copy it anew."
-        ) from error
+        replicas = column("replica", 0)
+        if not (np.abs(replicas) < 2**31).all():
+            raise InputError(f"{path}: 'replica' holds numbers of no replica; copy it anew.")
+        topology = file.json("topology") if "topology" in file else {}
+        if not isinstance(topology, dict):
+            raise InputError(f"{path}: its topology is no mapping; give a file in MDTraj's HDF5 format.")
+        record = Trajectory(
+            positions,
+            column("potentialEnergy", np.nan),
+            column("temperature", np.nan),
+            replicas,
+            file.attribute("boltzgen_system_fingerprint", "") or None,
+        )
     return record, topology
 
 
 def read_column(path: Path, name: str) -> np.ndarray | None:
     """The numbers of the dataset `name` in `path`, flat, float64; None where there is none."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return (
-                np.atleast_1d(np.asarray(file[name][()], dtype=np.float64)).ravel() if name in file else None
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({_first_line(error)}); it may be truncated, copy it anew."
-        ) from error
+    with open_hdf5(path, missing="no such file; expected a trajectory in HDF5.") as file:
+        return np.asarray(file.numbers(name), dtype=np.float64).reshape(-1) if name in file else None
 
 
 def frames_in(path: Path) -> int:
     """Number of frames in `path`; 0 when it does not exist."""
-    import h5py
-
     if not path.exists():
         return 0
-    try:
-        with h5py.File(path, "r") as file:
-            return int(file["coordinates"].shape[0])
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({_first_line(error)}); remove the folder and simulate again."
-        ) from error
+    with open_hdf5(path, missing="no such file.", remedy=REMOVE) as file:
+        return _frames(file, path)
 
 
-def _length_unit(file: h5py.File, path: Path) -> np.float32:
-    units = _text(file["coordinates"].attrs.get("units", "nanometers"))
+def rows_in(path: Path, count: int, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions, energies and replicas of the first `count` frames of `path`, `at_once` at a time."""
+    with open_hdf5(path, missing="no such file; simulate again.", remedy=REMOVE) as file:
+        names = ("coordinates", "potentialEnergy", "replica")
+        frames = {name: file.shape(name)[:1] for name in names}
+        if len(set(frames.values())) != 1 or _frames(file, path) < count:
+            raise InputError(f"{path}: its columns have {frames}, expected {count} rows; {REMOVE}")
+        for start in range(0, count, at_once):
+            rows = slice(start, min(start + at_once, count))
+            positions, energies, replicas = (file.numbers(name, rows) for name in names)
+            yield positions, energies, replicas
+
+
+def _frames(file: Hdf5File, path: Path) -> int:
+    shape = file.shape("coordinates")
+    if len(shape) != 3 or shape[2] != 3:
+        raise InputError(f"{path}: 'coordinates' must be (frames, atoms, 3), not {shape}; copy it anew.")
+    return shape[0]
+
+
+def _length_unit(file: Hdf5File, path: Path) -> np.float32:
+    units = file.attribute("units", "nanometers", of="coordinates")
     factors = {"nanometers": 1.0, "nanometer": 1.0, "angstroms": 0.1, "angstrom": 0.1}
     if units not in factors:
-        raise InputError(f"{path}: coordinates are in {units!r}; expected nanometers or angstroms.")
+        raise InputError(
+            f"{path}: coordinates are in {units[:40]!r}; expected nanometers or angstroms, convert them."
+        )
     return np.float32(factors[units])
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.data.framing import READER_FAULTS
 from boltzgen.data.hdf5 import read_column
 from boltzgen.errors import InputError
 
@@ -102,7 +103,7 @@ def _from_netcdf(path: Path) -> np.ndarray | None:
     try:
         with netcdf_file(path, "r", mmap=False) as file:
             values = _column_of(file.variables)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AssertionError) as error:
+    except READER_FAULTS as error:
         raise InputError(f"{path} cannot be read as NetCDF ({error}); it may be truncated.") from error
     return None if values is None else np.atleast_1d(np.asarray(values, dtype=np.float64)).ravel()
 

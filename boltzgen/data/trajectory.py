@@ -7,8 +7,8 @@ positions; for data inside the package).
 
 from __future__ import annotations
 
+import math
 import warnings
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ import numpy as np
 from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
+from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.temperatures import HDF5_SUFFIXES, stated_temperatures
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.files import atomic_path, write_json
+from boltzgen.loaders.arrays import Wanted, read_npz
+from boltzgen.loaders.records import below
 from boltzgen.system.molecular_system import MolecularSystem
 
 __all__ = [
-    "SCHEMA",
     "Trajectory",
     "joined",
     "read_trajectory",
@@ -35,7 +37,14 @@ __all__ = [
     "write_trajectory",
 ]
 
-SCHEMA = "boltzgen.trajectory/1"
+#: The arrays of the compact form.
+_FRAMES = {
+    "positions": Wanted("f", ("frames", "atoms", 3)),
+    "energies": Wanted("f", ("frames",)),
+    "temperatures": Wanted("f", ("frames",)),
+    "replicas": Wanted("i", ("frames",), optional=True),
+}
+_ANEW = "it may be truncated, write or copy it anew."
 
 
 def read_trajectory(
@@ -135,18 +144,17 @@ def evaluations_of_folder(path: str | Path) -> int:
 
     A step of dynamics, which needs the energy's gradient, counts one.
     """
-    manifest = Path(path) / "manifest.json"
-    record = read_json(manifest) if manifest.is_file() else None
-    if not isinstance(record, dict):
+    if not (Path(path) / "manifest.json").is_file():
         return 0
-    if isinstance(record.get("energy_evaluations"), int):
+    record = read_manifest(Path(path))
+    if record.get("energy_evaluations") is not None:
         return int(record["energy_evaluations"])
-    settings = record.get("settings") or {}
-    try:
-        steps = (settings["time"] + settings["equilibration"]) / settings["timestep"]
-        return round(steps) * int(settings.get("replicas") or len(record["temperatures_K"]))
-    except (KeyError, TypeError):
+    settings = record.get("settings")
+    if settings is None:
         return 0
+    steps = (settings["time"] + settings.get("equilibration", 0.0)) / settings["timestep"]
+    replicas = settings.get("replicas") or len(record["temperatures_K"])
+    return round(steps) * int(replicas) if math.isfinite(steps) else 0
 
 
 def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
@@ -155,10 +163,8 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
             f"{folder} is not a trajectory folder: it holds no manifest.json. "
             f'Make one with `simulate(SYS, output="{folder}")`.'
         )
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise InputError(f"{folder / 'manifest.json'} does not follow the schema {SCHEMA}; simulate again.")
-    status = manifest.get("status")
+    manifest = read_manifest(folder)
+    status = manifest["status"]
     if status == "failed":
         raise InputError(f"{folder}: the simulation failed ({manifest.get('reason')}); run it again.")
     files = manifest.get("files") or []
@@ -166,14 +172,13 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
         raise InputError(f"{folder} holds no frames yet (status {status}); let `simulate()` go on.")
     if status == "partial":
         warnings.warn(f"{folder}: the simulation is partial; what is there is used.", stacklevel=3)
-    fingerprint = (manifest.get("system") or {}).get("fingerprint")
-    measured = manifest.get("statistical_inefficiency") or {}
+    fingerprint = manifest["system"]["fingerprint"]
+    measured = manifest.get("statistical_inefficiency", {})
     remedy = "copy the folder anew, or simulate again."
-    names = [Path(name).name for name in files]
-    require_unchanged(folder, manifest.get("sha256"), remedy, names)
+    require_unchanged(folder, manifest.get("sha256"), remedy, files)
     parts = []
     for name in files:
-        path = folder / Path(name).name
+        path = below(folder, name, folder / "manifest.json")
         part = _read_npz(path, fingerprint, {}) if path.suffix == ".npz" else read_hdf5(path)[0]
         parts.append(part)
     whole = joined(parts)
@@ -185,7 +190,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
 
 
 def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]) -> None:
-    for text, count in (manifest.get("frames") or {}).items():
+    for text, count in manifest.get("frames", {}).items():
         there = int((np.abs(trajectory.temperatures - float(text)) < 0.01).sum())
         if there != count:
             raise InputError(
@@ -195,20 +200,9 @@ def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]
 
 
 def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -> Trajectory:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Trajectory(
-                arrays["positions"],
-                arrays["energies"],
-                arrays["temperatures"],
-                arrays["replicas"] if "replicas" in arrays else np.zeros(len(arrays["energies"]), np.int64),
-                fingerprint,
-                measured,
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); it may be truncated, write or copy it anew."
-        ) from error
+    arrays = read_npz(path, _FRAMES, missing="no such file; copy the folder anew.", remedy=_ANEW)
+    arrays.setdefault("replicas", np.zeros(len(arrays["energies"]), np.int64))
+    return Trajectory(**arrays, system_fingerprint=fingerprint, statistical_inefficiency=measured)
 
 
 def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:

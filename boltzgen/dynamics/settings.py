@@ -16,6 +16,12 @@ LARGEST_TIMESTEP = 2.0e-3
 #: A batch is one tensor; more copies than this are run one batch after the other.
 MOST_REPLICAS = 65536
 
+#: ps (and 1/ps for the friction): ten milliseconds, more than anybody has run.
+LONGEST = 1e10
+
+#: Temperatures of one ladder, and moves about bonds between two exchanges.
+MOST_TEMPERATURES, MOST_MOVES = 256, 10_000
+
 #: Dalton; with heavier hydrogens their carbons would be the fast ones.
 HEAVIEST_HYDROGEN = 4.5
 
@@ -94,8 +100,13 @@ class SimulationSettings(BaseModel):
             value = getattr(self, name)
             if not 0.0 < value < float("inf"):
                 raise InputError(f"`{name}` must be positive; {value:g} was given.")
-        if not 0.0 <= self.equilibration < float("inf"):
-            raise InputError(f"`equilibration` must not be negative; {self.equilibration:g} ps was given.")
+            if value > LONGEST:
+                raise InputError(f"`{name}` must be at most {LONGEST:g}; {value:g} was given.")
+        if not 0.0 <= self.equilibration <= LONGEST:
+            raise InputError(
+                f"`equilibration` must not be negative, nor above {LONGEST:g} ps; {self.equilibration:g} ps "
+                "was given."
+            )
         if self.timestep > LARGEST_TIMESTEP:
             raise InputError(
                 f"`timestep='{self.timestep * 1e3:g}fs'` is too long for bonds without constraints; "
@@ -172,8 +183,10 @@ class BatchedSettings(SimulationSettings):
                 f"`hydrogen_mass={self.hydrogen_mass:g}` is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
                 "3 is usual."
             )
-        if self.torsion_moves < 0:
-            raise InputError(f"`torsion_moves={self.torsion_moves}` must not be negative.")
+        if not 0 <= self.torsion_moves <= MOST_MOVES:
+            raise InputError(
+                f"`torsion_moves={self.torsion_moves}` must not be negative, nor above {MOST_MOVES}."
+            )
         return self
 
 
@@ -186,6 +199,8 @@ def check_temperatures(temperatures: tuple[float, ...]) -> None:
     """InputError unless `temperatures` (K) are a rising ladder."""
     if not temperatures:
         raise InputError("`temperatures` is empty; give one or more in K, such as 300,366,446.")
+    if len(temperatures) > MOST_TEMPERATURES:
+        raise InputError(f"`temperatures` has {len(temperatures)} rungs; give at most {MOST_TEMPERATURES}.")
     for temperature in temperatures:
         if not 1.0 <= temperature <= 1.0e4:
             raise InputError(f"`temperatures`: {temperature:g} K is outside 1 to 10000 K; give kelvin.")

@@ -13,27 +13,44 @@ A killed run loses at most the block it was in; assembling twice gives the same 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzgen.data.hdf5 import frames_in, write_hdf5
+from boltzgen.data.hdf5 import REMOVE, frames_in, rows_in, write_hdf5
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.openmm_engine import ReplicaState
 from boltzgen.dynamics.replica_exchange import Block, RunState
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
+from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.system.molecular_system import MolecularSystem
 
-if TYPE_CHECKING:
-    import h5py
-
 _READ_FRAMES = 4096
+
+#: The arrays of a block: frames at each rung of the ladder, and the state after them.
+_FRAMES = {
+    "first_frame": Wanted("i", ()),
+    "positions": Wanted("f", ("rungs", "saved", "atoms", 3)),
+    "energies": Wanted("f", ("rungs", "saved")),
+    "replicas": Wanted("i", ("rungs", "saved")),
+}
+_STATE = {
+    "state_positions": Wanted("f", ("replicas", "atoms", 3), finite=True),
+    "state_velocities": Wanted("f", ("replicas", "atoms", 3), finite=True),
+    "state_temperature_index": Wanted("i", ("replicas",)),
+    "exchange_attempts": Wanted("i", ("pairs",)),
+    "exchange_accepted": Wanted("i", ("pairs",)),
+    "exchange_last_end": Wanted("i", ("replicas",)),
+    "exchange_half_trips": Wanted("i", ("replicas",)),
+    "progress": Wanted("i", ("counts",)),
+}
+_GONE = "no such file; simulate again."
+_OLDER = "delete this file to go on from the block before it."
 
 
 def trajectory_name(temperature: float) -> str:
@@ -93,13 +110,9 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
 
 def _pieces(path: Path, blocks: list[Path], rung: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """What `path` already holds, then what the blocks add, in order."""
-    import h5py
-
     done = frames_in(path)
     if done:
-        with h5py.File(path, "r") as file:
-            for start in range(0, done, _READ_FRAMES):
-                yield _rows(file, slice(start, start + _READ_FRAMES))
+        yield from rows_in(path, done, _READ_FRAMES)
     yield from _new_rows(path, blocks, rung, done)
 
 
@@ -108,39 +121,34 @@ def _new_rows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """What the blocks hold beyond the first `done` frames of the run, in order."""
     for block in blocks:
-        with np.load(block, allow_pickle=False) as arrays:
-            first = int(arrays["first_frame"])
-            count = arrays["energies"].shape[1]
-            if first > done:
-                raise InputError(f"{path.parent}: frames {done} to {first} are missing; simulate anew.")
-            new = slice(done - first, count)
-            if first + count > done:
-                positions, energies, replicas = (arrays[k] for k in ("positions", "energies", "replicas"))
-                yield positions[rung, new], energies[rung, new], replicas[rung, new]
-                done = first + count
+        arrays = read_npz(block, {**_FRAMES, **_STATE}, missing=_GONE, remedy=_OLDER, strict=True)
+        first = int(arrays["first_frame"])
+        count = arrays["energies"].shape[1]
+        if not (0 <= first <= done) or rung >= len(arrays["energies"]):
+            raise InputError(f"{path.parent}: frames {done} to {first} are missing; simulate anew.")
+        new = slice(done - first, count)
+        if first + count > done:
+            positions, energies, replicas = (arrays[k] for k in ("positions", "energies", "replicas"))
+            yield positions[rung, new], energies[rung, new], replicas[rung, new]
+            done = first + count
 
 
 def _walks(
     path: Path, blocks: list[Path], rung: int, walks: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The frames of each walk in turn; `path` holds them so already, blocks hold (saves, walks) rows."""
-    import h5py
-
     done = frames_in(path)
     columns: list[list[np.ndarray]] = [[], [], []]
     if done:
-        with h5py.File(path, "r") as file:
-            for column, rows in zip(columns, _rows(file, slice(0, done)), strict=True):
-                column.append(rows.reshape(walks, done // walks, *rows.shape[1:]))
+        if done % walks:
+            raise InputError(f"{path}: {done} frames are not those of {walks} walks; {REMOVE}")
+        for column, rows in zip(columns, next(rows_in(path, done, done)), strict=True):
+            column.append(rows.reshape(walks, done // walks, *rows.shape[1:]))
     for piece in _new_rows(path, blocks, rung, done):
         for column, rows in zip(columns, piece, strict=True):
             column.append(rows.reshape(len(rows) // walks, walks, *rows.shape[1:]).swapaxes(0, 1))
     positions, energies, replicas = (np.concatenate(column, axis=1) for column in columns)
     yield from zip(positions, energies, replicas, strict=True)
-
-
-def _rows(file: h5py.File, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return file["coordinates"][rows], file["potentialEnergy"][rows], file["replica"][rows]
 
 
 def _block_paths(folder: Path) -> list[Path]:
@@ -163,19 +171,21 @@ def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
 
 
 def _read_state(path: Path) -> RunState:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            segments, frames, *counts = (int(value) for value in arrays["progress"])
-            replicas = ReplicaState(
-                *(arrays[f"state_{key}"] for key in ("positions", "velocities", "temperature_index"))
-            )
-            exchanges = ExchangeRecord(
-                *(arrays[f"exchange_{key}"] for key in ("attempts", "accepted", "last_end", "half_trips"))
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); delete this file to go on from the block before it."
-        ) from error
+    wanted = {**{name: replace(one, optional=True) for name, one in _FRAMES.items()}, **_STATE}
+    arrays = read_npz(path, wanted, missing=_GONE, remedy=_OLDER, strict=True)
+    if not 2 <= len(arrays["progress"]) <= 4:
+        raise InputError(f"{path}: it has {len(arrays['progress'])} counts, expected 4; {_OLDER}")
+    segments, frames, *counts = (int(value) for value in arrays["progress"])
+    rungs = len(arrays["exchange_attempts"]) + 1
+    index = arrays["state_temperature_index"]
+    if min(segments, frames, *counts, 0) < 0 or not ((index >= 0) & (index < rungs)).all():
+        raise InputError(f"{path}: its counts are those of no run; {_OLDER}")
+    replicas = ReplicaState(
+        *(arrays[f"state_{key}"] for key in ("positions", "velocities", "temperature_index"))
+    )
+    exchanges = ExchangeRecord(
+        *(arrays[f"exchange_{key}"] for key in ("attempts", "accepted", "last_end", "half_trips"))
+    )
     return RunState(replicas, exchanges, segments, frames, *counts)
 
 

@@ -9,12 +9,11 @@ does neither. Every tool that knows DCD reads what it writes.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path
+from boltzgen.files import atomic_path, file_size, read_error
 from boltzgen.units import NM_PER_ANGSTROM
 
 _TITLE = b"REMARKS positions of weighted samples, in Angstrom; weights are in samples.npz".ljust(80)
@@ -56,19 +55,18 @@ def read_dcd(path: str | os.PathLike[str], into: np.ndarray | None = None) -> np
 
 def dcd_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Frames and atoms of a DCD written by `write_dcd`, from its header; InputError as in `read_dcd`."""
+    missing = "no such file; the folder is not whole, run `sample()` again."
+    size = file_size(path, missing=missing, kind="a DCD file")
     try:
-        size = Path(path).stat().st_size
         with open(path, "rb") as handle:
             header = handle.read(len(_header(0, 0)))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the folder is not whole, run `sample()` again.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise read_error(path, error) from error
     words = np.frombuffer(header[: len(header) // 4 * 4], dtype="<i4")
     if len(header) < len(_header(0, 0)) or header[:8] != _header(0, 0)[:8] or words[12] != 0:
         raise InputError(f"{path}: truncated, or not a DCD file written by boltzgen; sample again.")
     n_frames, n_atoms = int(words[2]), int(words[-2])
-    if size != len(header) + n_frames * 12 * (n_atoms + 2):
+    if min(n_frames, n_atoms) < 0 or size != len(header) + n_frames * 12 * (n_atoms + 2):
         raise InputError(f"{path}: truncated, {n_frames} frames of {n_atoms} atoms expected; sample again.")
     return n_frames, n_atoms
 

@@ -11,7 +11,6 @@ manifest.json   schema boltzgen.manifest/1, written last; its status decides whe
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ from boltzgen.digests import file_digests, require_signed, require_unchanged, si
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
-from boltzgen.errors import BoltzgenError, InputError
-from boltzgen.files import atomic_path, read_json, write_atomic, write_json
+from boltzgen.ensemble.manifest import MANIFEST_SCHEMA, SAMPLE_ANEW, read_manifest
+from boltzgen.errors import InputError
+from boltzgen.files import atomic_path, read_text, write_atomic, write_json
+from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.provenance import versions
 
 SUMMARY_SCHEMA = "boltzgen.summary/1"
-MANIFEST_SCHEMA = "boltzgen.manifest/1"
 STATUSES = ("complete", "partial", "failed")
 
 #: Keys of the manifest whose content is hashed; the others are notes, such as where the model lies.
@@ -36,7 +36,14 @@ SIGNED = ("system_fingerprint", "temperature_K", "measure", "domain", "n", "file
 #: What to do about a file that was changed.
 COPY_ANEW = "copy it anew, or sample again; `check(OUT)` says more about the folder."
 
-_COLUMNS = ("log_q", "u", "log_w", "valid", "reason")
+#: The arrays of ``samples.npz``; positions of model systems besides.
+_COLUMNS = {
+    "log_q": Wanted("f", ("rows",)),
+    "u": Wanted("f", ("rows",)),
+    "log_w": Wanted("f", ("rows",)),
+    "valid": Wanted("b", ("rows",)),
+    "reason": Wanted("US", ("rows",)),
+}
 
 
 def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
@@ -76,28 +83,24 @@ def load_ensemble(
     manifest = read_manifest(out)
     if compare:
         require_unchanged(out, manifest.get("files"), COPY_ANEW)
-    columns: dict[str, Any] = read_npz(out / "samples.npz", _COLUMNS)
+    molecular = not manifest["measure"].startswith("lebesgue")
+    wanted = _COLUMNS if molecular else {**_COLUMNS, "positions": Wanted("f", ("rows", "dimension"))}
+    missing = "no such file; run `sample()` again."
+    columns: dict[str, Any] = read_npz(out / "samples.npz", wanted, missing=missing, remedy=SAMPLE_ANEW)
     if columns["reason"].dtype.kind == "U":
         columns["reason"] = narrow(columns["reason"])
-    molecular = not str(manifest.get("measure", "")).startswith("lebesgue")
-    try:
-        common: dict[str, Any] = {
-            "temperature": manifest["temperature_K"],
-            "measure": manifest["measure"],
-            "system_fingerprint": manifest["system_fingerprint"],
-            "domain": manifest["domain"],
-            "provenance": manifest["provenance"],
-            "coverage": manifest["coverage"],
-        }
-    except KeyError as error:
-        raise InputError(f"{out / 'manifest.json'}: the key {error} is missing; sample again.") from error
+    common: dict[str, Any] = {
+        "temperature": manifest["temperature_K"],
+        **{name: manifest[name] for name in ("measure", "system_fingerprint", "domain")},
+        **{name: manifest[name] for name in ("provenance", "coverage")},
+    }
     if molecular:
-        positions = read_dcd(out / "samples.dcd", into)
-        topology = _read_text(out / "topology.pdb")
+        columns["positions"] = read_dcd(out / "samples.dcd", into)
+        topology = read_text(out / "topology.pdb", missing=missing)
     else:
-        positions, topology = read_npz(out / "samples.npz", ("positions",))["positions"], ""
+        topology = ""
     try:
-        ensemble = Ensemble(positions=positions, topology_pdb=topology, **columns, **common)
+        ensemble = Ensemble(topology_pdb=topology, **columns, **common)
     except InputError as error:
         raise InputError(f"{out}: {error}") from error
     if compare:
@@ -134,18 +137,6 @@ def join_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[Ensemble, s
     joined = concatenate(parts, names=[str(path) for path in paths], positions=positions)
     partial = any(manifest["status"] == "partial" for manifest in manifests)
     return joined, "partial" if partial else "complete"
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
-    if not folder.is_dir():
-        raise InputError(f'{folder}: no such folder; expected what `sample(..., output="{folder}")` writes.')
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
-        raise InputError(f"{folder / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")
-    if manifest.get("status") not in ("complete", "partial"):
-        raise InputError(f"{folder}: the run that wrote it did not finish; run `sample()` again.")
-    return manifest
 
 
 def summary(ensemble: Ensemble) -> dict[str, Any]:
@@ -199,25 +190,3 @@ def _manifest(ensemble: Ensemble, status: str, out: Path, names: list[str]) -> d
         "versions": versions("python", "boltzgen-sampler", "numpy", "torch", "openmm", "mdtraj"),
         "files": file_digests(out, names),
     }
-
-
-def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays `names` of an npz file, never unpickled; InputError when broken."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run `sample()` again.") from error
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}; was it written by `sample()`?") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read, it is truncated or not an npz file.") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run `sample()` again.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BoltzgenError(f"{path}: cannot be read as text ({error}).") from error

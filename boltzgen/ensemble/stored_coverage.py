@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.manifest import read_manifest
 from boltzgen.ensemble.store import summary
-from boltzgen.files import read_json, write_json
+from boltzgen.files import write_json
 
 
 def store_coverage(
@@ -24,7 +25,7 @@ def store_coverage(
     """
     out = Path(folder)
     found = summary(replace(ensemble, coverage=coverage))
-    manifest = read_json(out / "manifest.json")
+    manifest = read_manifest(out)
     write_json(out / "summary.json", found)
     write_json(out / "manifest.json", {**manifest, "coverage": coverage})  # which the hash does not cover
     return found

@@ -43,7 +43,7 @@ class CouplingSettings(NetworkSettings):
 
     kind: Literal["coupling"] = "coupling"
     """Which flow; see docs/flows.md."""
-    layers: int = Field(default=8, ge=1)
+    layers: int = Field(default=8, ge=1, le=256)
     """Coupling layers."""
     mask_seed: int = Field(default=0, ge=0, lt=2**32)
     """Which coordinates each coupling layer transforms; part of the model, not of the run."""

@@ -74,15 +74,15 @@ class FlowSettings(Settings):
 class NetworkSettings(FlowSettings):
     """Sizes that our own kinds share. The defaults suit one molecule of 20 to 40 atoms."""
 
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=64, ge=1, le=4096)
     """Width of the networks."""
-    depth: int = Field(default=2, ge=1)
+    depth: int = Field(default=2, ge=1, le=64)
     """Hidden layers of the networks."""
-    bins: int = Field(default=8, ge=2)
+    bins: int = Field(default=8, ge=2, le=256)
     """Bins of each rational-quadratic spline."""
-    embedding: int = Field(default=32, ge=4, multiple_of=4)
+    embedding: int = Field(default=32, ge=4, le=4096, multiple_of=4)
     """Width of the embedding of each coordinate."""
-    encoder_blocks: int = Field(default=2, ge=0)
+    encoder_blocks: int = Field(default=2, ge=0, le=64)
     """Attention blocks that make the embeddings from the physics of the molecule."""
 
 

@@ -37,7 +37,7 @@ _Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 class VectorSettings(FlowSettings):
     """A flow of vectors of one length; the molecule that is learned says which."""
 
-    dimension: int | None = Field(default=None, ge=1)
+    dimension: int | None = Field(default=None, ge=1, le=100_000)
     """Coordinates of the molecule; found when training begins, and stored with the model."""
 
     def for_molecules(self, molecules: Sequence[MoleculeFeatures]) -> Self:

@@ -10,10 +10,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field, model_validator
 
 from boltzgen.ensemble.diagnostics import VERDICTS, worst
 from boltzgen.errors import InputError
@@ -26,6 +27,7 @@ from boltzgen.free_energy.uncertainty import (
     chosen_error,
     smooth_functions,
 )
+from boltzgen.loaders.records import Count, OpenRecord, checked
 
 #: Estimators of one number that differ by more combined standard errors than this are not to be relied on.
 SIGMAS = 3.0
@@ -147,32 +149,50 @@ def _paired(
     )
 
 
+class EstimateRecord(OpenRecord):
+    """An entry of ``estimates`` in a result file; numbers are given in each unit."""
+
+    name: str
+    A: str | None
+    B: str | None
+    estimator: str
+    quantity: str
+    unit: str
+    value: dict[str, float | None]
+    standard_error: dict[str, float | None]
+    interval95: dict[str, Annotated[list[float | None], Field(min_length=2, max_length=2)]]
+    standard_error_asymptotic: dict[str, float | None]
+    standard_error_bootstrap: dict[str, float | None]
+    n: Count
+    n_effective: float | None
+    k_hat: float | None
+    overlap: float | None
+    verdict: Literal["ok", "caution", "unreliable"]
+    reasons: list[str]
+
+    @model_validator(mode="after")
+    def _numbers_in_its_unit(self) -> EstimateRecord:
+        errors = (self.standard_error, self.standard_error_asymptotic, self.standard_error_bootstrap)
+        if not all(self.unit in numbers for numbers in (self.value, self.interval95, *errors)):
+            raise ValueError(f"its numbers are not given in its unit {self.unit!r}")
+        return self
+
+
 def from_json(entry: Mapping[str, Any]) -> Estimate:
     """The estimate that an entry of ``estimates`` in a result file holds; InputError where it holds none."""
-    try:
-        unit = entry["unit"]
-        low, high = entry["interval95"][unit]
-        return Estimate(
-            name=entry["name"],
-            A=entry["A"],
-            B=entry["B"],
-            estimator=entry["estimator"],
-            value=entry["value"][unit],
-            standard_error=entry["standard_error"][unit],
-            interval95=(low, high),
-            n=int(entry["n"]),
-            n_effective=entry["n_effective"],
-            k_hat=entry["k_hat"],
-            overlap=entry["overlap"],
-            verdict=entry["verdict"],
-            reasons=tuple(reason for reason in entry["reasons"] if " is null: " not in reason),
-            standard_error_asymptotic=entry["standard_error_asymptotic"][unit],
-            standard_error_bootstrap=entry["standard_error_bootstrap"][unit],
-            quantity=entry["quantity"],
-            unit=unit,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"an estimate lacks {error}; was it written by a free-energy verb?") from error
+    remedy = "was it written by a free-energy verb?"
+    checked(EstimateRecord, dict(entry), "an estimate", remedy)
+    unit = entry["unit"]
+    low, high = entry["interval95"][unit]
+    plain = ("name", "A", "B", "estimator", "n", "n_effective", "k_hat", "overlap", "verdict", "quantity")
+    errors = ("standard_error", "standard_error_asymptotic", "standard_error_bootstrap")
+    return Estimate(
+        **{key: entry[key] for key in plain},
+        **{key: entry[key][unit] for key in ("value", *errors)},
+        interval95=(low, high),
+        reasons=tuple(reason for reason in entry["reasons"] if " is null: " not in reason),
+        unit=unit,
+    )
 
 
 def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:

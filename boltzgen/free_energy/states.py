@@ -17,7 +17,6 @@ A list of ranges means any of them: ``phi: [[-180, -120], [120, 180]]``. JSON wo
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.files import read_text
+from boltzgen.files import parse_json, read_text
 from boltzgen.free_energy.variables import Variable, declared_variable, ready_variable
+from boltzgen.loaders.yaml_text import LARGEST_YAML, parse_yaml
 
 if TYPE_CHECKING:
     import mdtraj
@@ -94,9 +94,9 @@ def read_states(
     `topology` is None for a model system of `dimension` coordinates. Raises InputError naming the
     file and the entry for anything that is not as the head of this module shows.
     """
-    text = read_text(path, missing="no such file; expected a states file (YAML or JSON).", kind="a text file")
+    content = _content(path, "no such file; expected a states file (YAML or JSON).")
     try:
-        return parse_states(_load(text, str(path).endswith(".json")), topology, dimension)
+        return parse_states(content, topology, dimension)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -126,10 +126,9 @@ def read_coordinates(
     path: str | os.PathLike[str], topology: mdtraj.Topology | None, dimension: int = 0
 ) -> dict[str, Variable]:
     """The variables under ``coordinates`` in a file as `read_states` takes it; states may be missing."""
-    missing = "no such file; expected declared coordinates (YAML or JSON)."
-    text = read_text(path, missing=missing, kind="a text file")
+    content = _content(path, "no such file; expected declared coordinates (YAML or JSON).")
     try:
-        top = _mapping(_load(text, str(path).endswith(".json")), "the file", _KEYS, ("coordinates",))
+        top = _mapping(content, "the file", _KEYS, ("coordinates",))
         return _declared(top, topology, dimension)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -220,27 +219,13 @@ def _inside(value: np.ndarray, low: float, high: float, periodic: bool) -> np.nd
     return np.remainder(value - low, 360.0) < (high - low) % 360.0
 
 
-def _load(text: str, is_json: bool) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Safe, and refuses a key written twice (the later would silently win)."""
-
-    def unique(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError(f"the key {key!r} is written twice in one place.")
-        return dict(loader.construct_mapping(node, deep=True))
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique)
-    try:
-        return json.loads(text) if is_json else Loader(text).get_single_data()
-    except (json.JSONDecodeError, yaml.YAMLError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = getattr(error, "lineno", mark.line + 1 if mark is not None else None)
-        place = f" (line {line})" if line is not None else ""
-        raise InputError(f"not valid {'JSON' if is_json else 'YAML'}{place}.") from error
+def _content(path: str | os.PathLike[str], missing: str) -> Any:
+    """What the YAML or JSON file `path` holds."""
+    name = os.fspath(path)
+    text = read_text(path, missing=missing, kind="a text file", largest=LARGEST_YAML)
+    if name.endswith(".json"):
+        return parse_json(text, name, "write it as docs/states.md shows.")
+    return parse_yaml(text, source=name)
 
 
 def _mapping(given: Any, what: str, allowed: Sequence[str], required: Sequence[str]) -> dict[str, Any]:

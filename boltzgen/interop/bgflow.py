@@ -214,9 +214,9 @@ class BgflowSettings(VectorSettings):
 
     kind: Literal["bgflow"] = "bgflow"
     """Which flow; see docs/extending.md."""
-    blocks: int = Field(default=4, ge=1)
+    blocks: int = Field(default=4, ge=1, le=256)
     """Blocks, each of which transforms both halves of the coordinates once."""
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=64, ge=1, le=4096)
     """Width of the networks."""
 
     def build(self) -> BgflowVectorFlow:

@@ -9,7 +9,7 @@ here such a row is lost, and no other.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,6 +23,11 @@ from boltzgen.flows.vector_flow import VectorFlow, VectorSettings, require_one_t
 NOT_ROW_BY_ROW = ("ActNorm", "BatchNorm", "BatchNorm1d", "Dropout")
 
 
+#: Numbers that nflows may be given: sizes, and everything else.
+Size = Annotated[int, Field(ge=-4096, le=4096)]
+Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class NflowsSettings(VectorSettings):
     """Transforms of nflows, one after another."""
 
@@ -33,13 +38,13 @@ class NflowsSettings(VectorSettings):
         min_length=1,
     )
     """Names of nflows' transforms, from the coordinates to the latent space."""
-    repeats: int = Field(default=3, ge=1)
+    repeats: int = Field(default=3, ge=1, le=256)
     """How often the list is gone through, each time with weights of its own."""
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=64, ge=1, le=4096)
     """Width of the networks."""
-    bins: int = Field(default=8, ge=2)
+    bins: int = Field(default=8, ge=2, le=256)
     """Bins of each spline."""
-    arguments: dict[str, bool | int | float | str | None] = {}
+    arguments: dict[str, bool | Size | Factor | str | None] = {}
     """Further arguments by nflows' names, for every transform that has one of the name."""
 
     def build(self) -> NflowsFlow:

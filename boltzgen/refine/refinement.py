@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.checks import check_number
 from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
@@ -42,6 +43,8 @@ class Refinement:
             raise InputError(f"`refine={self.method!r}` is not known; use {' or '.join(METHODS)}.")
         if self.moves is not None and self.moves < 1:
             raise InputError(f"`refine_budget={self.moves}`: a sample needs at least one move.")
+        if self.moves is not None:
+            check_number(self.moves, "refine_budget")
 
     @classmethod
     def of(cls, method: str | None, moves: int | None) -> Refinement | None:

@@ -13,6 +13,9 @@ from boltzgen.files import sha256_file, write_atomic
 #: ``translated``: the System as batched torch; ``bridge``: OpenMM contexts in worker processes.
 ENGINES = ("translated", "bridge")
 
+#: Processes that one energy may ask for.
+MOST_WORKERS = 1024
+
 #: The option of a backend that names a file, which SYS then holds a copy of, and the option with its hash.
 FILE_OPTION, FILE_HASH = "file", "file_sha256"
 
@@ -124,8 +127,10 @@ class EnergyModel:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise InputError(f"The energy engine {self.engine!r} is not one of {', '.join(ENGINES)}.")
-        if self.workers < 1:
-            raise InputError(f"{self.workers} worker processes were asked for; give at least one.")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise InputError(
+                f"{self.workers} worker processes were asked for; give at least one, at most {MOST_WORKERS}."
+            )
 
     def identity(self) -> bytes:
         """What of this changes the energy: nothing for molecular mechanics, the region for a hybrid.

@@ -18,19 +18,21 @@ import numpy as np
 
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import read_json, write_atomic, write_json
+from boltzgen.files import read_text, write_atomic, write_json
 from boltzgen.folders import alone_in
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.examples import system_folder
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.pdb_text import AtomName, parse_names
+from boltzgen.system.system_record import SCHEMA, read_system_record
 
 if TYPE_CHECKING:
     import mdtraj
     import openmm
     from openmm import app
 
-SCHEMA = "boltzgen.system/1"
+#: Bytes of a System as text: some thousand for each atom.
+LARGEST_XML = 2**30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -193,15 +195,11 @@ class MolecularSystem:
         remedy = f'Make it with `prepare(INPUT, output="{folder}")`.'
         if not (folder / "system.json").is_file():
             raise InputError(f"{folder} is not a prepared system: it holds no system.json. {remedy}")
-        record = read_json(folder / "system.json")
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            raise InputError(f"{folder / 'system.json'} does not follow the schema {SCHEMA}. {remedy}")
+        record = read_system_record(folder, remedy)
         texts = {}
         for name in ("system.xml", "topology.pdb"):
-            try:
-                texts[name] = (folder / name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"{folder / name} cannot be read ({error}). {remedy}") from error
+            missing = f"no such file. {remedy}"
+            texts[name] = read_text(folder / name, missing=missing, largest=LARGEST_XML)
         try:
             system = cls(
                 name=record["name"],
@@ -214,8 +212,10 @@ class MolecularSystem:
                 provenance=record["provenance"],
                 energy_model=EnergyModel.from_json(record.get("energy_model"), folder),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error
+        except InputError as error:
+            raise InputError(f"{folder / 'system.json'} is damaged. {error} {remedy}") from error
         if system.fingerprint != record.get("fingerprint"):
             raise InputError(
                 f"The files of {folder} do not belong together: system.xml or the bonds changed after they "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system.energy_model import EnergyModel
+from boltzgen.system.energy_model import MOST_WORKERS, EnergyModel
 from boltzgen.system.parametrise.forcefield import check_implicit
 
 
@@ -81,6 +81,8 @@ class PrepareOptions:
             raise InputError(
                 f'`platform="{self.platform}"` goes with `bridge=True`, which lets OpenMM compute the energy.'
             )
+        if self.workers > MOST_WORKERS:
+            raise InputError(f"`workers={self.workers}`: give at most {MOST_WORKERS} processes.")
         if self.workers < 1 or (self.workers > 1 and not self.bridge and self.ml is None):
             raise InputError(
                 f"`workers={self.workers}`: give a number of processes above 0, and `bridge=True` with it."

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import Field
+from safetensors.torch import save_file
 from torch import Tensor
 
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.loaders.records import Count, Record, checked
+from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import (
     CHECKPOINT,
     CHECKPOINT_STEPS,
@@ -30,6 +32,28 @@ STATE = "state.safetensors"
 
 #: Checkpoints kept in a run; older ones are removed after the next is safely on disk.
 KEPT = 2
+
+
+class _Counters(Record):
+    """`boltzgen.training.trainer.Counters`."""
+
+    step: Count = 0
+    skipped_steps: Count = 0
+    discarded_rows: Count = 0
+    energy_evaluations: Count = 0
+    evaluation_energies: Count = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    failures_in_a_row: Count = 0
+
+
+class _State(Record):
+    """``state.json`` without the hashes of its files."""
+
+    boltzgen_version: str | None = None
+    step: Count
+    counters: _Counters = _Counters()
+    last_evaluation: dict[str, float | None] = {}
+    systems: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,7 @@ def load_checkpoint(place: Path) -> Checkpoint:
     require_signed(place / "state.json", record, remedy)
     stored = Stored({k: v for k, v in record.items() if k not in ("files", CONTENT)}, tensors)
     found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
+    checked(_State, found.record, str(place / "state.json"), remedy)
     return Checkpoint(found.tensors, found.record)
 
 
@@ -86,18 +111,6 @@ def checkpoint_version(place: Path) -> int:
         raise InputError(f"{place}: no such checkpoint; name a folder such as RUN/checkpoints/step-00000500.")
     path = place / "state.json"
     return schema_version(read_json(path), CHECKPOINT, CHECKPOINT_VERSION, path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; InputError in a sentence when it is missing or truncated."""
-    try:
-        return load_file(str(path))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the checkpoint or model is incomplete.") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable safetensors file ({error}); use an older checkpoint."
-        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

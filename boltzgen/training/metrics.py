@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import csv_text, write_atomic
+from boltzgen.files import csv_text, parse_json, read_text, write_atomic
+
+#: Bytes of the rows of a run; a row has some five hundred.
+LARGEST_METRICS = 2**29
 
 #: Columns before the statistics of the losses, and after them.
 FIRST = ("step", "progress", "learning_rate")
@@ -38,7 +41,7 @@ class MetricsFiles:
         """
         self.columns = tuple(dict.fromkeys([*FIRST, *statistics, *LAST]))
         self.csv, self.lines = folder / "metrics.csv", folder / "metrics.jsonl"
-        rows = [row for row in read_metrics(self.lines) if (row["step"] or 0) <= keep_until]
+        rows = [row for row in read_metrics(self.lines) if (row.get("step") or 0) <= keep_until]
         write_atomic(self.lines, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
         cells = [{name: row.get(name) for name in self.columns} for row in rows]
         write_atomic(self.csv, csv_text(self.columns, cells))
@@ -57,7 +60,7 @@ def append_molecules(
 ) -> None:
     """Add to ``molecules.jsonl`` what was measured on each molecule; rows of a later step are dropped."""
     path = folder / "molecules.jsonl"
-    rows = [row for row in read_metrics(path) if (row["step"] or 0) < step]
+    rows = [row for row in read_metrics(path) if (row.get("step") or 0) < step]
     rows += [{"step": step, "molecule": name, **one} for name, one in zip(names, found, strict=True)]
     write_atomic(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
@@ -67,13 +70,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    text = read_text(path, missing="no such file; start anew.", largest=LARGEST_METRICS)
+    lines = text.splitlines()
     for number, line in enumerate(lines):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines) - 1:
-                raise InputError(
-                    f"{path}: line {number + 1} is not JSON; remove the file or start anew."
-                ) from error
+            row = parse_json(line, f"{path}, line {number + 1}", "remove the file or start anew.")
+            if not isinstance(row, dict) or not isinstance(row.get("step"), int | None):
+                raise InputError(f"{path}: line {number + 1} is no row of metrics; remove it or start anew.")
+            rows.append(row)
+        except InputError:
+            if number < len(lines) - 1 or text.endswith("\n"):
+                raise
     return rows

@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+#: No weight, rate or factor is larger.
+LARGEST = 1e12
+
 
 def _rising(points: float | list[tuple[float, float]]) -> float | list[tuple[float, float]]:
     if isinstance(points, list):
@@ -17,6 +20,8 @@ def _rising(points: float | list[tuple[float, float]]) -> float | list[tuple[flo
         values = [points]
     if any(value < 0 for value in values):
         raise ValueError("a weight or rate cannot be negative")
+    if any(value > LARGEST for value in values):
+        raise ValueError(f"a weight or rate cannot be above {LARGEST:g}")
     return points
 
 
@@ -29,10 +34,11 @@ def positive(points: float | list[tuple[float, float]]) -> float | list[tuple[fl
 #: A number, or points [progress, value] joined by straight lines; progress runs from 0 to 1.
 Schedule = Annotated[float | list[tuple[float, float]], AfterValidator(_rising)]
 
-Temperature = Annotated[float, Field(gt=0)]
+#: K; nothing holds together at more.
+Temperature = Annotated[float, Field(gt=0, le=1e5)]
 
-#: At least one temperature.
-Ladder = Annotated[list[Temperature], Field(min_length=1)]
+#: At least one temperature, and not more than anybody exchanges between.
+Ladder = Annotated[list[Temperature], Field(min_length=1, max_length=256)]
 
 
 def schedule_value(schedule: float | list[tuple[float, float]], progress: float) -> float:

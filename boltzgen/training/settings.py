@@ -20,38 +20,38 @@ from boltzgen.training.schedule import Ladder, Temperature, schedule_value
 class SimulationSource(Settings):
     """Data that the run makes itself: replica exchange on the batched potential, from the reference."""
 
-    evaluations: int = Field(default=1_000_000, ge=100)
+    evaluations: int = Field(default=1_000_000, ge=100, le=10**13)
     """Energies with gradients to spend; they count in the budget of the run."""
     temperatures: Ladder = [300.0, 370.0, 456.0, 563.0, 694.0, 856.0]
     """The ladder (K), rising."""
-    ladders: int | None = Field(default=None, ge=1)
+    ladders: int | None = Field(default=None, ge=1, le=65536)
     """Independent ladders at once; chosen by the budget when not given."""
-    frames: int = Field(default=5000, ge=1)
+    frames: int = Field(default=5000, ge=1, le=10**7)
     """Frames kept at each temperature."""
     timestep: float = Field(default=0.001, gt=0, le=0.002)
     """Step (ps)."""
     hydrogen_mass: float | None = Field(default=None, ge=1, le=4)
     """Mass of hydrogens (dalton) taken from their neighbours; 3 allows a timestep of 0.002 ps."""
-    torsion_moves: int = Field(default=0, ge=0)
+    torsion_moves: int = Field(default=0, ge=0, le=10_000)
     """Metropolis moves of each replica about a rotatable bond, after every exchange or frame."""
-    equilibration: float = Field(default=5.0, ge=0)
+    equilibration: float = Field(default=5.0, ge=0, le=1e9)
     """Time (ps) that is thrown away, at most a quarter of the run."""
-    exchange_interval: float = Field(default=0.1, gt=0)
+    exchange_interval: float = Field(default=0.1, gt=0, le=1e9)
     """Time (ps) between exchanges."""
 
 
 class OptimizerSettings(Settings):
     """SOAP with a warm-up, a cosine to zero, clipped gradients and averaged weights."""
 
-    steps: int = Field(default=2000, ge=1)
+    steps: int = Field(default=2000, ge=1, le=10**9)
     """Steps of the whole run."""
-    learning_rate: float = Field(default=1e-2, gt=0)
+    learning_rate: float = Field(default=1e-2, gt=0, le=10)
     """Highest learning rate."""
-    warmup: int = Field(default=50, ge=0)
+    warmup: int = Field(default=50, ge=0, le=10**9)
     """Steps over which the rate rises from zero."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=10)
     """Decoupled weight decay."""
-    gradient_clip: float = Field(default=10.0, gt=0)
+    gradient_clip: float = Field(default=10.0, gt=0, le=1e12)
     """Largest norm of the gradient of each loss, before its weight."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the moving average of the weights; the average is what is saved as the model."""
@@ -60,11 +60,11 @@ class OptimizerSettings(Settings):
 class EvaluationSettings(Settings):
     """What is measured on the way."""
 
-    every: int = Field(default=200, ge=1)
+    every: int = Field(default=200, ge=1, le=10**9)
     """Steps between evaluations."""
-    samples: int = Field(default=1000, ge=2)
+    samples: int = Field(default=1000, ge=2, le=10**7)
     """Samples drawn for the effective sample size."""
-    molecules: int | None = Field(default=None, ge=1)
+    molecules: int | None = Field(default=None, ge=1, le=10**6)
     """Validation molecules of a dataset to measure, the first ones; all when not given."""
     temperature: Temperature = 300.0
     """Temperature (K) of the evaluation."""
@@ -75,9 +75,9 @@ class UntilSettings(Settings):
 
     ess: float | None = Field(default=None, gt=0, le=1)
     """Raw effective sample size, as a fraction, at one evaluation; of `evaluation.samples`: ask for many."""
-    evaluations: int | None = Field(default=None, ge=1)
+    evaluations: int | None = Field(default=None, ge=1, le=10**15)
     """Energy evaluations, those that made the data included; those that only measure or made `start` not."""
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=1e7)
     """Wall time of the training, of all parts of a resumed run together."""
 
 
@@ -89,7 +89,7 @@ class TrainingSettings(Settings):
     dataset: str | Annotated[list[str], Field(min_length=1)] | None = None
     """Folder written by `dataset build`, or several, instead of system and data: the flow learns their
     training molecules and is measured on their validation molecules."""
-    memory: float = Field(default=2.0, ge=0)
+    memory: float = Field(default=2.0, ge=0, le=1e6)
     """GiB of a dataset's frames to keep in memory; those of further molecules are read as they are drawn."""
     data: str | list[str] | None = None
     """Trajectory of each system (folder or file); none for training on energies alone."""
@@ -107,7 +107,7 @@ class TrainingSettings(Settings):
     """Keep amides and double bonds as in the reference structure, or open them."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights and draws."""
-    workers: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1, le=1024)
     """Threads on a CPU, each with a whole loss or a share of one; part of what makes a run repeatable."""
     flow: SerializeAsAny[FlowSettings] = Field(default_factory=lambda: FlowSettings.model_validate({}))
     """The flow."""
@@ -125,7 +125,7 @@ class TrainingSettings(Settings):
     """Measurements on the way."""
     until: UntilSettings = UntilSettings()
     """When to end early."""
-    checkpoint_every: int = Field(default=500, ge=1)
+    checkpoint_every: int = Field(default=500, ge=1, le=10**9)
     """Steps between checkpoints."""
 
     @model_validator(mode="after")

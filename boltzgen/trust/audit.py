@@ -15,8 +15,8 @@ import torch
 from boltzgen.digests import changed_files, is_as_signed
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.ensemble.manifest import read_manifest
 from boltzgen.ensemble.store import SIGNED
-from boltzgen.files import read_json
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.refinement import is_refined
 
@@ -55,7 +55,7 @@ class Audit:
 
 def check_files(folder: Path) -> Findings:
     """Files of the OUT `folder` whose bytes are not those that its manifest vouches for."""
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_manifest(folder)
     changed = changed_files(folder, manifest.get("files"))
     if not is_as_signed(manifest, SIGNED):
         changed.append("manifest.json")

@@ -168,7 +168,7 @@ DAMAGE = {
         "expected the schema boltzgen.checkpoint/2",
     ),
     "half a record": (lambda place: (place / "state.json").write_text('{"schema": "bol'), "truncated"),
-    "counters": (lambda place: change(place, counters={"steps": 2}), "does not fit"),
+    "counters": (lambda place: change(place, counters={"steps": 2}), "counters.steps' is not one"),
 }
 
 

@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 from torch.nn import functional
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.files import read_json, sha256_file
+from boltzgen.files import sha256_file
+from boltzgen.loaders.records import Record, read_record
+from boltzgen.loaders.tensors import tensor_shapes
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.fast.constants import Constants
 from boltzgen.potentials.fast.evaluate import Blocks
@@ -188,48 +191,80 @@ class PairRepulsion:
         return (c["strength"] / distance * torch.exp(-decay)).sum(0)
 
 
+class _Functions(Record):
+    """`SymmetryFunctionSettings`."""
+
+    elements: list[str]
+    radial_cutoff: float
+    radial_eta: float
+    radial_shells: list[float]
+    angular_cutoff: float
+    angular_eta: float
+    angular_shells: list[float]
+    angular_zeta: int
+    angular_sections: list[float]
+
+
+class _ModelRecord(Record):
+    """``model.json``."""
+
+    name: str
+    symmetry_functions: _Functions
+    hidden: list[Annotated[int, Field(ge=1, le=65536)]]
+    celu_alpha: float
+    self_energy: dict[str, float]
+    trained_on: dict[str, Any]
+    weights_sha256: str
+
+
 def load_network(folder: Path) -> NetworkModel:
     """The model in `folder` (``model.json``, ``weights.safetensors``); InputError when it is damaged."""
-    record = read_json(folder / "model.json")
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError(f"{folder / 'model.json'} does not follow the schema {SCHEMA}.")
+    remedy = "install the model anew."
+    record = read_record(
+        _ModelRecord,
+        folder / "model.json",
+        schema=SCHEMA,
+        missing=f"no such file; {remedy}",
+        remedy=remedy,
+        of="a network of ANI's kind",
+    )
     path = folder / "weights.safetensors"
-    if sha256_file(path) != record.get("weights_sha256"):
+    if sha256_file(path) != record["weights_sha256"]:
         raise InputError(
-            f"{path}: the weights are damaged (their SHA-256 is not that of model.json); "
-            "install the model anew."
+            f"{path}: the weights are damaged (their SHA-256 is not that of model.json); {remedy}"
         )
+    shapes = tensor_shapes(path, remedy)
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in record["symmetry_functions"].items()
+    }
+    known = SymmetryFunctionSettings(**settings)
+    for name, shape in _expected_shapes(known, record["hidden"]).items():
+        if shapes.get(name) != shape:
+            raise InputError(f"{folder}: the weights do not fit model.json ({name!r}); {remedy}")
     try:
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in record["symmetry_functions"].items()
-        }
-        model = NetworkModel(
-            name=record["name"],
-            settings=SymmetryFunctionSettings(**settings),
-            celu_alpha=float(record["celu_alpha"]),
-            self_energy=record["self_energy"],
-            weights=load_file(str(path)),
-            trained_on=record["trained_on"],
-        )
-        _check_weights(model, record["hidden"])
-    except (KeyError, TypeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder}: the weights do not fit model.json ({error}); install the model anew."
-        ) from error
-    return model
+        weights = load_file(str(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); {remedy}") from error
+    return NetworkModel(
+        name=record["name"],
+        settings=known,
+        celu_alpha=float(record["celu_alpha"]),
+        self_energy=record["self_energy"],
+        weights=weights,
+        trained_on=record["trained_on"],
+    )
 
 
-def _check_weights(model: NetworkModel, hidden: list[int]) -> None:
-    """KeyError when a tensor is missing or has another shape than model.json says."""
-    widths = [model.settings.length, *hidden, 1]
-    for element in model.settings.elements:
-        shapes: dict[str, tuple[int, ...]] = {"mean": (widths[0],), "scale": (widths[0],)}
+def _expected_shapes(settings: SymmetryFunctionSettings, hidden: list[int]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors of a network with layers of these widths."""
+    widths = [settings.length, *hidden, 1]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for element in settings.elements:
+        shapes |= {f"{element}.{name}": (widths[0],) for name in ("mean", "scale")}
         for layer, (inputs, outputs) in enumerate(pairwise(widths)):
-            shapes |= {f"{layer}.weight": (outputs, inputs), f"{layer}.bias": (outputs,)}
-        for name, shape in shapes.items():
-            if model.weights[f"{element}.{name}"].shape != shape:
-                raise KeyError(f"{element}.{name}")
+            shapes |= {f"{element}.{layer}.weight": (outputs, inputs), f"{element}.{layer}.bias": (outputs,)}
+    return shapes
 
 
 def load_shipped(name: str = SHIPPED) -> NetworkModel:

@@ -115,3 +115,7 @@ def _json(word: str) -> Any:
         return json.loads(word)
     except json.JSONDecodeError:
         return word
+    except (RecursionError, ValueError) as error:
+        raise InputError(
+            f"`ml_options`: {word[:60]}... is nested too deeply or too large a number; give a smaller one."
+        ) from error

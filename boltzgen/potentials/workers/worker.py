@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.files import parse_json
 
 #: From positions (N, 3) in nm to the energy in kJ/mol and the gradient (N, 3) in kJ/mol/nm, or any exception.
 #: An attribute ``settled`` (dict) holds what it chose itself, for the spec of the pool's other workers.
@@ -70,7 +71,7 @@ def send(pipe: int, header: dict[str, Any], *arrays: np.ndarray) -> None:
 def receive(pipe: int) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Read one message from the file descriptor `pipe`; EndOfPipe when it ends before."""
     (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
-    header = json.loads(_read(pipe, length))
+    header = parse_json(_read(pipe, length).decode(), "a message of a worker", "start anew.")
     arrays = []
     for shape in header["shapes"]:
         data = _read(pipe, 8 * int(np.prod(shape, dtype=np.int64)))

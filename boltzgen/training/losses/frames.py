@@ -18,9 +18,9 @@ class FrameLossSettings(LossSettings):
 
     needs_frames: ClassVar[bool] = True
 
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1, le=2**20)
     """Frames a step, of all its molecules together."""
-    molecules: int | None = Field(default=None, ge=1)
+    molecules: int | None = Field(default=None, ge=1, le=10**6)
     """Molecules a step, in turn and each as often as any other; all when not given."""
 
 

@@ -22,7 +22,7 @@ class LikelihoodSettings(FrameLossSettings):
     """Weight the frames of every temperature to this one (K); each is learned at its own when not given."""
     dispersion: Schedule = 0.0
     """Log-dispersion of the same frames, whose energies are labels: weight relative to the likelihood's."""
-    knee: float = Field(default=3.0, gt=0)
+    knee: float = Field(default=3.0, gt=0, le=1e12)
     """Deviation (nats) from which the log-dispersion grows linearly."""
 
     def objective(self, name: str, given: Given) -> Likelihood:

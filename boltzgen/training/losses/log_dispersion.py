@@ -30,7 +30,7 @@ class LogDispersionSettings(FrameLossSettings):
     `likelihood.dispersion` adds it to the likelihood of the same frames, in the same pass.
     """
 
-    knee: float = Field(default=3.0, gt=0)
+    knee: float = Field(default=3.0, gt=0, le=1e12)
     """Deviation (nats) from which it grows linearly."""
 
     def objective(self, name: str, given: Given) -> LogDispersion:

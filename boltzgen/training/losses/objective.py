@@ -113,7 +113,7 @@ class LossSettings(Settings):
 
     weight: Schedule = 1.0
     """Weight of this loss over the run."""
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1, le=2**20)
     """Rows a step."""
 
     needs_frames: ClassVar[bool] = False

@@ -21,11 +21,11 @@ class ReverseKLSettings(LossSettings):
 
     weight: Schedule = 0.0
     """Weight of this loss over the run."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, le=2**20)
     """Samples a step."""
     temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each sample."""
-    energy_cap: float = Field(default=100.0, gt=0)
+    energy_cap: float = Field(default=100.0, gt=0, le=1e12)
     """Energies this many kT above the reference structure's grow only logarithmically; in the loss alone."""
     path_gradient: bool = True
     """Leave out the score term of the gradient: less noise near the target, for a second pass of the flow."""

@@ -24,32 +24,32 @@ class ReweightedSettings(LossSettings):
 
     weight: Schedule = 0.0
     """Weight of this loss over the run; it helps once the effective sample size is some percent."""
-    batch_size: int = Field(default=256, ge=2)
+    batch_size: int = Field(default=256, ge=2, le=2**20)
     """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
-    fresh: int = Field(default=256, ge=1)
+    fresh: int = Field(default=256, ge=1, le=2**20)
     """Samples drawn a step, each one energy evaluation; they go into the buffer."""
-    first: int = Field(default=0, ge=0)
+    first: int = Field(default=0, ge=0, le=2**24)
     """Samples that an empty buffer is filled with, where that is more than `fresh`; as many evaluations.
     From the few of its first steps a model would unlearn what it already knows."""
-    stay: int = Field(default=1, ge=1)
+    stay: int = Field(default=1, ge=1, le=10**9)
     """Steps in a row on one molecule (of several) and temperature, so that fresh samples are used fresh."""
-    moves: int = Field(default=0, ge=0)
+    moves: int = Field(default=0, ge=0, le=10_000)
     """Annealed moves of each fresh sample towards p^2/q before it is kept (FAB); each an evaluation more."""
-    buffer: int = Field(default=4096, ge=2)
+    buffer: int = Field(default=4096, ge=2, le=2**24)
     """Samples kept at each temperature; the oldest give way."""
     temperatures: Ladder = [300.0]
     """Temperatures (K), one drawn for each step."""
     heating: Annotated[Schedule, AfterValidator(positive)] = 1.0
     """Factor on the temperatures over the run: start hot, end at 1, so that no mode is lost on the way."""
-    trust_region: float | None = Field(default=None, gt=0)
+    trust_region: float | None = Field(default=None, gt=0, le=1e6)
     """Largest step (nats) from what proposed the samples to what is learned; None: the target at once."""
-    entropy_drop: float | None = Field(default=None, gt=0)
+    entropy_drop: float | None = Field(default=None, gt=0, le=1e6)
     """Largest fall of the entropy (nats) on that step; None: any."""
     largest_share: float = Field(default=0.01, gt=0, le=1)
     """Largest share of one sample in the sum of weights; in the loss alone."""
     dispersion: Schedule = 0.0
     """Log-dispersion of the same samples: weight relative to the likelihood's."""
-    knee: float = Field(default=3.0, gt=0)
+    knee: float = Field(default=3.0, gt=0, le=1e12)
     """Deviation (nats) from which the log-dispersion grows linearly."""
 
     def objective(self, name: str, given: Given) -> Reweighted:

@@ -14,10 +14,11 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.settings import load_settings, nearest
 from boltzgen.config.shipped import find_config
 from boltzgen.data.convergence import convergence
-from boltzgen.data.dataset import SCHEMA, SPLITS, Dataset, DatasetMolecule, read_dataset_record
+from boltzgen.data.dataset import SPLITS, Dataset, DatasetMolecule
+from boltzgen.data.dataset_record import SCHEMA, read_dataset_record, read_molecule_record
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
-from boltzgen.files import make_folder, read_json, sha256_file, write_json
+from boltzgen.files import make_folder, sha256_file, write_json
 from boltzgen.folders import alone_for_a_moment_in, alone_in, is_own_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -212,7 +213,7 @@ class _Builder:
             if key == "source" or not isinstance(value, Mapping):
                 changed += [key] if record[key] != value else []
             else:
-                changed += [f"{key}.{k}" for k, v in value.items() if record[key].get(k) != v]
+                changed += [f"{key}.{k}" for k, v in value.items() if (record[key] or {}).get(k) != v]
         return changed
 
     def build(self, wanted: list[_Place], systems_only: bool) -> None:
@@ -264,7 +265,9 @@ class _Builder:
             "sha256": {},
             "convergence": {},
         }
-        return {**empty, **read_json(path), "split": place.split} if path.is_file() else empty
+        if not path.is_file():
+            return empty
+        return {**empty, **read_molecule_record(self.folder, path), "split": place.split}
 
     def write(self) -> None:
         """``dataset.json`` from the records of all molecules.

@@ -22,6 +22,7 @@ from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.thermodynamics import SCOPE
 from boltzgen.free_energy.variables import read_topology
+from boltzgen.loaders.arrays import read_npy
 from boltzgen.report.estimates import Observed, estimates_figure, observables_figure
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
@@ -209,14 +210,11 @@ def _topology(ensemble: Ensemble, folder: str | os.PathLike[str]) -> Any:
 
 def _from_file(path: Path, unit: str, n: int) -> list[Observable]:
     """The columns of a .npy file, (n,) or (n, m)."""
-    try:
-        with open(path, "rb") as file:
-            found = np.load(file, allow_pickle=False)
-        array = np.asarray(found, dtype=np.float64)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; save the values with numpy.save.") from error
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path}: not a .npy file of numbers; save the values with numpy.save.") from error
+    remedy = "save the values with numpy.save."
+    array = read_npy(path, None, missing=f"no such file; {remedy}", remedy=remedy)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{path}: not a .npy file of numbers, it holds {array.dtype}; {remedy}")
+    array = np.asarray(array, dtype=np.float64)
     if array.ndim not in (1, 2) or array.shape[0] != n or array.size == 0:
         raise InputError(
             f"{path}: has the shape {array.shape}, but OUT holds {n} samples; give one row for each, in its "

@@ -17,18 +17,27 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
+from boltzgen.checks import check_number
 from boltzgen.config.devices import check_device
 from boltzgen.errors import InputError
-from boltzgen.files import read_json, sha256_file
-from boltzgen.free_energy.combination import agreement, difference, from_json, paired_difference
+from boltzgen.files import sha256_file
+from boltzgen.free_energy.combination import (
+    EstimateRecord,
+    agreement,
+    difference,
+    from_json,
+    paired_difference,
+)
 from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
 from boltzgen.free_energy.partition import log_partition
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett
+from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import work_figure
@@ -117,6 +126,7 @@ def between(
     check_device(device)
     if samples < 0 or samples == 1:
         raise InputError(f"`samples={samples}`: give 0 (one-sided only) or at least 2.")
+    check_number(samples, "samples", least=0)
     path = result_path(output, Path("between.json"))
     leg = None if relative_to is None else _read_leg(Path(relative_to))
     need = samples > 0 or data_a is not None or data_b is not None
@@ -308,12 +318,24 @@ def _work_record(forward: Work, backward: Work) -> dict[str, Any]:
     }
 
 
+class _Leg(OpenRecord):
+    """The result file of another leg, as far as it is looked at."""
+
+    estimates: Annotated[list[EstimateRecord], Field(min_length=1)]
+    temperature_K: Kelvin | None
+    temperatures_K: list[Kelvin | None]
+    provenance: dict[str, Any] = {}
+
+
 def _read_leg(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    estimates = content.get("estimates") if isinstance(content, dict) else None
-    if not estimates or content.get("schema") != SCHEMA or "temperatures_K" not in content:
-        raise InputError(f"{path}: not a result of `free_energy_between()` ({SCHEMA}).")
-    return dict(content)
+    return read_record(
+        _Leg,
+        path,
+        schema=SCHEMA,
+        missing="no such file; give what another `free_energy_between()` wrote.",
+        remedy="give what another `free_energy_between()` wrote.",
+        of="a result of `free_energy_between()`",
+    )
 
 
 def _require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.checks import HOTTEST, check_number
 from boltzgen.config.devices import check_device
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, VERDICTS
@@ -117,9 +118,12 @@ def mbar(
     check_device(device)
     if samples < 2:
         raise InputError(f"`samples={samples}`: at least 2 of each OUT folder are needed.")
+    check_number(samples, "samples", least=2)
     for kelvin in temperatures:
-        if not 0 < kelvin < np.inf:
-            raise InputError(f"`temperatures=[{kelvin:g}]`: temperatures are in K and positive.")
+        if not 0 < kelvin <= HOTTEST:
+            raise InputError(
+                f"`temperatures=[{kelvin:g}]`: temperatures are in K and positive, at most {HOTTEST:g}."
+            )
     if not folders:
         raise InputError("no folder was given; name OUT folders of sample or MD folders of simulate.")
     places = [Path(folder).resolve() for folder in folders]

@@ -26,6 +26,9 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import Surface
 from boltzgen.provenance import VERSION
 
+#: Replicates of a bootstrap; more than anybody needs.
+MOST_REPLICATES = 10**6
+
 #: Columns of the CSV file, in order.
 COLUMNS = (
     "name",
@@ -157,7 +160,7 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
 
 def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
     """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
-    check_number(n_bootstrap, "n_bootstrap", least=2)
+    check_number(n_bootstrap, "n_bootstrap", least=2, most=MOST_REPLICATES)
     check_seed(seed)
     return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 

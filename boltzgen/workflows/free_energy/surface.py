@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,9 @@ from boltzgen.workflows.free_energy.results import (
 
 #: Bins a variable when none are given: for one variable, for two.
 BINS = (60, 36)
+
+#: Bins of all variables together; each has a column of replicates.
+MOST_BINS = 10**6
 
 #: What a surface holds in kT, kJ/mol and kcal/mol.
 ENERGIES = ("free_energy", "standard_error", "low", "high")
@@ -158,6 +162,8 @@ def _bins(bins: Sequence[int] | None, variables: int) -> list[int]:
     counts = counts * variables if len(counts) == 1 else counts
     if len(counts) != variables or min(counts) < 2:
         raise InputError(f"`bins={counts}`: give at least 2 bins, once or for each of {variables} variables.")
+    if math.prod(counts) > MOST_BINS:
+        raise InputError(f"`bins={counts}`: these are more than {MOST_BINS} bins in all; give fewer.")
     return counts
 
 

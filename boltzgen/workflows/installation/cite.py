@@ -11,7 +11,7 @@ from typing import Any
 from boltzgen.config.settings import read_yaml
 from boltzgen.config.shipped import shipped_models
 from boltzgen.errors import InputError
-from boltzgen.files import read_json
+from boltzgen.files import is_there, read_json
 from boltzgen.report.citations import METHODS, Citations, citations
 from boltzgen.system.examples import EXAMPLE, system_folder
 
@@ -122,7 +122,7 @@ class _Used:
             return
         for base in (Path(), *beside.resolve().parents[:3]):
             candidate = base / source
-            if candidate.exists() and _is_meant(candidate, fingerprints):
+            if is_there(candidate) and _is_meant(candidate, fingerprints):
                 return self._visit_or_note(candidate)
         if source.startswith(EXAMPLE) or source in shipped_models():
             return self._visit_or_note(Path(source))
@@ -144,7 +144,7 @@ class _Used:
         self.methods += ["openmm"]
         kind = str(given.get("kind"))
         self.methods += ["peptide_builder"] if kind == "sequence" else ["rdkit"] if kind in SMALL else []
-        for name in options.get("forcefield") or ():
+        for name in _several(options.get("forcefield")):
             method = next((m for start, m in FORCE_FIELDS.items() if str(name).startswith(start)), None)
             if method is None:
                 self.notes.append(f"The force field {name} is not known here; cite it as its authors ask.")
@@ -189,7 +189,7 @@ class _Used:
         in_torch = settings.get("engine") == "torch"
         self.methods += ["baoab", "pytorch"] if in_torch else ["openmm", "langevin_middle"]
         self.methods += ["inefficiency"] if record.get("statistical_inefficiency") else []
-        if len(record.get("temperatures_K") or ()) > 1:
+        if len(list(_several(record.get("temperatures_K")))) > 1:
             self.methods.append("replica_exchange")
         if settings.get("hydrogen_mass") is not None:
             self.methods.append("hydrogen_mass")
@@ -214,7 +214,7 @@ class _Used:
         for one in _records(_mapping(folder / "dataset.json").get("molecules")):
             for key in ("system", "data"):
                 place = folder / str(one.get(key))
-                if one.get(key) and place.is_dir():
+                if one.get(key) and is_there(place) and place.is_dir():
                     self.visit(place)
 
     def _run(self, folder: Path) -> None:
@@ -269,7 +269,7 @@ class _Used:
         """What the provenance of samples of the system `fingerprint` says of how they were made."""
         self.methods += ["boltzmann_generator", "pytorch", "kish", "pareto", "mdtraj"]
         self.methods += [
-            str(one["method"]) for one in _records(origin.get("refined")) if one.get("method") in METHODS
+            str(one["method"]) for one in _records(origin.get("refined")) if str(one.get("method")) in METHODS
         ]
         self._follow(origin.get("system"), folder, [fingerprint] if fingerprint else ())
         for part in (origin, _part(origin, "drawn_by")):
@@ -356,5 +356,6 @@ def _several(value: Any) -> Iterable[Any]:
 def _ever(schedule: Any) -> bool:
     """Whether a weight, or a schedule of points [progress, weight], is above zero anywhere."""
     if isinstance(schedule, list):
-        return any(isinstance(point, list | tuple) and point[1] > 0 for point in schedule)
+        points = [point for point in schedule if isinstance(point, list) and len(point) == 2]
+        return any(_ever(weight) for _, weight in points)
     return isinstance(schedule, int | float) and schedule > 0

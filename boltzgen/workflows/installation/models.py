@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -11,13 +12,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from boltzgen.config.model import load_model
+from boltzgen.config.model import load_model, model_record
 from boltzgen.config.settings import nearest
 from boltzgen.config.shipped import check_sums, find_model, shipped_models
 from boltzgen.errors import InputError
 from boltzgen.files import make_folder, read_json, read_text, sha256_file, write_atomic, write_json
+from boltzgen.loaders.records import OpenRecord, checked
+from boltzgen.loaders.tensors import tensor_shapes
 from boltzgen.workflows.installation.publication import publish_file
 
 SCHEMA = "boltzgen.release/1"
@@ -53,7 +54,7 @@ class Release:
     def read(cls, folder: Path) -> Release:
         """The release in `folder`; InputError when a file of it is missing or was changed."""
         check_sums(folder)
-        record, metrics = read_json(folder / "model.json"), read_json(folder / "metrics.json")
+        record, metrics = model_record(folder), read_json(folder / "metrics.json")
         _check_metrics(metrics, str(folder / "metrics.json"))
         return cls(
             name=folder.name,
@@ -175,31 +176,35 @@ def sums_of(folder: Path) -> str:
     return "".join(f"{sha256_file(path)}  {path.name}\n" for path in files)
 
 
+class _Figure(OpenRecord):
+    """What was measured, with its error; a number that is not known is null."""
+
+    value: float | None
+    standard_error: float | None
+    reason: str = ""
+
+
+class _Metrics(OpenRecord):
+    """``metrics.json``; a release may say more."""
+
+    force_field: str
+    solvent: str
+    figures: dict[str, _Figure]
+
+
 def _check_metrics(metrics: Any, where: str) -> None:
     """InputError unless `metrics` holds what a release must say."""
-    if not isinstance(metrics, dict) or metrics.get("schema") != SCHEMA:
+    if not isinstance(metrics, Mapping) or metrics.get("schema") != SCHEMA:
         raise InputError(f"{where}: does not follow the schema {SCHEMA}.")
     if missing := [key for key in REQUIRED if key not in metrics]:
         raise InputError(f"{where}: {', '.join(missing)} missing; a release says its {', '.join(REQUIRED)}.")
-    for name, figure in metrics["figures"].items():
-        if not isinstance(figure, dict) or not {"value", "standard_error"} <= set(figure):
-            raise InputError(f"{where}: the figure {name!r} needs a value and a standard_error (or null).")
+    remedy = "a figure needs a value and a standard_error (or null)."
+    checked(_Metrics, dict(metrics), where, remedy)
 
 
 def _parameters(weights: Path) -> int:
     """How many numbers the tensors in `weights` hold; their values are not read."""
-    try:
-        with safe_open(str(weights), framework="np") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{weights}: not a readable safetensors file ({error}).") from error
-    total = 0
-    for shape in shapes:
-        size = 1
-        for length in shape:
-            size *= length
-        total += size
-    return total
+    return sum(math.prod(shape) for shape in tensor_shapes(weights, "install the model anew.").values())
 
 
 def _shown(figure: Mapping[str, Any]) -> str:

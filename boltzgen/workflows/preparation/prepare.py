@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
-from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.molecular_graph import MolecularGraph
@@ -20,6 +19,7 @@ from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.prepare import prepare as prepare_system
+from boltzgen.system.system_record import read_system_record
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.hybrid import HybridSummary, check_hybrid, hybrid_summary
@@ -155,12 +155,12 @@ def prepare(
 
 def _refuse_another(folder: Path, system: MolecularSystem) -> None:
     """Raise InputError when `folder` holds another system than `system`."""
-    record = read_json(folder / "system.json") if (folder / "system.json").is_file() else {}
-    if isinstance(record, dict) and record.get("fingerprint", system.fingerprint) != system.fingerprint:
-        raise InputError(
-            f"{folder} already holds another system ({record.get('name')}); name another folder, or add "
-            "`overwrite=True`."
-        )
+    if not (folder / "system.json").is_file():
+        return
+    remedy = "name another folder, or add `overwrite=True`."
+    record = read_system_record(folder, remedy)
+    if record["fingerprint"] != system.fingerprint:
+        raise InputError(f"{folder} already holds another system ({record['name']}); {remedy}")
 
 
 def _summary(

@@ -15,7 +15,8 @@ from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.store import load_ensemble, read_manifest
+from boltzgen.ensemble.manifest import read_manifest
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.ensemble.stored_coverage import store_coverage
 from boltzgen.errors import InputError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.ensemble.store import read_npz
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.files import atomic_path, parse_json, read_json, write_json
 from boltzgen.folders import holds_other_files
+from boltzgen.loaders.arrays import Wanted, read_npz
 
 SCHEMA = "boltzgen.reweight/1"
 
@@ -44,13 +44,17 @@ def read_energies(out: Path, resume: str) -> dict[str, Any] | None:
         )
     if not (out / ENERGIES).exists():  # another temperature alone: nothing was evaluated
         return None
-    found = read_npz(out / ENERGIES, ("rows", "u", "task", "seconds"))
-    try:
-        task = json.loads(str(found["task"]))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{out / ENERGIES}: damaged; choose another folder.") from error
-    if found["rows"].shape != found["u"].shape:
-        raise InputError(f"{out / ENERGIES}: damaged; choose another folder.")
+    wanted = {
+        "rows": Wanted("i", ("rows",)),
+        "u": Wanted("f", ("rows",)),
+        "task": Wanted("U", ()),
+        "seconds": Wanted("f", (), finite=True),
+    }
+    remedy = "choose another folder."
+    found = read_npz(out / ENERGIES, wanted, missing="no such file.", remedy=remedy, strict=True)
+    task = parse_json(str(found["task"]), str(out / ENERGIES), remedy)
+    if not isinstance(task, dict) or (found["rows"] < 0).any():
+        raise InputError(f"{out / ENERGIES}: damaged; {remedy}")
     return {"rows": found["rows"], "u": found["u"], "task": task, "seconds": float(found["seconds"])}
 
 

@@ -171,8 +171,11 @@ def _check(number: int, temperature: float, asked: SampleOptions) -> None:
     check_temperature(temperature)
     check_temperatures(asked.proposal_temperatures, "proposal_temperatures")
     batch_size = asked.batch_size
-    if batch_size != "auto" and not (str(batch_size).isdigit() and int(batch_size) > 0):
+    word = str(batch_size)
+    if batch_size != "auto" and not (word.isdecimal() and len(word) < 100 and int(word) > 0):
         raise InputError(f"`batch_size={batch_size!r}` is neither auto nor a positive whole number.")
+    if batch_size != "auto":
+        check_number(int(batch_size), "batch_size")
     check_dtype(asked.dtype)
     check_seed(asked.seed)
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from boltzgen.config.devices import check_device
+from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
-from boltzgen.data.trajectory import SCHEMA, read_trajectory
+from boltzgen.data.trajectory import read_trajectory
 from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
 from boltzgen.dynamics.replica_exchange import RunState
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
-from boltzgen.files import read_json, write_json
+from boltzgen.files import write_json
 from boltzgen.folders import alone_in, holds_other_files
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -203,9 +204,27 @@ class _Job:
         job._write()
         return job
 
+    def _latest_state(self) -> RunState | None:
+        """Where the run in the folder stands; None for a fresh one. InputError where it is of another run."""
+        state = latest_state(self.folder)
+        if state is not None:
+            replicas, atoms, _ = state.replicas.positions.shape
+            expected = getattr(self.settings, "replicas", len(self.settings.temperatures))
+            pairs = len(state.exchanges.attempts)
+            if (replicas, atoms, pairs + 1) != (
+                expected,
+                self.system.n_atoms,
+                len(self.settings.temperatures),
+            ):
+                raise InputError(
+                    f"{self.folder}: its state is that of {replicas} replicas of {atoms} atoms at "
+                    f"{pairs + 1} temperatures, another run; choose another folder."
+                )
+        return state
+
     def run(self, stop: StopRequest, progress: Progress) -> Simulation:
         settings = self.settings
-        state = latest_state(self.folder)
+        state = self._latest_state()
         start, worked = clock.perf_counter(), self.manifest["wall_seconds"]
         try:
             if state is None:
@@ -270,13 +289,8 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
         raise InputError(
             f'{folder} already holds a simulation; add `resume="auto"` to go on, or choose another folder.'
         )
-    manifest = read_json(folder / "manifest.json")
-    needed = ("system", "settings", "platform")
-    if (
-        not isinstance(manifest, dict)
-        or manifest.get("schema") != SCHEMA
-        or any(key not in manifest for key in needed)
-    ):
+    manifest = read_manifest(folder, "choose another folder.")
+    if manifest.get("settings") is None or not manifest.get("platform"):
         raise InputError(f"{folder / 'manifest.json'} is not of a simulation; choose another folder.")
     return manifest
 

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from boltzgen.checks import MOST_EVALUATIONS
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
@@ -231,7 +232,7 @@ def adaptation_settings(
     seed: int,
 ) -> TrainingSettings:
     """The training run: `config` with the model, the molecule, and as many steps as `budget` pays for."""
-    if not 1 <= budget < 2**53:
+    if not 1 <= budget <= MOST_EVALUATIONS:
         raise InputError(f"`budget={budget:g}`: give the number of energy evaluations, such as 1e5.")
     own = {
         "start": start,

@@ -19,13 +19,13 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from boltzgen.checks import check_dtype, check_number, check_seed, check_temperature
+from boltzgen.checks import MOST_EVALUATIONS, check_dtype, check_number, check_seed, check_temperature
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
-from boltzgen.files import csv_text, make_folder, read_json, write_atomic, write_json
+from boltzgen.files import csv_text, make_folder, write_atomic, write_json
 from boltzgen.free_energy.efficiency import REPLICATES, weight_figures
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -38,6 +38,7 @@ from boltzgen.trust.determinant import require_determinants
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
+from boltzgen.workflows.transfer.molecule_record import MOLECULE_SCHEMA, read_molecule
 from boltzgen.workflows.transfer.options import TransferKeywords, TransferOptions
 from boltzgen.workflows.transfer.record import TransferBenchmark
 from boltzgen.workflows.transfer.reference import W2_SAMPLES, reference_figures
@@ -54,7 +55,7 @@ from boltzgen.workflows.transfer.table import (
 #: Samples below which an effective sample size means nothing.
 FEWEST_SAMPLES = 100
 
-SCHEMA, MOLECULE_SCHEMA = "boltzgen.transfer/1", "boltzgen.transfer_molecule/1"
+SCHEMA = "boltzgen.transfer/1"
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,7 @@ class _Bench:
         }
         if not self.path(one).is_file():
             return fresh
-        record = read_json(self.path(one))
-        if not isinstance(record, dict) or record.get("schema") != MOLECULE_SCHEMA:
-            raise InputError(f"{self.path(one)} does not follow the schema {MOLECULE_SCHEMA}; remove it.")
+        record = read_molecule(self.path(one))
         for key, value in {**asdict(self.settings), "fingerprint": one.fingerprint}.items():
             before = record["fingerprint"] if key == "fingerprint" else record["settings"].get(key)
             if before != value:
@@ -213,9 +212,9 @@ class _Bench:
                     f"{self.path(one)} was measured with {key} = {before}, not {value}; name another folder."
                 )
         adapted = record["stages"].get("adapted")
-        if adapted and self.budget is not None and adapted["budget"] != self.budget:
+        if adapted and self.budget is not None and adapted.get("budget") != self.budget:
             raise InputError(
-                f"{self.path(one)}: adapted with a budget of {adapted['budget']:g} evaluations, not "
+                f"{self.path(one)}: adapted with a budget of {adapted.get('budget')} evaluations, not "
                 f"{self.budget:g}; name another folder."
             )
         return record
@@ -356,5 +355,5 @@ def _check(settings: TransferSettings, budget: float | None) -> None:
     check_seed(settings.seed)
     if not 2 <= settings.torus_samples <= W2_SAMPLES:
         raise InputError(f"`torus_samples={settings.torus_samples}`: give a number from 2 to {W2_SAMPLES}.")
-    if budget is not None and not 1 <= budget < np.inf:
+    if budget is not None and not 1 <= budget <= MOST_EVALUATIONS:
         raise InputError(f"`adapt={budget:g}`: give the energy evaluations that it may spend, 1e5 say.")

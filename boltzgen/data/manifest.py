@@ -1,0 +1,108 @@
+"""What ``MD/manifest.json`` holds; it is checked when it is read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from boltzgen.loaders.records import Count, Digest, FileName, Kelvin, OpenRecord, Record, read_record
+
+SCHEMA = "boltzgen.trajectory/1"
+
+
+def _kelvin(word: str) -> str:
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{word[:40]!r} is no temperature in K")
+    return word
+
+
+class _System(Record):
+    """Which molecule was simulated."""
+
+    name: str = ""
+    fingerprint: str | None
+    n_atoms: Count | None = None
+
+
+class _Settings(OpenRecord):
+    """What the run was asked for; the keys are those of its engine's settings."""
+
+    temperatures: list[Kelvin] | None = None
+    time: Annotated[float, Field(ge=0)]
+    timestep: Annotated[float, Field(gt=0)]
+    equilibration: Annotated[float, Field(ge=0)] = 0.0
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    engine: str = "openmm"
+
+
+class _Pair(Record):
+    """Exchanges between two neighbours of the ladder."""
+
+    low_K: Kelvin
+    high_K: Kelvin
+    attempts: Count
+    accepted: Count
+    acceptance: float | None
+
+
+class _Exchange(OpenRecord):
+    """Exchanges of the whole run."""
+
+    pairs: list[_Pair] = []
+    round_trips: Count
+
+
+class _Moves(Record):
+    """Metropolis moves about bonds."""
+
+    bonds: Count
+    tried: Count
+    taken: Count
+
+
+class _Torch(OpenRecord):
+    """What the torch engine tells besides."""
+
+    walks: Annotated[int, Field(ge=1)] = 1
+    restarts: Count = 0
+    torsion_moves: _Moves | None = None
+    drift: dict[str, float | None] | None = None
+
+
+class TrajectoryManifest(OpenRecord):
+    """``MD/manifest.json``; `boltzgen.data.trajectory.write_trajectory` lets its caller add keys."""
+
+    status: Literal["complete", "partial", "failed"]
+    reason: str = ""
+    system: _System
+    settings: _Settings | None = None
+    temperatures_K: Annotated[list[Kelvin], Field(min_length=1)]
+    platform: str = ""
+    files: list[FileName] = []
+    frames: dict[Annotated[str, AfterValidator(_kelvin)], Count] = {}
+    exchange: _Exchange | None = None
+    statistical_inefficiency: dict[str, float | None] = {}
+    wall_seconds: Annotated[float, Field(ge=0)] = 0.0
+    energy_evaluations: Count | None = None
+    torch: _Torch | None = None
+    sha256: dict[FileName, Digest] = {}
+    versions: dict[str, Any] = {}
+
+
+def read_manifest(folder: Path, remedy: str = "simulate again.") -> dict[str, Any]:
+    """The manifest of the MD folder `folder`; InputError when it is none, or damaged."""
+    return read_record(
+        TrajectoryManifest,
+        folder / "manifest.json",
+        schema=SCHEMA,
+        missing="no such file; expected what `simulate()` writes.",
+        remedy=remedy,
+        of="the manifest of a simulation",
+    )
