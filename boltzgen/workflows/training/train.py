@@ -22,7 +22,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.folders import alone_in
@@ -135,7 +135,8 @@ def train(
 
     Raises
     ------
-    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end; the
+    model so far is in ``run_folder/model``, unless the data were still being made.
 
     Notes
     -----
@@ -215,6 +216,11 @@ def _train(
         write_json(folder / "environment.json", environment)
     try:
         trainer.run(stop=stop, progress=progress if ranks.leads else silent)
+    except StoppedError as error:
+        if not ranks.leads:
+            raise
+        _save(folder, settings, kind, trainer, frames, model)
+        raise StoppedError(f"{error} The model so far is in {folder / 'model'}.") from None
     finally:
         for target in targets:
             target.close()
