@@ -201,8 +201,8 @@ def _trouble(error: BaseException, temporary: Path | None) -> OSError | None:
 _FULL = {
     errno.ENOSPC: "the disk is full; nothing was overwritten. Free space and run again.",
     errno.EDQUOT: "your quota of disk space is used up; nothing was overwritten. Free space and run again.",
-    errno.EFBIG: "the file would be larger than this process or disk allows; nothing was overwritten. Raise "
-    "the limit (ulimit -f), or choose another output folder.",
+    errno.EFBIG: "cannot be written, for the file would be larger than this process or disk allows; nothing "
+    "was overwritten. Raise the limit (ulimit -f), or choose another output folder.",
     errno.ENOENT: "its folder is gone, or was never there; make it, or choose another output folder.",
     errno.EIO: "the disk does not work as it should (input/output error); nothing was overwritten. Choose "
     "another output folder.",

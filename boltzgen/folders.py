@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,6 +39,9 @@ _OF_A_FILE = ".boltzgen-lock"
 #: Seconds between two attempts for a short lock, and how long they are made.
 _PAUSE, _PATIENCE = 0.02, 60.0
 
+#: Seconds between two looks at folders where other processes work.
+_LOOK_AGAIN = 0.2
+
 #: Locks that this process holds, and the thread that does: a verb may call another one in its folder.
 _held: dict[tuple[int, int, str], int] = {}
 
@@ -55,9 +58,13 @@ def holds_other_files(folder: Path) -> bool:
     return folder.is_dir() and any(not is_own_file(path) for path in folder.iterdir())
 
 
+class BusyError(InputError):
+    """Another process works in the folder."""
+
+
 @contextmanager
 def alone_in(path: PathLike) -> Iterator[Path]:
-    """`path` as `make_folder` gives it, for this process alone; InputError while another one works in it.
+    """`path` as `make_folder` gives it, for this process alone; BusyError while another one works in it.
 
     Temporary files of dead processes in it and below are removed, but not below a folder with a lock of its
     own. The operating system lets go of the lock with the process, however that ends; where the file system
@@ -67,6 +74,26 @@ def alone_in(path: PathLike) -> Iterator[Path]:
     with _owned(path, LOCK, patience=0.0) as folder:
         _sweep(folder, below=True)
         yield folder
+
+
+def each_alone(folders: Sequence[Path], work: Callable[[int], None], *, between: Callable[[], None]) -> None:
+    """Call ``work(k)`` alone in each of `folders`; those where other processes work come when these are done.
+
+    `between` is called before each, and while there is nothing to do but wait.
+    """
+    left = list(range(len(folders)))
+    while left:
+        busy = []
+        for number in left:
+            between()
+            try:
+                with alone_in(folders[number]):
+                    work(number)
+            except BusyError:
+                busy.append(number)
+        if busy == left:
+            time.sleep(_LOOK_AGAIN)
+        left = busy
 
 
 @contextmanager
@@ -136,7 +163,7 @@ def _locked(folder: Path, name: str, patience: float) -> int:
             continue
         os.close(descriptor)
         if time.monotonic() >= end:
-            raise InputError(
+            raise BusyError(
                 f"Another boltzgen process is at work in {folder}; wait for it, or name another folder."
             )
         time.sleep(_PAUSE)

@@ -57,13 +57,18 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
         save_file(tensors, str(temporary))
     record = written_record(CHECKPOINT, CHECKPOINT_VERSION, {"step": step, **checkpoint.record})
     write_json(place / "state.json", signed({**record, "files": file_digests(place, [STATE])}))
-    kept = [one for one in complete_checkpoints(folder) if one <= place][-KEPT:]
-    for other in sorted(folder.glob("step-*")):
+    remove_others(place)
+    return place
+
+
+def remove_others(place: Path) -> None:
+    """Of the checkpoints beside `place` keep it and the last before it."""
+    kept = [one for one in complete_checkpoints(place.parent) if one <= place][-KEPT:]
+    for other in sorted(place.parent.glob("step-*")):
         if other not in kept:
             with writing(other):
                 (other / "state.json").unlink(missing_ok=True)  # what is half removed is not complete
                 shutil.rmtree(other)
-    return place
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ from boltzgen.notebook import html_table
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
-from boltzgen.training.checkpoint import load_checkpoint
+from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint, remove_others
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
@@ -211,6 +211,8 @@ def _train(
     if ranks.leads:
         if start is not None:
             keep_former_settings(settings, folder, start)
+            if start in complete_checkpoints(folder / "checkpoints")[-1:]:
+                remove_others(start)  # a process that was killed may not have come to it
         write_atomic(folder / "config.yaml", dump_yaml(settings))
         environment = {**_environment(ranks.device), "ranks": ranks.size, "compilation": compilation}
         write_json(folder / "environment.json", environment)
