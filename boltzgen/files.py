@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,12 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary = _new_file(target)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
-        _flush_folder(target.parent)
+        staged = _staged.get()
+        if staged is None:
+            os.replace(temporary, target)
+            _flush_folder(target.parent)
+        else:
+            staged[target], temporary = temporary, None
     except BoltzgenError:
         raise
     except Exception as error:
@@ -52,6 +57,39 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+#: Files that are written and wait for the others of their set: the path that each is to have, and its own.
+_staged: ContextVar[dict[Path, Path] | None] = ContextVar("_staged", default=None)
+
+
+@contextmanager
+def together(manifest: Path) -> Iterator[None]:
+    """The files that `atomic_path` gives inside take their places when all are written, in that order.
+
+    Where one of them fails, all that were there stay. The old `manifest` goes first, so that at no time it
+    vouches for files of two sets. `as_written` finds what waits.
+    """
+    staged: dict[Path, Path] = {}
+    token = _staged.set(staged)
+    try:
+        yield
+        with writing(manifest):
+            manifest.unlink(missing_ok=True)
+            for target in list(staged):
+                os.replace(staged[target], target)
+                del staged[target]
+        _flush_folder(manifest.parent)
+    finally:
+        _staged.reset(token)
+        for temporary in staged.values():
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def as_written(path: Path) -> Path:
+    """Where the newest file for `path` lies: there, or still beside it (`together`)."""
+    return (_staged.get() or {}).get(path, path)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,7 +174,7 @@ def test_what_stops_before_the_first_step_says_so(place, monkeypatch):
     stop = StopRequest()
     stop.ask()
     asked = ["data=null", f"system={place / 'SYS'}", *words]
-    with pytest.raises(StoppedError, match="everything so far is saved in .*T/data/0"):
+    with pytest.raises(StoppedError, match=r"everything so far is saved in .*T/data/0"):
         train(place / "data.yaml", asked, place / "T", compile_energies=False, stop=stop)
     assert not (place / "T" / "model").exists() and not list((place / "T").glob("checkpoints/*"))
 
@@ -286,3 +288,17 @@ def test_a_writer_in_another_language_is_understood(tmp_path):
     with pytest.raises(StrangeError, match="a fault of its own"), atomic_path(tmp_path / "a.x"):
         raise StrangeError("a fault of its own")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_there_outlives_a_limit_of_sizes(inputs, place):
+    """`--overwrite` replaces samples when the new ones are written, all of them."""
+    (place / "DRAWN").unlink()
+    shutil.copytree(inputs / "DRAWN", place / "DRAWN")
+    before = {path.name: path.read_bytes() for path in (place / "DRAWN").iterdir()}
+    line = (
+        f"ulimit -f 3; exec {sys.executable} -m boltzgen_cli {' '.join(VERBS['sample again'].words)} --seed 5"
+    )
+    done = subprocess.run(["bash", "-c", line], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"boltzgen: DRAWN/samples\.\w+: cannot be written, .*\(ulimit -f\)", done.stderr)
+    assert {path.name: path.read_bytes() for path in (place / "DRAWN").iterdir()} == before
