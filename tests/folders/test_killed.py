@@ -1,6 +1,6 @@
 """Killed before any file operation, or refused by the disk, the same command goes on to the same result.
 
-`kill_points.py` makes the trouble, `tests/cases/verbs.py` has the commands. A usual run tries some points of
+`kill_points.py` makes the trouble, `verbs.py` has the commands. A usual run tries some points of
 some verbs; BOLTZGEN_ALL_KILL_POINTS=1 kills every verb that writes at every operation, refuses it at twelve,
 and limits the size of its files in five ways.
 
