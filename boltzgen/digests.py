@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import sha256_file
+from boltzgen.files import as_written, sha256_file
 
 #: The key under which a JSON record keeps the hash of its own content.
 CONTENT = "content_sha256"
@@ -23,9 +23,9 @@ CONTENT = "content_sha256"
 
 def file_digests(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of the files `names` in `folder`, as a manifest keeps them."""
+    places = {name: as_written(folder / name) for name in names}
     return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in names
+        name: {"bytes": place.stat().st_size, "sha256": sha256_file(place)} for name, place in places.items()
     }
 
 

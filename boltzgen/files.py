@@ -14,10 +14,12 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +58,65 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary = _new_file(target)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
-        _flush_folder(target.parent)
-    except OSError as error:
-        raise write_error(target, error) from error
+        staged = _staged.get()
+        if staged is None:
+            os.replace(temporary, target)
+            _flush_folder(target.parent)
+        else:
+            staged[target], temporary = temporary, None
+    except BoltzgenError:
+        raise
+    except Exception as error:
+        trouble = _trouble(error, temporary)
+        if trouble is None:
+            raise
+        raise write_error(target, trouble) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
+
+
+#: Files that are written and wait for the others of their set: the path that each is to have, and its own.
+_staged: ContextVar[dict[Path, Path] | None] = ContextVar("_staged", default=None)
+
+
+@contextmanager
+def together(manifest: Path) -> Iterator[None]:
+    """The files that `atomic_path` gives inside take their places when all are written, in that order.
+
+    Where one of them fails, all that were there stay. The old `manifest` goes first, so that at no time it
+    vouches for files of two sets. `as_written` finds what waits.
+    """
+    staged: dict[Path, Path] = {}
+    token = _staged.set(staged)
+    try:
+        yield
+        with writing(manifest):
+            manifest.unlink(missing_ok=True)
+            for target in list(staged):
+                os.replace(staged[target], target)
+                del staged[target]
+        _flush_folder(manifest.parent)
+    finally:
+        _staged.reset(token)
+        for temporary in staged.values():
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def as_written(path: Path) -> Path:
+    """Where the newest file for `path` lies: there, or still beside it (`together`)."""
+    return (_staged.get() or {}).get(path, path)
+
+
+@contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """What the operating system refuses inside (writers, renames, removals at `path`), in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(Path(path), error) from error
 
 
 def make_folder(path: PathLike) -> Path:
@@ -316,12 +370,61 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+#: How libraries in C and Rust name the number of an error in their texts: HDF5, safetensors, Python.
+_NUMBER = re.compile(r"(?:os error |errno = |\[Errno )(\d+)")
+
+
+def _trouble(error: BaseException, temporary: Path | None) -> OSError | None:
+    """The error of the operating system behind what a writer raised; None when it is another fault.
+
+    Libraries in other languages raise what they like: the number may stand in a text, here or in what was
+    raised before. Where nothing tells, the disk is asked.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        found = _NUMBER.search(str(seen))
+        number = seen.errno if isinstance(seen, OSError) and seen.errno else found and int(found[1])
+        if number:
+            return OSError(number, os.strerror(number))
+        seen = seen.__cause__ or seen.__context__
+    try:
+        if temporary is not None:
+            with open(temporary, "r+b") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(bytes(1 << 16))
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as refused:
+        return refused
+    return error if isinstance(error, OSError) else None
+
+
+#: What the operating system says of a disk that takes nothing more, and what is said of it.
+_FULL = {
+    errno.ENOSPC: "the disk is full; nothing was overwritten. Free space and run again.",
+    errno.EDQUOT: "your quota of disk space is used up; nothing was overwritten. Free space and run again.",
+    errno.EFBIG: "cannot be written, for the file would be larger than this process or disk allows; nothing "
+    "was overwritten. Raise the limit (ulimit -f), or choose another output folder.",
+    errno.ENOENT: "its folder is gone, or was never there; make it, or choose another output folder.",
+    errno.EIO: "the disk does not work as it should (input/output error); nothing was overwritten. Choose "
+    "another output folder.",
+}
+
+
 def write_error(path: Path, error: OSError) -> BoltzgenError:
     """What is raised, in one sentence, when writing `path` ended with `error`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BoltzgenError(f"{path}: the disk is full; nothing was overwritten. Free space and run again.")
+    if error.errno in _FULL:
+        return BoltzgenError(f"{path}: {_FULL[error.errno]}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"{path}: not writable ({error.strerror}); choose another output folder.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return InputError(f"{path}: a file stands where a folder is needed; choose another output folder.")
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{path}: the name is too long for the disk; choose a shorter one.")
     return BoltzgenError(f"{path}: cannot be written ({error.strerror or error}).")
+
+
+def is_trouble_of_the_disk(error: BaseException) -> bool:
+    """Whether `error` tells of a disk that takes nothing more, whatever was being done."""
+    refused = (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+    return isinstance(error, OSError) and error.errno in refused and error.errno != errno.ENOENT

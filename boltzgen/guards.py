@@ -6,13 +6,17 @@ here. `tests/ground/test_callers_state.py` runs every verb and compares the stat
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -51,6 +55,40 @@ def environment_kept() -> Iterator[None]:
         for name, value in before.items():
             if os.environ.get(name) != value:
                 os.environ[name] = value
+
+
+@contextmanager
+def usable_caches() -> Iterator[None]:
+    """Where libraries are imported that keep caches at home: in a temporary folder if home cannot be written.
+
+    ArviZ cannot be imported otherwise, and Matplotlib complains.
+    """
+    with environment_kept():
+        for variable, usual in (("XDG_CACHE_HOME", ".cache"), ("XDG_CONFIG_HOME", ".config")):
+            if not _takes_files(os.environ.get(variable) or os.path.join("~", usual)):
+                os.environ[variable] = os.path.join(_home_for_now(), usual)
+        if "MPLCONFIGDIR" in os.environ and not _takes_files(os.environ["MPLCONFIGDIR"]):
+            del os.environ["MPLCONFIGDIR"]
+        yield
+
+
+def _takes_files(folder: str) -> bool:
+    folder = os.path.expanduser(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _home_for_now() -> str:
+    """A folder that this process removes at its end."""
+    folder = tempfile.mkdtemp(prefix="boltzgen-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager

@@ -11,22 +11,27 @@ Long loops poll a `StopRequest`; they never touch signals or clocks themselves::
                 raise StoppedError(f"{stop.reason} at step {step}; checkpoint saved in {folder}.")
 
 The command line makes the request (``with StopRequest(max_time=...) as stop``) and turns the
-StoppedError into exit code 75 and the command that goes on.
+StoppedError into exit code 75 and the command that goes on. Where there is no request, inside
+``ending_by_signal``, a signal ends the process at once, with 128 + its number.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 from boltzgen.errors import InputError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Signals that stop a run; the last is what a terminal that is closed sends.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d)?", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -35,9 +40,9 @@ _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 class StopRequest:
     """A flag that signals and a time limit raise, and that loops poll.
 
-    As a context manager it catches SIGINT and SIGTERM (in the main thread; elsewhere only the
+    As a context manager it catches SIGINT, SIGTERM and SIGHUP (in the main thread; elsewhere only the
     time limit acts) and puts the former handlers back at exit. A second signal raises
-    KeyboardInterrupt, which the command line turns into exit code 130.
+    KeyboardInterrupt, which the command line turns into exit code 128 + its number.
 
     Parameters
     ----------
@@ -77,27 +82,102 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            # None: a handler that was not set from Python, and could not be put back
-            ours = [number for number in SIGNALS if signal.getsignal(number) is not None]
-            self._former = {number: signal.signal(number, self._caught) for number in ours}
+            self._former = _handled_by(self._caught)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        _put_back(self._former)
         self._former = {}
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
-            raise KeyboardInterrupt
+            _end(number, frame)
         self._signal = signal.Signals(number)
-        print(
-            f"\n{self._signal.name}: finishing the batch and saving; once more to end at once.",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"\n{self._signal.name}: finishing the batch and saving; once more to end at once.\n")
+
+
+#: The signal by which this process is ending.
+_ending: signal.Signals | None = None
+
+
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """Inside, in the main thread, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt; `ended_by` names them.
+
+    So that files are closed and locks let go. While a module is imported, and when it is not the first
+    signal, the process ends in the handler: C code turns the exception into something else.
+    """
+    global _ending
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _ending = None
+    former, hook = _handled_by(_end), sys.unraisablehook
+    sys.unraisablehook = _raised_again(hook)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        _put_back(former)
+
+
+def ended_by() -> signal.Signals | None:
+    """The signal that raised KeyboardInterrupt; None when none did."""
+    return _ending
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    global _ending
+    again, _ending = _ending is not None, signal.Signals(number)
+    if again or _is_importing(frame):
+        _say("boltzgen: interrupted.\n")
+        os._exit(128 + number)
+    raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _raised_again(hook: Any) -> Any:
+    """`hook` for what is raised where nothing can be, in a finalizer, say: there a signal comes once more."""
+
+    def unraisable(found: Any) -> None:
+        if _ending is not None and isinstance(found.exc_value, KeyboardInterrupt):
+            os.kill(os.getpid(), _ending)
+        else:
+            hook(found)
+
+    return unraisable
+
+
+def _handled_by(handler: Any) -> dict[signal.Signals, Any]:
+    """Set `handler` for all signals but a SIGHUP that is ignored (`nohup`); the former ones.
+
+    None: a handler that was not set from Python, and could not be put back.
+    """
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = [number for number, former in found.items() if former is not None]
+    hangup = getattr(signal, "SIGHUP", None)
+    kept = [number for number in ours if number != hangup or found[number] is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in kept}
+
+
+def _put_back(former: dict[signal.Signals, Any]) -> None:
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """Straight to the descriptor: a stream that is just written to cannot be entered from a handler."""
+    with suppress(OSError):
+        os.write(2, text.encode())
 
 
 def parse_duration(text: str) -> float:

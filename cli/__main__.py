@@ -1,5 +1,5 @@
 """``python -m boltzgen_cli``: the same as the script ``boltzgen``."""
 
-from boltzgen_cli.main import run
+from boltzgen_cli.entry import run
 
 run()

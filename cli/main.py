@@ -52,16 +52,19 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from boltzgen import __version__
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
-from boltzgen.files import NO_PATH, read_error
+from boltzgen.files import NO_PATH, is_trouble_of_the_disk, read_error, write_error
+from boltzgen.interrupts import ended_by, ending_by_signal
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
@@ -79,6 +82,7 @@ from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.terminal.fields import in_words, speaking
+from boltzgen_cli.terminal.streams import patient_streams
 from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
@@ -141,16 +145,21 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(benchmark, name="benchmark")
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """The entry point of the script ``boltzgen``: never returns, ends with an exit code."""
-    sys.exit(main(sys.argv[1:] if arguments is None else arguments))
+def run() -> None:
+    """The command line of this process: never returns, ends with an exit code."""
+    output = patient_streams()
+    code = main(sys.argv[1:])
+    refused = output.finished()
+    if refused is not None:
+        print(f"boltzgen: standard output cannot be written ({refused}).", file=sys.stderr)
+    sys.exit(code if refused is None else code or EXIT_FAILED)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` (without the program's name) and return its exit code."""
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
-    with speaking(app, words):
+    with speaking(app, words), ending_by_signal():
         return _run(words, debug)
 
 
@@ -160,7 +169,8 @@ def _run(words: Sequence[str], debug: bool) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that meets them all)
         if debug:
             traceback.print_exception(error)
-        return _report(error, words)
+        interrupted = ended_by() is not None and not isinstance(error, BoltzgenError)
+        return _report(KeyboardInterrupt() if interrupted else error, words)
     if code == EXIT_INTERRUPTED:  # Typer turns KeyboardInterrupt into this, without a word
         return _report(KeyboardInterrupt(), words)
     return code if isinstance(code, int) else 0
@@ -176,11 +186,14 @@ def _report(error: BaseException, words: Sequence[str]) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         print("boltzgen: interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return 128 + (ended_by() or signal.SIGINT)
     if _is_usage_error(error):
         print(f"boltzgen: {_usage_sentence(error, words)}", file=sys.stderr)
         return EXIT_USAGE
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, OSError) and is_trouble_of_the_disk(error):
+        return _report(write_error(Path(error.filename or "."), error), words)
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # of `tempfile`
+        print("boltzgen: no folder for temporary files can be written; name one in TMPDIR.", file=sys.stderr)
         return EXIT_FAILED
     if isinstance(error, OSError) and error.errno in NO_PATH and error.filename is not None:
         found = read_error(os.fsdecode(error.filename), error)  # a look at a path, before anything was read

@@ -19,7 +19,7 @@ from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.files import atomic_path, make_folder, read_json, write_json, writing
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.loaders.records import checked
@@ -76,13 +76,14 @@ def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | No
 
     The present version is written, whatever `record` says of another.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as temporary:
         save_file(tensors, str(temporary))
     names = ["weights.safetensors", *([] if seen is None else ["seen.safetensors"])]
     if seen is None:
-        (folder / "seen.safetensors").unlink(missing_ok=True)
+        with writing(folder):
+            (folder / "seen.safetensors").unlink(missing_ok=True)
     else:
         with atomic_path(folder / "seen.safetensors") as temporary:
             save_file(seen.tensors(), str(temporary))

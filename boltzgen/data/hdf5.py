@@ -15,9 +15,8 @@ import numpy as np
 
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path
 from boltzgen.loaders.hdf5 import Hdf5File, open_hdf5
-from boltzgen.system.formats.mdtraj_hdf5 import set_unit, topology_record, write_header
+from boltzgen.system.formats.mdtraj_hdf5 import new_file, set_unit, topology_record, write_header
 
 if TYPE_CHECKING:
     import mdtraj
@@ -50,9 +49,7 @@ def write_hdf5(
         temperature: K. save_interval: ps between frames; the first one is at one interval.
         frames_per_walk: after so many frames another walk begins, and with it the time; None for one walk.
     """
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as file:
         own = {"system_fingerprint": fingerprint or ""}
         write_header(file, topology_record(topology), title="boltzgen simulate", own=own)
         coordinates = file.create_dataset(

@@ -26,7 +26,7 @@ from boltzgen.dynamics.openmm_engine import ReplicaState
 from boltzgen.dynamics.replica_exchange import Block, RunState
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path
+from boltzgen.files import atomic_path, writing
 from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.system.molecular_system import MolecularSystem
 
@@ -80,6 +80,7 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
     state = latest_state(folder)
     blocks = _block_paths(folder)
     if state is None or not blocks:
+        _remove_blocks(folder, [])  # a process that was killed may not have come to their folder
         return 0 if state is None else state.frames
     topology = system.mdtraj_topology()
     for rung, temperature in enumerate(settings.temperatures):
@@ -101,11 +102,17 @@ def assemble(folder: Path, system: MolecularSystem, settings: SimulationSettings
                     "written; a file was removed, simulate into a new folder."
                 )
     _write_npz(folder / "checkpoint.npz", _state_arrays(state))
-    for path_of_block in blocks:
-        path_of_block.unlink()
-    with suppress(OSError):  # what else lies there is in nobody's way
-        (folder / "blocks").rmdir()
+    _remove_blocks(folder, blocks)
     return state.frames
+
+
+def _remove_blocks(folder: Path, blocks: list[Path]) -> None:
+    """And their folder; what else lies there is in nobody's way."""
+    for path in blocks:
+        with writing(path):
+            path.unlink()
+    with suppress(OSError):
+        (folder / "blocks").rmdir()
 
 
 def _pieces(path: Path, blocks: list[Path], rung: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

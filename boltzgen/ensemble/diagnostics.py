@@ -8,7 +8,7 @@ carries no weight and still counts in N. NaN and ``+inf`` are refused.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.errors import InputError
+from boltzgen.guards import usable_caches
 
 #: The verdicts, from the best to the worst.
 VERDICTS = ("ok", "caution", "unreliable")
@@ -136,12 +137,17 @@ def pareto_k(log_w: ArrayLike) -> float | None:
     finite = _finite(log_w_n)
     if finite.size < 25 or weights_are_constant(log_w_n):
         return None
-    with warnings.catch_warnings():
+    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
+        k = float(psis()(finite.copy())[1])
+    return k if np.isfinite(k) else None
+
+
+def psis() -> Callable[..., tuple[Any, Any]]:
+    """ArviZ's Pareto smoothing: log-weights -> smoothed and normalised ones, and k-hat."""
+    with warnings.catch_warnings(), usable_caches():
         warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
         from arviz.stats import psislw
-    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        k = float(psislw(finite.copy())[1])
-    return k if np.isfinite(k) else None
+    return psislw
 
 
 def largest_weight_share(log_w: ArrayLike) -> float:

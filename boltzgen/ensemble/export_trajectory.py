@@ -19,9 +19,9 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.export_table import write_fields
 from boltzgen.ensemble.frames import Frames, weighted_frames
 from boltzgen.ensemble.topology import read_topology
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
-from boltzgen.system.formats.mdtraj_hdf5 import set_unit, write_header
+from boltzgen.system.formats.mdtraj_hdf5 import new_file, set_unit, write_header
 from boltzgen.system.formats.pdb_text import format_models
 from boltzgen.units import thermal_energy
 
@@ -57,33 +57,28 @@ def write_hdf5(
     `topology` is the dictionary of `boltzgen.system.formats.mdtraj_hdf5.topology_record`. Weights sum to one;
     ``log_weight`` is unnormalised.
     """
-    import h5py
-
     _need_atoms(ensemble)
-    try:
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            own: dict[str, str | int] = {
-                "system_fingerprint": ensemble.system_fingerprint,
-                "measure": ensemble.measure,
-                "domain": ensemble.domain,
-                "samples_drawn": frames.drawn,
-                "samples_rejected": frames.rejected,
-                "equal_weight": int(frames.resampled),
-            }
-            write_header(file, topology, title="boltzgen export", own=own)
-            coordinates = file.create_dataset(
-                "coordinates", shape=(len(frames), *ensemble.positions.shape[1:]), dtype=np.float32
-            )
-            set_unit(coordinates, "nanometers")
-            done = 0
-            for block in _blocks(ensemble, frames):
-                coordinates[done : done + len(block)] = block
-                done += len(block)
-            for name, units, values in _columns(ensemble, frames):
-                column = file.create_dataset(name, data=values, compression="gzip")
-                set_unit(column, units)
-    except RuntimeError as error:  # how h5py reports a disk that is full when the file is closed
-        raise _not_written(path, error) from error
+    with new_file(path) as file:
+        own: dict[str, str | int] = {
+            "system_fingerprint": ensemble.system_fingerprint,
+            "measure": ensemble.measure,
+            "domain": ensemble.domain,
+            "samples_drawn": frames.drawn,
+            "samples_rejected": frames.rejected,
+            "equal_weight": int(frames.resampled),
+        }
+        write_header(file, topology, title="boltzgen export", own=own)
+        coordinates = file.create_dataset(
+            "coordinates", shape=(len(frames), *ensemble.positions.shape[1:]), dtype=np.float32
+        )
+        set_unit(coordinates, "nanometers")
+        done = 0
+        for block in _blocks(ensemble, frames):
+            coordinates[done : done + len(block)] = block
+            done += len(block)
+        for name, units, values in _columns(ensemble, frames):
+            column = file.create_dataset(name, data=values, compression="gzip")
+            set_unit(column, units)
 
 
 def write_frames_dcd(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) -> None:
@@ -98,15 +93,12 @@ def write_xtc(ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str]) 
     from mdtraj.formats import XTCTrajectoryFile
 
     _need_atoms(ensemble)
-    try:
-        with atomic_path(path) as temporary, XTCTrajectoryFile(str(temporary), "w") as file:
-            done = 0
-            for block in _blocks(ensemble, frames):
-                steps = np.arange(done, done + len(block), dtype=np.int32)
-                file.write(block, time=steps.astype(np.float32), step=steps)
-                done += len(block)
-    except RuntimeError as error:  # how MDTraj reports what its C library could not write
-        raise _not_written(path, error) from error
+    with atomic_path(path) as temporary, XTCTrajectoryFile(str(temporary), "w") as file:
+        done = 0
+        for block in _blocks(ensemble, frames):
+            steps = np.arange(done, done + len(block), dtype=np.int32)
+            file.write(block, time=steps.astype(np.float32), step=steps)
+            done += len(block)
     write_weights(frames, path)
 
 
@@ -163,8 +155,3 @@ def _columns(ensemble: Ensemble, frames: Frames) -> list[tuple[str, str, np.ndar
             ("temperature", "kelvin", np.full(len(frames), ensemble.temperature)),
         ]
     return columns
-
-
-def _not_written(path: str | os.PathLike[str], error: Exception) -> BoltzgenError:
-    first = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return BoltzgenError(f"{path}: cannot be written ({first}); is the disk full? Nothing was overwritten.")

@@ -23,7 +23,7 @@ from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.ensemble.manifest import MANIFEST_SCHEMA, SAMPLE_ANEW, read_manifest
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_text, write_atomic, write_json
+from boltzgen.files import atomic_path, read_text, together, write_atomic, write_json
 from boltzgen.loaders.arrays import Wanted, read_npz
 from boltzgen.provenance import versions
 
@@ -47,28 +47,25 @@ _COLUMNS = {
 
 
 def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
-    """Write `ensemble` to `folder`; each file atomically, the manifest last."""
+    """Write `ensemble` to `folder`: all files or none, the manifest last."""
     if status not in STATUSES:
         raise InputError(f"status {status!r} is not one of {', '.join(STATUSES)}.")
     if len(ensemble) == 0:
         raise InputError(f"{folder}: the ensemble holds no samples; nothing to save.")
     out = Path(folder)
-    if (
-        out / "manifest.json"
-    ).exists():  # until the new one is whole, the old one must not vouch for the files
-        write_json(out / "manifest.json", {"schema": MANIFEST_SCHEMA, "kind": "ensemble", "status": "failed"})
     columns = {name: getattr(ensemble, name) for name in _COLUMNS}
     if not ensemble.is_molecular:
         columns["positions"] = ensemble.positions
-    with atomic_path(out / "samples.npz") as temporary, open(temporary, "wb") as handle:
-        np.savez_compressed(handle, **columns)
-    names = ["samples.npz"]
-    if ensemble.is_molecular:
-        write_dcd(out / "samples.dcd", ensemble.positions)
-        write_atomic(out / "topology.pdb", ensemble.topology_pdb)
-        names += ["samples.dcd", "topology.pdb"]
-    write_json(out / "summary.json", summary(ensemble))
-    write_json(out / "manifest.json", signed(_manifest(ensemble, status, out, names), SIGNED))
+    with together(out / "manifest.json"):
+        with atomic_path(out / "samples.npz") as temporary, open(temporary, "wb") as handle:
+            np.savez_compressed(handle, **columns)
+        names = ["samples.npz"]
+        if ensemble.is_molecular:
+            write_dcd(out / "samples.dcd", ensemble.positions)
+            write_atomic(out / "topology.pdb", ensemble.topology_pdb)
+            names += ["samples.dcd", "topology.pdb"]
+        write_json(out / "summary.json", summary(ensemble))
+        write_json(out / "manifest.json", signed(_manifest(ensemble, status, out, names), SIGNED))
 
 
 def load_ensemble(

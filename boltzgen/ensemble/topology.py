@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boltzgen.errors import InputError
+from boltzgen.files import writing
 
 if TYPE_CHECKING:
     import mdtraj
@@ -19,7 +20,7 @@ def read_topology(topology_pdb: str, n_atoms: int | None = None) -> mdtraj.Topol
 
     handle, name = tempfile.mkstemp(suffix=".pdb")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with writing(name), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(topology_pdb)
         topology = mdtraj.load_pdb(name).topology
     except (OSError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:

@@ -11,7 +11,6 @@ distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from boltzgen.ensemble.diagnostics import (
     findings,
     kish_ess,
     pareto_k,
+    psis,
     weights_are_constant,
     worst,
 )
@@ -82,12 +82,9 @@ def smoothed_log_weights(log_w: ArrayLike, *, inefficiency: float = 1.0) -> tupl
     finite = np.isfinite(log_w_n)
     if finite.sum() < _FEWEST_FOR_A_TAIL or weights_are_constant(log_w_n):
         return log_w_n.copy(), None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
-        from arviz.stats import psislw
     given = log_w_n[finite]
     with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        smoothed, k = psislw(given.copy(), reff=1.0 / inefficiency)
+        smoothed, k = psis()(given.copy(), reff=1.0 / inefficiency)
     lowest = int(given.argmin())  # ArviZ normalises; the lowest weight is never smoothed
     result = np.full_like(log_w_n, -np.inf)
     result[finite] = np.asarray(smoothed) + (given[lowest] - float(smoothed[lowest]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boltzgen.files import atomic_path
+from boltzgen.guards import usable_caches
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +21,9 @@ VERDICT_COLOURS = {"ok": BLUE, "caution": ORANGE, "unreliable": GREY}
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
     """A figure of `width` by `height` inches and its axes as an array (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with usable_caches():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)

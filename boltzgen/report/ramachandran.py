@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path
 from boltzgen.free_energy.variables import read_topology, ready_variable
+from boltzgen.guards import usable_caches
 
 #: Bins above this many kT stay blank, like the empty ones.
 HIGHEST_KT = 9.0
@@ -79,8 +80,9 @@ def ramachandran_figure(
         raise InputError("a Ramachandran figure needs at least one panel.")
     maps = [free_energy_map(item.phi, item.psi, item.log_w, bins=bins) for item in panels]
     top = min(HIGHEST_KT, float(np.ceil(max(f_xy.max() for f_xy in maps)))) or 1.0
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with usable_caches():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.55 * len(panels) + 1.0, 4.1), layout="constrained", dpi=150)
     canvas = FigureCanvasAgg(figure)

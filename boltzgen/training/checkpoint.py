@@ -14,7 +14,7 @@ from torch import Tensor
 
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, read_json, write_json
+from boltzgen.files import atomic_path, make_folder, read_json, write_json, writing
 from boltzgen.loaders.records import Count, Record, checked
 from boltzgen.loaders.tensors import read_tensors
 from boltzgen.training.upgrades import (
@@ -70,17 +70,29 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Write ``folder/step-NNNNNNNN``; the JSON record, written last, makes it complete."""
-    place = folder / f"step-{step:08d}"
-    place.mkdir(parents=True, exist_ok=True)
+    """Write ``folder/step-NNNNNNNN``; the JSON record, written last, makes it complete.
+
+    It and the last ones before it stay. Later ones are of a run that was given up for this one, and
+    incomplete ones of a process that was killed.
+    """
+    place = make_folder(folder / f"step-{step:08d}")
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
     with atomic_path(place / STATE) as temporary:
         save_file(tensors, str(temporary))
     record = written_record(CHECKPOINT, CHECKPOINT_VERSION, {"step": step, **checkpoint.record})
     write_json(place / "state.json", signed({**record, "files": file_digests(place, [STATE])}))
-    for old in complete_checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    remove_others(place)
     return place
+
+
+def remove_others(place: Path) -> None:
+    """Of the checkpoints beside `place` keep it and the last before it."""
+    kept = [one for one in complete_checkpoints(place.parent) if one <= place][-KEPT:]
+    for other in sorted(place.parent.glob("step-*")):
+        if other not in kept:
+            with writing(other):
+                (other / "state.json").unlink(missing_ok=True)  # what is half removed is not complete
+                shutil.rmtree(other)
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import csv_text, parse_json, read_text, write_atomic
+from boltzgen.files import csv_text, parse_json, read_text, write_atomic, writing
 
 #: Bytes of the rows of a run; a row has some five hundred.
 LARGEST_METRICS = 2**29
@@ -49,9 +49,9 @@ class MetricsFiles:
     def append(self, row: dict[str, float | int | None]) -> None:
         """Add one row; its keys are among the columns."""
         whole = {name: row.get(name) for name in self.columns}
-        with open(self.lines, "a", encoding="utf-8") as handle:
+        with writing(self.lines), open(self.lines, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(whole, allow_nan=False) + "\n")
-        with open(self.csv, "a", encoding="utf-8") as handle:
+        with writing(self.csv), open(self.csv, "a", encoding="utf-8") as handle:
             handle.write(csv_text(self.columns, [whole], header=False))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -196,8 +197,10 @@ def test_a_broken_folder_gives_one_sentence(tmp_path, damage):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
-def test_a_save_that_dies_half_way_leaves_nothing_that_can_be_taken_for_whole(tmp_path, monkeypatch):
+def test_a_save_that_dies_half_way_leaves_the_old_ensemble(tmp_path, monkeypatch):
+    """Whole, while files are written; and no manifest once they take their places."""
     save_ensemble(make(seed=3), tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def die(*_):
         raise KeyboardInterrupt
@@ -205,7 +208,21 @@ def test_a_save_that_dies_half_way_leaves_nothing_that_can_be_taken_for_whole(tm
     monkeypatch.setattr("boltzgen.ensemble.store.write_dcd", die)
     with pytest.raises(KeyboardInterrupt):
         save_ensemble(make(seed=4), tmp_path)
-    with pytest.raises(InputError, match="did not finish"):
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert np.array_equal(load_ensemble(tmp_path).log_q, make(seed=3).log_q)
+    monkeypatch.undo()
+    place = os.replace
+
+    def die_at_the_second(source, target):
+        if target.name == "samples.dcd":
+            raise KeyboardInterrupt
+        place(source, target)
+
+    monkeypatch.setattr("os.replace", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        save_ensemble(make(seed=4), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*files} - {"manifest.json"})
+    with pytest.raises(InputError, match=r"manifest\.json"):
         load_ensemble(tmp_path)
 
 

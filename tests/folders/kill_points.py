@@ -1,121 +1,265 @@
-"""Kill a command before its n-th file operation, run it again, and tell where that does not succeed.
+"""Trouble at the n-th file operation of a command, then the command again, and what that leaves.
 
-    BOLTZGEN_KILL_POINTS=8 python kill_points.py TEMPLATE WORK OUTPUT WORD...
+    python kill_points.py TEMPLATE WORK     then one JSON object a line on standard input, one answer a line
 
-The command WORD... runs in a copy of the folder TEMPLATE at WORK, once whole, then once for each of so many
-points spread over its file operations (0: all of them). A process forks for each, so that imports are paid
-once. Prints JSON: ``operations`` and ``faults``, each with its point, exit code, what was said, and what was
-left in OUTPUT.
+``words`` are the command, run in a copy of the folder TEMPLATE at WORK; ``trouble`` is
+
+- ``kill``: the process ends before the n-th operation;
+- ``disk``: the n-th operation and all that follow fail, as on a full, read-only, foreign or lost disk;
+- ``size``: no file grows beyond n bytes, which also meets the writers in C and Rust (safetensors, HDF5, XTC).
+
+``points`` is a list of n, a number of points spread over the operations, or 0 for all of them. The answer
+has ``operations`` of the undisturbed command and ``faults``: what was said that should not be, an exit code
+that is not documented, and where the same command afterwards does not succeed or leaves anything else in WORK
+than the undisturbed one did. ``changes`` names functions to be replaced (`SHORTER`), for verbs that take
+minutes.
+
+A process forks for each run, so that imports are paid once.
 """
 
 from __future__ import annotations
 
 import builtins
+import errno
+import hashlib
+import importlib
 import io
 import json
 import os
+import re
+import resource
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 KILLED = 86
 
+#: Whatever a disk says that cannot be written to any longer.
+ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO)
+
+#: Operations that a full disk still does.
+REMOVALS = ("unlink", "rmdir")
+
+#: Times, and what is made of them: no two runs agree there.
+VOLATILE = re.compile(r"(.*_)?(seconds|per_second)|(content_)?sha256|files|wall|pace|command|samples")
+
 
 class Shim:
-    """Counts file operations of this process, and ends it before the n-th (0: never)."""
+    """Counts the file operations of this process that change something, and makes trouble at the n-th."""
 
-    def __init__(self, last: int) -> None:
-        self.last, self.count = last, 0
+    def __init__(self, work: Path, at: int, trouble: str) -> None:
+        self.work, self.at, self.trouble, self.count = str(work.resolve()), at, trouble, 0
 
-    def step(self) -> None:
+    def step(self, name: str, path: object) -> None:
+        if not isinstance(path, int) and not os.path.abspath(os.fspath(path)).startswith(self.work):
+            return  # caches of libraries
         self.count += 1
-        if self.count == self.last:
+        if self.trouble == "kill" and self.count == self.at:
             os._exit(KILLED)
+        if self.trouble == "disk" and 0 < self.at <= self.count and name not in REMOVALS:
+            number = ERRORS[self.at % len(ERRORS)]
+            raise OSError(number, os.strerror(number), str(path))
 
-    def counted(self, work: Callable) -> Callable:
-        def operation(*arguments, **words):
-            self.step()
-            return work(*arguments, **words)
+    def counted(self, name: str, work: Callable) -> Callable:
+        def operation(path, *arguments, **words):
+            self.step(name, path)
+            return work(path, *arguments, **words)
 
         return operation
 
     def install(self) -> None:
-        for name in ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir"):
-            setattr(os, name, self.counted(getattr(os, name)))
-        opened = builtins.open
+        for name in ("replace", "rename", "fsync", "mkdir", *REMOVALS):
+            setattr(os, name, self.counted(name, getattr(os, name)))
+        opened, opened_descriptor = builtins.open, os.open
 
         def writing(file, mode="r", *arguments, **words):
             if set(str(mode)) & set("wax+"):
-                self.step()
+                self.step("open", file)
             return opened(file, mode, *arguments, **words)
 
+        def making(path, flags, *arguments, **words):
+            if flags & os.O_CREAT:
+                self.step("open", path)
+            return opened_descriptor(path, flags, *arguments, **words)
+
         builtins.open = io.open = writing
+        os.open = making
 
 
-def forked(template: Path | None, work: Path, words: list[str], last: int) -> tuple[int, int, str]:
-    """Exit code, file operations and output of the command in a child; `template` is copied first."""
-    if template is not None:
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(template, work)
-    log, counts = work.with_suffix(".log"), work.with_suffix(".count")
+def short_demo(work: Callable) -> Callable:
+    return partial(work, config="tiny.yaml", samples=60, shipped="SHIPPED")
+
+
+def short_selftest(cases: Callable) -> Callable:
+    return lambda quick: dict(list(cases(quick).items())[:1])
+
+
+#: Functions to be replaced by shorter ones: module, name, what makes the new one of the old.
+SHORTER = {
+    "demo": ("boltzgen.workflows.installation.demo", "demo", short_demo),
+    "selftest": ("boltzgen.workflows.exact_answers.selftest", "cases", short_selftest),
+}
+
+
+def forked(work: Path, words: list[str], changes: str | None, at: int, trouble: str) -> tuple[int, dict, str]:
+    """Exit code, file operations and modules, and output of the command in a child."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        code = 1
+        code, shim = 1, Shim(work, at, trouble)
         try:
-            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
+            os.close(reading)
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
             os.chdir(work)
             from boltzgen_cli.main import main
 
-            shim = Shim(last)
-            shim.install()
-            code, done = main(words), shim.count
-            shim.last = 0
-            counts.write_text(str(done))
+            if changes is not None:
+                module, name, shorter = SHORTER[changes]
+                setattr(sys.modules[module], name, shorter(getattr(sys.modules[module], name)))
+            if trouble == "size":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (at, resource.RLIM_INFINITY))
+            else:
+                shim.install()
+            code = main(words)
+        except BaseException:  # noqa: BLE001  (told, as the interpreter would)
+            traceback.print_exc()
         finally:
-            # `main` turns exceptions into exit codes; what escapes it is a fault, which code 1 tells.
             sys.stdout.flush()
             sys.stderr.flush()
+            told = {"operations": shim.count, "modules": sorted(set(sys.modules))}
+            os.write(writing, f"\n{json.dumps(told)}".encode())
             os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count = int(counts.read_text()) if counts.exists() else 0
-    return code, count, log.read_text()[-2000:]
+    head, _, last = said.rpartition("\n")
+    return (code, json.loads(last), head) if last.startswith('{"operations"') else (code, {}, said)
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Files of the program's own that a command which succeeded has left in `folder`."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
+def snapshot(folder: Path) -> dict[str, str]:
+    """Each path below `folder` with a digest of what it holds, times left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_dir():
+            found[name] = "folder"
+            continue
+        content = path.read_bytes()
+        if path.suffix in (".json", ".jsonl"):
+            rows = content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()]
+            content = json.dumps([timeless(json.loads(row)) for row in rows]).encode()
+        elif path.name == "metrics.csv":
+            lines = [line.split(",") for line in content.decode().splitlines()]
+            kept = [k for k, column in enumerate(lines[0]) if not VOLATILE.fullmatch(column)]
+            content = repr([[line[k] for k in kept] for line in lines]).encode()
+        elif path.suffix in (".npz", ".safetensors", ".md", ".csv", ".png") and path.stem in UNEQUAL:
+            content = b""
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+#: Files that hold times among their numbers.
+UNEQUAL = ("reweight", "transfer")
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: timeless(one) for key, one in value.items() if not VOLATILE.fullmatch(key)}
+    return [timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def unlike(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    """What differs: ``+`` is too much, ``-`` is missing, ``~`` has another content."""
+    return [
+        ("+" if name not in wanted else "-" if name not in found else "~") + name
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def fault(code: int, said: str, trouble: str) -> str | None:
+    """What is wrong with how a command ended that met trouble."""
+    if "Traceback" in said or "unexpected" in said or "Exception ignored" in said:
+        return "not a sentence"
+    if trouble == "kill":
+        return None if code == KILLED else "was not killed"
+    told = [line for line in said.splitlines() if line.startswith("boltzgen: ")]
+    if code not in (0, 1, 2, 4) or (code and len(told) != 1):
+        return "not one sentence and a documented exit code"
+    return None
+
+
+def answer(template: Path, work: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    words, trouble, changes = asked["words"], asked["trouble"], asked.get("changes")
+
+    def afresh() -> None:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(template, work, symlinks=True)
+
+    afresh()
+    code, told, said = forked(work, words, changes, 0, "kill")
+    count = told.get("operations", 0)
+    for name in told.get("modules", ()):  # what the verb imports is paid once, too
+        with suppress(ImportError):
+            importlib.import_module(name)
+    if code:
+        return {"operations": count, "faults": [{"point": 0, "code": code, "said": said[-2000:]}]}
+    wanted = snapshot(work)
+    points = asked["points"]
+    if isinstance(points, int):
+        number = points
+        points = range(1, count + 1)
+        if number and number < count:
+            points = sorted({1 + round(k * (count - 1) / max(number - 1, 1)) for k in range(number)})
+    faults = []
+    for point in points:
+        afresh()
+        code, _, said = forked(work, words, changes, point, trouble)
+        wrong = fault(code, said, trouble)
+        again, told = 0, ""
+        if wrong is None and code != 0:
+            again, _, told = forked(work, words, changes, 0, "kill")
+        left = unlike(snapshot(work), wanted)
+        # Samples whose manifest was there already are whole; they are not drawn again without being asked.
+        if wrong or (again and "already holds" not in told) or left:
+            heard = {"said": said[-1500:], "then": told[-1500:]}
+            faults.append(
+                {"point": point, "wrong": wrong, "code": code, "again": again, **heard, "left": left}
+            )
+    return {"operations": count, "faults": faults}
 
 
 def main() -> None:
     template, work = Path(sys.argv[1]), Path(sys.argv[2])
-    output, words = sys.argv[3], sys.argv[4:]
+    import matplotlib.figure
     import torch
 
     import boltzgen.workflows.datasets.build
+    import boltzgen.workflows.exact_answers.selftest
+    import boltzgen.workflows.free_energy.averages
+    import boltzgen.workflows.free_energy.between
+    import boltzgen.workflows.free_energy.mbar
+    import boltzgen.workflows.free_energy.states
+    import boltzgen.workflows.free_energy.surface
+    import boltzgen.workflows.installation.demo
+    import boltzgen.workflows.sampling.check
+    import boltzgen.workflows.sampling.export
+    import boltzgen.workflows.sampling.merge
     import boltzgen.workflows.sampling.reweight
-    import boltzgen.workflows.simulation.simulate
-    import boltzgen.workflows.training.train  # noqa: F401
+    import boltzgen.workflows.training.adapt
+    import boltzgen.workflows.transfer.benchmark  # noqa: F401
 
+    assert matplotlib.figure
     torch.set_num_threads(1)
-    asked = int(os.environ.get("BOLTZGEN_KILL_POINTS", "0"))
-    code, count, said = forked(template, work, words, 0)
-    faults = [{"point": 0, "code": code, "said": said}] if code else []
-    points = range(1, count + 1)
-    if asked and asked < count:
-        points = sorted({1 + round(k * (count - 1) / (asked - 1)) for k in range(asked)})
-    for point in points if not code else ():
-        code, _, said = forked(template, work, words, point)
-        if code != KILLED:
-            faults.append({"point": point, "code": code, "said": f"was not killed: {said}"})
-            continue
-        code, _, said = forked(None, work, words, 0)
-        left = left_behind(work / output)
-        if code or left:
-            faults.append({"point": point, "code": code, "said": said, "left": left})
-    print(json.dumps({"operations": count, "faults": faults}))
+    for line in sys.stdin:
+        print(json.dumps(answer(template, work, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

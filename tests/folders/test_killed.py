@@ -1,7 +1,16 @@
-"""Killed before any file operation, the same command goes on to its end and leaves nothing of its own.
+"""Killed before any file operation, or refused by the disk, the same command goes on to the same result.
 
-Points of some verbs are sampled; all points of all verbs with BOLTZGEN_ALL_KILL_POINTS=1. Two processes in
-one folder: one is refused.
+`kill_points.py` makes the trouble, `verbs.py` has the commands. A usual run tries some points of
+some verbs; BOLTZGEN_ALL_KILL_POINTS=1 kills every verb that writes at every operation, refuses it at twelve,
+and limits the size of its files in five ways.
+
+File operations of each command, and when they were run through one by one, with no fault left: at the end
+of November 2026 all of prepare (25), simulate (62, with either engine), sample (31), sample again (30),
+check (17), reweight (45), reweight to (52), merge (31), train (120), adapt (148), export (11 mdtraj-hdf5,
+17 each of dcd, xtc and pdb, 11 colvar, 10 u_nk, 11 csv), free-energy (25 each of states, surface and
+observable, 24 each of thermo, between and mbar) and selftest (10). Of the long ones that repeat these,
+points spread over all: 25 of benchmark transfer (179), 25 of demo (181), 40 of train on data (120) and 25
+of dataset build (314).
 """
 
 from __future__ import annotations
@@ -13,128 +22,146 @@ import sys
 import time
 from pathlib import Path
 
+import kill_points
 import pytest
-from small_model import FLOW, MODEL
+from kill_points import snapshot, unlike
+from verbs import READING, VERBS, commands, make_inputs
 
-from boltzgen.config.build import build_flow
-from boltzgen.config.model import save_model
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.store import load_ensemble
-from boltzgen.workflows.sampling.sample import sample
-
-DRIVER = Path(__file__).with_name("kill_points.py")
-
-#: Points of each verb in a usual run.
-POINTS = 4
+from boltzgen.workflows.datasets.build import load_dataset
 
 #: All points of all verbs are asked for.
 ALL = bool(os.environ.get("BOLTZGEN_ALL_KILL_POINTS"))
 
 #: What a usual run tries, for its time.
-USUAL = ("simulate", "sample", "reweight to", "train")
+USUAL = ("simulate", "sample", "reweight to", "train", "free-energy states", "export mdtraj-hdf5")
 
-TRAINING = {
-    "system": "model:double-well",
-    "reverse_kl": {"weight": 1.0, "batch_size": 16},
-    "flow": {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0},
-    "optimizer": {"steps": 4, "learning_rate": 0.01},
-    "evaluation": {"every": 2, "samples": 50},
-    "checkpoint_every": 1,
-    "workers": 1,
-}
-DATASET = {
-    "implicit": "none",
-    "simulation": {
-        "evaluations": 100,
-        "temperatures": [300.0, 450.0],
-        "frames": 10,
-        "exchange_interval": 0.005,
-        "equilibration": 0.005,
-    },
-    "train": [{"smiles": "O", "name": "water"}],
-    "test": [{"smiles": "N", "name": "ammonia"}],
-}
-SIMULATION = ["--temperatures", "300,400", "--time", "0.4ps", "--save-interval", "0.1ps"]
-SIMULATION += ["--exchange-interval", "0.1ps", "--equilibration", "0.1ps", "--platform", "Reference"]
-
-#: Output folder, and the command.
-VERBS = {
-    "simulate": ("MD", ["simulate", "SYS", "-o", "MD", *SIMULATION, "--resume", "auto"]),
-    "sample": ("OUT", ["sample", "RUN", "SYS", "-o", "OUT", "-n", "50"]),
-    "sample again": ("DRAWN", ["sample", "RUN", "SYS", "-o", "DRAWN", "-n", "50", "--overwrite"]),
-    "reweight": ("HOT", ["reweight", "DRAWN", "-o", "HOT", "--temperature", "320"]),
-    "reweight to": ("NEW", ["reweight", "DRAWN", "-o", "NEW", "--to", "SYS", "--resume", "auto"]),
-    "merge": ("ALL", ["merge", "DRAWN", "OTHER", "-o", "ALL"]),
-    "train": ("TRAINED", ["train", "train.yaml", "-o", "TRAINED", "--resume", "auto"]),
-    "dataset": ("D", ["dataset", "build", "dataset.yaml", "-o", "D"]),
-}
+#: How often, or (bytes that a file may have) where.
+POINTS = {"kill": 0, "disk": 12, "size": [10, 400, 3000, 9000, 20000]}
+SAMPLED = {"kill": 4, "disk": 3, "size": [3000]}
 
 
 @pytest.fixture(scope="module")
-def template(butane, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("killed") / "template"
-    butane.save(folder / "SYS")
-    save_model(folder / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
-    for seed, name in enumerate(("DRAWN", "OTHER")):
-        sample(folder / "RUN", folder / "SYS", folder / name, 50, seed=seed)
-    (folder / "train.yaml").write_text(json.dumps(TRAINING))
-    (folder / "dataset.yaml").write_text(json.dumps(DATASET))
-    return folder
+def template(butane, tmp_path_factory, request) -> Path:
+    peptide = request.getfixturevalue("alanine_dipeptide") if ALL else None
+    return make_inputs(tmp_path_factory.mktemp("killed") / "template", butane, peptide)
 
 
+@pytest.fixture(scope="module")
+def driver(template, tmp_path_factory):
+    """What `kill_points.py` answers to a command and a kind of trouble."""
+    work = tmp_path_factory.mktemp("work") / "work"
+    command = [sys.executable, kill_points.__file__, str(template), str(work)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+
+        def ask(name: str, trouble: str, points: int | list[int]) -> dict:
+            verb = VERBS[name]
+            asked = {"words": verb.words, "changes": verb.changes, "trouble": trouble, "points": points}
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+def test_every_verb_that_writes_is_tried():
+    """Or there is a reason why not."""
+    tried = {verb.command for verb in VERBS.values()}
+    assert tried | set(READING) == set(commands()) and not tried & set(READING)
+
+
+@pytest.mark.parametrize("trouble", POINTS)
 @pytest.mark.parametrize("verb", VERBS if ALL else USUAL)
-def test_a_killed_command_goes_on(template, tmp_path, verb):
-    output, words = VERBS[verb]
-    points = 0 if ALL else POINTS
-    command = [sys.executable, DRIVER, template, tmp_path / "work", output, *words]
-    environment = {**os.environ, "BOLTZGEN_KILL_POINTS": str(points)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    # Samples whose manifest was there already are whole, and not drawn or weighed again without being asked.
-    faults = [one for one in found["faults"] if "already holds" not in one["said"] or one["left"]]
-    assert found["operations"] >= 8 and faults == []
+def test_a_troubled_command_goes_on(driver, verb, trouble):
+    found = driver(verb, trouble, (POINTS if ALL else SAMPLED)[trouble])
+    assert found["operations"] >= 7 and found["faults"] == []
 
 
 #: A verb that waits at its first progress until the file ``go`` is there.
 WAITING = """
 import sys, time
 from pathlib import Path
-from boltzgen.workflows.sampling.sample import sample
-from boltzgen.workflows.simulation.simulate import simulate
+import boltzgen_cli.terminal.console as console
+from boltzgen_cli.main import main
 
-def wait(*_):
-    Path("here").touch()
-    while not Path("go").exists():
-        time.sleep(0.01)
+class Waiting:
+    def __init__(self, title): pass
+    def close(self): pass
+    def __call__(self, *_):
+        Path("here").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
 
-if sys.argv[1] == "sample":
-    sample("RUN", "SYS", "OUT", 60, seed=5, progress=wait)
-else:
-    simulate("SYS", "MD", temperatures=[300, 400], time="0.4ps", save_interval="0.1ps", resume="auto",
-             exchange_interval="0.1ps", equilibration="0.1ps", platform="Reference", progress=wait)
+console._LineProgress = Waiting
+sys.exit(main(sys.argv[1:]))
 """
 
+#: Verbs that work for long in a folder of their own, and where the second one is refused.
+OWNING = {
+    "sample": "OUT",
+    "simulate": "MD",
+    "train": "TRAINED",
+    "adapt": "ADAPTED",
+    "reweight to": "HOT",
+    "benchmark transfer": "BENCH",
+}
 
-@pytest.mark.parametrize("verb", ["sample", "simulate"])
+
+@pytest.mark.parametrize("verb", OWNING if ALL else ("sample", "train"))
 def test_the_second_of_two_processes_is_refused(template, tmp_path, verb):
-    for name in ("SYS", "RUN"):
-        (tmp_path / name).symlink_to(template / name)
-    first = subprocess.Popen([sys.executable, "-c", WAITING, verb], cwd=tmp_path)
+    for name in template.iterdir():
+        (tmp_path / name.name).symlink_to(name)
+    command = [sys.executable, "-c", WAITING, *VERBS[verb].words]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         while not (tmp_path / "here").exists():
-            assert first.poll() is None
+            assert first.poll() is None, first.stderr.read().decode()
             time.sleep(0.05)
-        output, words = VERBS[verb]
-        command = [sys.executable, "-m", "boltzgen_cli", *words]
-        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        words = [sys.executable, "-m", "boltzgen_cli", *VERBS[verb].words]
+        second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     finally:
         (tmp_path / "go").touch()
-        code = first.wait()
-    assert code == 0 and second.returncode == 2
-    assert f"Another boltzgen process is at work in {output}" in second.stderr
+        told = first.communicate()[1].decode()
+    assert first.returncode == 0, told
+    output = tmp_path / VERBS[verb].output
+    assert second.returncode == 2
+    assert f"Another boltzgen process is at work in {OWNING[verb]};" in second.stderr
     if verb == "sample":
-        assert len(load_ensemble(tmp_path / "OUT")) == 60
-    else:
-        assert len(read_trajectory(tmp_path / "MD")) == 8
-    assert not list((tmp_path / output).glob(".*"))
+        assert len(load_ensemble(output)) == 50
+    if verb == "simulate":
+        assert len(read_trajectory(output)) == 8
+    assert not list(output.rglob(".*"))
+
+
+def test_two_processes_build_one_data_set(template, tmp_path):
+    """Both succeed, and what they leave is what one leaves."""
+    command = [sys.executable, "-m", "boltzgen_cli", *VERBS["dataset build"].words]
+    for place in ("ONE", "TWO"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "dataset.yaml").write_bytes((template / "dataset.yaml").read_bytes())
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, cwd=tmp_path / "TWO", **pipes) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    subprocess.run(command, cwd=tmp_path / "ONE", check=True, capture_output=True)
+    assert unlike(snapshot(tmp_path / "TWO"), snapshot(tmp_path / "ONE")) == []
+    assert load_dataset(tmp_path / "TWO" / "D", verify=True).status == "complete"
+
+
+def test_two_processes_write_one_result(template, tmp_path):
+    """The files of one stem are of one process, whichever was the last."""
+    verb = VERBS["free-energy states"]
+    for name in template.iterdir():
+        (tmp_path / name.name).symlink_to(name)
+    command = [sys.executable, "-m", "boltzgen_cli", *verb.words, "--seed"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([*command, str(seed)], cwd=tmp_path, **pipes) for seed in (1, 2)]
+    told = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    found = json.loads((tmp_path / verb.output).read_text())["estimates"]
+    rows = (tmp_path / verb.output).with_suffix(".csv").read_text()
+    assert all(str(one["standard_error"]["kT"]) in rows for one in found)
+    assert not list(tmp_path.glob(".*"))

@@ -57,7 +57,7 @@ def cache_folder() -> Path:
 def _cache_on_disk() -> Iterator[None]:
     """While it lasts, the inductor keeps its results in our folder; in its own if ours cannot be written."""
     with environment_kept(), recursion_limit_kept():  # the inductor raises it
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # there may be no home
             folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)

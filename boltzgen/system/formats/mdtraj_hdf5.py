@@ -1,21 +1,90 @@
 """MDTraj's HDF5 conventions ("Pande" 1.1): the header that names them, and the topology kept as JSON.
 
+`new_file` is how all HDF5 files are written here.
+
 Source: https://mdtraj.org/1.9.4/hdf5_format.html
 """
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from boltzgen.files import PathLike, atomic_path
 from boltzgen.provenance import VERSION
 
 if TYPE_CHECKING:
     import h5py
     import mdtraj
+
+
+@contextmanager
+def new_file(path: PathLike) -> Iterator[h5py.File]:
+    """A new HDF5 file, which stands at `path` once all is written (`boltzgen.files.atomic_path`).
+
+    HDF5 does not outlive a disk that refuses it (what it could not write it tries again while objects are
+    collected, and ends the process by SIGSEGV), so it does not hear of that: we do, and raise at the end.
+    """
+    import h5py
+
+    with atomic_path(path) as temporary, open(temporary, "r+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        with h5py.File(disk, "w") as file:
+            yield file
+        if disk.refused is not None:
+            raise disk.refused
+
+
+class _Disk(io.RawIOBase):
+    """A file for HDF5 that takes everything; after the first refusal nothing of it is kept."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__()
+        self._raw = raw
+        self.refused: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        whole = len(left)
+        try:
+            while len(left) and self.refused is None:
+                left = left[self._raw.write(left) :]
+        except OSError as error:
+            self.refused = error
+        return whole
+
+    def readinto(self, buffer: Any, /) -> int:
+        target = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(target):
+            part = self._raw.read(len(target) - done)
+            if not part:
+                break
+            target[done : done + len(part)] = part
+            done += len(part)
+        return done
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self.refused = self.refused or error
+            return self.tell() if size is None else size
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
 
 
 def write_header(

@@ -19,7 +19,7 @@ from boltzgen.data.dataset_record import SCHEMA, read_dataset_record, read_molec
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import make_folder, sha256_file, write_json
-from boltzgen.folders import alone_for_a_moment_in, alone_in, is_own_file
+from boltzgen.folders import alone_for_a_moment_in, alone_in, each_alone, is_own_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.graph.graph_hash import graph_hash
@@ -217,27 +217,34 @@ class _Builder:
         return changed
 
     def build(self, wanted: list[_Place], systems_only: bool) -> None:
-        """Systems of all `wanted` molecules, then their data."""
-        for number, place in enumerate(wanted):
+        """Systems of all `wanted` molecules, then their data.
+
+        A molecule on which another process is at work comes last: it is waited for.
+        """
+
+        def prepared(number: int) -> None:
+            place = wanted[number]
             self.progress(number, len(wanted), {"preparing": place.name})
-            with alone_in(self.folder / place.folder):
-                self._refuse_changed(place, systems_only)
-                self._prepared(place, systems_only)
-            self._check_stop()
+            self._refuse_changed(place, systems_only)
+            self._prepared(place, systems_only)
+
+        each_alone([self.folder / place.folder for place in wanted], prepared, between=self._check_stop)
         missing = [] if systems_only else [p for p in wanted if not self._has_data(self.record(p))]
         failed: dict[str, str] = {}
-        for number, place in enumerate(missing):
-            self._check_stop()
-            with alone_in(self.folder / place.folder):
-                if self._has_data(self.record(place)):
-                    continue  # another process made them meanwhile
-                try:
-                    self._simulated(place, number, len(missing))
-                except (StoppedError, InputError):
-                    raise
-                except BoltzgenError as error:  # the others do not wait for it
-                    failed[place.name] = str(error)
-                    self._keep(place, {**self.record(place), "status": "failed"})
+
+        def simulated(number: int) -> None:
+            place = missing[number]
+            if self._has_data(self.record(place)):
+                return  # another process made them meanwhile
+            try:
+                self._simulated(place, number, len(missing))
+            except (StoppedError, InputError):
+                raise
+            except BoltzgenError as error:  # the others do not wait for it
+                failed[place.name] = str(error)
+                self._keep(place, {**self.record(place), "status": "failed"})
+
+        each_alone([self.folder / place.folder for place in missing], simulated, between=self._check_stop)
         self.write()
         if failed:
             name, why = next(iter(failed.items()))

@@ -20,6 +20,7 @@ import numpy as np
 from boltzgen.checks import check_seed
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import write_json
+from boltzgen.folders import alone_with_file
 from boltzgen.notebook import html_table
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
@@ -165,5 +166,6 @@ def selftest(
     progress(len(table), len(table), None)
     result = SelfTest(tuple(rows), quick, seed)
     if output is not None:
-        write_json(output, result.to_json())
+        with alone_with_file(output):
+            write_json(output, result.to_json())
     return result

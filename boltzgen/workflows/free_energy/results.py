@@ -20,6 +20,7 @@ from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.files import csv_text, write_atomic, write_json
+from boltzgen.folders import alone_with_file
 from boltzgen.free_energy.estimate import Estimate, estimates_table
 from boltzgen.free_energy.populations import Population
 from boltzgen.free_energy.statistics import Statistics
@@ -122,9 +123,12 @@ def write_results(
 
     Numbers come first: a figure that cannot be drawn costs nothing but the figure. Returns its path.
     """
-    write_json(path, content)
-    write_atomic(path.with_suffix(".csv"), estimates_csv(content["estimates"]) if table is None else table)
-    return None if draw is None else draw(path.with_suffix(".png"))
+    with alone_with_file(path):
+        write_json(path, content)
+        write_atomic(
+            path.with_suffix(".csv"), estimates_csv(content["estimates"]) if table is None else table
+        )
+        return None if draw is None else draw(path.with_suffix(".png"))
 
 
 def estimates_csv(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -20,7 +20,8 @@ from pathlib import Path
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
-from boltzgen.files import make_folder, write_atomic
+from boltzgen.files import write_atomic, writing
+from boltzgen.folders import alone_in, is_own_file
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.report.ramachandran import panel, ramachandran_figure
@@ -101,35 +102,38 @@ def demo(
     >>> print(found.summary)  # doctest: +SKIP
     """
     data = SHIPPED if shipped is None else Path(shipped)
-    steps = _Steps(_fresh(Path(folder)), data, seed, stop or StopRequest(), say, listen)
-    steps.prepare()
-    steps.data(simulate_anew)
-    steps.train(config, overrides)
-    summary = steps.sample(samples)
-    answer = steps.free_energy()
-    figure = steps.draw()
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"{folder} is a file; `folder` needs the name of a folder.")
+    with alone_in(folder) as place:
+        _empty(place)
+        steps = _Steps(place, data, seed, stop or StopRequest(), say, listen)
+        steps.prepare()
+        steps.data(simulate_anew)
+        steps.train(config, overrides)
+        summary = steps.sample(samples)
+        answer = steps.free_energy()
+        figure = steps.draw()
     say(f"\nEverything is in {steps.folder}; open {figure}.")
     return Demo(steps.folder, summary, answer, figure, time.monotonic() - steps.started)
 
 
-def _fresh(folder: Path) -> Path:
-    """`folder`, emptied of an earlier demo; anything else in it is refused."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; `folder` needs the name of a folder.")
+def _empty(folder: Path) -> None:
+    """Remove what an earlier demo left in `folder`; anything else in it is refused."""
     results = ("free_energy.json", "free_energy.csv", "free_energy.png", "ramachandran.png")
     names = ("SYS", "MD", "CHECK", "RUN", "OUT", "states.yaml", *results)
-    strangers = sorted(entry.name for entry in folder.glob("*") if entry.name not in names)
+    entries = (entry for entry in folder.iterdir() if not is_own_file(entry))
+    strangers = sorted(entry.name for entry in entries if entry.name not in names)
     if strangers:
         raise InputError(
             f"{folder} holds files that no demo made ({strangers[0]}, ...); give another one as `folder`."
         )
-    for name in names:
-        entry = folder / name
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.is_file():
-            entry.unlink()
-    return make_folder(folder)
+    with writing(folder):
+        for name in names:
+            entry = folder / name
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.is_file():
+                entry.unlink()
 
 
 @dataclass
@@ -171,7 +175,8 @@ class _Steps:
             self.say(
                 "        (taken from the data that come with boltzgen; `demo(simulate_anew=True)` runs it)"
             )
-            shutil.copytree(self.shipped / name, output)
+            with writing(output):
+                shutil.copytree(self.shipped / name, output)
             return
         with self.listen("simulate") as progress:
             simulate(

@@ -14,6 +14,7 @@ from boltzgen.ensemble import export_table as tables
 from boltzgen.ensemble import export_trajectory as trajectories
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
+from boltzgen.folders import alone_with_file
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.variables import Variable, read_topology, ready_torsions, ready_variable
 from boltzgen.system.formats.mdtraj_hdf5 import topology_record
@@ -102,21 +103,22 @@ def export(
         if equal_weight is None
         else equal_weight_frames(ensemble, equal_weight, seed)
     )
-    if format == "mdtraj-hdf5":
-        trajectories.write_hdf5(ensemble, frames, path, _topology(ensemble))
-    elif format == "colvar":
-        tables.write_colvar(ensemble, frames, path, columns)
-    elif format == "csv":
-        tables.write_csv(ensemble, frames, path, columns)
-    elif format == "u_nk":
-        tables.write_u_nk(ensemble, frames, path, ladder)
-    else:
-        writers = {
-            "dcd": trajectories.write_frames_dcd,
-            "xtc": trajectories.write_xtc,
-            "pdb": trajectories.write_pdb,
-        }
-        writers[format](ensemble, frames, path)
+    with alone_with_file(path):
+        if format == "mdtraj-hdf5":
+            trajectories.write_hdf5(ensemble, frames, path, _topology(ensemble))
+        elif format == "colvar":
+            tables.write_colvar(ensemble, frames, path, columns)
+        elif format == "csv":
+            tables.write_csv(ensemble, frames, path, columns)
+        elif format == "u_nk":
+            tables.write_u_nk(ensemble, frames, path, ladder)
+        else:
+            writers = {
+                "dcd": trajectories.write_frames_dcd,
+                "xtc": trajectories.write_xtc,
+                "pdb": trajectories.write_pdb,
+            }
+            writers[format](ensemble, frames, path)
     return _result(ensemble, frames, path, format)
 
 

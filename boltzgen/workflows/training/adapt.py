@@ -151,7 +151,8 @@ def adapt(
 
     Raises
     ------
-    InputError: something given cannot be used. StoppedError: `stop` asked to end; a checkpoint is kept.
+    InputError: something given cannot be used. StoppedError: `stop` asked to end; a checkpoint is kept, and
+    ``run_folder/model`` holds the model so far, which was not compared with `model`.
 
     Example
     -------
@@ -176,6 +177,9 @@ def adapt(
         checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
         if resume != "never":
             _refuse_other_settings(folder, settings)
+        kept = {**_without_schema(before.record), "temperature_K": kelvin}
+        if not (folder / "model" / "model.json").exists():  # until there is a better one, however this ends
+            save_model(folder / "model", before.flow, kept, before.seen)
         written = folder / "adapt.yaml"
         write_atomic(written, dump_yaml(settings))
         result = train(
@@ -196,7 +200,6 @@ def adapt(
             }
         better = found["after"]["ess"] >= found["before"]["ess"]
         if not better:
-            kept = {**_without_schema(before.record), "temperature_K": kelvin}
             save_model(folder / "model", before.flow.to("cpu"), kept, before.seen)
         familiar = target.familiarity(before.seen, [kelvin])
         on_the_way = int(result.evaluation.get("evaluation_energies") or 0)

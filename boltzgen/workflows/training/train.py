@@ -22,7 +22,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.folders import alone_in
@@ -31,7 +31,7 @@ from boltzgen.notebook import html_table
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
-from boltzgen.training.checkpoint import load_checkpoint
+from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint, remove_others
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
@@ -135,7 +135,8 @@ def train(
 
     Raises
     ------
-    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end.
+    InputError: the configuration, data or checkpoint cannot be used. StoppedError: `stop` asked to end; the
+    model so far is in ``run_folder/model``, unless the data were still being made.
 
     Notes
     -----
@@ -210,11 +211,18 @@ def _train(
     if ranks.leads:
         if start is not None:
             keep_former_settings(settings, folder, start)
+            if start in complete_checkpoints(folder / "checkpoints")[-1:]:
+                remove_others(start)  # a process that was killed may not have come to it
         write_atomic(folder / "config.yaml", dump_yaml(settings))
         environment = {**_environment(ranks.device), "ranks": ranks.size, "compilation": compilation}
         write_json(folder / "environment.json", environment)
     try:
         trainer.run(stop=stop, progress=progress if ranks.leads else silent)
+    except StoppedError as error:
+        if not ranks.leads:
+            raise
+        _save(folder, settings, kind, trainer, frames, model)
+        raise StoppedError(f"{error} The model so far is in {folder / 'model'}.") from None
     finally:
         for target in targets:
             target.close()

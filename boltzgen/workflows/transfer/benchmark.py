@@ -25,7 +25,8 @@ from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import nearest
 from boltzgen.data.dataset import Dataset, DatasetMolecule
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
-from boltzgen.files import csv_text, make_folder, write_atomic, write_json
+from boltzgen.files import csv_text, write_atomic, write_json
+from boltzgen.folders import alone_in
 from boltzgen.free_energy.efficiency import REPLICATES, weight_figures
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -127,37 +128,18 @@ def benchmark_transfer(
     )
     _check(settings, asked.adapt)
     chosen = _chosen(data, asked.split, asked.molecules)
-    folder = make_folder(output)
-    bench = _Bench(Path(model), trained, settings, asked.adapt, folder, stop, progress)
-    header = {
-        "schema": SCHEMA,
-        "model": str(model),
-        "dataset": str(dataset),
-        "split": asked.split,
-        "settings": asdict(settings),
-        "adapt": asked.adapt,
-        "wanted": len(chosen),
-    }
-    records = {}
-    for one in chosen:  # all files are looked at before anything is measured
-        records[one.name] = bench.known(one)
-    failed: dict[str, str] = {}
-    for one in chosen:
-        if not bench.complete(records[one.name]):
-            try:
-                records[one.name] = bench.measure(one, records[one.name])
-            except (StoppedError, InputError):
-                raise
-            except BoltzgenError as error:  # the others do not wait for it
-                failed[one.name] = str(error)
-                records[one.name] = bench.known(one)
-            complete = all(bench.complete(record) for record in records.values())
-            if any(record["stages"] for record in records.values()):
-                _write(folder, header, [record for record in records.values() if record["stages"]], complete)
-    if failed:
-        name, why = next(iter(failed.items()))
-        raise PartialError(f"{', '.join(failed)} not measured; the others are in {folder}. {name}: {why}")
-    return _write(folder, header, list(records.values()), complete=True)
+    with alone_in(output) as folder:
+        bench = _Bench(Path(model), trained, settings, asked.adapt, folder, stop, progress)
+        header = {
+            "schema": SCHEMA,
+            "model": str(model),
+            "dataset": str(dataset),
+            "split": asked.split,
+            "settings": asdict(settings),
+            "adapt": asked.adapt,
+            "wanted": len(chosen),
+        }
+        return bench.measure_all(chosen, header)
 
 
 def weights_digest(trained: Model) -> str:
@@ -189,6 +171,31 @@ class _Bench:
 
     def path(self, one: DatasetMolecule) -> Path:
         return self.folder / "molecules" / f"{one.name}.json"
+
+    def measure_all(self, chosen: Sequence[DatasetMolecule], header: dict[str, Any]) -> TransferBenchmark:
+        """What the figures of `chosen` lack, and the documents of all after each of them."""
+        # All files are looked at before anything is measured.
+        records = {one.name: self.known(one) for one in chosen}
+        failed: dict[str, str] = {}
+        for one in chosen:
+            if not self.complete(records[one.name]):
+                try:
+                    records[one.name] = self.measure(one, records[one.name])
+                except (StoppedError, InputError):
+                    raise
+                except BoltzgenError as error:  # the others do not wait for it
+                    failed[one.name] = str(error)
+                    records[one.name] = self.known(one)
+                complete = all(self.complete(record) for record in records.values())
+                measured = [record for record in records.values() if record["stages"]]
+                if measured:
+                    _write(self.folder, header, measured, complete)
+        if failed:
+            name, why = next(iter(failed.items()))
+            raise PartialError(
+                f"{', '.join(failed)} not measured; the others are in {self.folder}. {name}: {why}"
+            )
+        return _write(self.folder, header, list(records.values()), complete=True)
 
     def known(self, one: DatasetMolecule) -> dict[str, Any]:
         """What the file of the molecule holds, or a record without stages; InputError for other settings."""
