@@ -4,10 +4,11 @@ The linear coordinates, after their link, are centred where the bonded energy (b
 impropers) is lowest with the rotatable torsions held at the reference, and whitened by its curvature there.
 Nothing is typed in, nothing is fitted to data, and the result scales with ``sqrt(kT)``.
 
-Bends, the two components x, y of an atom's tilt from the line through its references, are centred on the line.
-On it an angle has no derivatives, so that curvatures are taken beside it, where that along y is ``V'(r) / r``.
-Where the line is no minimum (an azide of 172 degrees: the minima are a circle of radius r0 around it), the
-width reaches over the circle: ``r0^2 + kT / V''(r0)`` for each component at 300 K.
+Bends, the two components of an atom's tilt from the line through its references, are centred on the line and
+stand by themselves: on the line an angle has no derivatives, and a torsion about it no value. Where the energy
+rises with the tilt, ``V'(r) / r`` beside the line is the curvature of both. Where it falls (an azide of 172
+degrees has its minima on a circle of radius r0 around the line), both have the variance ``r0^2 + kT / V''(r0)``
+at 300 K, which reaches over the circle.
 """
 
 from __future__ import annotations
@@ -28,11 +29,8 @@ WIDEST = 1.5
 #: Newton steps; the bonded energy is nearly quadratic and five are usually enough.
 NEWTON_STEPS = 12
 
-#: Tilt at which the curvature of a straight angle is taken: its square and the rounding of 1/tilt are small.
-TILT = 1e-4
-
-#: Tilts among which the circle of minima of a nearly straight angle is looked for (at 1.4, 70 degrees).
-TILTS = 0.02 * torch.arange(1, 71, dtype=torch.float64)
+#: Tilts at which the slope of a bend is taken, the first beside the line (at 1.4, 70 degrees).
+TILTS = torch.cat([torch.tensor([1e-4], dtype=torch.float64), 0.02 * torch.arange(1.0, 71.0).double()])
 
 Gradient = Callable[[Tensor], Tensor]
 
@@ -59,36 +57,35 @@ def bonded_minimum(
         return torch.autograd.grad(energy.sum(), points, create_graph=True)[0]
 
     centre = link(reference[linear], lower, upper)[0]
-    centre[bends[0::2]], centre[bends[1::2]] = TILT, 0.0
+    centre[bends[0::2]], centre[bends[1::2]] = TILTS[0], 0.0
     floor = thermal_energy(300.0) / WIDEST**2
-    free = torch.ones_like(centre)
-    free[bends] = 0.0
+    alone = torch.ones_like(centre).index_fill(0, bends, 0.0)
     for _ in range(NEWTON_STEPS):
-        values, vectors = _eigen(_hessian(gradient, centre) * free * free[:, None], floor)
-        slope = gradient(centre[None])[0].detach() * free
+        values, vectors = _eigen(_hessian(gradient, centre) * alone * alone[:, None], floor)
+        slope = gradient(centre[None])[0].detach() * alone
         step = -(vectors @ ((vectors.T @ slope) / values))
         centre = centre + step.clamp(-0.1, 0.1)
         if float(step.abs().max()) < 1e-9:
             break
-    hessian = _hessian(gradient, centre)
-    for x, y in bends.reshape(-1, 2).tolist():
-        if hessian[y, y] < 0:
-            hessian[[x, y], :] = hessian[:, [x, y]] = 0.0
-            hessian[x, x] = hessian[y, y] = _precision_of_a_circle(gradient, centre, x)
+    hessian = _hessian(gradient, centre) * alone * alone[:, None]
+    for pair in bends.reshape(-1, 2).tolist():
+        hessian[pair, pair] = _precision_of_a_bend(gradient, centre, pair)
     values, vectors = _eigen(hessian, floor)
     covariance = (vectors / values) @ vectors.T
-    centre[bends] = 0.0
-    return centre.numpy(), torch.linalg.cholesky(0.5 * (covariance + covariance.T)).numpy()
+    return (centre * alone).numpy(), torch.linalg.cholesky(0.5 * (covariance + covariance.T)).numpy()
 
 
-def _precision_of_a_circle(gradient: Gradient, centre: Tensor, x: int) -> float:
-    """kJ/mol per unit^2, of both components of a bend (`x` the first) whose energy falls on leaving the line.
-
-    0 when it falls on all the way.
-    """
-    points = centre.repeat(len(TILTS), 1)
-    points[:, x] = TILTS
-    slope = gradient(points).detach()[:, x]
+def _precision_of_a_bend(gradient: Gradient, centre: Tensor, pair: list[int]) -> float:
+    """kJ/mol per unit^2 of both components `pair` of a bend; 0 where nothing holds the atom near the line."""
+    slope = torch.zeros_like(TILTS)  # along the tilt, in the mean over four directions
+    for component in pair:
+        for sign in (-1.0, 1.0):
+            points = centre.repeat(len(TILTS), 1)
+            points[:, pair] = 0.0
+            points[:, component] = sign * TILTS
+            slope += 0.25 * sign * gradient(points).detach()[:, component]
+    if slope[0] >= 0:
+        return float(slope[0] / TILTS[0])
     rises = torch.nonzero((slope[:-1] < 0) & (slope[1:] >= 0)).flatten()
     if not len(rises):
         return 0.0
