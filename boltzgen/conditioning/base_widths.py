@@ -4,11 +4,11 @@ The linear coordinates, after their link, are centred where the bonded energy (b
 impropers) is lowest with the rotatable torsions held at the reference, and whitened by its curvature there.
 Nothing is typed in, nothing is fitted to data, and the result scales with ``sqrt(kT)``.
 
-Bends, the two components of an atom's tilt from the line through its references, are centred on the line and
-stand by themselves: on the line an angle has no derivatives, and a torsion about it no value. Where the energy
-rises with the tilt, ``V'(r) / r`` beside the line is the curvature of both. Where it falls (an azide of 172
-degrees has its minima on a circle of radius r0 around the line), both have the variance ``r0^2 + kT / V''(r0)``
-at 300 K, which reaches over the circle.
+Bends, the two components of an atom's tilt from the line through its references, are centred on the line
+and stand by themselves: on the line an angle has no derivatives, and a torsion about it no value. Where the
+energy rises with the tilt, ``V'(r) / r`` beside the line is the curvature of both. Where it falls (an azide
+of 172 degrees has its minima on a circle of radius r0 around the line), both have the variance
+``r0^2 + kT / V''(r0)`` at 300 K, which reaches over the circle.
 """
 
 from __future__ import annotations

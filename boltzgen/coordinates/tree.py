@@ -18,8 +18,8 @@ from boltzgen.system.graph.adjacency import bond_distances
 from boltzgen.system.graph.geometry import angle
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 
-#: Bends below which (from 0 or from pi) three atoms define no plane, rad: the second where the first leaves no
-#: way to place all atoms, as beyond the rod of a 2,4-hexadiyne, from which the hydrogens behind stand out little.
+#: Bends below which (from 0 or from pi) three atoms define no plane, rad: the second where the first leaves
+#: no way to place all atoms, as beyond the rod of a 2,4-hexadiyne: the hydrogens behind stand out little.
 DEGENERATE = (np.deg2rad(15.0), np.deg2rad(2.0))
 
 

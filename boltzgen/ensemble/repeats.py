@@ -19,7 +19,7 @@ SAME_POSITION = 1e-5
 #: Draws with one coordinate, in float32, coincide by chance; more than this share is none.
 CHANCE_SHARE = 0.2
 
-#: Atoms below which independent draws do come as close as `SAME_POSITION`; there the densities decide, bit by bit.
+#: Atoms below which independent draws do come as close as `SAME_POSITION`: there the densities decide.
 FEW_ATOMS = 4
 
 #: Grid on which log densities are compared before positions are.

@@ -268,7 +268,7 @@ def test_float32_and_gradients(name):
 
 
 def test_beyond_a_long_rod_the_hydrogens_behind_are_a_reference_still():
-    """2,4-hexadiyne: from its far end no atom stands more than 15 degrees off the line, and it has a density."""
+    """2,4-hexadiyne: from its far end no atom stands more than 15 degrees off the line."""
     ic, x = coordinates("rod"), frames("rod")
     q, log_encode = ic.encode(x)
     y, log_decode = ic.decode(q)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.bounds import check_xml
 
 if TYPE_CHECKING:
     import openmm
@@ -54,6 +55,7 @@ def check_inert(text: str, where: str) -> None:
         raise InputError(
             f"{where} declares XML entities, which no OpenMM System needs; serialize the System again."
         )
+    check_xml(text, where)
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.formats.bounds import check_smiles_text
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
 from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
@@ -100,6 +101,7 @@ def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> 
     """
     from rdkit import Chem
 
+    check_smiles_text(smiles)
     where = f"the SMILES {smiles}"
     with rdkit_log() as lines:
         molecule = Chem.MolFromSmiles(smiles, sanitize=False)

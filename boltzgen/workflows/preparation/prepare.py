@@ -156,7 +156,7 @@ def prepare(
 
 
 def _check_shape(system: MolecularSystem) -> None:
-    """Raise InputError or UnsupportedError for a molecule that has no internal coordinates to be sampled in."""
+    """Raise InputError for a molecule that has no internal coordinates to be sampled in."""
     from boltzgen.coordinates.internal import InternalCoordinates
 
     graph = MolecularGraph.from_system(system)
@@ -165,9 +165,9 @@ def _check_shape(system: MolecularSystem) -> None:
     bends = [(a, c, p) for c, around in enumerate(graph.neighbours) for a, p in combinations(around, 2)]
     if bends and all(graph.is_linear(*bend) for bend in bends):
         raise UnsupportedError(
-            f"{system.name} is linear: its {system.n_atoms} atoms lie on one line, on which angles and torsions "
-            "are not defined. Two atoms, or the same group in a molecule that bends elsewhere (propyne, "
-            "acetonitrile), can be sampled."
+            f"{system.name} is linear: its {system.n_atoms} atoms lie on one line, on which angles and "
+            "torsions are not defined. Two atoms, or the same group in a molecule that bends elsewhere "
+            "(propyne, acetonitrile), can be sampled."
         )
     InternalCoordinates(system)
 

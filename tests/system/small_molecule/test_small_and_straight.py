@@ -1,4 +1,4 @@
-"""Small dense graphs, straight groups, two atoms: each goes the whole road, or `prepare` says why it does not."""
+"""Small dense graphs, straight groups, two atoms: each goes the whole road, or `prepare` says why not."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import MOST_ATOMS
 from boltzgen.system.formats.gromacs.preprocess import Line
 
 #: Sections that hold parameters, by the name that grompp compares.
@@ -131,10 +132,18 @@ def read_sections(path: Path, lines: Sequence[Line]) -> TopologyFile:
     for line in top.of_parameters("atomtypes"):
         one = _atom_type(line)
         top.atom_types[one.name] = one
+    atoms = 0
     for line, name in counts:
         if name not in top.types:
             raise InputError(f"{line.place}: no [ moleculetype ] is called {name!r}.")
-        top.molecules.append((top.types[name], int(number(line, 1))))
+        count = int(number(line, 1))
+        atoms += count * len(top.types[name].sections.get("atoms", ()))
+        if not 0 <= count <= MOST_ATOMS or atoms > MOST_ATOMS:
+            raise InputError(
+                f"{line.place}: {line.words[1]} molecules of {name!r} are more than the {MOST_ATOMS} "
+                "atoms that a topology may have; boltzgen samples one molecule, keep that alone."
+            )
+        top.molecules.append((top.types[name], count))
     if not top.molecules:
         raise InputError(f"{path} has no [ molecules ]; it is truncated, or an .itp file. Write it again.")
     return top
