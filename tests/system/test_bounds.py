@@ -28,6 +28,7 @@ def low(monkeypatch):
         "DEEPEST_XML": 6,
         "DEEPEST_PARENTHESES": 8,
         "MOST_OPERATORS": 20,
+        "MOST_POWERS": 5,
         "LONGEST_TEXT": 400,
         "LARGEST_FILE": 20_000,
         "LONGEST_SMILES": 60,
@@ -44,6 +45,7 @@ def low(monkeypatch):
             "nested",
         ),
         (SYSTEM.format('<Force type="CustomBondForce" energy="{}"/>'.format("r+" * 30 + "r")), "operators"),
+        (SYSTEM.format('<Force type="CustomBondForce" energy="{}"/>'.format("r^" * 6 + "r")), "powers"),
         (
             SYSTEM.format('<Force type="CustomBondForce" energy="{}"/>'.format("r" * 401)),
             "is 401 characters long",

@@ -22,8 +22,9 @@ MOST_ATOMS = 1_000_000
 #: Elements within elements of an XML (a System of collective variables of collective variables has 13).
 DEEPEST_XML = 50
 
-#: Characters of an attribute, an expression or a line; parentheses within parentheses; operators.
-LONGEST_TEXT, DEEPEST_PARENTHESES, MOST_OPERATORS = 20_000, 100, 2_000
+#: Characters of an attribute, an expression or a line; parentheses within parentheses; operators, and powers
+#: among them: OpenMM's derivatives of sums take seconds at this number, of powers of powers too.
+LONGEST_TEXT, DEEPEST_PARENTHESES, MOST_OPERATORS, MOST_POWERS = 20_000, 100, 500, 100
 
 #: Characters of a SMILES, and residues of a sequence: both are built from nothing, which takes its time.
 LONGEST_SMILES, LONGEST_SEQUENCE = 5_000, 300
@@ -66,10 +67,11 @@ def check_expression(text: str, where: str) -> None:
     _check_length(text, where)
     if len(text) <= DEEPEST_PARENTHESES:
         return
-    if _depth(text) > DEEPEST_PARENTHESES or len(_OPERATOR.findall(text)) > MOST_OPERATORS:
+    found = _depth(text), len(_OPERATOR.findall(text)), text.count("^")
+    if any(number > most for number, most in zip(found, (DEEPEST_PARENTHESES, MOST_OPERATORS, MOST_POWERS))):
         raise InputError(
-            f"{where} holds an expression of more than {DEEPEST_PARENTHESES} nested parentheses or "
-            f"{MOST_OPERATORS} operators ({text[:40]!r}...); simplify it, or use a tabulated function."
+            f"{where} holds an expression of more than {DEEPEST_PARENTHESES} nested parentheses, "
+            f"{MOST_OPERATORS} operators or {MOST_POWERS} powers ({text[:40]!r}...); simplify it, or use a tabulated function."
         )
 
 
