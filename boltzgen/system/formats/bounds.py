@@ -71,7 +71,8 @@ def check_expression(text: str, where: str) -> None:
     if any(number > most for number, most in zip(found, (DEEPEST_PARENTHESES, MOST_OPERATORS, MOST_POWERS))):
         raise InputError(
             f"{where} holds an expression of more than {DEEPEST_PARENTHESES} nested parentheses, "
-            f"{MOST_OPERATORS} operators or {MOST_POWERS} powers ({text[:40]!r}...); simplify it, or use a tabulated function."
+            f"{MOST_OPERATORS} operators or {MOST_POWERS} powers ({text[:40]!r}...); simplify it, or use a "
+            "tabulated function."
         )
 
 
