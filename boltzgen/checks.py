@@ -15,14 +15,22 @@ from boltzgen.errors import InputError
 #: Arithmetic that a flow may be asked in.
 DTYPES = ("float32", "float64")
 
+#: K; beyond, kT and its inverse leave the numbers that densities and energies are computed in.
+COLDEST, HOTTEST = 1e-3, 1e9
+
+#: Counts up to here are work for somebody; larger ones are a slip of the keyboard, and no array holds them.
+LARGEST_NUMBER = 10**12
+
 #: Seeds are below this number: what torch, NumPy and OpenMM all take.
 SEEDS = 2**63
 
 
 def check_temperature(kelvin: float, argument: str = "temperature") -> None:
-    """InputError unless `kelvin` is a positive, finite number."""
+    """InputError unless `kelvin` is a number from `COLDEST` to `HOTTEST`."""
     if not (isinstance(kelvin, Real) and math.isfinite(kelvin) and kelvin > 0):
         raise InputError(f"`{argument}={kelvin}` is not a temperature in K; give a positive number.")
+    if not COLDEST <= kelvin <= HOTTEST:
+        raise InputError(f"`{argument}={kelvin}` is outside {COLDEST:g} to {HOTTEST:g} K; give kelvin.")
 
 
 def check_temperatures(temperatures: Iterable[float], argument: str = "temperatures") -> None:
@@ -37,10 +45,12 @@ def check_seed(seed: int) -> None:
         raise InputError(f"`seed={seed}` is no seed; give a whole number from 0 to 2^63 - 1.")
 
 
-def check_number(value: int, argument: str = "number", *, least: int = 1) -> None:
-    """InputError unless `value` is a whole number of at least `least`."""
+def check_number(value: int, argument: str = "number", *, least: int = 1, most: int = LARGEST_NUMBER) -> None:
+    """InputError unless `value` is a whole number from `least` to `most`."""
     if not (isinstance(value, Integral) and value >= least):
         raise InputError(f"`{argument}={value}`: give a whole number of at least {least}.")
+    if value > most:
+        raise InputError(f"`{argument}={value}`: give a whole number of at most {most}.")
 
 
 def check_dtype(name: str) -> None:

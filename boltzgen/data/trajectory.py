@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.contents import what_it_is
 from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
@@ -153,11 +154,14 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder} is not a trajectory folder: it holds no manifest.json. "
-            f'Make one with `simulate(SYS, output="{folder}")`.'
+            f'Make one with `simulate(SYS, output="{folder}")`.{what_it_is(folder)}'
         )
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise InputError(f"{folder / 'manifest.json'} does not follow the schema {SCHEMA}; simulate again.")
+        raise InputError(
+            f"{folder / 'manifest.json'} does not follow the schema {SCHEMA}; simulate "
+            f"again.{what_it_is(folder)}"
+        )
     status = manifest.get("status")
     if status == "failed":
         raise InputError(f"{folder}: the simulation failed ({manifest.get('reason')}); run it again.")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.contents import kind_of_folder, what_it_is
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
 from boltzgen.ensemble.ensemble import Ensemble, narrow
@@ -140,6 +141,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder; expected what `sample(..., output="{folder}")` writes.')
+    other = what_it_is(folder)
+    if other and kind_of_folder(folder) != "ensemble":
+        raise InputError(f"{folder} holds no samples, as `sample()` writes them.{other}")
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
         raise InputError(f"{folder / 'manifest.json'}: not the manifest of an ensemble ({MANIFEST_SCHEMA}).")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.checks import check_number
 from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
@@ -19,6 +20,9 @@ from boltzgen.progress import Progress
 from boltzgen.refine.draw import METHODS, RefinedBatch, refined_draws
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.schedule import Schedule, pilot_schedule
+
+#: Moves of a sample, an energy each: the schedule is an array.
+MOST_MOVES = 1_000_000
 
 #: Moves of a sample that are expected where nobody says how many, to decide about compilation.
 EXPECTED_MOVES = 20
@@ -42,6 +46,8 @@ class Refinement:
             raise InputError(f"`refine={self.method!r}` is not known; use {' or '.join(METHODS)}.")
         if self.moves is not None and self.moves < 1:
             raise InputError(f"`refine_budget={self.moves}`: a sample needs at least one move.")
+        if self.moves is not None:
+            check_number(self.moves, "refine_budget", most=MOST_MOVES)
 
     @classmethod
     def of(cls, method: str | None, moves: int | None) -> Refinement | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_number
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.masses import with_heavy_hydrogens as heavier_masses
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState, choose_platform, refuse_constraints
@@ -85,6 +86,7 @@ def check_probe(system: MolecularSystem | None, budget: int) -> MolecularSystem:
     """`system`, or why it cannot be probed: InputError or UnsupportedError."""
     if budget < SMALLEST_BUDGET:
         raise InputError(f"`budget={budget}`: a probe needs at least {SMALLEST_BUDGET} energy evaluations.")
+    check_number(budget, "budget")
     if system is None:
         raise InputError(
             "`probe=True` is for molecules; a model system's coverage is known from its reference."

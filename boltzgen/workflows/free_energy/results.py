@@ -47,6 +47,10 @@ COLUMNS = (
 )
 
 
+#: Bootstrap replicates; their error of an error falls with the square root, and all are held at once.
+MOST_REPLICATES = 100_000
+
+
 @dataclass(frozen=True, repr=False)
 class FreeEnergyResult:
     """What a verb found, the `document` that it wrote to `path` as JSON, and its `figure` (None: not drawn).
@@ -157,7 +161,7 @@ def provenance(ensemble: Ensemble, folder: Any, **further: Any) -> dict[str, Any
 
 def statistics_of(n_bootstrap: int, seed: int, *, smoothed: bool = False) -> Statistics:
     """What a verb tells its estimators, coverage left open; InputError for numbers that mean nothing."""
-    check_number(n_bootstrap, "n_bootstrap", least=2)
+    check_number(n_bootstrap, "n_bootstrap", least=2, most=MOST_REPLICATES)
     check_seed(seed)
     return Statistics(np.random.default_rng(seed), n_bootstrap=n_bootstrap, smoothed=smoothed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import csv_text
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
-from boltzgen.free_energy.surface import Surface, free_energy_surface
+from boltzgen.free_energy.surface import MAX_BINS, Surface, free_energy_surface
 from boltzgen.free_energy.variables import Variable, read_topology, ready_variable
 from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
@@ -158,6 +159,8 @@ def _bins(bins: Sequence[int] | None, variables: int) -> list[int]:
     counts = counts * variables if len(counts) == 1 else counts
     if len(counts) != variables or min(counts) < 2:
         raise InputError(f"`bins={counts}`: give at least 2 bins, once or for each of {variables} variables.")
+    if math.prod(counts) > MAX_BINS:
+        raise InputError(f"`bins={counts}`: {math.prod(counts)} bins are more than {MAX_BINS}; take fewer.")
     return counts
 
 

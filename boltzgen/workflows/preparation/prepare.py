@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from boltzgen.contents import check_output
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
 from boltzgen.system.formats.pdb_text import AtomName
@@ -136,6 +137,8 @@ def prepare(
         raise InputError("No output folder: add `output=SYS`, or `check=True` to look without writing.")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; `output` needs the name of a folder.")
+    if output is not None:
+        check_output(output, "system")
     system = prepare_system(source, **options)
     _check_shape(system)
     if output is not None and not overwrite:
