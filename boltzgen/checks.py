@@ -15,9 +15,11 @@ from boltzgen.errors import InputError
 #: Arithmetic that a flow may be asked in.
 DTYPES = ("float32", "float64")
 
+#: K; below, energies over kT leave the numbers that densities are computed in.
+COLDEST = 1e-3
+
 #: Seeds are below this number: what torch, NumPy and OpenMM all take.
 SEEDS = 2**63
-
 
 #: K; nothing holds together at more.
 HOTTEST = 1e5
@@ -30,11 +32,11 @@ MOST_EVALUATIONS = 3 * 10**14
 
 
 def check_temperature(kelvin: float, argument: str = "temperature") -> None:
-    """InputError unless `kelvin` is a positive number of at most `HOTTEST`."""
+    """InputError unless `kelvin` is a number from `COLDEST` to `HOTTEST`."""
     if not (isinstance(kelvin, Real) and math.isfinite(kelvin) and kelvin > 0):
         raise InputError(f"`{argument}={kelvin}` is not a temperature in K; give a positive number.")
-    if kelvin > HOTTEST:
-        raise InputError(f"`{argument}={kelvin}` is not a temperature in K; give at most {HOTTEST:g}.")
+    if not COLDEST <= kelvin <= HOTTEST:
+        raise InputError(f"`{argument}={kelvin}` is outside {COLDEST:g} to {HOTTEST:g} K; give kelvin.")
 
 
 def check_temperatures(temperatures: Iterable[float], argument: str = "temperatures") -> None:

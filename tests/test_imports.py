@@ -46,6 +46,7 @@ GROUND = {
     "digests",
     "extensions",
     "files",
+    "contents",
     "folders",
     "guards",
     "interrupts",

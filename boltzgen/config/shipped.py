@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from boltzgen.config.settings import nearest
+from boltzgen.contents import what_it_is
 from boltzgen.errors import InputError
 from boltzgen.files import read_text, sha256_file
 
@@ -61,7 +62,7 @@ def find_model(model: str | PathLike[str]) -> Path:
     if path.is_dir():
         raise InputError(
             f"{path} holds no model: expected {path / 'model.json'}. Train one with "
-            f'`train(CONFIG, run_folder="{path}")`, or finish the run with `resume="auto"`.'
+            f'`train(CONFIG, run_folder="{path}")`, or finish the run with `resume="auto"`.{what_it_is(path)}'
         )
     names = f"the shipped models are {', '.join(known)}" if known else "no model is shipped"
     raise InputError(

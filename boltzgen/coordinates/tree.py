@@ -18,8 +18,9 @@ from boltzgen.system.graph.adjacency import bond_distances
 from boltzgen.system.graph.geometry import angle
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 
-#: Bend below which (from 0 or from pi) three atoms define no plane, rad.
-DEGENERATE = np.deg2rad(15.0)
+#: Bends below which (from 0 or from pi) three atoms define no plane, rad: the second where the first leaves
+#: no way to place all atoms, as beyond the rod of a 2,4-hexadiyne: the hydrogens behind stand out little.
+DEGENERATE = (np.deg2rad(15.0), np.deg2rad(2.0))
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ def build_tree(graph: MolecularGraph, root: int | None = None) -> tuple[Placemen
     """
     if root is not None:
         return _Builder(graph, root).build()
-    candidates = root_candidates(graph)
-    for candidate in candidates:
-        try:
-            return _Builder(graph, candidate).build()
-        except InputError:
-            continue
+    for degenerate in DEGENERATE:
+        for candidate in root_candidates(graph):
+            try:
+                return _Builder(graph, candidate, degenerate).build()
+            except InputError:
+                continue
     raise UnsupportedError(
         f"All {graph.n_atoms} atoms lie on one line, which internal coordinates cannot treat; "
         "use a molecule with at least one bend."
@@ -77,9 +78,10 @@ def root_candidates(graph: MolecularGraph) -> list[int]:
 
 
 class _Builder:
-    def __init__(self, graph: MolecularGraph, root: int) -> None:
+    def __init__(self, graph: MolecularGraph, root: int, degenerate: float = DEGENERATE[0]) -> None:
         self.graph = graph
         self.root = root
+        self.degenerate = degenerate
         self.leading = [graph.leading_neighbours(atom) for atom in range(graph.n_atoms)]
         self.rings_of = [
             {k for k, ring in enumerate(graph.rings) if atom in ring} for atom in range(graph.n_atoms)
@@ -217,7 +219,7 @@ class _Builder:
         bend = angle(self.graph.reference_positions, c, p, g)
         bonded = g in self.graph.neighbours[p]
         straight = bonded and self.graph.is_linear(c, p, g)
-        return bool(DEGENERATE < bend < np.pi - DEGENERATE) and not straight
+        return bool(self.degenerate < bend < np.pi - self.degenerate) and not straight
 
 
 def decode_reference(placements: tuple[Placement, ...]) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boltzgen.contents import what_it_is
 from boltzgen.data.dataset_record import read_dataset_record
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
@@ -70,7 +71,7 @@ class Dataset:
         if record is None:
             raise InputError(
                 f"{folder} is not a data set: it holds no dataset.json. "
-                f'Make one with `build_dataset(CONFIG, output="{folder}")`.'
+                f'Make one with `build_dataset(CONFIG, output="{folder}")`.{what_it_is(folder)}'
             )
         molecules = tuple(_molecule(folder, one) for one in record["molecules"] if one["fingerprint"])
         return cls(folder, molecules, record["status"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from boltzgen.contents import what_it_is
 from boltzgen.loaders.records import Count, Digest, FileName, Kelvin, OpenRecord, Record, read_record
 
 SCHEMA = "boltzgen.trajectory/1"
@@ -103,6 +104,6 @@ def read_manifest(folder: Path, remedy: str = "simulate again.") -> dict[str, An
         folder / "manifest.json",
         schema=SCHEMA,
         missing="no such file; expected what `simulate()` writes.",
-        remedy=remedy,
+        remedy=remedy + what_it_is(folder),
         of="the manifest of a simulation",
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.contents import what_it_is
 from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
@@ -161,7 +162,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder} is not a trajectory folder: it holds no manifest.json. "
-            f'Make one with `simulate(SYS, output="{folder}")`.'
+            f'Make one with `simulate(SYS, output="{folder}")`.{what_it_is(folder)}'
         )
     manifest = read_manifest(folder)
     status = manifest["status"]

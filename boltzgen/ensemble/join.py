@@ -10,7 +10,7 @@ import numpy as np
 
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.ensemble.repeats import CHANCE_SHARE, repeated_rows
+from boltzgen.ensemble.repeats import CHANCE_SHARE, may_coincide, repeated_rows
 from boltzgen.errors import InputError
 
 #: What may not differ between ensembles that are joined.
@@ -90,7 +90,7 @@ def _refuse_repeats(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:
         return
     one, other = owner[across][0]
     number = int(np.sum(np.all(owner[across] == (one, other), axis=1)))
-    if not parts[0].is_molecular and number <= CHANCE_SHARE * min(len(parts[one]), len(parts[other])):
+    if may_coincide(parts[0]) and number <= CHANCE_SHARE * min(len(parts[one]), len(parts[other])):
         return
     raise InputError(
         f"{labels[one]} and {labels[other]} share {number} samples (row {pairs[across][0, 0]} of all, for "

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from boltzgen.contents import kind_of_folder, what_it_is
 from boltzgen.errors import InputError
 from boltzgen.loaders.records import Count, Digest, FileName, Kelvin, OpenRecord, Record, checked, read_record
 
@@ -80,6 +81,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the OUT folder `folder`; InputError when there is none, or when its run failed."""
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder; expected what `sample(..., output="{folder}")` writes.')
+    other = what_it_is(folder)
+    if other and kind_of_folder(folder) != "ensemble":
+        raise InputError(f"{folder} holds no samples, as `sample()` writes them.{other}")
     path = folder / "manifest.json"
     kind = "the manifest of an ensemble"
     missing = f"no such file; expected {kind}, as `sample()` writes it."

@@ -16,8 +16,11 @@ from boltzgen.ensemble.ensemble import Ensemble
 #: size differs by rounding alone, and independent draws of a molecule never come so close.
 SAME_POSITION = 1e-5
 
-#: Draws of a model system with one coordinate, in float32, coincide by chance; more than this share is none.
+#: Draws with one coordinate, in float32, coincide by chance; more than this share is none.
 CHANCE_SHARE = 0.2
+
+#: Atoms below which independent draws do come as close as `SAME_POSITION`: there the densities decide.
+FEW_ATOMS = 4
 
 #: Grid on which log densities are compared before positions are.
 _GRID = 1e-3
@@ -28,7 +31,8 @@ def repeated_rows(parts: Sequence[Ensemble]) -> np.ndarray:
     """Pairs (m, 2) of row numbers, counted over all `parts` in order, that hold one sample.
 
     A sample that occurs k times gives k - 1 pairs. Rows without a finite density or position are not
-    compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit.
+    compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit, and so do the
+    densities of molecules of fewer than `FEW_ATOMS`.
     """
     log_q_n = np.concatenate([part.log_q for part in parts])
     last_n = np.concatenate([part.positions.reshape(len(part), -1)[:, -1] for part in parts])
@@ -36,7 +40,7 @@ def repeated_rows(parts: Sequence[Ensemble]) -> np.ndarray:
     molecular = parts[0].is_molecular
     tolerance = SAME_POSITION if molecular else 0.0
     density, last = log_q_n[rows], last_n[rows]
-    if molecular:
+    if molecular and parts[0].positions.shape[1] >= FEW_ATOMS:
         density = np.round(density / _GRID)
     order = np.lexsort((last, density))
     near = (np.diff(density[order]) == 0) & (np.diff(last[order]) <= tolerance)
@@ -45,6 +49,11 @@ def repeated_rows(parts: Sequence[Ensemble]) -> np.ndarray:
     blocks = [pairs[start : start + _AT_ONCE] for start in range(0, len(pairs), _AT_ONCE)]
     same = [block[_same_positions(parts, block, tolerance)] for block in blocks]
     return np.concatenate(same) if same else np.empty((0, 2), dtype=np.intp)
+
+
+def may_coincide(ensemble: Ensemble) -> bool:
+    """Whether so few coordinates are drawn that up to `CHANCE_SHARE` of the rows may be equal by chance."""
+    return not ensemble.is_molecular or ensemble.positions.shape[1] == 2
 
 
 def _same_positions(parts: Sequence[Ensemble], pairs: np.ndarray, tolerance: float) -> np.ndarray:

@@ -9,6 +9,9 @@ from boltzgen.checks import check_number
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.errors import InputError
 
+#: Rows that are drawn: their numbers are held at once, and far fewer say all that the weights do.
+MOST_ROWS = 10_000_000
+
 
 def equal_weight_rows(log_w: ArrayLike, number: int, rng: np.random.Generator) -> np.ndarray:
     """`number` row indices, drawn so that row n is expected ``number * w_n`` times; int64, in random order.
@@ -20,7 +23,7 @@ def equal_weight_rows(log_w: ArrayLike, number: int, rng: np.random.Generator) -
 
     Raises InputError when no row carries weight.
     """
-    check_number(number)
+    check_number(number, most=MOST_ROWS)
     w_n = normalised_weights(log_w)
     carrying = np.flatnonzero(w_n)
     if carrying.size == 0:

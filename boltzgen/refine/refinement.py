@@ -21,6 +21,9 @@ from boltzgen.refine.draw import METHODS, RefinedBatch, refined_draws
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.schedule import Schedule, pilot_schedule
 
+#: Moves of a sample, an energy each: the schedule is an array.
+MOST_MOVES = 1_000_000
+
 #: Moves of a sample that are expected where nobody says how many, to decide about compilation.
 EXPECTED_MOVES = 20
 
@@ -44,7 +47,7 @@ class Refinement:
         if self.moves is not None and self.moves < 1:
             raise InputError(f"`refine_budget={self.moves}`: a sample needs at least one move.")
         if self.moves is not None:
-            check_number(self.moves, "refine_budget")
+            check_number(self.moves, "refine_budget", most=MOST_MOVES)
 
     @classmethod
     def of(cls, method: str | None, moves: int | None) -> Refinement | None:

@@ -138,13 +138,14 @@ def check_positions(topology: app.Topology, positions: np.ndarray, path: Path) -
 
 def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
     """Indices and distance (nm) of the two nearest atoms of `positions` (N, 3); None for one atom."""
-    best: tuple[int, int, float] | None = None
-    for index in range(1, len(positions)):
-        distances = np.linalg.norm(positions[:index] - positions[index], axis=1)
-        other = int(np.argmin(distances))
-        if best is None or distances[other] < best[2]:
-            best = (other, index, float(distances[other]))
-    return best
+    from scipy.spatial import cKDTree
+
+    if len(positions) < 2:
+        return None
+    distances, found = cKDTree(positions).query(positions, k=2)
+    one = int(np.argmin(distances[:, 1]))
+    other = int(found[one, 1] if found[one, 0] == one else found[one, 0])
+    return min(one, other), max(one, other), float(distances[one, 1])
 
 
 def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen.contents import what_it_is
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import read_text, write_atomic, write_json
@@ -194,7 +195,9 @@ class MolecularSystem:
         folder = system_folder(folder)
         remedy = f'Make it with `prepare(INPUT, output="{folder}")`.'
         if not (folder / "system.json").is_file():
-            raise InputError(f"{folder} is not a prepared system: it holds no system.json. {remedy}")
+            raise InputError(
+                f"{folder} is not a prepared system: it holds no system.json. {remedy}{what_it_is(folder)}"
+            )
         record = read_system_record(folder, remedy)
         texts = {}
         for name in ("system.xml", "topology.pdb"):

@@ -14,12 +14,13 @@ from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.provenance import versions
 from boltzgen.system import checks, correspondence
+from boltzgen.system.formats.bounds import read_text
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.prmtop_flags import has_born_radii
 from boltzgen.system.formats.protonation import stated_variants
-from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule, read_text
+from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem

@@ -198,7 +198,9 @@ def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings
     valid = np.flatnonzero(ensemble.valid)
     if len(valid) < 2:
         return [], 0
-    bitwise = len(valid) - len(np.unique(ensemble.positions[valid].reshape(len(valid), -1), axis=0))
+    # with the density: of a diatomic, positions in float32 coincide by chance
+    columns = [ensemble.positions[valid].reshape(len(valid), -1), ensemble.log_q[valid, None]]
+    bitwise = len(valid) - len(np.unique(np.concatenate(columns, axis=1), axis=0))
     copied = max(bitwise, _near(generator, ensemble.positions[valid[:MOST_NEAR]]))
     if not copied:
         return [], 0

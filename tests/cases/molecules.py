@@ -20,6 +20,7 @@ SMILES = {
     "steroid": "C[C@]12CC[C@H]3[C@@H](CCC4=CC(=O)CC[C@]34C)[C@@H]1CC[C@@H]2O",  # testosterone
     "alkyne": "CC#CC(C)C#N",
     "diyne": "OCC#CC#CC",
+    "rod": "CC#CC#CC",
     "amine": "CN(C)CCNC",
     "nitrile": "CC#N",
     "norbornane": "C1C[C@H]2CC[C@@H]1C2",

@@ -12,7 +12,7 @@ from boltzgen.units import GAS_CONSTANT
 CHAIN_BONDS = ((0.15, 3000.0), (0.17, 4500.0), (0.13, 6000.0), (0.16, 3600.0))
 
 
-def _system(name, symbols, numbers, masses, bonds, positions, forces) -> MolecularSystem:
+def make_system(name, symbols, numbers, masses, bonds, positions, forces) -> MolecularSystem:
     import openmm
 
     system = openmm.System()
@@ -44,7 +44,7 @@ def chain() -> MolecularSystem:
     count = len(CHAIN_BONDS) + 1
     steps = np.array([[length, 0.03 * (-1) ** i, 0.02 * i] for i, (length, _) in enumerate(CHAIN_BONDS)])
     positions = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
-    return _system("chain", [""] * count, [0] * count, [12.0] * count, bonds, positions, [force])
+    return make_system("chain", [""] * count, [0] * count, [12.0] * count, bonds, positions, [force])
 
 
 def bond_grid(length: float, constant: float, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -87,4 +87,4 @@ def halopropane() -> MolecularSystem:
         for k, a in enumerate(ends):
             for b in ends[k + 1 :]:
                 bend.addAngle(a, centre, b, np.arccos(-1.0 / 3.0), 400.0)
-    return _system("halopropane", symbols, numbers, masses, bonds, positions, [stretch, bend])
+    return make_system("halopropane", symbols, numbers, masses, bonds, positions, [stretch, bend])

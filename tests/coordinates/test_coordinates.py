@@ -267,6 +267,16 @@ def test_float32_and_gradients(name):
     assert torch.autograd.gradcheck(ic.encode, (rows,), atol=1e-3, rtol=1e-4)
 
 
+def test_beyond_a_long_rod_the_hydrogens_behind_are_a_reference_still():
+    """2,4-hexadiyne: from its far end no atom stands more than 15 degrees off the line."""
+    ic, x = coordinates("rod"), frames("rod")
+    q, log_encode = ic.encode(x)
+    y, log_decode = ic.decode(q)
+    assert ic.dimension == 3 * 12 - 6 and ic.table.kind.count("bend") == 8
+    assert superposed_rmsd(x, y).max() < 1e-9 and (log_encode + log_decode).abs().max() < 1e-9
+    assert square_jacobian_error(ic, q[-1]) < 1e-8
+
+
 def test_straight_bend_is_no_singularity():
     """A nitrile that is exactly straight has finite coordinates, volume and gradients."""
     ic = coordinates("nitrile")

@@ -150,6 +150,21 @@ def test_repeated_rows_are_found_and_nothing_else():
     assert {tuple(pair) for pair in found.tolist()} == {(17, 20_000), (4, 20_001), (1999, 20_002)}
 
 
+def test_draws_of_two_or_three_atoms_come_close_by_chance():
+    """Two bonds of a diatomic within 1e-5 nm are no copy; the same density, bit by bit, is."""
+    rng = np.random.default_rng(5)
+    first, second = (large(3000, 2, seed=seed) for seed in (1, 2))
+    near = np.float32(0.11) + rng.uniform(-0.004, 0.004, (2, 3000)).astype(np.float32)
+    parts = []
+    for part, bond in zip((first, second), near, strict=True):
+        positions = np.zeros((3000, 2, 3), dtype=np.float32)
+        positions[:, 1, 0] = bond
+        parts.append(replace(part, positions=positions))
+    assert len(concatenate(parts)) == 6000
+    with pytest.raises(InputError, match="share 1500 samples"):
+        concatenate([parts[0], parts[0][:1500]])
+
+
 def test_a_single_shared_sample_is_refused():
     other = drawn(4)
     shared = {

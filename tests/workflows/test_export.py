@@ -348,7 +348,7 @@ def test_folders_that_hold_no_samples_are_refused(out, tmp_path):
     assert_refused(command(tmp_path / "none"), "no such folder")
     (tmp_path / "MD").mkdir()
     (tmp_path / "MD" / "manifest.json").write_text('{"schema": "boltzgen.trajectory/1"}')
-    assert_refused(command(tmp_path / "MD"), "not the manifest of an ensemble")
+    assert_refused(command(tmp_path / "MD"), "holds no samples")
     for name in ("samples.npz", "samples.dcd"):
         whole = (out / name).read_bytes()
         (out / name).write_bytes(whole[: len(whole) // 2])

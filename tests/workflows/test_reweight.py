@@ -305,7 +305,9 @@ def test_refuses_what_does_not_fit(dipeptide, chains, wells, tmp_path, alanine_d
     assert not new.exists()
     assert_refused(["reweight", out, "--temperature", "310", "-o", out], "the samples themselves", "another")
     assert_refused(["reweight", tmp_path / "NONE", "--temperature", "310", "-o", new], "no such folder")
-    assert_refused(["reweight", out, "--temperature", "310", "-o", dipeptide / "SYS"], "other files")
+    assert_refused(
+        ["reweight", out, "--temperature", "310", "-o", dipeptide / "SYS"], "holds a prepared system"
+    )
 
 
 def test_an_existing_result_is_never_overwritten(chains, tmp_path):

@@ -61,7 +61,7 @@ BAD = {
     "unknown resume": (["SYS", "-o", "MD", "--resume", "perhaps"], "--resume"),
     "bad max-time": (["SYS", "-o", "MD", "--max-time", "soon"], "not a duration"),
     "output is a file": (["SYS", "-o", "SYS/system.xml"], "is a file"),
-    "output in use": (["SYS", "-o", "SYS"], "holds other files"),
+    "output in use": (["SYS", "-o", "SYS"], "holds a prepared system"),
     "truncated SYS": (["BROKEN", "-o", "MD"], "truncated"),
 }
 

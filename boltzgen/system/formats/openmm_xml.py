@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.bounds import check_xml
 from boltzgen.system.formats.numbers import is_real_or_special
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def check_inert(text: str, where: str) -> None:
         raise InputError(
             f"{where} declares XML entities, which no OpenMM System needs; serialize the System again."
         )
+    check_xml(text, where)
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

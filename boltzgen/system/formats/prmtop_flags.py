@@ -73,6 +73,12 @@ def check_flags(sections: Mapping[str, Sequence[str]], path: Path) -> list[str]:
     ]
 
 
+def pointers(text: str) -> list[int]:
+    """The numbers of the section POINTERS of a prmtop: how many there are of what."""
+    section = text.partition("%FLAG POINTERS")[2].partition("%FLAG")[0]
+    return [int(word) for line in section.splitlines()[1:] if line[:1] != "%" for word in line.split()]
+
+
 def _is_not_zero(value: str) -> bool:
     try:
         return float(value) != 0.0

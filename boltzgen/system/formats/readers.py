@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import check_counts, read_text
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.parsing import parsing
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
-from boltzgen.system.formats.prmtop_flags import check_flags
+from boltzgen.system.formats.prmtop_flags import check_flags, pointers
 from boltzgen.system.formats.prmtop_values import check_values
 from boltzgen.system.formats.protonation import with_common_names
 from boltzgen.system.formats.sites import Site, gro_sites, mmcif_sites, pdb_sites, used_sites
@@ -130,20 +131,6 @@ def kind_of(path: Path) -> str:
     return _SUFFIXES[suffix]
 
 
-def read_text(path: Path) -> str:
-    """The text of `path`, or an InputError that names it."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not a text file; is it compressed or binary? Unpack it first."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-
-
 def read_molecule(path: Path, coordinates: Path | None, include: Path | None = None) -> RawMolecule:
     """Read `path` and, for formats that need one, the file of coordinates.
 
@@ -241,6 +228,7 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
             raise InputError(
                 f"{path} has no section {section}: it is truncated or no prmtop file. Write it again."
             )
+    check_counts(pointers(text), text, path)
     with parsing(path, "an Amber prmtop file"):
         sections = PrmtopLoader(str(path))._raw_data
     notes = check_flags(sections, path)
@@ -254,7 +242,9 @@ def _read_amber(path: Path, coordinates: Path) -> RawMolecule:
         positions = structure.positions
         notes += structure.notes
     else:
+        head = "".join(read_text(coordinates).splitlines()[1:2]).split()
         with parsing(coordinates, "an Amber inpcrd file") as said:
+            check_counts(map(int, head[:1]), read_text(coordinates), coordinates)
             inpcrd = AmberInpcrdFile(str(coordinates))
             positions = _nanometres(inpcrd.getPositions(asNumpy=True))
         notes += said

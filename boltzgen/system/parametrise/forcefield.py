@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.bounds import check_xml, read_text
 from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.parametrise.missing_atoms import missing_heavy_atoms
 from boltzgen.system.terms.charges import partial_charges
@@ -98,6 +99,7 @@ def _check_file(name: str, seen: set[str]) -> None:
     if str(path.resolve()) in seen:
         return
     seen.add(str(path.resolve()))
+    check_xml(read_text(path), f"`forcefield={name!r}`")
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import LONGEST_SEQUENCE
 
 if TYPE_CHECKING:
     from openmm import app
@@ -70,6 +71,11 @@ def parse_sequence(text: str, *, capped: bool = False) -> PeptideSequence:
         names = [name.strip().upper() for name in text.split("-")]
     else:
         names = [_from_letter(letter, index, text) for index, letter in enumerate(text.upper())]
+    if len(names) > LONGEST_SEQUENCE:
+        raise InputError(
+            f"The sequence has {len(names)} residues; at most {LONGEST_SEQUENCE} are built. Give a longer "
+            "chain as a PDB file."
+        )
     acetyl, methylamide = names[0] == "ACE", names[-1] == "NME"
     residues = names[int(acetyl) : len(names) - int(methylamide)]
     for index, name in enumerate(residues, start=1 + int(acetyl)):

@@ -7,6 +7,7 @@ Riniker, J. Chem. Inf. Model. 60, 2044 (2020).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,7 +89,12 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     parameters.numThreads = 1
     number = min(_CONFORMERS, max(_FEWEST, _CONFORMERS * _SMALL // wanted.GetNumAtoms()))
     embedded = Chem.Mol(wanted)
-    rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
+    try:
+        rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
+    except RuntimeError:  # the torsions of small rings break RDKit's minimiser in cages such as tetrahedrane
+        parameters.useSmallRingTorsions = False
+        with suppress(RuntimeError):
+            rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
     placed = Chem.Mol(first)
     for conformer in embedded.GetConformers():
         placed.AddConformer(conformer, assignId=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import check_counts
 from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
@@ -53,6 +54,7 @@ def _read_sdf(
     if len(records) > 1:
         notes.append(f"{path.name} holds {len(records)} molecules; the first is used.")
     block = records[0]
+    check_counts(_counts_of_v3000(block), block, where)
     molecule = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if molecule is None:
         raise InputError(
@@ -100,6 +102,7 @@ def _read_mol2(
             f"from its hydrogens. Convert it ({remedy} -h) and check the charges, then prepare the SDF."
         )
     text = text[text.index("@<TRIPOS>MOLECULE") :]
+    check_counts(_counts_of_mol2(text), text, where)
     _check_types(text, path)
     core = text.partition("@<TRIPOS>UNITY_ATOM_ATTR")[0]  # RDKit leaves carboxylates as they are beside one
     molecule = Chem.MolFromMol2Block(core, sanitize=False, removeHs=False)
@@ -136,6 +139,19 @@ def _read_mol2(
     title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
     title = "" if set(title) <= {"*"} else title
     return as_read(molecule, title, where, variant=variant, notes=notes)
+
+
+def _counts_of_v3000(block: str) -> list[int]:
+    """Atoms and bonds by the header of an SDF of version V3000; the older one has no room for many."""
+    found = re.search(r"^M  V30 COUNTS +(-?[0-9]{1,20}) +(-?[0-9]{1,20})", block, re.MULTILINE)
+    return [] if found is None else [int(found[1]), int(found[2])]
+
+
+def _counts_of_mol2(text: str) -> list[int]:
+    """Atoms, bonds and the like by the header of a mol2."""
+    lines = text.split("@<TRIPOS>MOLECULE", 1)[1].splitlines()
+    found = re.findall(r"-?[0-9]{1,20}", lines[2]) if len(lines) > 2 else []
+    return [int(number) for number in found]
 
 
 def _check_mol2_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:

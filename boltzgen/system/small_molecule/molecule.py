@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.system.formats.bounds import check_smiles_text
 from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
 from boltzgen.system.parametrise.mmff import mmff_properties
@@ -101,6 +102,7 @@ def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> 
     """
     from rdkit import Chem
 
+    check_smiles_text(smiles)
     where = f"the SMILES {smiles}"
     with rdkit_log() as lines, refusing(where, "a SMILES"):
         molecule = Chem.MolFromSmiles(smiles, sanitize=False)

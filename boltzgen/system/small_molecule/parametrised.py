@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from boltzgen.errors import InputError
 from boltzgen.system import checks
-from boltzgen.system.formats.readers import RawMolecule, kind_of, read_text
+from boltzgen.system.formats.bounds import read_text
+from boltzgen.system.formats.readers import RawMolecule, kind_of
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS, add_implicit
 from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties, mmff_system

@@ -51,6 +51,10 @@ COLUMNS = (
 )
 
 
+#: Bootstrap replicates; their error of an error falls with the square root, and all are held at once.
+MOST_REPLICATES = 100_000
+
+
 @dataclass(frozen=True, repr=False)
 class FreeEnergyResult:
     """What a verb found, the `document` that it wrote to `path` as JSON, and its `figure` (None: not drawn).

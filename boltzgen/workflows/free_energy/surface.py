@@ -17,7 +17,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import csv_text
 from boltzgen.free_energy.estimate import document, in_units
 from boltzgen.free_energy.states import read_coordinates
-from boltzgen.free_energy.surface import Surface, free_energy_surface
+from boltzgen.free_energy.surface import MAX_BINS, Surface, free_energy_surface
 from boltzgen.free_energy.variables import Variable, read_topology, ready_variable
 from boltzgen.report.surface import surface_figure
 from boltzgen.workflows.free_energy.results import (
@@ -31,9 +31,6 @@ from boltzgen.workflows.free_energy.results import (
 
 #: Bins a variable when none are given: for one variable, for two.
 BINS = (60, 36)
-
-#: Bins of all variables together; each has a column of replicates.
-MOST_BINS = 10**6
 
 #: What a surface holds in kT, kJ/mol and kcal/mol.
 ENERGIES = ("free_energy", "standard_error", "low", "high")
@@ -162,8 +159,8 @@ def _bins(bins: Sequence[int] | None, variables: int) -> list[int]:
     counts = counts * variables if len(counts) == 1 else counts
     if len(counts) != variables or min(counts) < 2:
         raise InputError(f"`bins={counts}`: give at least 2 bins, once or for each of {variables} variables.")
-    if math.prod(counts) > MOST_BINS:
-        raise InputError(f"`bins={counts}`: these are more than {MOST_BINS} bins in all; give fewer.")
+    if math.prod(counts) > MAX_BINS:
+        raise InputError(f"`bins={counts}`: {math.prod(counts)} bins are more than {MAX_BINS}; take fewer.")
     return counts
 
 

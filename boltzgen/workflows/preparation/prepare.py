@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import combinations
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from boltzgen.contents import check_output
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
@@ -135,7 +137,10 @@ def prepare(
         raise InputError("No output folder: add `output=SYS`, or `check=True` to look without writing.")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; `output` needs the name of a folder.")
+    if output is not None:
+        check_output(output, "system")
     system = prepare_system(source, **options)
+    _check_shape(system)
     if output is not None and not overwrite:
         _refuse_another(Path(output), system)
     charge, notes = _formal_charge(system)
@@ -151,6 +156,23 @@ def prepare(
     system = replace(system, provenance=provenance)
     folder = None if check or output is None else system.save(output)
     return _summary(system, folder, charge, translation)
+
+
+def _check_shape(system: MolecularSystem) -> None:
+    """Raise InputError for a molecule that has no internal coordinates to be sampled in."""
+    from boltzgen.coordinates.internal import InternalCoordinates
+
+    graph = MolecularGraph.from_system(system)
+    if system.n_atoms < 2:
+        raise UnsupportedError(f"{system.name} is a single atom, which has no conformations to sample.")
+    bends = [(a, c, p) for c, around in enumerate(graph.neighbours) for a, p in combinations(around, 2)]
+    if bends and all(graph.is_linear(*bend) for bend in bends):
+        raise UnsupportedError(
+            f"{system.name} is linear: its {system.n_atoms} atoms lie on one line, on which angles and "
+            "torsions are not defined. Two atoms, or the same group in a molecule that bends elsewhere "
+            "(propyne, acetonitrile), can be sampled."
+        )
+    InternalCoordinates(system)
 
 
 def _refuse_another(folder: Path, system: MolecularSystem) -> None:

@@ -12,6 +12,7 @@ from boltzgen.checks import check_number
 from boltzgen.ensemble import Ensemble, Frames, equal_weight_frames, weighted_frames
 from boltzgen.ensemble import export_table as tables
 from boltzgen.ensemble import export_trajectory as trajectories
+from boltzgen.ensemble.resample import MOST_ROWS
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.folders import alone_with_file
@@ -95,7 +96,7 @@ def export(
     if equal_weight is not None and equal_weight < 1:
         raise InputError(f"`equal_weight={equal_weight}`: ask for at least one frame.")
     if equal_weight is not None:
-        check_number(equal_weight, "equal_weight")
+        check_number(equal_weight, "equal_weight", most=MOST_ROWS)
     ensemble = load_ensemble(folder)
     columns = _columns(ensemble, folder, format, variables) if format in WITH_VARIABLES else []
     frames = (

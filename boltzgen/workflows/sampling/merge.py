@@ -8,6 +8,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from boltzgen.contents import check_output
 from boltzgen.ensemble.store import join_folders, save_ensemble, summary
 from boltzgen.errors import InputError
 from boltzgen.folders import alone_in
@@ -43,6 +44,7 @@ def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -
         raise InputError(f"{target}: is one of the folders to merge; name a new one as `output`.")
     if target.is_file():
         raise InputError(f"{target} is a file; `output` needs the name of a folder.")
+    check_output(target, "ensemble")
     with alone_in(target):
         joined, status = join_folders(paths)
         provenance = {**joined.provenance, "command": sys.argv, "merged": [str(path) for path in paths]}

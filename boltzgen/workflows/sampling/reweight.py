@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.checks import check_seed, check_temperature
+from boltzgen.contents import check_output
 from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.reweighted import at_temperature, candidates, second_stage, with_energies
@@ -145,6 +146,7 @@ def reweight(
         )
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; `output` must name a folder to be made.")
+    check_output(out, "ensemble")
     with alone_in(out):
         former = read_energies(out, resume)
         if not energies:

@@ -16,6 +16,7 @@ from boltzgen.checks import check_dtype, check_number, check_seed, check_tempera
 from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model
+from boltzgen.contents import check_output
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
@@ -82,6 +83,7 @@ def sample(
     """
     asked = SampleOptions(**options)
     check_device(asked.device)
+    check_output(output, "ensemble")
     with alone_in(output) as folder:
         if (folder / "manifest.json").exists() and not overwrite:
             raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")

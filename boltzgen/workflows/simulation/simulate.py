@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from boltzgen.config.devices import check_device
+from boltzgen.contents import check_output
 from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
@@ -134,6 +135,7 @@ def simulate(
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     if Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; `output` must name a folder to be made.")
+    check_output(output, "simulation")
     molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(str(system))
     _check_molecule(molecule)
     with alone_in(output) as folder:

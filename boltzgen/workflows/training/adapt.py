@@ -17,6 +17,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
+from boltzgen.contents import check_output
 from boltzgen.ensemble.diagnostics import diagnose
 from boltzgen.errors import InputError
 from boltzgen.files import write_atomic, write_json
@@ -165,6 +166,7 @@ def adapt(
     asked = AdaptOptions(**options)
     budget, samples, device = asked.budget, asked.samples, asked.device
     check_device(device)
+    check_output(run_folder, "run")
     before = load_model(Path(model))
     kelvin = before.temperature if asked.temperature is None else asked.temperature
     settings = adaptation_settings(

@@ -22,6 +22,7 @@ from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
 from boltzgen.config.settings import dump_yaml, load_settings
 from boltzgen.config.shipped import find_config
+from boltzgen.contents import check_output
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
@@ -158,6 +159,7 @@ def train(
     if model is not None:
         settings = _with_flow_of(model, settings)
     folder = Path(run_folder)
+    check_output(folder, "run")
     ranks = Ranks.started(device)
     try:
         with alone_in(folder) if ranks.leads else nullcontext():

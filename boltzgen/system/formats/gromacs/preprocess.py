@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import LARGEST_FILE, LONGEST_TEXT, read_text
 
 #: A preprocessor that includes this deep includes itself.
 DEEPEST = 50
+
+#: Files that are read, each as often as it is included.
+MOST_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class _State:
     folders: tuple[Path, ...]
     conditions: list[_Condition] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    files: int = 0
+    characters: int = 0
 
     @property
     def reads(self) -> bool:
@@ -80,13 +86,16 @@ def _installed() -> Path | None:
 def _lines_of(path: Path, state: _State, depth: int) -> Iterator[Line]:
     if depth > DEEPEST:
         raise InputError(f"{path} is included {DEEPEST} deep; does a file include itself?")
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    text = read_text(path, errors="replace")
+    state.files, state.characters = state.files + 1, state.characters + len(text)
+    if state.files > MOST_FILES or state.characters > LARGEST_FILE:
+        raise InputError(
+            f"{path} and its #include files are too large, or include each other again and again."
+        )
     pending = ""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = pending + raw.split(";")[0].rstrip()
+        _check_length(line, path, number)
         if line.endswith("\\"):
             pending = line[:-1] + " "
             continue
@@ -106,7 +115,16 @@ def _data(line: str, place: str, defines: dict[str, str]) -> Line:
     for name, value in defines.items():  # once each, in their order, as grompp does
         if name in line:
             line = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", value.replace("\\", r"\\"), line)
+            if len(line) > LONGEST_TEXT:
+                raise InputError(f"{place}: its #define makes a line of more than {LONGEST_TEXT} characters.")
     return Line(tuple(line.split()), place)
+
+
+def _check_length(line: str, path: Path, number: int) -> None:
+    if len(line) > LONGEST_TEXT:
+        raise InputError(
+            f"{path}, line {number} has more than {LONGEST_TEXT} characters; is it a GROMACS topology?"
+        )
 
 
 def directive_name(text: str) -> str:

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from boltzgen.errors import InputError
+from boltzgen.system.formats.bounds import MOST_ATOMS
 from boltzgen.system.formats.gromacs.preprocess import Line
 from boltzgen.system.formats.numbers import is_real, is_whole
-
-#: More atoms than any one molecule that is sampled here.
-MOST_ATOMS = 100_000
 
 #: Sections that hold parameters, by the name that grompp compares.
 PARAMETERS = (
@@ -136,11 +134,18 @@ def read_sections(path: Path, lines: Sequence[Line]) -> TopologyFile:
     for line in top.of_parameters("atomtypes"):
         one = _atom_type(line)
         top.atom_types[one.name] = one
+    atoms = 0
     for line, name in counts:
         if name not in top.types:
             raise InputError(f"{line.place}: no [ moleculetype ] is called {name!r}.")
-        top.molecules.append((top.types[name], whole_number(line, 1)))
-    _check_size(top)
+        count = whole_number(line, 1)
+        atoms += count * len(top.types[name].lines("atoms"))
+        if not 0 <= count <= MOST_ATOMS or atoms > MOST_ATOMS:
+            raise InputError(
+                f"{line.place}: {line.words[1]} molecules of {name!r} are more than the {MOST_ATOMS} "
+                "atoms that a topology may have; boltzgen samples one molecule, keep that alone."
+            )
+        top.molecules.append((top.types[name], count))
     for kind in top.types.values():
         for index, line in enumerate(kind.lines("atoms")):
             if whole_number(line, 0) != index + 1:
@@ -156,17 +161,6 @@ def _check_section(section: str, place: str) -> None:
     if section.startswith(("virtualsites", "dummies")):
         raise InputError(f"{place}: virtual sites are not supported; give an all-atom topology without them.")
     raise InputError(f"{place}: the directive [ {section} ] is not one that boltzgen knows.")
-
-
-def _check_size(top: TopologyFile) -> None:
-    """Refuse counts that no molecule has before anything is made that often."""
-    for kind, count in top.molecules:
-        atoms = len(kind.lines("atoms"))
-        if count < 0 or count * max(atoms, 1) > MOST_ATOMS:
-            raise InputError(
-                f"{top.path} states {count} molecules {kind.name} of {atoms} atoms in [ molecules ]; "
-                "boltzgen samples one. Keep that one."
-            )
 
 
 def number(line: Line, index: int) -> float:
