@@ -84,6 +84,7 @@ class MolecularGraph:
         equal in element, mass, charge and nonbonded parameters.
     isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
     linear: triples (a, c, p), a < p, around a near-linear centre c.
+    classes: (N,) equal for atoms that the force field and the bonds do not tell apart.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
     reference_positions: (N, 3) float64 nm.
     """
@@ -102,6 +103,7 @@ class MolecularGraph:
     rotors: tuple[tuple[int, int, int], ...]
     isomer_bonds: tuple[IsomerBond, ...]
     linear: frozenset[tuple[int, int, int]]
+    classes: tuple[int, ...]
     canonical: np.ndarray
     centres: TermCentres
     reference_positions: np.ndarray
@@ -181,6 +183,7 @@ class MolecularGraph:
             rotors=_rotors(neighbours, classes),
             isomer_bonds=isomers,
             linear=frozenset(linear),
+            classes=tuple(classes),
             canonical=canonical,
             centres=centres,
             reference_positions=positions,

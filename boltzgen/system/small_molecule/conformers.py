@@ -7,6 +7,7 @@ Riniker, J. Chem. Inf. Model. 60, 2044 (2020).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _first(molecule: Chem.Mol, where: str) -> Chem.Mol:
     placed = Chem.Mol(molecule)
     for random_start in (False, True):
         parameters.useRandomCoords = random_start
-        if rdDistGeom.EmbedMolecule(placed, parameters) == 0:
+        if _embedded(lambda: rdDistGeom.EmbedMolecule(placed, parameters)) == 0:
             return placed
     raise InputError(
         f"{where}: RDKit finds no three-dimensional structure for it; check its stereo (impossible in a "
@@ -87,12 +88,25 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     parameters.useMacrocycleTorsions = True
     parameters.numThreads = 1
     number = min(_CONFORMERS, max(_FEWEST, _CONFORMERS * _SMALL // wanted.GetNumAtoms()))
-    embedded = Chem.Mol(wanted)
-    rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
-    placed = Chem.Mol(first)
-    for conformer in embedded.GetConformers():
-        placed.AddConformer(conformer, assignId=True)
+    placed, embedded = Chem.Mol(first), Chem.Mol(wanted)
+    parts = [embedded]
+    if _embedded(lambda: rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)) is None:
+        parts = [Chem.Mol(wanted) for _ in range(number)]
+        for turn, part in enumerate(parts):
+            parameters.randomSeed = SEED + 1 + turn
+            _embedded(lambda part=part: rdDistGeom.EmbedMolecule(part, parameters))
+    for part in parts:
+        for conformer in part.GetConformers():
+            placed.AddConformer(conformer, assignId=True)
     return placed
+
+
+def _embedded(embed: Callable[[], Any]) -> Any:
+    """What `embed` returns; None where RDKit's minimiser breaks down, as for one cyclopentane in some ten."""
+    try:
+        return embed()
+    except RuntimeError:
+        return None
 
 
 def _minimised(placed: Chem.Mol, variant: str) -> tuple[Chem.Mol, np.ndarray]:
