@@ -28,7 +28,9 @@ def cremer_pople(rings: np.ndarray) -> tuple[Any, Any, Any]:
     count = x.shape[-2]
     x = x - x.mean(axis=-2, keepdims=True)
     turn = 2 * np.pi * np.arange(count) / count
-    normal = np.cross(np.einsum("j,...ji->...i", np.sin(turn), x), np.einsum("j,...ji->...i", np.cos(turn), x))
+    normal = np.cross(
+        np.einsum("j,...ji->...i", np.sin(turn), x), np.einsum("j,...ji->...i", np.cos(turn), x)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     height = np.einsum("...ji,...i->...j", x, normal)
