@@ -1,4 +1,4 @@
-"""The states of rings as coverage, the probe and simulations look at them: codes, words, and which are missing.
+"""The states of rings as coverage, the probe and simulations see them: codes, words, and which are missing.
 
 What a ring can do is known without a simulation: the lowest of many conformers in each state, from RDKit,
 minimised in the molecule's own force field. A state within a few kT that no sample shows is missing.
@@ -91,7 +91,7 @@ def ring_codes(columns: Sequence[RingColumn], positions: np.ndarray) -> np.ndarr
 
 
 def codes_to_compare(*columns: np.ndarray) -> list[int]:
-    """The codes that hold at least `LISTED` of one of `columns` (rows,); none where all rows are in one state."""
+    """Codes that hold at least `LISTED` of one of `columns` (rows,); none where all rows are in one state."""
     shares: dict[int, float] = {}
     for codes in columns:
         known, counts = np.unique(codes[codes >= 0], return_counts=True)
@@ -104,8 +104,7 @@ def codes_to_compare(*columns: np.ndarray) -> list[int]:
 def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMinima | None:
     """The lowest conformer in each joint state of the rings of `system`, inside the domain of `isomers`.
 
-    None where no ring has states, and where RDKit finds no Lewis structure or no conformer. Energies are those
-    of the force field (of a hybrid, without its region's potential).
+    None where no ring has states, and where RDKit finds no Lewis structure or no conformer. Energies are of the force field (of a hybrid, without its region's potential).
     """
     if len(system.bonds) < system.n_atoms or system.n_atoms > MOST_ATOMS:
         return None
@@ -180,8 +179,9 @@ def rings_of_frames(
 ) -> dict[str, Any] | None:
     """What `simulate` records of the rings in frames (B, N, 3) at `temperature` (K); None without states.
 
-    states: for each that frames show or that lies within `NEAR` kT, its name, frames, and the height in kT of its
-    lowest conformer over the lowest of all (None where none is known). missing: sentences of `missing_states`.
+    states: for each that frames show or that lies within `NEAR` kT, its name, frames, and the height in kT of
+    its lowest conformer over the lowest of all (None where none is known). missing: sentences of
+    `missing_states`.
     """
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
     if not columns:

@@ -1,4 +1,4 @@
-"""Do reweighted samples and simulation frames agree on how each torsion and ring that has states is populated?"""
+"""Do reweighted samples and simulation frames agree on the populations of torsions and rings with states?"""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
 """What conformations a ring has that last: the one definition of the states of rings.
 
-- *Rings of six*: two chairs, and boats with their twist boats between (theta of Cremer and Pople from 60 to 120
-  degrees). With two neighbours that are planar (cyclohexene, a lactam): two half-chairs, divided at 90. Chairs that
-  a symmetry of the molecule exchanges, a mirror image too, are one state (cyclohexane): nobody can tell them apart.
-- *Rings of seven and more*: the signs of their torsions, about planar bonds left out; patterns that a symmetry
-  exchanges are one state.
-- *Nitrogen of three neighbours in a ring*, which inverts: axial or equatorial in a chair; in other rings the side
-  of the reference or the other, where the molecule has a stereocentre: without one they are mirror images.
+- *Rings of six*: two chairs, and boats with their twist boats between (theta of Cremer and Pople from 60 to
+  120 degrees). With two neighbours that are planar (cyclohexene, a lactam): two half-chairs, divided at 90.
+  Chairs that a symmetry of the molecule exchanges, a mirror image too, are one state (cyclohexane): nobody can
+  tell them apart.
+- *Rings of seven and more*: the signs of their torsions, about planar bonds left out; patterns that a
+  symmetry exchanges are one state.
+- *Nitrogen of three neighbours in a ring*, which inverts: axial or equatorial in a chair; in other rings the
+  side of the reference or the other, where the molecule has a stereocentre: without one they are mirror images.
 - Rings of five and fewer have none: pseudorotation crosses barriers of about kT. Nor have flat ones.
 
-A substituent on a chair is axial where its bond goes along the axis. Which it is follows from the chair and the
-hand of its ring atom, so that words of a state hold for every conformation in it.
+A substituent on a chair is axial where its bond goes along the axis. Which it is follows from the chair and
+the hand of its ring atom, so that words of a state hold for every conformation in it.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class RingStates(Protocol):
 class ChairStates:
     """The chairs (or half-chairs) of a ring of six: code 0 is theta near 0, 1 theta near 180, 2 between.
 
-    substituents: (place in the ring, atom, face) of each that has a word; a face is +1 where the bond goes to the
-    side of Cremer and Pople's normal. half: half-chairs. alike: both chairs are one state, code 0.
+    substituents: (place in the ring, atom, face) of each that has a word; a face is +1 where the bond goes to
+    the side of Cremer and Pople's normal. half: half-chairs. alike: both chairs are one state, code 0.
     """
 
     atoms: tuple[int, ...]
@@ -88,8 +89,8 @@ class ChairStates:
 class SignStates:
     """The signs of the torsions of a ring of seven or more, a code of one bit each, set where positive.
 
-    axes: places of the bonds looked at. images: for each symmetry the place that each bond goes to, and whether
-    signs change; the code is the lowest of all images.
+    axes: places of the bonds looked at. images: for each symmetry the place that each bond goes to, and
+    whether signs change; the code is the lowest of all images.
     """
 
     atoms: tuple[int, ...]
@@ -197,7 +198,7 @@ def _symmetries(graph: MolecularGraph, ring: tuple[int, ...]) -> list[tuple[int,
 
 
 def _has_hand(graph: MolecularGraph, atom: int) -> bool:
-    """Whether the two sides of `atom` differ: a stereocentre, or one in a ring that carries two unlike groups."""
+    """Whether the sides of `atom` differ: a stereocentre, or an atom of a ring with two unlike groups."""
     if atom in graph.stereocentres:
         return True
     for ring in graph.rings:
@@ -207,7 +208,7 @@ def _has_hand(graph: MolecularGraph, atom: int) -> bool:
 
 
 def _carried(graph: MolecularGraph, ring: tuple[int, ...], place: int) -> tuple[Any, Any]:
-    """The classes of what a ring atom carries on its positive and its negative face; both where it may be either."""
+    """Classes of what a ring atom carries on its positive and its negative face; on both where it may turn."""
     others = [n for n in graph.neighbours[ring[place]] if n not in _beside(ring, place)]
     if len(others) != 2:
         either = tuple(sorted(graph.classes[n] for n in others))
@@ -255,7 +256,7 @@ def _poles(positions: np.ndarray, ring: tuple[int, ...], width: float) -> np.nda
 
 
 def _faces(positions: np.ndarray, ring: tuple[int, ...], place: int, atom: int) -> np.ndarray:
-    """(B,) +1 where `atom` lies on the side of Cremer and Pople's normal of its ring atom, -1, or 0 for neither."""
+    """(B,) +1 where `atom` lies on the side of Cremer and Pople's normal of its ring atom, else -1; or 0."""
     before, after = _beside(ring, place)
     x = np.asarray(positions, dtype=np.float64)
     first, second, third = (x[:, n] - x[:, ring[place]] for n in (before, after, atom))

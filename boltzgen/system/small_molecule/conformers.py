@@ -8,6 +8,7 @@ Riniker, J. Chem. Inf. Model. 60, 2044 (2020).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: 
 
 
 def conformers_like(molecule: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (K, N, 3) nm and energies (K,) kcal/mol of the conformer of `molecule` and others with its stereo.
+    """Positions (K, N, 3) nm and energies (K,) kcal/mol: the conformer of `molecule`, others with its stereo.
 
     Minimised under MMFF94; as embedded, and 1e30, where it has no parameters. Hydrogens, and whatever else no
     stereo tells apart, may have changed places.
@@ -107,7 +108,7 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
         parts = [Chem.Mol(wanted) for _ in range(number)]
         for turn, part in enumerate(parts):
             parameters.randomSeed = SEED + 1 + turn
-            _embedded(lambda part=part: rdDistGeom.EmbedMolecule(part, parameters))
+            _embedded(partial(rdDistGeom.EmbedMolecule, part, parameters))
     for part in parts:
         for conformer in part.GetConformers():
             placed.AddConformer(conformer, assignId=True)

@@ -36,7 +36,7 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
 from boltzgen.workflows.sampling.records import Coverage, Summary
 
-#: Joint states of the ensemble that the probe starts from, beside the reference and the known puckers of rings.
+#: Joint states of the ensemble that the probe starts from, beside the reference and the puckers.
 MOST_STARTS = 5
 
 

@@ -41,9 +41,9 @@ class BatchedRun:
 
 @dataclass(frozen=True)
 class RingState:
-    """A state of a ring in words, the `frames` in it, and the height of its lowest conformer over the lowest of all.
+    """A state of a ring in words, and the `frames` in it.
 
-    height_kT: None where no conformer of it was found.
+    height_kT: of its lowest conformer over the lowest of all; None where no conformer of it was found.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Simulation(Record):
 
     @property
     def ring_states(self) -> tuple[RingState, ...]:
-        """States of rings at the lowest temperature; empty where no ring has any, and until it is complete."""
+        """States of rings at the lowest temperature; empty where no ring has any or the run is partial."""
         found = self._content.get("rings") or {"states": ()}
         return tuple(RingState(**state) for state in found["states"])
 
