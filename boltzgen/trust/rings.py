@@ -104,7 +104,8 @@ def codes_to_compare(*columns: np.ndarray) -> list[int]:
 def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMinima | None:
     """The lowest conformer in each joint state of the rings of `system`, inside the domain of `isomers`.
 
-    None where no ring has states, and where RDKit finds no Lewis structure or no conformer. Energies are of the force field (of a hybrid, without its region's potential).
+    None where no ring has states, and where RDKit finds no Lewis structure or no conformer. Energies are those
+    of the force field (of a hybrid, without its region's potential).
     """
     if len(system.bonds) < system.n_atoms or system.n_atoms > MOST_ATOMS:
         return None

@@ -2,12 +2,12 @@
 
 - *Rings of six*: two chairs, and boats with their twist boats between (theta of Cremer and Pople from 60 to
   120 degrees). With two neighbours that are planar (cyclohexene, a lactam): two half-chairs, divided at 90.
-  Chairs that a symmetry of the molecule exchanges, a mirror image too, are one state (cyclohexane): nobody can
-  tell them apart.
+  Chairs that a symmetry of the molecule exchanges, a mirror image too, are one state (cyclohexane): nobody
+  can tell them apart.
 - *Rings of seven and more*: the signs of their torsions, about planar bonds left out; patterns that a
   symmetry exchanges are one state.
 - *Nitrogen of three neighbours in a ring*, which inverts: axial or equatorial in a chair; in other rings the
-  side of the reference or the other, where the molecule has a stereocentre: without one they are mirror images.
+  side of the reference or the other, where the molecule has a stereocentre: without one they are mirrored.
 - Rings of five and fewer have none: pseudorotation crosses barriers of about kT. Nor have flat ones.
 
 A substituent on a chair is axial where its bond goes along the axis. Which it is follows from the chair and
@@ -208,7 +208,7 @@ def _has_hand(graph: MolecularGraph, atom: int) -> bool:
 
 
 def _carried(graph: MolecularGraph, ring: tuple[int, ...], place: int) -> tuple[Any, Any]:
-    """Classes of what a ring atom carries on its positive and its negative face; on both where it may turn."""
+    """Classes of what a ring atom carries on its positive and its negative face; on both if it turns."""
     others = [n for n in graph.neighbours[ring[place]] if n not in _beside(ring, place)]
     if len(others) != 2:
         either = tuple(sorted(graph.classes[n] for n in others))
