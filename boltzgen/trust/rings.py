@@ -104,8 +104,8 @@ def codes_to_compare(*columns: np.ndarray) -> list[int]:
 def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMinima | None:
     """The lowest conformer in each joint state of the rings of `system`, inside the domain of `isomers`.
 
-    None where no ring has states, and where RDKit finds no Lewis structure or no conformer. Energies are those
-    of the force field (of a hybrid, without its region's potential).
+    None where no ring has states, or RDKit finds no Lewis structure or conformer. Energies are those of the
+    force field (of a hybrid, without its region's potential).
     """
     if len(system.bonds) < system.n_atoms or system.n_atoms > MOST_ATOMS:
         return None
@@ -118,7 +118,7 @@ def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMini
     if molecule is None:
         return None
     embedded, order = conformers_like(molecule)
-    placed, order = _as_labelled(graph, embedded), np.concatenate([order, order])
+    placed, order = as_labelled(graph, embedded), np.concatenate([order, order])
     domain = Domain(graph, isomers)
     inside = (domain(torch.as_tensor(placed)) == 0).numpy()
     kept = _lowest(rings, placed[inside], order[inside])
@@ -200,7 +200,7 @@ def rings_of_frames(
     return {"temperature_K": temperature, "states": states, "missing": [reason for _, reason in missing]}
 
 
-def _as_labelled(graph: MolecularGraph, positions: np.ndarray) -> np.ndarray:
+def as_labelled(graph: MolecularGraph, positions: np.ndarray) -> np.ndarray:
     """Conformers (K, N, 3) and their mirror images, with equal terminal atoms in the places of the hands."""
     both = np.concatenate([positions, positions * np.array([1.0, 1.0, -1.0])])
     pairs = [

@@ -22,7 +22,7 @@ def cremer_pople(rings: np.ndarray) -> tuple[Any, Any, Any]:
     """Amplitude Q (unit of `rings`), theta and phi (rad), each (...), of places ``(..., 5 or 6, 3)``.
 
     Atoms in ring order. Of five theta is pi / 2: they have no third coordinate. Numbering from another atom
-    turns phi by steps of 60 (72) degrees, and the other way round changes signs. NaN where no plane is defined.
+    turns phi by steps of 60 (72) degrees, and the other way round changes signs. NaN without a plane.
     """
     x = np.asarray(rings, dtype=np.float64)
     count = x.shape[-2]

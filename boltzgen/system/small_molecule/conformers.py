@@ -146,7 +146,7 @@ def _sound(minimised: Chem.Mol, row: int, wanted: Chem.Mol) -> bool:
     ) and not _has_straight_angle(minimised, row)
 
 
-def _has_straight_angle(molecule: Chem.Mol, row: int) -> bool:
+def _has_straight_angle(molecule: Chem.Mol, row: int = -1) -> bool:
     from rdkit import Chem
     from rdkit.Chem import rdMolTransforms
 
