@@ -83,6 +83,7 @@ class MolecularGraph:
     rotors: the three terminal atoms, ascending, of each methyl-like group: on an atom of four neighbours, and
         equal in element, mass, charge and nonbonded parameters.
     isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
+    opened: atom pairs, ascending, of bonds that would be among them and were set free (``free_rotations``).
     linear: triples (a, c, p), a < p, around a near-linear centre c.
     classes: (N,) equal for atoms that the force field and the bonds do not tell apart.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
@@ -102,6 +103,7 @@ class MolecularGraph:
     hands: tuple[Hand, ...]
     rotors: tuple[tuple[int, int, int], ...]
     isomer_bonds: tuple[IsomerBond, ...]
+    opened: frozenset[tuple[int, int]]
     linear: frozenset[tuple[int, int, int]]
     classes: tuple[int, ...]
     canonical: np.ndarray
@@ -168,6 +170,7 @@ class MolecularGraph:
         tetrahedral = frozenset(hand.centre for hand in hands)
         stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
         isomers = _isomer_bonds(system, neighbours, masses, rank, rings, cannot_invert, linear)
+        free = frozenset(system.free_rotations)
         return cls(
             n_atoms=len(numbers),
             atomic_numbers=numbers,
@@ -181,7 +184,8 @@ class MolecularGraph:
             stereocentres=frozenset(stereo),
             hands=hands,
             rotors=_rotors(neighbours, classes),
-            isomer_bonds=isomers,
+            isomer_bonds=tuple(b for b in isomers if (min(b.c, b.p), max(b.c, b.p)) not in free),
+            opened=free,
             linear=frozenset(linear),
             classes=tuple(classes),
             canonical=canonical,

@@ -12,8 +12,8 @@ import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
-from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
+from boltzgen.system.graph.held_rotations import bond_name, kind_of, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.puckers import pucker
 from boltzgen.system.graph.torsions import ROTATABLE
@@ -52,8 +52,11 @@ class Preparation:
     rings: sizes of the smallest rings, rising; puckers: the conformation of each in the reference positions
         (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms.
     torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
-    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
-    stereo_labels: R or S of each stereocentre, then E or Z of each isomer bond; "" where there is none.
+    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C, O-H of acids).
+    isomer_kinds: what each of them is: amide, acid, ester, ... (`boltzgen.system.graph.held_rotations`).
+    stereo_labels: R or S of each stereocentre, then E or Z (of amides trans or cis) of each isomer bond; ""
+        where there is none.
+    opened: atom names of the bonds that `free_rotations` opened; they are among the torsions.
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
     translation: what evaluates the energy, and its relative difference from OpenMM Reference.
@@ -71,7 +74,9 @@ class Preparation:
     puckers: tuple[str, ...]
     torsions: tuple[str, ...]
     isomer_bonds: tuple[str, ...]
+    isomer_kinds: tuple[str, ...]
     stereo_labels: tuple[str, ...]
+    opened: tuple[str, ...]
     force_terms: tuple[tuple[str, int], ...]
     energy: float
     translation: str
@@ -112,8 +117,8 @@ def prepare(
     check: only look, and write nothing.
     overwrite: replace another molecule or energy that `output` holds; data and models may belong to it.
     options: the fields of `boltzgen.system.options.PrepareOptions`: sequence, smiles, capped, coordinates,
-        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, bridge, platform,
-        workers, ml, ml_region, ml_options.
+        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, free_rotations,
+        bridge, platform, workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -171,8 +176,12 @@ def _summary(
     energy = system.provenance.get("hybrid_check", system.provenance)
     places = system.reference_positions
     rings = sorted((len(ring), pucker(places[list(ring)])) for ring in graph.rings)
-    fixed = sorted({(min(bond.c, bond.p), max(bond.c, bond.p)) for bond in graph.isomer_bonds})
+    held = {(min(bond.c, bond.p), max(bond.c, bond.p)): bond for bond in graph.isomer_bonds}
+    fixed = sorted(held)
     centres = sorted(graph.stereocentres)
+    labels = _labels(system, charge, [*((centre,) for centre in centres), *fixed])
+    told = zip(fixed, labels[len(centres) :], strict=True)
+    sides = [label or side_of(graph, held[pair]) for pair, label in told]
     return Preparation(
         system=system,
         folder=folder,
@@ -182,9 +191,11 @@ def _summary(
         stereocentres=tuple(str(names[index]) for index in centres),
         rings=tuple(size for size, _ in rings),
         puckers=tuple(name for _, name in rings),
-        torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
-        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in fixed),
-        stereo_labels=_labels(system, charge, [*((centre,) for centre in centres), *fixed]),
+        torsions=tuple(bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
+        isomer_bonds=tuple(bond_name(names[first], names[second]) for first, second in fixed),
+        isomer_kinds=tuple(kind_of(graph, held[pair]) for pair in fixed),
+        stereo_labels=(*labels[: len(centres)], *sides),
+        opened=tuple(bond_name(names[first], names[second]) for first, second in system.free_rotations),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),
         translation=translation,
@@ -195,11 +206,6 @@ def _summary(
 def _labels(system: MolecularSystem, charge: int | None, elements: list[tuple[int, ...]]) -> tuple[str, ...]:
     found = isomer_labels(system, charge) if elements and charge is not None else {}
     return tuple(found.get(element, "") for element in elements)
-
-
-def _bond_name(first: AtomName, second: AtomName) -> str:
-    same_residue = str(first).split()[0] == str(second).split()[0]
-    return f"{first}-{second.atom if same_residue else second}"
 
 
 def force_terms(system: MolecularSystem) -> list[tuple[str, int]]:
