@@ -28,8 +28,8 @@ class PrepareOptions:
     add_hydrogens: add those that are missing, protonated for `ph`.
     minimize: relax the reference positions; None means for built molecules only.
     name: what people call the system; default from the input.
-    free_rotations: rotations that the domain would hold as the reference has them, to be opened: acids, esters,
-        amides, ..., all (`boltzgen.system.graph.held_rotations`), or bonds as `prepare` names them.
+    free_rotations: rotations that the domain would hold as the reference has them, to be opened: acids,
+        esters, amides, ..., all (`boltzgen.system.graph.held_rotations`), or bonds as `prepare` names them.
     bridge: evaluate the energy through OpenMM contexts instead of its torch translation, on `platform`
         (a name or ``auto``) in `workers` processes.
     ml: machine-learned or quantum potential of a region; `ml_region`: MDTraj selection of its atoms;

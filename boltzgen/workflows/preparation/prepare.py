@@ -166,6 +166,12 @@ def _refuse_another(folder: Path, system: MolecularSystem) -> None:
             f"{folder} already holds another system ({record.get('name')}); name another folder, or add "
             "`overwrite=True`."
         )
+    free = [list(pair) for pair in system.free_rotations]
+    if isinstance(record, dict) and record and record.get("free_rotations", []) != free:
+        raise InputError(
+            f"{folder} already holds {record.get('name')} with other `free_rotations`, that is with another "
+            "domain; name another folder, or add `overwrite=True`."
+        )
 
 
 def _summary(
