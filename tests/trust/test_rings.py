@@ -15,6 +15,9 @@ from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slowest_inefficiencies
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import InputError
+from boltzgen.free_energy import parse_states, read_states
+from boltzgen.free_energy.variables import read_topology, ready_variable
 from boltzgen.generator import Target
 from boltzgen.system.graph.bond_orders import lewis_structure
 from boltzgen.system.graph.molecular_graph import MolecularGraph
@@ -31,6 +34,7 @@ from boltzgen.trust.rings import (
     rings_of_frames,
 )
 from boltzgen.trust.rotamers import rotamer_comparison
+from boltzgen.workflows.preparation.prepare import prepare as describe
 from boltzgen.workflows.simulation.simulate import simulate
 
 SMILES = {
@@ -50,6 +54,7 @@ SMILES = {
     "cis-methylcyclohexanol": "O[C@H]1CC[C@@H](C)CC1",
     "dimethylaziridine": "CN1CC1C",
     "triazine": "n1cncnc1",
+    "cyclohexylbenzene": "C1CCCCC1c1ccccc1",
 }
 
 
@@ -333,3 +338,37 @@ def test_inversions_of_a_ring_are_the_slowest_series():
     trajectory = Trajectory(positions, np.full(8000, np.nan), np.full(8000, 310.0), np.zeros(8000, int))
     found = slowest_inefficiencies(trajectory, system)
     assert found["torsions@310K"] == pytest.approx((1 - flip) / flip, rel=0.25)
+
+
+def test_a_states_file_tells_chairs_by_theta(tmp_path):
+    """Ready for the one saturated ring, or declared by its atoms: the chairs that `ring_states` tells."""
+    for name in ("methylcyclohexane", "cyclohexylbenzene"):
+        system, graph = molecule(name)
+        topology = read_topology(system.topology_pdb)
+        (ring,) = ring_states(graph)
+        text = "states: [{name: a, where: {pucker: [0, 60]}}, {name: b, where: {pucker: [120, 181]}}]"
+        (tmp_path / "states.yaml").write_text(text)
+        x = frames_of(name, list(range(len(minima(name).codes))) * 50)
+        codes = ring.classify(x)
+        found = read_states(tmp_path / "states.yaml", topology).masks(x)
+        np.testing.assert_array_equal(found["a"], codes == 0)
+        np.testing.assert_array_equal(found["b"], codes == 1)
+        assert (codes == 0).any() and (codes == 1).any() and (codes == 2).any()
+        content = {
+            "coordinates": {"turned": {"pucker": [*ring.atoms[1:], ring.atoms[0]]}},
+            "states": [{"name": "a", "where": {"turned": [120, 181]}}, {"name": "rest", "where": "rest"}],
+        }
+        np.testing.assert_array_equal(parse_states(content, topology).masks(x)["a"], codes == 0)
+        content["coordinates"]["turned"]["pucker"] = [*ring.atoms[1::2], *ring.atoms[::2]]
+        with pytest.raises(InputError, match="a pucker takes the atoms of a ring in their order"):
+            parse_states(content, topology)
+    for name, rings in (("cyclopentane", 0), ("cis-decalin", 2)):
+        with pytest.raises(InputError, match=f"has {rings} saturated rings of six"):
+            ready_variable("pucker", read_topology(molecule(name)[0].topology_pdb))
+
+
+def test_prepare_says_what_is_axial():
+    found = describe(smiles="CC1CCCCC1", check=True)
+    assert found.rings == (6,) and found.puckers == ("chair, C1 equatorial",)
+    assert describe(smiles="C1CCNCC1", check=True).puckers == ("chair, H7 equatorial on N1",)
+    assert describe(smiles="C1CCOCC1", check=True).puckers == ("chair",)

@@ -162,7 +162,7 @@ class MolecularGraph:
         canonical = canonical_order(classes, neighbours, positions)
         rank = np.empty(len(numbers), dtype=int)
         rank[canonical] = np.arange(len(numbers))
-        rings = _rings(len(numbers), bonds)
+        rings = rings_of_bonds(len(numbers), bonds)
         linear = _linear_triples(neighbours, positions, centres)
         planar, pyramidal = _three_coordinate(neighbours, positions, centres)
         cannot_invert = {a for a in pyramidal if numbers[a] in PYRAMIDAL_ELEMENTS or numbers[a] == 0}
@@ -203,7 +203,8 @@ def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
     )
 
 
-def _rings(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+def rings_of_bonds(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """The smallest set of smallest rings, atoms in order around each; `bonds` (M, 2)."""
     if len(bonds) < n_atoms:
         return ()
     from rdkit import Chem

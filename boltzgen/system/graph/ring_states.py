@@ -52,6 +52,9 @@ class RingStates(Protocol):
     def state(self, code: int, names: Sequence[str]) -> str:
         """The state in words, for people; `names` (N,) are those of the atoms."""
 
+    def substituents_of(self, code: int, names: Sequence[str]) -> str:
+        """What is axial and what equatorial; "" where the state says neither."""
+
 
 @dataclass(frozen=True)
 class ChairStates:
@@ -77,12 +80,16 @@ class ChairStates:
         shape = "half-chair" if self.half else "chair"
         if self.alike:
             return f"{ring} as a chair"
-        words = [
+        words = self.substituents_of(code, names) or f"{names[self.atoms[0]]} {('above', 'below')[code]}"
+        return f"{ring} as the {shape} with {words}"
+
+    def substituents_of(self, code: int, names: Sequence[str]) -> str:
+        if code not in (0, 1) or self.alike:
+            return ""
+        return ", ".join(
             f"{names[atom]} {'axial' if is_axial(code, place, face) else 'equatorial'}"
             for place, atom, face in self.substituents[:_MOST_WORDS]
-        ]
-        with_words = ", ".join(words) or f"{names[self.atoms[0]]} {('above', 'below')[code]}"
-        return f"{ring} as the {shape} with {with_words}"
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,9 @@ class SignStates:
         signs = "".join(bits.get(place, ".") for place in range(len(self.atoms)))
         return f"{_ring_name(self.atoms, names)} with torsions {signs}"
 
+    def substituents_of(self, code: int, names: Sequence[str]) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class NitrogenStates:
@@ -141,12 +151,17 @@ class NitrogenStates:
             return f"{names[self.third]} {('axial', 'equatorial')[code]} on {nitrogen}"
         return f"{nitrogen} {('as in the reference', 'inverted')[code]}"
 
+    def substituents_of(self, code: int, names: Sequence[str]) -> str:
+        return self.state(code, names) if self.chair and code >= 0 else ""
+
 
 def ring_states(graph: MolecularGraph) -> tuple[RingStates, ...]:
     """The states of the rings of `graph`, then of the nitrogens in them; empty where no ring has any."""
     rings: list[RingStates] = []
     nitrogens: dict[int, NitrogenStates] = {}
-    for ring in sorted((_begun(ring) for ring in graph.rings), key=lambda ring: (len(ring) != 6, len(ring))):
+    for ring in sorted(
+        (from_lowest(ring) for ring in graph.rings), key=lambda ring: (len(ring) != 6, len(ring))
+    ):
         found = _states_of(graph, ring)
         if found is not None:
             rings.append(found)
@@ -272,7 +287,7 @@ def _beside(ring: tuple[int, ...], place: int) -> tuple[int, int]:
     return ring[place - 1], ring[(place + 1) % len(ring)]
 
 
-def _begun(ring: Sequence[int]) -> tuple[int, ...]:
+def from_lowest(ring: Sequence[int]) -> tuple[int, ...]:
     """The same ring from its lowest atom on, towards the lower of its two neighbours."""
     start = int(np.argmin(ring))
     turned = [*ring[start:], *ring[:start]]

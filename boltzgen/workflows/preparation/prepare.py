@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.files import read_json
+from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.held_rotations import bond_name, kind_of, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.puckers import pucker
+from boltzgen.system.graph.ring_states import ring_states
 from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
@@ -50,7 +53,7 @@ class Preparation:
     formal_charge: total charge in e, rounded; None when no force holds charges.
     stereocentres: names of atoms with four different neighbours.
     rings: sizes of the smallest rings, rising; puckers: the conformation of each in the reference positions
-        (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms.
+        (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms, and what is axial on a chair.
     torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
     isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C, O-H of acids).
     isomer_kinds: what each of them is: amide, acid, ester, ... (`boltzgen.system.graph.held_rotations`).
@@ -180,8 +183,7 @@ def _summary(
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
-    places = system.reference_positions
-    rings = sorted((len(ring), pucker(places[list(ring)])) for ring in graph.rings)
+    rings = sorted((len(ring), _pucker(graph, ring, names)) for ring in graph.rings)
     held = {(min(bond.c, bond.p), max(bond.c, bond.p)): bond for bond in graph.isomer_bonds}
     fixed = sorted(held)
     centres = sorted(graph.stereocentres)
@@ -207,6 +209,17 @@ def _summary(
         translation=translation,
         hybrid=hybrid_summary(system),
     )
+
+
+def _pucker(graph: MolecularGraph, ring: tuple[int, ...], names: Sequence[AtomName]) -> str:
+    """The conformation of a ring in the reference positions, and what is axial and equatorial on it."""
+    atoms = [str(name.atom) for name in names]
+    words = [
+        states.substituents_of(int(states.classify(graph.reference_positions[None])[0]), atoms)
+        for states in ring_states(graph)
+        if set(states.atoms) == set(ring)
+    ]
+    return ", ".join(filter(None, [pucker(graph.reference_positions[list(ring)]), *words]))
 
 
 def _labels(system: MolecularSystem, charge: int | None, elements: list[tuple[int, ...]]) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def test_flat_rings_and_other_sizes():
 
 def test_prepare_names_the_puckers():
     found = prepare(smiles="C1CCNCC1c1ccccc1", check=True)
-    assert found.rings == (6, 6) and found.puckers == ("chair", "flat")
+    assert found.rings == (6, 6) and found.puckers == ("chair, C6 equatorial, H7 equatorial on N1", "flat")
 
 
 def test_many_rings_at_once():
