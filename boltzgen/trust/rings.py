@@ -67,6 +67,10 @@ class RingMinima:
     energies: np.ndarray
     codes: np.ndarray
 
+    def near(self, temperature: float) -> list[np.ndarray]:
+        """The conformers (N, 3) within `NEAR` kT of the lowest at `temperature` (K)."""
+        return list(self.positions[self.energies <= NEAR * thermal_energy(temperature)])
+
     def heights(self, column: int, temperature: float) -> dict[int, float]:
         """Of each state of a column its lowest conformer over the lowest of all, kT at `temperature` (K)."""
         heights: dict[int, float] = {}
@@ -148,8 +152,10 @@ def missing_states(
     found = []
     for number, column in enumerate(columns):
         limit = VERY_NEAR if isinstance(column.states, SignStates) else NEAR
-        for code, height in minima.heights(number, temperature).items():
-            expected = np.exp(-height) * len(codes)
+        heights = minima.heights(number, temperature)
+        total = sum(np.exp(-height) for height in heights.values())
+        for code, height in heights.items():
+            expected = np.exp(-height) / total * len(codes)
             seen = int((codes[:, number] == code).sum())
             if height > limit or expected < ENOUGH_EXPECTED or seen >= HARDLY * expected:
                 continue
@@ -173,6 +179,17 @@ def missing_from(
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
     codes = ring_codes(columns, ensemble.positions[ensemble.valid])
     return missing_states(columns, minima, codes, temperature, "samples")
+
+
+def missing_in_frames(
+    system: MolecularSystem, positions: np.ndarray, temperature: float
+) -> list[tuple[str, str]]:
+    """`missing_states` of frames (B, N, 3) of `system`."""
+    minima = ring_minima(system)
+    if minima is None:
+        return []
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    return missing_states(columns, minima, ring_codes(columns, positions), temperature, "frames")
 
 
 def rings_of_frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from boltzgen.coordinates.domain import Domain
 from boltzgen.data.convergence import convergence
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slowest_inefficiencies
+from boltzgen.data.trajectory import write_trajectory
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import InputError
@@ -34,6 +36,7 @@ from boltzgen.trust.rings import (
     rings_of_frames,
 )
 from boltzgen.trust.rotamers import rotamer_comparison
+from boltzgen.workflows.free_energy.mbar import mbar
 from boltzgen.workflows.preparation.prepare import prepare as describe
 from boltzgen.workflows.simulation.simulate import simulate
 
@@ -372,3 +375,25 @@ def test_prepare_says_what_is_axial():
     assert found.rings == (6,) and found.puckers == ("chair, C1 equatorial",)
     assert describe(smiles="C1CCNCC1", check=True).puckers == ("chair, H7 equatorial on N1",)
     assert describe(smiles="C1CCOCC1", check=True).puckers == ("chair",)
+
+
+def test_mbar_of_simulations_names_the_chair_that_they_lack(tmp_path):
+    """Frames alone vouch for coverage, but not of a chair that they never show."""
+    system = molecule("methylcyclohexane")[0]
+    system.save(tmp_path / "SYS")
+    told = {}
+    for what, rows in {"one": [0] * 200, "both": [0] * 180 + [1] * 20}.items():
+        for kelvin in (300.0, 310.0):
+            frames = frames_of("methylcyclohexane", rows)
+            frames = Trajectory(frames, np.full(200, np.nan), np.full(200, kelvin), np.zeros(200, int))
+            given = replace(
+                frames,
+                system_fingerprint=system.fingerprint,
+                statistical_inefficiency={f"torsions@{kelvin:g}K": 1.0},
+            )
+            write_trajectory(tmp_path / f"{what}{kelvin:g}", given)
+        folders = [tmp_path / f"{what}{kelvin}" for kelvin in (300, 310)]
+        found = mbar(folders, systems=[tmp_path / "SYS"], n_bootstrap=20, output=tmp_path / f"{what}.json")
+        told[what] = " ".join(found.estimates[0].reasons)
+    assert "0 of 400 frames show" in told["one"] and "C1 axial" in told["one"]
+    assert "axial" not in told["both"]

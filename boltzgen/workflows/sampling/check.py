@@ -145,7 +145,7 @@ def _examined(
         if probe and molecule is not None:
             columns = state_columns(target, molecule.atom_names)
             starts = probe_starts(target, ensemble, columns, seed)
-            starts += [] if minima is None else list(minima.positions)
+            starts += [] if minima is None else minima.near(kelvin)
             seen = run_probe(
                 molecule,
                 starts,
