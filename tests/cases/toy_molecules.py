@@ -88,32 +88,3 @@ def halopropane() -> MolecularSystem:
             for b in ends[k + 1 :]:
                 bend.addAngle(a, centre, b, np.arccos(-1.0 / 3.0), 400.0)
     return _system("halopropane", symbols, numbers, masses, bonds, positions, [stretch, bend])
-
-
-#: Terms of the torsion of `nitrous_acid`: periodicity, phase (rad), kJ/mol; the barrier is some 55.
-NITROUS_TORSION = ((1, 0.3, 3.6), (2, np.pi, 28.0))
-
-
-def nitrous_acid() -> MolecularSystem:
-    """O=N-O-H with bonds, angles and one torsion, each alone: E and Z are integrals over one angle."""
-    import openmm
-
-    bonds, angles, torsion = (
-        openmm.HarmonicBondForce(),
-        openmm.HarmonicAngleForce(),
-        openmm.PeriodicTorsionForce(),
-    )
-    for atom, (length, constant) in enumerate(((0.117, 600000.0), (0.143, 200000.0), (0.096, 400000.0))):
-        bonds.addBond(atom, atom + 1, length, constant)
-    for atom, (bend, constant) in enumerate(((1.93, 500.0), (1.78, 400.0))):
-        angles.addAngle(atom, atom + 1, atom + 2, bend, constant)
-    for n, phase, constant in NITROUS_TORSION:
-        torsion.addTorsion(0, 1, 2, 3, n, phase, constant)
-    first = np.array([0.117 * np.cos(1.93), 0.117 * np.sin(1.93), 0.0])
-    last = np.array([0.143 - 0.096 * np.cos(1.78), -0.096 * np.sin(1.78), 0.0])
-    positions = np.array([first, [0.0, 0.0, 0.0], [0.143, 0.0, 0.0], last])
-    pairs = [(0, 1), (1, 2), (2, 3)]
-    masses = [16.0, 14.0, 16.0, 1.008]
-    return _system(
-        "acid", ["O", "N", "O", "H"], [8, 7, 8, 1], masses, pairs, positions, [bonds, angles, torsion]
-    )

@@ -7,8 +7,7 @@ Riniker, J. Chem. Inf. Model. 60, 2044 (2020).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def _first(molecule: Chem.Mol, where: str) -> Chem.Mol:
     placed = Chem.Mol(molecule)
     for random_start in (False, True):
         parameters.useRandomCoords = random_start
-        if _embedded(lambda: rdDistGeom.EmbedMolecule(placed, parameters)) == 0:
+        if rdDistGeom.EmbedMolecule(placed, parameters) == 0:
             return placed
     raise InputError(
         f"{where}: RDKit finds no three-dimensional structure for it; check its stereo (impossible in a "
@@ -102,25 +101,17 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     parameters.useMacrocycleTorsions = True
     parameters.numThreads = 1
     number = min(_CONFORMERS, max(_FEWEST, _CONFORMERS * _SMALL // wanted.GetNumAtoms()))
-    placed, embedded = Chem.Mol(first), Chem.Mol(wanted)
-    parts = [embedded]
-    if _embedded(lambda: rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)) is None:
-        parts = [Chem.Mol(wanted) for _ in range(number)]
-        for turn, part in enumerate(parts):
-            parameters.randomSeed = SEED + 1 + turn
-            _embedded(partial(rdDistGeom.EmbedMolecule, part, parameters))
-    for part in parts:
-        for conformer in part.GetConformers():
-            placed.AddConformer(conformer, assignId=True)
-    return placed
-
-
-def _embedded(embed: Callable[[], Any]) -> Any:
-    """What `embed` returns; None where RDKit's minimiser breaks down, as for one cyclopentane in some ten."""
+    embedded = Chem.Mol(wanted)
     try:
-        return embed()
-    except RuntimeError:
-        return None
+        rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
+    except RuntimeError:  # the torsions of small rings break RDKit's minimiser in cages such as tetrahedrane
+        parameters.useSmallRingTorsions = False
+        with suppress(RuntimeError):
+            rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)
+    placed = Chem.Mol(first)
+    for conformer in embedded.GetConformers():
+        placed.AddConformer(conformer, assignId=True)
+    return placed
 
 
 def _minimised(placed: Chem.Mol, variant: str) -> tuple[Chem.Mol, np.ndarray]:

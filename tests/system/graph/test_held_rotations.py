@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_refused
-from toy_molecules import NITROUS_TORSION, nitrous_acid
+from nitrous_acid import NITROUS_TORSION, nitrous_acid
 
 from boltzgen.config.build import build_flow
 from boltzgen.data.statistics import slow_torsions
