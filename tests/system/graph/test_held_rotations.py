@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import assert_refused
-from nitrous_acid import NITROUS_TORSION, nitrous_acid
 
 from boltzgen.config.build import build_flow
 from boltzgen.data.statistics import slow_torsions
@@ -19,6 +18,7 @@ from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.free_energy import state_free_energies
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.system.formats.pdb_text import AtomName, format_pdb
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.graph.held_rotations import bonds_to_open, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
@@ -145,6 +145,49 @@ def test_the_command_line_opens_and_tells(tmp_path, capsys):
     assert_refused([*words, "acid"], "--free-rotation acid", "C2-O2")
     assert main([*words, "amides"]) == 0
     assert "--free-rotation amides opens nothing" in " ".join(capsys.readouterr().err.split())
+
+
+#: Terms of the torsion: periodicity, phase (rad), kJ/mol; the barrier is some 55.
+NITROUS_TORSION = ((1, 0.3, 3.6), (2, np.pi, 28.0))
+_LENGTHS, _BENDS = (0.117, 0.143, 0.096), (1.93, 1.78)
+
+
+def nitrous_acid() -> MolecularSystem:
+    """Bonds, angles and one torsion, each alone: nothing couples them."""
+    import openmm
+
+    bonds, angles, torsion = (
+        openmm.HarmonicBondForce(),
+        openmm.HarmonicAngleForce(),
+        openmm.PeriodicTorsionForce(),
+    )
+    for atom, (length, constant) in enumerate(zip(_LENGTHS, (600000.0, 200000.0, 400000.0), strict=True)):
+        bonds.addBond(atom, atom + 1, length, constant)
+    for atom, (bend, constant) in enumerate(zip(_BENDS, (500.0, 400.0), strict=True)):
+        angles.addAngle(atom, atom + 1, atom + 2, bend, constant)
+    for n, phase, constant in NITROUS_TORSION:
+        torsion.addTorsion(0, 1, 2, 3, n, phase, constant)
+    system, masses, symbols = openmm.System(), (16.0, 14.0, 16.0, 1.008), ("O", "N", "O", "H")
+    for mass in masses:
+        system.addParticle(mass)
+    for force in (bonds, angles, torsion):
+        system.addForce(force)
+    first = _LENGTHS[0] * np.array([np.cos(_BENDS[0]), np.sin(_BENDS[0]), 0.0])
+    last = np.array([_LENGTHS[1], 0.0, 0.0]) - _LENGTHS[2] * np.array(
+        [np.cos(_BENDS[1]), np.sin(_BENDS[1]), 0.0]
+    )
+    positions = np.array([first, [0.0, 0.0, 0.0], [_LENGTHS[1], 0.0, 0.0], last])
+    pairs = np.array([(0, 1), (1, 2), (2, 3)])
+    names = [AtomName("A", "TOY", "1", "", f"{symbol}{k + 1}", True) for k, symbol in enumerate(symbols)]
+    return MolecularSystem(
+        name="nitrous acid",
+        atomic_numbers=np.array([8, 7, 8, 1]),
+        masses=np.array(masses),
+        bonds=pairs,
+        reference_positions=positions,
+        system_xml=openmm.XmlSerializer.serialize(system),
+        topology_pdb=format_pdb(names, list(symbols), positions, pairs),
+    )
 
 
 def free_energy_of_the_other_side(system: MolecularSystem, atoms, kelvin: float, number: int):
