@@ -63,6 +63,14 @@ def prepare(
         typer.Option("--minimize/--no-minimize", help="Relax the positions; default: built molecules only."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the system; default from the input.")] = None,
+    free_rotation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="Open what is held as given, repeatable: acids, esters, thioesters, amides, carbamates, "
+            "ureas, amidines, double-bonds, conjugated, all, or a bond of the table such as 'C1-O2'.",
+        ),
+    ] = None,
     bridge: Annotated[
         bool, typer.Option("--bridge", help="Let OpenMM evaluate what has no torch translation (slower).")
     ] = False,
@@ -124,6 +132,7 @@ def prepare(
         ph=ph,
         minimize=minimize,
         name=name,
+        free_rotations=free_rotation or (),
         bridge=bridge,
         platform=bridge_platform,
         workers=bridge_workers,
@@ -138,7 +147,9 @@ def prepare(
 
 def _show(summary: Preparation) -> None:
     system = summary.system
-    isomers = summary.stereo_labels[len(summary.stereocentres) :]
+    sides = summary.stereo_labels[len(summary.stereocentres) :]
+    told = zip(summary.isomer_kinds, sides, strict=True)
+    isomers = tuple(", ".join(filter(None, words)) for words in told)
     rows = {
         "atoms": f"{system.n_atoms} ({summary.heavy_atoms} heavy)",
         "bonds": summary.bonds,
@@ -148,7 +159,8 @@ def _show(summary: Preparation) -> None:
         "stereocentres": _listed(_with_labels(summary.stereocentres, summary.stereo_labels)),
         "rings": _listed([_ring(*ring) for ring in zip(summary.rings, summary.puckers, strict=True)]),
         "rotatable torsions": _listed(summary.torsions),
-        "bonds with fixed isomer": _listed(_with_labels(summary.isomer_bonds, isomers)),
+        "isomers held as given": _listed(_with_labels(summary.isomer_bonds, isomers)),
+        **({"rotations set free": _listed(summary.opened)} if summary.opened else {}),
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
         "energy (kJ/mol)": f"{summary.energy:.2f}",
         "energy evaluation": summary.translation,
@@ -177,7 +189,7 @@ def _ring(size: int, pucker: str) -> str:
 
 
 def _with_labels(names: tuple[str, ...], labels: tuple[str, ...]) -> list[str]:
-    """Names with R, S, E or Z behind them; `labels` may go on."""
+    """Names with R, S, E, Z or the like behind them; `labels` may go on."""
     return [f"{name} ({label})" if label else name for name, label in zip(names, labels)]
 
 

@@ -113,3 +113,8 @@ def simulate(
         for rung, kelvin in enumerate(result.temperatures)
     ]
     console.table("", ("K", "independent frames", "exchange with next"), rows)
+    if result.ring_states:
+        states = [(ring.name, ring.frames, ring.height_kT) for ring in result.ring_states]
+        console.table("", ("rings at the lowest temperature", "frames", "lowest conformer (kT)"), states)
+    for warning in result.warnings:
+        console.message(f"warning: {warning}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,8 @@ def convergence(
         "round_trips": None if exchange is None else int(exchange["round_trips"]),
         "halves": half_agreement(frames, system, walks),
     }
-    verdict, reasons = _judged(found)
+    missing = (manifest.get("rings") or {"missing": []})["missing"]
+    verdict, reasons = _judged(found, missing)
     return {**found, "verdict": verdict, "reasons": reasons}
 
 
@@ -102,9 +103,10 @@ def _compared(inside: np.ndarray, walks: int) -> dict[str, float]:
     }
 
 
-def _judged(found: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _judged(found: Mapping[str, Any], missing: Sequence[str]) -> tuple[str, list[str]]:
     halves, trips, frames = found["halves"], found["round_trips"], found["independent_frames"]
-    drifting, short = [], []
+    drifting: list[str] = []
+    short = list(missing)  # states of rings: dynamics that never inverts one passes all that follows
     if halves is not None and abs(halves["z"]) > LARGEST_Z:
         drifting.append(
             f"state {halves['state']} of torsion {halves['torsion']}: {halves['first']:.2f} in the first "

@@ -1,7 +1,8 @@
-"""Collective variables: torsions, distances and Cartesian components, by selection or ready name.
+"""Collective variables: torsions, distances, puckers and components, by selection or ready name.
 
 A variable is evaluated on positions in memory, all samples at once. Torsions are in degrees in
-[-180, 180), distances in nm, components of model systems in their own unit.
+[-180, 180), distances in nm, puckers (theta of Cremer and Pople) in degrees from 0 to 180, components of
+model systems in their own unit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import numpy as np
 
 from boltzgen.ensemble.topology import read_topology as read_topology
 from boltzgen.errors import InputError
+from boltzgen.system.graph.adjacency import adjacency
+from boltzgen.system.graph.molecular_graph import rings_of_bonds
+from boltzgen.system.graph.puckers import cremer_pople
+from boltzgen.system.graph.ring_states import from_lowest
 
 if TYPE_CHECKING:
     import mdtraj
@@ -23,7 +28,11 @@ if TYPE_CHECKING:
 #: Ready names of torsions; ``phi:3`` picks the residue with PDB number 3, ``chi`` is short for chi1.
 READY_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
 
-_ATOMS = {"torsion": 4, "distance": 2}
+#: Ready name of theta of the molecule's one ring of six that is saturated: at least so many atoms of four
+#: neighbours.
+PUCKER, _SATURATED = "pucker", 3
+
+_ATOMS = {"torsion": 4, "distance": 2, PUCKER: 6}
 _AT_ONCE = 100_000
 
 
@@ -31,8 +40,8 @@ _AT_ONCE = 100_000
 class Variable:
     """One number a conformation.
 
-    kind: ``torsion`` (four atoms, degrees), ``distance`` (two atoms, nm) or ``component`` (index of
-    a coordinate of a model system). atoms: zero-based indices.
+    kind: ``torsion`` (four atoms, degrees), ``distance`` (two atoms, nm), ``pucker`` (a ring of six in order,
+    degrees) or ``component`` (index of a coordinate of a model system). atoms: zero-based indices.
     """
 
     name: str
@@ -45,7 +54,7 @@ class Variable:
 
     @property
     def unit(self) -> str:
-        return {"torsion": "degrees", "distance": "nm"}.get(self.kind, "")
+        return {"torsion": "degrees", "distance": "nm", PUCKER: "degrees"}.get(self.kind, "")
 
     def evaluate(self, positions: np.ndarray) -> np.ndarray:
         """Values (n,) float64 on positions (n, N, 3) nm (components: (n, d)); NaN where positions are."""
@@ -60,6 +69,8 @@ class Variable:
     def _evaluate_block(self, positions: np.ndarray) -> np.ndarray:
         import mdtraj
 
+        if self.kind == PUCKER:
+            return np.asarray(np.degrees(cremer_pople(positions[:, list(self.atoms)])[1]))
         # only the atoms that are needed, in the order that is needed
         picked = np.ascontiguousarray(positions[:, list(self.atoms)], dtype=np.float32)
         frames, indices = mdtraj.Trajectory(picked, None), [list(range(len(self.atoms)))]
@@ -77,13 +88,15 @@ def ready_variable(name: str, topology: mdtraj.Topology | None, dimension: int =
     """
     if topology is None:
         return _component(name, dimension)
+    if name == PUCKER:
+        return Variable(name, PUCKER, _saturated_ring(topology))
     base, _, residue = name.partition(":")
     base = "chi1" if base == "chi" else base
     if base not in READY_NAMES:
-        near = difflib.get_close_matches(base, READY_NAMES, n=1)
+        near = difflib.get_close_matches(base, (*READY_NAMES, PUCKER), n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise InputError(
-            f"unknown coordinate {name!r}{hint}; ready names are {', '.join(READY_NAMES)}, "
+            f"unknown coordinate {name!r}{hint}; ready names are {', '.join(READY_NAMES)}, {PUCKER}; "
             "others are declared under 'coordinates'."
         )
     found = ready_torsions(base, topology)
@@ -123,14 +136,14 @@ def declared_variable(
 ) -> Variable:
     """The variable of ``coordinates: {name: declaration}`` in a states file.
 
-    `declaration` is ``{torsion: [four atoms]}``, ``{distance: [two atoms]}`` (an atom is a
-    zero-based index or an MDTraj selection of exactly one) or ``{component: index}``.
+    `declaration` is ``{torsion: [four atoms]}``, ``{distance: [two atoms]}``, ``{pucker: [six atoms]}`` (an
+    atom is a zero-based index or an MDTraj selection of exactly one) or ``{component: index}``.
     """
     kinds = (*_ATOMS, "component")
     if not isinstance(declaration, dict) or len(declaration) != 1 or next(iter(declaration)) not in kinds:
         raise InputError(
             f"coordinate {name}: expected one of `torsion: [four atoms]`, `distance: [two atoms]`, "
-            f"`component: index`; got {declaration!r}."
+            f"`pucker: [six atoms]`, `component: index`; got {declaration!r}."
         )
     kind, atoms = next(iter(declaration.items()))
     if kind == "component":
@@ -146,7 +159,36 @@ def declared_variable(
     indices = tuple(_one_atom(name, atom, topology) for atom in atoms)
     if len(set(indices)) != len(indices):
         raise InputError(f"coordinate {name}: an atom is named twice ({', '.join(map(str, indices))}).")
+    if kind == PUCKER:
+        _require_ring(name, indices, topology)
     return Variable(name, kind, indices)
+
+
+def _require_ring(name: str, indices: tuple[int, ...], topology: mdtraj.Topology) -> None:
+    bonds = {frozenset((bond[0].index, bond[1].index)) for bond in topology.bonds}
+    for first, second in zip(indices, indices[1:] + indices[:1], strict=True):
+        if frozenset((first, second)) not in bonds:
+            raise InputError(
+                f"coordinate {name}: a pucker takes the atoms of a ring in their order; "
+                f"{topology.atom(first)} and {topology.atom(second)} are not bonded."
+            )
+
+
+def _saturated_ring(topology: mdtraj.Topology) -> tuple[int, ...]:
+    """The one ring of six with at least `_SATURATED` atoms of four neighbours; from its lowest atom on."""
+    bonds = np.array([(bond[0].index, bond[1].index) for bond in topology.bonds]).reshape(-1, 2)
+    neighbours = adjacency(topology.n_atoms, bonds)
+    found = [
+        ring
+        for ring in rings_of_bonds(topology.n_atoms, bonds)
+        if len(ring) == 6 and sum(len(neighbours[atom]) == 4 for atom in ring) >= _SATURATED
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"the molecule has {len(found)} saturated rings of six, and {PUCKER} needs one; declare the six "
+            "atoms of a ring in their order under 'coordinates', as `ring: {pucker: [...]}`."
+        )
+    return from_lowest(found[0])
 
 
 def _component(name: str, dimension: int) -> Variable:

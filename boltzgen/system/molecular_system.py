@@ -52,6 +52,8 @@ class MolecularSystem:
         Its names are for people and selections only; nothing learned may depend on them.
     provenance: input, options, versions, and what `prepare` found. JSON types only.
     energy_model: the engine that evaluates the System, and a hybrid's machine-learned region.
+    free_rotations: bonds, each with its lower atom first, about which both isomers belong to the domain
+        although a barrier parts them: the O-H of an acid, the C-N of an amide.
 
     The arrays are read-only. Two systems are the same molecule under the same energy function when
     their fingerprints agree.
@@ -66,6 +68,7 @@ class MolecularSystem:
     topology_pdb: str
     provenance: dict[str, Any] = field(default_factory=dict)
     energy_model: EnergyModel = field(default_factory=EnergyModel)
+    free_rotations: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         shaped = {
@@ -84,6 +87,12 @@ class MolecularSystem:
             raise InputError(
                 f"A bond of the system {self.name!r} names an atom outside 0..{n - 1}; prepare it again."
             )
+        free = canonical_bonds(self.free_rotations)
+        if not {*map(tuple, free.tolist())} <= {*map(tuple, shaped["bonds"].tolist())}:
+            raise InputError(
+                f"`free_rotations` of the system {self.name!r} name atoms without a bond; prepare it again."
+            )
+        object.__setattr__(self, "free_rotations", tuple((int(a), int(b)) for a, b in free))
         for key, value in shaped.items():
             value.setflags(write=False)
             object.__setattr__(self, key, value)
@@ -170,6 +179,11 @@ class MolecularSystem:
             "bonds": self.bonds.tolist(),
             "reference_positions_nm": self.reference_positions.tolist(),
             "energy_model": self.energy_model.to_json(),
+            **(
+                {"free_rotations": [list(pair) for pair in self.free_rotations]}
+                if self.free_rotations
+                else {}
+            ),
             "provenance": self.provenance,
         }
 
@@ -214,6 +228,7 @@ class MolecularSystem:
                 topology_pdb=texts["topology.pdb"],
                 provenance=record["provenance"],
                 energy_model=EnergyModel.from_json(record.get("energy_model"), folder),
+                free_rotations=record.get("free_rotations", ()),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{folder / 'system.json'} is damaged ({error!r}). {remedy}") from error

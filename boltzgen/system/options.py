@@ -28,6 +28,8 @@ class PrepareOptions:
     add_hydrogens: add those that are missing, protonated for `ph`.
     minimize: relax the reference positions; None means for built molecules only.
     name: what people call the system; default from the input.
+    free_rotations: rotations that the domain would hold as the reference has them, to be opened: acids,
+        esters, amides, ..., all (`boltzgen.system.graph.held_rotations`), or bonds as `prepare` names them.
     bridge: evaluate the energy through OpenMM contexts instead of its torch translation, on `platform`
         (a name or ``auto``) in `workers` processes.
     ml: machine-learned or quantum potential of a region; `ml_region`: MDTraj selection of its atoms;
@@ -46,6 +48,7 @@ class PrepareOptions:
     ph: float = 7.0
     minimize: bool | None = None
     name: str | None = None
+    free_rotations: tuple[str, ...] = ()
     bridge: bool = False
     platform: str = "auto"
     workers: int = 1
@@ -54,7 +57,9 @@ class PrepareOptions:
     ml_options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "forcefield", tuple(self.forcefield))
+        for name in ("forcefield", "free_rotations"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
 
     def energy_model(self) -> EnergyModel:
         """The engine that was asked for; a region is the business of `prepare_region`."""

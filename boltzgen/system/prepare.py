@@ -21,6 +21,7 @@ from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.prmtop_flags import has_born_radii
 from boltzgen.system.formats.protonation import stated_variants
 from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule
+from boltzgen.system.graph.held_rotations import bonds_to_open
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum, minimised
 from boltzgen.system.molecular_system import MolecularSystem
@@ -116,6 +117,16 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
         provenance["warnings"] += checks.mirrored_residues(raw.topology, positions)
     name = asked.name or _default_name(raw, asked)
     assembled = _assemble(name, raw.topology, system, positions, bonds, provenance)
+    if asked.free_rotations:
+        graph = MolecularGraph.from_system(assembled)
+        opened = bonds_to_open(graph, assembled.atom_names, asked.free_rotations)
+        assembled = replace(assembled, free_rotations=opened)
+        provenance["options"]["free_rotations"] = list(asked.free_rotations)
+        if not opened:
+            words = list(asked.free_rotations)
+            provenance["warnings"].append(
+                f"`free_rotations={words}` opens nothing: no such rotation is held."
+            )
     if raw.stereo is not None:
         graph = MolecularGraph.from_system(assembled)
         assembled.provenance["warnings"] += raw.stereo.notes(graph, str(raw.path))

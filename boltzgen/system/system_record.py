@@ -66,6 +66,7 @@ class SystemRecord(Record):
     atomic_numbers: list[Annotated[int, Field(ge=0, le=118)]]
     masses_dalton: list[Annotated[float, Field(ge=0)]]
     bonds: list[Bond]
+    free_rotations: list[Bond] = []
     reference_positions_nm: list[Point]
     energy_model: _EnergyModel | None = None
     provenance: _Provenance

@@ -23,7 +23,8 @@ from boltzgen.free_energy.populations import populations
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.trust.probe import ProbeFrames
-from boltzgen.trust.rotamers import rotamer_columns
+from boltzgen.trust.rings import RingColumn, codes_to_compare, ring_codes
+from boltzgen.trust.rotamers import rings_of, rotamer_columns
 from boltzgen.units import thermal_energy
 
 #: Thirds of the circle that name a torsion's states, in degrees; -120 stands for 240.
@@ -69,13 +70,14 @@ class TorsionColumn:
         return f"torsion {self.name} between {low:g} and {high:g} degrees"
 
 
-def torsion_columns(target: Target, names: Sequence[AtomName]) -> list[TorsionColumn]:
-    """The torsions of `target` that have states (`rotamer_columns`); `names` are those of the atoms."""
+def state_columns(target: Target, names: Sequence[AtomName]) -> list[TorsionColumn | RingColumn]:
+    """The torsions of `target` that have states (`rotamer_columns`), then its rings; `names` of the atoms."""
     atoms = target.coordinates.table.atoms
-    return [
+    torsions = [
         TorsionColumn(column, _torsion_name([names[a] for a in atoms[column] if a >= 0], names))
         for column in rotamer_columns(target)
     ]
+    return [*torsions, *rings_of(target, names)]
 
 
 def _torsion_name(atoms: Sequence[AtomName], all_names: Sequence[AtomName]) -> str:
@@ -88,15 +90,27 @@ def _torsion_name(atoms: Sequence[AtomName], all_names: Sequence[AtomName]) -> s
     )
 
 
-def classified(target: Target, torsions: Sequence[TorsionColumn], positions: np.ndarray) -> np.ndarray:
-    """(B, torsions) int, the third of the circle of each torsion; -1 in rows that are not finite."""
+def classified(
+    target: Target, columns: Sequence[TorsionColumn | RingColumn], positions: np.ndarray
+) -> np.ndarray:
+    """(B, columns) int, the third of the circle of each torsion and the code of each ring.
+
+    -1 in rows that are not finite, and where a ring has no state.
+    """
     atoms = torch.as_tensor(np.array(positions), dtype=torch.float64)
-    columns = [torsion.column for torsion in torsions]
-    parts = [target.coordinates.encode(part)[0][:, columns] for part in atoms.split(target.batch_rows())]
+    turning = [column.column for column in columns if isinstance(column, TorsionColumn)]
+    parts = [target.coordinates.encode(part)[0][:, turning] for part in atoms.split(target.batch_rows())]
     values = torch.cat(parts).numpy()
     with np.errstate(invalid="ignore"):
         thirds = np.floor(np.mod(values, 2 * np.pi) / (2 * np.pi / 3))
-    return np.where(np.isfinite(thirds), np.minimum(np.nan_to_num(thirds), 2), -1).astype(np.int64)
+    thirds = np.where(np.isfinite(thirds), np.minimum(np.nan_to_num(thirds), 2), -1).astype(np.int64)
+    rings = [column for column in columns if isinstance(column, RingColumn)]  # which stand last
+    return np.concatenate([thirds, ring_codes(rings, np.asarray(positions))], axis=1)
+
+
+def _codes(column: TorsionColumn | RingColumn, *found: np.ndarray) -> Sequence[int]:
+    """The states of `column` that are compared: all thirds, and of a ring those that were `found` (rows,)."""
+    return range(3) if isinstance(column, TorsionColumn) else codes_to_compare(*found)
 
 
 def judge_probe(
@@ -105,7 +119,7 @@ def judge_probe(
     flow_log_w: np.ndarray,
     frames: ProbeFrames,
     temperature: float,
-    torsions: Sequence[TorsionColumn],
+    columns: Sequence[TorsionColumn | RingColumn],
 ) -> dict[str, Any]:
     """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe.
 
@@ -119,10 +133,10 @@ def judge_probe(
     weights /= weights.sum()
     log_w = np.full(len(frames), -np.inf)
     log_w[inside] = generator.target_log_weights(positions[inside], torch.as_tensor(u[inside]), temperature)
-    thirds = classified(target, torsions, frames.positions)
-    independent = _independent(frames, thirds, u, weights)
-    drawn = classified(target, torsions, ensemble.positions)
-    states = _populations(ensemble, torsions, drawn, thirds, frames, weights, independent)
+    seen = classified(target, columns, frames.positions)
+    independent = _independent(frames, seen, u, weights)
+    drawn = classified(target, columns, ensemble.positions)
+    states = _populations(ensemble, columns, drawn, seen, frames, weights, independent)
     rows = _resampled(weights)
     record = check_coverage(
         flow_log_w,
@@ -133,7 +147,7 @@ def judge_probe(
     )
     missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
     found = [(record["verdict"], reason) for reason in record["reasons"]]
-    found += _uncovered(torsions, drawn, thirds, frames, weights, missed)
+    found += _uncovered(columns, drawn, seen, frames, weights, missed)
     energy, more = _mean_energies(ensemble, frames, u, weights, independent)
     found += more + _energies_agree(generator, positions, u, temperature, weights)
     verdict, reasons = worst(found)
@@ -167,12 +181,13 @@ def mbar_weights(frames: ProbeFrames) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _independent(frames: ProbeFrames, thirds: np.ndarray, u: np.ndarray, weights: np.ndarray) -> float:
+def _independent(frames: ProbeFrames, seen: np.ndarray, u: np.ndarray, weights: np.ndarray) -> float:
     """Independent frames at the lowest temperature: correlation within exchanges, and what hot rungs add."""
     count, total = 0.0, 0
     for exchange in np.unique(frames.exchanges):
         rows = np.flatnonzero((frames.exchanges == exchange) & (frames.rungs == 0))
-        series = [u[rows], *(thirds[rows, j] == third for j in range(thirds.shape[1]) for third in range(3))]
+        states = [seen[rows, j] == code for j in range(seen.shape[1]) for code in np.unique(seen[rows, j])]
+        series = [u[rows], *states]
         count += len(rows) / max(statistical_inefficiency(np.asarray(s, float)) for s in series)
         total += len(rows)
     return max(count * kish_ess(np.log(np.maximum(weights, 1e-300))) * len(frames) / max(total, 1), 1.0)
@@ -180,21 +195,21 @@ def _independent(frames: ProbeFrames, thirds: np.ndarray, u: np.ndarray, weights
 
 def _populations(
     ensemble: Ensemble,
-    torsions: Sequence[TorsionColumn],
+    columns: Sequence[TorsionColumn | RingColumn],
     drawn: np.ndarray,
-    thirds: np.ndarray,
+    seen: np.ndarray,
     frames: ProbeFrames,
     weights: np.ndarray,
     independent: float,
 ) -> list[dict[str, Any]]:
-    """Share of each third of each torsion, reweighted and in the probe, with errors, for `check_coverage`."""
+    """Share of each state of each torsion and ring, reweighted and in the probe, for `check_coverage`."""
     states = []
-    for number, torsion in enumerate(torsions):
-        for third in range(3):
-            here = thirds[:, number] == third
-            name = torsion.state(third)
+    for number, column in enumerate(columns):
+        for code in _codes(column, seen[:, number], drawn[:, number]):
+            here = seen[:, number] == code
+            name = column.state(code)
             share = float(weights[here].sum())
-            found = populations(ensemble.log_w, {name: drawn[:, number] == third})[0]
+            found = populations(ensemble.log_w, {name: drawn[:, number] == code})[0]
             states.append(
                 {
                     "name": name,
@@ -231,20 +246,20 @@ def _share_error(
 
 
 def _uncovered(
-    torsions: Sequence[TorsionColumn],
+    columns: Sequence[TorsionColumn | RingColumn],
     drawn: np.ndarray,
-    thirds: np.ndarray,
+    seen: np.ndarray,
     frames: ProbeFrames,
     weights: np.ndarray,
     missed: np.ndarray,
 ) -> list[tuple[str, str]]:
     """States of the probe that the flow does not draw, by name; each with its share of the probe."""
     found = []
-    for number, torsion in enumerate(torsions):
-        for third in range(3):
-            here = thirds[:, number] == third
+    for number, column in enumerate(columns):
+        for code in _codes(column, seen[:, number], drawn[:, number]):
+            here = seen[:, number] == code
             share = float(weights[here].sum())
-            draws = int((drawn[:, number] == third).sum())
+            draws = int((drawn[:, number] == code).sum())
             lost = float(weights[here & missed].sum())
             hardly = draws < HARDLY * share * len(drawn) and share * len(drawn) > 1 / HARDLY
             if share < RARE or (not hardly and lost < 0.5 * share):
@@ -253,7 +268,7 @@ def _uncovered(
             found.append(
                 (
                     "unreliable" if several else "caution",
-                    f"the flow does not cover {torsion.state(third)}: {100 * share:.2g} % of the probe is "
+                    f"the flow does not cover {column.state(code)}: {100 * share:.2g} % of the probe is "
                     f"there, and {draws} of {len(drawn)} samples; train on data that hold this state "
                     "(simulate with a temperature ladder), or longer at a higher temperature",
                 )

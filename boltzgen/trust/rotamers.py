@@ -1,7 +1,8 @@
-"""Do reweighted samples and simulation frames agree on how each torsion that has states is populated?"""
+"""Do reweighted samples and simulation frames agree on the populations of torsions and rings with states?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,42 +13,57 @@ from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.populations import populations
 from boltzgen.generator import Target
+from boltzgen.system.formats.pdb_text import AtomName, parse_names
 from boltzgen.system.graph.torsions import WITH_STATES
 from boltzgen.training.symmetry import rotor_groups
+from boltzgen.trust.rings import RingColumn, codes_to_compare, ring_codes, ring_columns
 
 
 def rotamer_comparison(
     target: Target, ensemble: Ensemble, frames: Tensor, inefficiency: float
 ) -> list[dict[str, Any]]:
-    """The share of each torsion with states between 0 and 180 degrees, reweighted and in `frames` (M, N, 3).
+    """The share of each torsion with states between 0 and 180 degrees, and of each state of each ring.
 
-    The torsions are those of `rotamer_columns`. M divided by `inefficiency` counts as independent. The error
-    of the frames' share is that of ``(k + 1) / (n + 2)`` (Laplace), so that a state which no frame shows has
-    one too. Entries are those of `boltzgen.ensemble.coverage.check_coverage`.
+    Reweighted and in `frames` (M, N, 3). The torsions are those of `rotamer_columns`, the rings those of
+    `rings_of`. M divided by `inefficiency` counts as independent. The error of the frames' share is that of
+    ``(k + 1) / (n + 2)`` (Laplace), so that a state which no frame shows has one too. Entries are those of
+    `boltzgen.ensemble.coverage.check_coverage`.
     """
     table = target.coordinates.table
-    columns = rotamer_columns(target)
     drawn = _positive(target, torch.as_tensor(np.array(ensemble.positions), dtype=torch.float64))
     seen = _positive(target, frames)
-    independent = max(len(frames) / inefficiency, 1.0)
-    compared = []
-    for column in columns:
+    named = []
+    for column in rotamer_columns(target):
         atoms = "-".join(str(int(atom) + 1) for atom in table.atoms[column])
-        name = f"torsion {atoms} between 0 and 180 degrees"
-        found = populations(ensemble.log_w, {name: drawn[:, column]})[0]
-        share = float(seen[:, column].mean())
-        expected = (share * independent + 1) / (independent + 2)
-        error = float(np.sqrt(expected * (1 - expected) / independent))
-        compared.append(
-            {
-                "name": name,
-                "target": share,
-                "target_error": error,
-                "reweighted": found.population,
-                "reweighted_error": found.standard_error or 0.0,
-            }
-        )
-    return compared
+        named.append((f"torsion {atoms} between 0 and 180 degrees", drawn[:, column], seen[:, column]))
+    rings = rings_of(target, parse_names(target.topology_pdb))
+    drawn, seen = ring_codes(rings, np.asarray(ensemble.positions)), ring_codes(rings, frames.numpy())
+    for number, ring in enumerate(rings):
+        for code in codes_to_compare(drawn[:, number], seen[:, number]):
+            named.append((ring.state(code), drawn[:, number] == code, seen[:, number] == code))
+    independent = max(len(frames) / inefficiency, 1.0)
+    return [_compared(ensemble, name, here, there, independent) for name, here, there in named]
+
+
+def _compared(
+    ensemble: Ensemble, name: str, drawn: np.ndarray, seen: np.ndarray, independent: float
+) -> dict[str, Any]:
+    found = populations(ensemble.log_w, {name: drawn})[0]
+    share = float(seen.mean())
+    expected = (share * independent + 1) / (independent + 2)
+    return {
+        "name": name,
+        "target": share,
+        "target_error": float(np.sqrt(expected * (1 - expected) / independent)),
+        "reweighted": found.population,
+        "reweighted_error": found.standard_error or 0.0,
+    }
+
+
+def rings_of(target: Target, names: Sequence[AtomName]) -> list[RingColumn]:
+    """The rings of `target` that have states; `names` are those of its atoms."""
+    coordinates = target.coordinates
+    return ring_columns(coordinates.graph, names) if isinstance(coordinates, InternalCoordinates) else []
 
 
 def rotamer_columns(target: Target) -> list[int]:

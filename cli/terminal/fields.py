@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 #: Names in Python -> names of the verb's parameters, where the two differ, by the words of the verb.
 DIFFERENT = {
-    "prepare": {"platform": "bridge_platform", "workers": "bridge_workers", "ml_options": "ml_option"},
+    "prepare": {
+        "platform": "bridge_platform",
+        "workers": "bridge_workers",
+        "ml_options": "ml_option",
+        "free_rotations": "free_rotation",
+    },
     "train": {"run_folder": "output"},
     "adapt": {"run_folder": "output"},
     "sample": {"proposal_temperatures": "proposal_temperature"},

@@ -8,6 +8,7 @@ import mdtraj
 import numpy as np
 import pytest
 from butane import butane_positions
+from helpers import ROOT
 from molecules import from_smiles
 
 from boltzgen.data.record import Trajectory
@@ -15,7 +16,10 @@ from boltzgen.data.statistics import slow_torsions, slowest_inefficiencies, stat
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.errors import InputError
 from boltzgen.generator import Target
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.independence import with_inefficiency
+
+INDEP = ROOT.parent / "shared" / "cases" / "indep"
 
 
 def two_states(frames: int, flip: float, seed: int) -> np.ndarray:
@@ -106,3 +110,12 @@ def test_energies_that_a_file_lacks_are_computed(butane):
     found = with_inefficiency(frames, butane, Target.from_system(butane)).statistical_inefficiency
     assert found["energy@310K"] == pytest.approx(19.0, rel=0.25)  # 0.95 / 0.05
     assert np.isnan(frames.energies).all()
+
+
+@pytest.mark.skipif(not INDEP.is_dir(), reason="the cases of issue 17 are not here")
+def test_the_ring_of_the_issue_has_twelve_independent_frames():
+    """Cyclohexane, 400 frames of a DCD without energies: none turns, and 400 were taken for independent."""
+    ring = MolecularSystem.load(INDEP / "CHX")
+    frames = read_trajectory(INDEP / "chx.dcd", ring, temperature=300.0)
+    found = with_inefficiency(frames, ring, Target.from_system(ring)).statistical_inefficiency
+    assert 8 < len(frames) / max(found.values()) < 20

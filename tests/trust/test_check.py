@@ -21,7 +21,7 @@ from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.trust.audit import audit_rows
 from boltzgen.trust.determinant import require_determinants, spot_check
-from boltzgen.trust.judgement import mbar_weights, torsion_columns
+from boltzgen.trust.judgement import mbar_weights, state_columns
 from boltzgen.trust.probe import HYDROGEN_MASS, ProbeFrames, probe_ladder, run_probe, with_heavy_hydrogens
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.sampling.check import check, combined, examine, probe_and_judge, with_coverage
@@ -55,7 +55,7 @@ def frames(butane) -> ProbeFrames:
 
 @pytest.fixture(scope="module")
 def mode(generator, butane) -> cases.Mode:
-    (torsion,) = torsion_columns(generator.target, butane.atom_names)
+    (torsion,) = state_columns(generator.target, butane.atom_names)
     assert torsion.name in ("C1-C2-C3-C4", "C4-C3-C2-C1")
     return torsion.column, 0.0, 2 * np.pi / 3
 

@@ -46,7 +46,7 @@ def perceive(system: MolecularSystem, charge: int) -> BondOrders | None:
     The bonds are those of the system; only their orders are perceived (the procedure of Kim and Kim, Bull.
     Korean Chem. Soc. 36, 1769 (2015), in RDKit).
     """
-    molecule = _molecule(system, charge)
+    molecule = lewis_structure(system, charge)
     if molecule is None:
         return None
     order = {
@@ -66,7 +66,7 @@ def isomer_labels(system: MolecularSystem, charge: int) -> dict[tuple[int, ...],
     from rdkit import Chem
     from rdkit.Chem import rdCIPLabeler
 
-    molecule = _molecule(system, charge)
+    molecule = lewis_structure(system, charge)
     if molecule is None:
         return {}
     Chem.AssignStereochemistryFrom3D(molecule, replaceExistingTags=True)
@@ -82,8 +82,8 @@ def isomer_labels(system: MolecularSystem, charge: int) -> dict[tuple[int, ...],
     return found
 
 
-def _molecule(system: MolecularSystem, charge: int) -> Chem.Mol | None:
-    """The molecule with perceived bond orders and formal charges, and the reference positions."""
+def lewis_structure(system: MolecularSystem, charge: int) -> Chem.Mol | None:
+    """RDKit's molecule: perceived bond orders and formal charges, the reference positions; or None."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 

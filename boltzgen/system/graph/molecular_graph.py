@@ -83,7 +83,9 @@ class MolecularGraph:
     rotors: the three terminal atoms, ascending, of each methyl-like group: on an atom of four neighbours, and
         equal in element, mass, charge and nonbonded parameters.
     isomer_bonds: bonds with two isomers (amides, C=C), by barrier and planar minima of their torsions.
+    opened: atom pairs, ascending, of bonds that would be among them and were set free (``free_rotations``).
     linear: triples (a, c, p), a < p, around a near-linear centre c.
+    classes: (N,) equal for atoms that the force field and the bonds do not tell apart.
     canonical: (N,) int array; canonical[k] is the atom of canonical rank k.
     reference_positions: (N, 3) float64 nm.
     """
@@ -101,7 +103,9 @@ class MolecularGraph:
     hands: tuple[Hand, ...]
     rotors: tuple[tuple[int, int, int], ...]
     isomer_bonds: tuple[IsomerBond, ...]
+    opened: frozenset[tuple[int, int]]
     linear: frozenset[tuple[int, int, int]]
+    classes: tuple[int, ...]
     canonical: np.ndarray
     centres: TermCentres
     reference_positions: np.ndarray
@@ -158,7 +162,7 @@ class MolecularGraph:
         canonical = canonical_order(classes, neighbours, positions)
         rank = np.empty(len(numbers), dtype=int)
         rank[canonical] = np.arange(len(numbers))
-        rings = _rings(len(numbers), bonds)
+        rings = rings_of_bonds(len(numbers), bonds)
         linear = _linear_triples(neighbours, positions, centres)
         planar, pyramidal = _three_coordinate(neighbours, positions, centres)
         cannot_invert = {a for a in pyramidal if numbers[a] in PYRAMIDAL_ELEMENTS or numbers[a] == 0}
@@ -166,6 +170,7 @@ class MolecularGraph:
         tetrahedral = frozenset(hand.centre for hand in hands)
         stereo = {c for c in tetrahedral if len({classes[n] for n in neighbours[c]}) == len(neighbours[c])}
         isomers = _isomer_bonds(system, neighbours, masses, rank, rings, cannot_invert, linear)
+        free = frozenset(system.free_rotations)
         return cls(
             n_atoms=len(numbers),
             atomic_numbers=numbers,
@@ -179,8 +184,10 @@ class MolecularGraph:
             stereocentres=frozenset(stereo),
             hands=hands,
             rotors=_rotors(neighbours, classes),
-            isomer_bonds=isomers,
+            isomer_bonds=tuple(b for b in isomers if (min(b.c, b.p), max(b.c, b.p)) not in free),
+            opened=free,
             linear=frozenset(linear),
+            classes=tuple(classes),
             canonical=canonical,
             centres=centres,
             reference_positions=positions,
@@ -196,7 +203,8 @@ def _leading(neighbours, masses, rank, atom: int) -> tuple[int, ...]:
     )
 
 
-def _rings(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+def rings_of_bonds(n_atoms: int, bonds: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """The smallest set of smallest rings, atoms in order around each; `bonds` (M, 2)."""
     if len(bonds) < n_atoms:
         return ()
     from rdkit import Chem

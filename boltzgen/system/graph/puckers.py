@@ -8,6 +8,7 @@ from half-chair. Of five: phi in steps of 36 is an envelope, between them a twis
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,23 +18,27 @@ FLAT = 0.01
 _CHAIR, _BOAT = 27.0, 72.0
 
 
-def cremer_pople(ring: np.ndarray) -> tuple[float, float, float]:
-    """Amplitude Q (unit of `ring`), theta and phi (rad) of the places ``(5 or 6, 3)``, in ring order.
+def cremer_pople(rings: np.ndarray) -> tuple[Any, Any, Any]:
+    """Amplitude Q (unit of `rings`), theta and phi (rad), each (...), of places ``(..., 5 or 6, 3)``.
 
-    Of five atoms theta is pi / 2: they have no third coordinate. Numbering from another atom turns phi by
-    steps of 60 (72) degrees, and the other way round changes signs.
+    Atoms in ring order. Of five theta is pi / 2: they have no third coordinate. Numbering from another atom
+    turns phi by steps of 60 (72) degrees, and the other way round changes signs. NaN without a plane.
     """
-    x = np.asarray(ring, dtype=np.float64)
-    count = len(x)
-    x = x - x.mean(axis=0)
+    x = np.asarray(rings, dtype=np.float64)
+    count = x.shape[-2]
+    x = x - x.mean(axis=-2, keepdims=True)
     turn = 2 * np.pi * np.arange(count) / count
-    normal = np.cross(np.sin(turn) @ x, np.cos(turn) @ x)
-    height = x @ (normal / np.linalg.norm(normal))
-    cosine = math.sqrt(2 / count) * float(height @ np.cos(2 * turn))
-    sine = -math.sqrt(2 / count) * float(height @ np.sin(2 * turn))
-    across = float(height @ (-1.0) ** np.arange(count)) / math.sqrt(count) if count == 6 else 0.0
-    two = math.hypot(cosine, sine)
-    return math.hypot(two, across), math.atan2(two, across), math.atan2(sine, cosine) % (2 * math.pi)
+    normal = np.cross(
+        np.einsum("j,...ji->...i", np.sin(turn), x), np.einsum("j,...ji->...i", np.cos(turn), x)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+    height = np.einsum("...ji,...i->...j", x, normal)
+    cosine = math.sqrt(2 / count) * (height @ np.cos(2 * turn))
+    sine = -math.sqrt(2 / count) * (height @ np.sin(2 * turn))
+    across = height @ (-1.0) ** np.arange(count) / math.sqrt(count) if count == 6 else 0.0 * cosine
+    two = np.hypot(cosine, sine)
+    return np.hypot(two, across), np.arctan2(two, across), np.arctan2(sine, cosine) % (2 * math.pi)
 
 
 def pucker(ring: np.ndarray) -> str:

@@ -8,7 +8,8 @@ hangs on the other; a row that ends in a terminal atom (a nitrile) is none. Ever
 
 - ``ring``: the axis is a bond in a ring of more than three atoms; a and d are its neighbours in the smallest
   ring of the bond. It cannot turn by itself. Rings come first: an amide in a ring is ``ring``.
-- ``isomer``: two isomers are told apart by it (amides, C=C: `MolecularGraph.isomer_bonds`).
+- ``isomer``: two isomers are told apart by it (amides, C=C: `MolecularGraph.isomer_bonds`), unless `prepare`
+  was told to open it (``free_rotations``).
 - ``methyl-like``: at one end hang three equal terminal atoms and nothing else (CH3, NH3+, CF3, a sulfonate:
   `MolecularGraph.rotors`). A third of a turn only exchanges their labels.
 - ``open``: all others. A symmetry of two (phenyl, carboxylate) makes no kind of its own.
@@ -35,13 +36,14 @@ class Torsion:
     """One torsion, its `kind` (one of `KINDS`) and its axis.
 
     atoms: a, b, c, d. heavy: whether neither a nor d is a hydrogen. axis: b and c, or the atoms of a
-    near-linear row from b to c.
+    near-linear row from b to c. opened: whether it would be an isomer and was set free, which makes it open.
     """
 
     atoms: tuple[int, int, int, int]
     kind: str
     heavy: bool
     axis: tuple[int, ...]
+    opened: bool = False
 
     @property
     def bonds(self) -> tuple[tuple[int, int], ...]:
@@ -51,13 +53,16 @@ class Torsion:
 
 @dataclass(frozen=True)
 class Subset:
-    """The torsions of some `kinds`, with `heavy` only those between heavy atoms."""
+    """The torsions of some `kinds`, with `heavy` only those between heavy atoms and those that were opened.
+
+    A hydrogen on a barrier that made an isomer (the O-H of an acid) does not cross it by itself.
+    """
 
     kinds: frozenset[str]
     heavy: bool = False
 
     def __contains__(self, torsion: Torsion) -> bool:
-        return torsion.kind in self.kinds and (torsion.heavy or not self.heavy)
+        return torsion.kind in self.kinds and (torsion.heavy or torsion.opened or not self.heavy)
 
 
 ALL = Subset(frozenset(KINDS))
@@ -134,7 +139,8 @@ def _torsion(
     graph: MolecularGraph, atoms: tuple[int, int, int, int], kind: str, axis: tuple[int, ...]
 ) -> Torsion:
     heavy = all(graph.atomic_numbers[atom] != 1 for atom in (atoms[0], atoms[3]))
-    return Torsion(atoms, kind, heavy, axis)
+    opened = any((min(pair), max(pair)) in graph.opened for pair in pairwise(axis))
+    return Torsion(atoms, kind, heavy, axis, opened)
 
 
 def _hanging(graph: MolecularGraph, end: int, inner: int) -> list[int]:

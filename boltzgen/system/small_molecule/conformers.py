@@ -58,6 +58,19 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: 
     return result
 
 
+def conformers_like(molecule: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (K, N, 3) nm and energies (K,) kcal/mol: the conformer of `molecule`, others with its stereo.
+
+    Minimised under MMFF94; as embedded, and 1e30, where it has no parameters. Hydrogens, and whatever else no
+    stereo tells apart, may have changed places.
+    """
+    placed = _further(with_stereo_of_coordinates(molecule), molecule)
+    minimised, energies = _minimised(placed, "mmff94")
+    rows = [row for row in range(len(energies)) if not _has_straight_angle(minimised, row)]
+    positions = [0.1 * minimised.GetConformer(row).GetPositions() for row in rows]
+    return np.array(positions).reshape(len(rows), -1, 3), energies[rows]
+
+
 def _first(molecule: Chem.Mol, where: str) -> Chem.Mol:
     from rdkit import Chem
     from rdkit.Chem import rdDistGeom
@@ -121,14 +134,14 @@ def _sound(minimised: Chem.Mol, row: int, wanted: Chem.Mol) -> bool:
     one = Chem.Mol(minimised, False, row)
     return bool(
         with_stereo_of_coordinates(one).HasSubstructMatch(wanted, useChirality=True)
-    ) and not _has_straight_angle(one)
+    ) and not _has_straight_angle(minimised, row)
 
 
-def _has_straight_angle(molecule: Chem.Mol) -> bool:
+def _has_straight_angle(molecule: Chem.Mol, row: int = -1) -> bool:
     from rdkit import Chem
     from rdkit.Chem import rdMolTransforms
 
-    place = molecule.GetConformer()
+    place = molecule.GetConformer(row)
     for ring in molecule.GetRingInfo().AtomRings():
         if len(ring) not in _STRAIGHT_RINGS:
             continue

@@ -29,6 +29,7 @@ from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import seen_in_training
 from boltzgen.trust.independence import with_inefficiency
+from boltzgen.trust.rings import missing_in_frames
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -202,6 +203,7 @@ def _frames(end: End, data: str | Path) -> TargetSamples:
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
     seen = seen_in_training(end.trained.record, digest)
+    seen += missing_in_frames(end.molecule, positions[inside], end.temperature)
     return TargetSamples(
         positions[inside],
         None,

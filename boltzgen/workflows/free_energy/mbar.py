@@ -21,7 +21,7 @@ import torch
 from boltzgen.checks import HOTTEST, check_number
 from boltzgen.config.devices import check_device
 from boltzgen.data.trajectory import read_trajectory
-from boltzgen.ensemble.diagnostics import NO_COVERAGE, VERDICTS
+from boltzgen.ensemble.diagnostics import COVERED, NO_COVERAGE, VERDICTS
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate, document
 from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
@@ -32,6 +32,8 @@ from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.coverage import with_findings
+from boltzgen.trust.rings import missing_in_frames
 from boltzgen.workflows.free_energy.ends import End, independent_frames, read_end, require_one_molecule
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
@@ -295,9 +297,14 @@ def _solved(
         "names": [state.name for state in states],
     }
     N_k = [state.n for state in states]
+    missing = _missing_rings(states)
     if not ends:
+        statistics = replace(statistics, coverage=with_findings(COVERED, missing))
         return solve(u_kn, N_k, statistics, **common), record
-    statistics = replace(statistics, coverage=_worst_coverage(ends, states))
+    coverage = _worst_coverage(ends, states)
+    if missing:
+        coverage = with_findings(coverage or {"verdict": "caution", "reasons": [NO_COVERAGE]}, missing)
+    statistics = replace(statistics, coverage=coverage)
     return absolute_mbar(log_q_mn, [len(p) for p in parts], u_kn, N_k, statistics, **common), record
 
 
@@ -324,6 +331,18 @@ def _worst_coverage(ends: list[End], states: list[_State]) -> dict[str, Any] | N
     records = [end.ensemble.coverage or {"verdict": "caution", "reasons": [NO_COVERAGE]} for end in ends]
     worst = max(records, key=lambda record: VERDICTS.index(record["verdict"]))
     return None if worst["reasons"] == [NO_COVERAGE] else worst
+
+
+def _missing_rings(states: list[_State]) -> list[tuple[str, str]]:
+    """States of rings that none of the frames of a system shows, at any of its temperatures."""
+    found = []
+    for system in {id(state.system): state.system for state in states if state.n}.values():
+        own = [state for state in states if state.system is system and state.n]
+        frames = np.concatenate([part for state in own for part in state.frames])
+        if system.molecule is not None:
+            coldest = min(state.temperature for state in own)
+            found += missing_in_frames(system.molecule, frames, coldest)
+    return found
 
 
 def _reference(states: list[_State], name: str | None) -> _State:

@@ -22,6 +22,7 @@ class PrepareKeywords(TypedDict, total=False):
     ph: float
     minimize: bool | None
     name: str | None
+    free_rotations: Sequence[str]
     bridge: bool
     platform: str
     workers: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from os import PathLike
@@ -15,8 +16,10 @@ from boltzgen.contents import check_output
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
+from boltzgen.system.graph.held_rotations import bond_name, kind_of, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.puckers import pucker
+from boltzgen.system.graph.ring_states import ring_states
 from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
@@ -52,10 +55,13 @@ class Preparation:
     formal_charge: total charge in e, rounded; None when no force holds charges.
     stereocentres: names of atoms with four different neighbours.
     rings: sizes of the smallest rings, rising; puckers: the conformation of each in the reference positions
-        (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms.
+        (`boltzgen.system.graph.puckers`), "" unless it has five or six atoms, and what is axial on a chair.
     torsions: atom names of the ends of the axes that turn: `ROTATABLE` of `boltzgen.system.graph.torsions`.
-    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C).
-    stereo_labels: R or S of each stereocentre, then E or Z of each isomer bond; "" where there is none.
+    isomer_bonds: atom names of the bonds whose E/Z or cis/trans isomer is kept (amides, C=C, O-H of acids).
+    isomer_kinds: what each of them is: amide, acid, ester, ... (`boltzgen.system.graph.held_rotations`).
+    stereo_labels: R or S of each stereocentre, then E or Z (of amides trans or cis) of each isomer bond; ""
+        where there is none.
+    opened: atom names of the bonds that `free_rotations` opened; they are among the torsions.
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
     translation: what evaluates the energy, and its relative difference from OpenMM Reference.
@@ -73,7 +79,9 @@ class Preparation:
     puckers: tuple[str, ...]
     torsions: tuple[str, ...]
     isomer_bonds: tuple[str, ...]
+    isomer_kinds: tuple[str, ...]
     stereo_labels: tuple[str, ...]
+    opened: tuple[str, ...]
     force_terms: tuple[tuple[str, int], ...]
     energy: float
     translation: str
@@ -114,8 +122,8 @@ def prepare(
     check: only look, and write nothing.
     overwrite: replace another molecule or energy that `output` holds; data and models may belong to it.
     options: the fields of `boltzgen.system.options.PrepareOptions`: sequence, smiles, capped, coordinates,
-        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, bridge, platform,
-        workers, ml, ml_region, ml_options.
+        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, free_rotations,
+        bridge, platform, workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -183,6 +191,11 @@ def _refuse_another(folder: Path, system: MolecularSystem) -> None:
     record = read_system_record(folder, remedy)
     if record["fingerprint"] != system.fingerprint:
         raise InputError(f"{folder} already holds another system ({record['name']}); {remedy}")
+    if record.get("free_rotations", []) != [list(pair) for pair in system.free_rotations]:
+        raise InputError(
+            f"{folder} already holds {record['name']} with other `free_rotations`, that is with another "
+            f"domain; {remedy}"
+        )
 
 
 def _summary(
@@ -191,10 +204,13 @@ def _summary(
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
-    places = system.reference_positions
-    rings = sorted((len(ring), pucker(places[list(ring)])) for ring in graph.rings)
-    fixed = sorted({(min(bond.c, bond.p), max(bond.c, bond.p)) for bond in graph.isomer_bonds})
+    rings = sorted((len(ring), _pucker(graph, ring, names)) for ring in graph.rings)
+    held = {(min(bond.c, bond.p), max(bond.c, bond.p)): bond for bond in graph.isomer_bonds}
+    fixed = sorted(held)
     centres = sorted(graph.stereocentres)
+    labels = _labels(system, charge, [*((centre,) for centre in centres), *fixed])
+    told = zip(fixed, labels[len(centres) :], strict=True)
+    sides = [label or side_of(graph, held[pair]) for pair, label in told]
     return Preparation(
         system=system,
         folder=folder,
@@ -204,9 +220,11 @@ def _summary(
         stereocentres=tuple(str(names[index]) for index in centres),
         rings=tuple(size for size, _ in rings),
         puckers=tuple(name for _, name in rings),
-        torsions=tuple(_bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
-        isomer_bonds=tuple(_bond_name(names[first], names[second]) for first, second in fixed),
-        stereo_labels=_labels(system, charge, [*((centre,) for centre in centres), *fixed]),
+        torsions=tuple(bond_name(names[t.axis[0]], names[t.axis[-1]]) for t in graph.torsions(ROTATABLE)),
+        isomer_bonds=tuple(bond_name(names[first], names[second]) for first, second in fixed),
+        isomer_kinds=tuple(kind_of(graph, held[pair]) for pair in fixed),
+        stereo_labels=(*labels[: len(centres)], *sides),
+        opened=tuple(bond_name(names[first], names[second]) for first, second in system.free_rotations),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),
         translation=translation,
@@ -214,14 +232,20 @@ def _summary(
     )
 
 
+def _pucker(graph: MolecularGraph, ring: tuple[int, ...], names: Sequence[AtomName]) -> str:
+    """The conformation of a ring in the reference positions, and what is axial and equatorial on it."""
+    atoms = [str(name.atom) for name in names]
+    words = [
+        states.substituents_of(int(states.classify(graph.reference_positions[None])[0]), atoms)
+        for states in ring_states(graph)
+        if set(states.atoms) == set(ring)
+    ]
+    return ", ".join(filter(None, [pucker(graph.reference_positions[list(ring)]), *words]))
+
+
 def _labels(system: MolecularSystem, charge: int | None, elements: list[tuple[int, ...]]) -> tuple[str, ...]:
     found = isomer_labels(system, charge) if elements and charge is not None else {}
     return tuple(found.get(element, "") for element in elements)
-
-
-def _bond_name(first: AtomName, second: AtomName) -> str:
-    same_residue = str(first).split()[0] == str(second).split()[0]
-    return f"{first}-{second.atom if same_residue else second}"
 
 
 def force_terms(system: MolecularSystem) -> list[tuple[str, int]]:

@@ -30,13 +30,14 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
 from boltzgen.trust.determinant import spot_check
-from boltzgen.trust.judgement import TorsionColumn, classified, judge_probe, torsion_columns
+from boltzgen.trust.judgement import TorsionColumn, classified, judge_probe, state_columns
 from boltzgen.trust.probe import ProbeFrames, check_probe, run_probe
+from boltzgen.trust.rings import RingColumn, missing_from, ring_minima
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
 from boltzgen.workflows.sampling.records import Coverage, Summary
 
-#: Rotamer states of the ensemble that the probe starts from, beside the reference structure.
+#: Joint states of the ensemble that the probe starts from, beside the reference and the puckers.
 MOST_STARTS = 5
 
 
@@ -131,6 +132,9 @@ def _examined(
     generator = BoltzmannGenerator(flow, target)
     with closing(target):
         findings, numbers = examine(generator, ensemble, kelvin, rows=asked.rows, seed=seed)
+        minima = None if molecule is None else ring_minima(molecule, trained.isomers)
+        if molecule is not None:
+            findings = [*findings, *missing_from(molecule, ensemble, minima, kelvin)]
         findings = [*check_files(out), *findings]
         records = []
         if frames is not None or probe:
@@ -140,8 +144,9 @@ def _examined(
                 coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
             )
         if probe and molecule is not None:
-            torsions = torsion_columns(target, molecule.atom_names)
-            starts = probe_starts(target, ensemble, torsions, seed)
+            columns = state_columns(target, molecule.atom_names)
+            starts = probe_starts(target, ensemble, columns, seed)
+            starts += [] if minima is None else minima.near(kelvin)
             seen = run_probe(
                 molecule,
                 starts,
@@ -152,7 +157,7 @@ def _examined(
                 stop=stop,
                 progress=progress,
             )
-            records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, torsions))
+            records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, columns))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
     return Summary(store_coverage(out, ensemble, coverage)), coverage
 
@@ -180,22 +185,22 @@ def probe_and_judge(
     """The coverage record of `ensemble` from the `frames` of a probe of `molecule` that was run before."""
     if ensemble.temperature is None:
         raise InputError("`probe=True` is for molecules; a model system has no temperature ladder.")
-    torsions = torsion_columns(generator.target, molecule.atom_names)
-    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, torsions)
+    columns = state_columns(generator.target, molecule.atom_names)
+    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, columns)
 
 
 def probe_starts(
-    target: Target, ensemble: Ensemble, torsions: list[TorsionColumn], seed: int
+    target: Target, ensemble: Ensemble, columns: list[TorsionColumn | RingColumn], seed: int
 ) -> list[np.ndarray]:
-    """(N, 3) conformations: the reference, and one sample from each of the heaviest rotamer states."""
+    """(N, 3) conformations: the reference, and one sample from each of the heaviest joint states."""
     starts = [target.reference[0].cpu().numpy()]
     weights = normalised_weights(ensemble.log_w)
     rows = np.flatnonzero(weights > 0)
-    if not len(rows) or not torsions:
+    if not len(rows) or not columns:
         return starts
     rng = np.random.default_rng(seed)
-    thirds = classified(target, torsions, ensemble.positions[rows])
-    states, of_row = np.unique(thirds, axis=0, return_inverse=True)
+    found = classified(target, columns, ensemble.positions[rows])
+    states, of_row = np.unique(found, axis=0, return_inverse=True)
     shares = np.bincount(of_row.reshape(-1), weights=weights[rows], minlength=len(states))
     for state in np.argsort(-shares)[:MOST_STARTS]:
         here = rows[of_row.reshape(-1) == state]

@@ -28,9 +28,11 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
 from boltzgen.trust.determinant import require_determinants
+from boltzgen.trust.rings import missing_from, ring_minima
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
 
@@ -151,6 +153,13 @@ def _drawn(
                 generator, ensemble, flow_log_w, frames, str(asked.data), kelvin, trained.record
             )
             ensemble = replace(ensemble, coverage=coverage)
+    if molecule is not None:
+        minima = ring_minima(molecule, trained.isomers)
+        found = missing_from(molecule, ensemble, minima, kelvin)
+        if ensemble.coverage is not None:
+            ensemble = replace(ensemble, coverage=with_findings(ensemble.coverage, found))
+        elif found:
+            ensemble = replace(ensemble, coverage=combined([], found, {}))
     return ensemble
 
 

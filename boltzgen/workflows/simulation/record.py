@@ -39,6 +39,18 @@ class BatchedRun:
     drift: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class RingState:
+    """A state of a ring in words, and the `frames` in it.
+
+    height_kT: of its lowest conformer over the lowest of all; None where no conformer of it was found.
+    """
+
+    name: str
+    frames: int
+    height_kT: float | None
+
+
 @dataclass(frozen=True, repr=False)
 class Simulation(Record):
     """``MD/manifest.json``, the `folder` that it stands in, and the `frames` at each temperature."""
@@ -95,6 +107,17 @@ class Simulation(Record):
         moves = found["torsion_moves"] or {"tried": None, "taken": None}
         drift = dict(found.get("drift") or {})
         return BatchedRun(found["walks"], found["restarts"], moves["tried"], moves["taken"], drift)
+
+    @property
+    def ring_states(self) -> tuple[RingState, ...]:
+        """States of rings at the lowest temperature; empty where no ring has any or the run is partial."""
+        found = self._content.get("rings") or {"states": ()}
+        return tuple(RingState(**state) for state in found["states"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """States of rings that no frame shows although they lie within a few kT of the lowest."""
+        return tuple((self._content.get("rings") or {"missing": ()})["missing"])
 
     def independent_frames(self, temperature: float) -> int | None:
         """Frames at `temperature` (K) that count as independent; None where it was not measured."""

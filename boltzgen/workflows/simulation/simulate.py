@@ -27,6 +27,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.rings import rings_of_frames
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
 from boltzgen.workflows.simulation.options import SimulateKeywords, SimulateOptions
@@ -267,6 +268,10 @@ class _Job:
         if complete:
             trajectory = read_trajectory(self.folder, self.system)
             self.manifest["statistical_inefficiency"] = slowest_inefficiencies(trajectory, self.system)
+            coldest = float(min(self.settings.temperatures))
+            rings = rings_of_frames(self.system, trajectory.at(coldest).positions, coldest)
+            if rings is not None:
+                self.manifest["rings"] = rings
             if "torch" in record:
                 record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
             self._write()

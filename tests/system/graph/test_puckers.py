@@ -86,4 +86,17 @@ def test_flat_rings_and_other_sizes():
 
 def test_prepare_names_the_puckers():
     found = prepare(smiles="C1CCNCC1c1ccccc1", check=True)
-    assert found.rings == (6, 6) and found.puckers == ("chair", "flat")
+    assert found.rings == (6, 6) and found.puckers == ("chair, C6 equatorial, H7 equatorial on N1", "flat")
+
+
+def test_many_rings_at_once():
+    rings = np.array(
+        [chair(), moved(chair(), 1), boat(), ring_of(6, 0.047, 1.1, 2.0), np.full((6, 3), np.nan)]
+    )
+    together = np.array(cremer_pople(rings.reshape(5, 1, 6, 3)))
+    assert together.shape == (3, 5, 1)
+    np.testing.assert_allclose(together[:, :4, 0].T, [cremer_pople(ring) for ring in rings[:4]], atol=1e-12)
+    assert np.isnan(together[:, 4]).all()
+    assert together[1, 0, 0] + together[1, 1, 0] == pytest.approx(np.pi), (
+        "numbered from the next atom: the other pole"
+    )

@@ -106,3 +106,14 @@ def test_without_minimisation_the_structure_is_the_chosen_one_as_embedded():
     assert energy(raw) > energy(relaxed) + 0.05
     rdForceFieldHelpers.MMFFOptimizeMolecule(raw, maxIters=5000)
     assert energy(raw) == pytest.approx(energy(relaxed), abs=0.02)
+
+
+@pytest.mark.parametrize("smiles", ["C1CCCC1", "C1CCCCC1", "C1CC1"])
+def test_rings_whose_embedding_breaks_down_are_built_all_the_same(smiles):
+    """RDKit's minimiser raises for cyclopentane with the torsions of small rings."""
+    molecule = from_smiles(smiles).molecule
+    places = molecule.GetConformer().GetPositions()
+    lengths = [
+        np.linalg.norm(places[b.GetBeginAtomIdx()] - places[b.GetEndAtomIdx()]) for b in molecule.GetBonds()
+    ]
+    assert 1.0 < min(lengths) and max(lengths) < 1.6

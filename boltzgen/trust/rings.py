@@ -1,0 +1,254 @@
+"""The states of rings as coverage, the probe and simulations see them: codes, words, and which are missing.
+
+What a ring can do is known without a simulation: the lowest of many conformers in each state, from RDKit,
+minimised in the molecule's own force field. A state within a few kT that no sample shows is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from boltzgen.coordinates.domain import Domain
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.system.graph.bond_orders import lewis_structure
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.ring_states import RingStates, SignStates, ring_states
+from boltzgen.system.minimise import energy_and_minimum
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.system.small_molecule.conformers import conformers_like
+from boltzgen.system.terms.charges import partial_charges
+from boltzgen.units import thermal_energy
+
+#: Atoms up to which conformers are looked for; they cost 8 s of one core for 70.
+MOST_ATOMS = 120
+#: Conformers of one joint state that are minimised, the lowest under MMFF94 first; and steps of L-BFGS.
+_TRIES, _STEPS = 2, 1000
+#: kT above the lowest conformer up to which a state that nothing shows is missed, and up to which that is
+#: `unreliable`: e^-3 is 5 % of a population.
+NEAR, VERY_NEAR = 5.0, 3.0
+#: Samples that should be in a state before their absence tells anything.
+ENOUGH_EXPECTED = 5.0
+#: Share of what is expected that still counts as none.
+HARDLY = 1e-2
+#: What helps, by what the rows are.
+_REMEDIES = {
+    "frames": "simulate longer, or with a higher temperature in the ladder",
+    "samples": "train on data that hold this state",
+}
+#: States of one ring that are compared: all that hold this share, the most frequent first.
+LISTED, _MOST_STATES = 0.02, 6
+
+
+@dataclass(frozen=True)
+class RingColumn:
+    """One ring (or nitrogen) of a molecule and the names of all its atoms, for people."""
+
+    states: RingStates
+    names: tuple[str, ...]
+
+    def state(self, code: int) -> str:
+        return self.states.state(code, self.names)
+
+
+@dataclass(frozen=True)
+class RingMinima:
+    """The lowest conformers that were found, one of each joint state.
+
+    positions (K, N, 3) nm; energies (K,) kJ/mol over the lowest; codes (K, columns).
+    """
+
+    positions: np.ndarray
+    energies: np.ndarray
+    codes: np.ndarray
+
+    def near(self, temperature: float) -> list[np.ndarray]:
+        """The conformers (N, 3) within `NEAR` kT of the lowest at `temperature` (K)."""
+        return list(self.positions[self.energies <= NEAR * thermal_energy(temperature)])
+
+    def heights(self, column: int, temperature: float) -> dict[int, float]:
+        """Of each state of a column its lowest conformer over the lowest of all, kT at `temperature` (K)."""
+        heights: dict[int, float] = {}
+        for code, energy in zip(self.codes[:, column].tolist(), self.energies.tolist(), strict=True):
+            if code >= 0:
+                height = energy / float(thermal_energy(temperature))
+                heights[code] = min(height, heights.get(code, np.inf))
+        return heights
+
+
+def ring_columns(graph: MolecularGraph, names: Sequence[AtomName]) -> list[RingColumn]:
+    """The rings of `graph` that have states, with the residue in the names where there are several."""
+    several = len({str(name).split()[0] for name in names}) > 1
+    words = tuple(str(name) if several else str(name.atom) for name in names)
+    return [RingColumn(states, words) for states in ring_states(graph)]
+
+
+def ring_codes(columns: Sequence[RingColumn], positions: np.ndarray) -> np.ndarray:
+    """(B, columns) int, the state of each ring in each conformation (B, N, 3); -1 where there is none."""
+    found = [column.states.classify(positions) for column in columns]
+    return np.stack(found, axis=1) if found else np.empty((len(positions), 0), dtype=np.int64)
+
+
+def codes_to_compare(*columns: np.ndarray) -> list[int]:
+    """Codes that hold at least `LISTED` of one of `columns` (rows,); none where all rows are in one state."""
+    shares: dict[int, float] = {}
+    for codes in columns:
+        known, counts = np.unique(codes[codes >= 0], return_counts=True)
+        for code, count in zip(known.tolist(), counts.tolist(), strict=True):
+            shares[code] = max(shares.get(code, 0.0), count / len(codes))
+    listed = sorted((code for code in shares if shares[code] >= LISTED), key=lambda code: -shares[code])
+    return sorted(listed[:_MOST_STATES]) if len(shares) > 1 else []
+
+
+def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMinima | None:
+    """The lowest conformer in each joint state of the rings of `system`, inside the domain of `isomers`.
+
+    None where no ring has states, or RDKit finds no Lewis structure or conformer. Energies are those of the
+    force field (of a hybrid, without its region's potential).
+    """
+    if len(system.bonds) < system.n_atoms or system.n_atoms > MOST_ATOMS:
+        return None
+    graph = MolecularGraph.from_system(system)
+    rings = ring_states(graph)
+    if not rings:
+        return None
+    charges = partial_charges(system.openmm_system())
+    molecule = lewis_structure(system, 0 if charges is None else round(float(charges.sum())))
+    if molecule is None:
+        return None
+    embedded, order = conformers_like(molecule)
+    placed, order = as_labelled(graph, embedded), np.concatenate([order, order])
+    domain = Domain(graph, isomers)
+    inside = (domain(torch.as_tensor(placed)) == 0).numpy()
+    kept = _lowest(rings, placed[inside], order[inside])
+    found = [energy_and_minimum(system.openmm_system(), x, iterations=_STEPS) for x in kept]
+    positions = np.array([x for _, _, x in found])
+    energies = np.array([energy for _, energy, _ in found])
+    sound = np.isfinite(energies) & (domain(torch.as_tensor(positions)) == 0).numpy()
+    if not sound.any():
+        return None
+    positions, energies = positions[sound], energies[sound]
+    codes = np.stack([ring.classify(positions) for ring in rings], axis=1)
+    rising = np.argsort(energies, kind="stable")
+    _, first = np.unique(codes[rising], axis=0, return_index=True)
+    rows = rising[np.sort(first)]
+    return RingMinima(positions[rows], energies[rows] - energies[rows[0]], codes[rows])
+
+
+def missing_states(
+    columns: Sequence[RingColumn], minima: RingMinima | None, codes: np.ndarray, temperature: float, what: str
+) -> list[tuple[str, str]]:
+    """States near the lowest that (almost) none of the rows of `codes` (B, columns) shows: (verdict, reason).
+
+    `what` the rows are, a word of `_REMEDIES`. `temperature` in K.
+    """
+    if minima is None:
+        return []
+    found = []
+    for number, column in enumerate(columns):
+        limit = VERY_NEAR if isinstance(column.states, SignStates) else NEAR
+        heights = minima.heights(number, temperature)
+        total = sum(np.exp(-height) for height in heights.values())
+        for code, height in heights.items():
+            expected = np.exp(-height) / total * len(codes)
+            seen = int((codes[:, number] == code).sum())
+            if height > limit or expected < ENOUGH_EXPECTED or seen >= HARDLY * expected:
+                continue
+            found.append(
+                (
+                    "unreliable" if height <= VERY_NEAR else "caution",
+                    f"{seen} of {len(codes)} {what} show {column.state(code)}, whose lowest conformer lies "
+                    f"{height:.1f} kT above the lowest of all: populations and free energies leave it out; "
+                    f"{_REMEDIES[what]}",
+                )
+            )
+    return found
+
+
+def missing_from(
+    system: MolecularSystem, ensemble: Ensemble, minima: RingMinima | None, temperature: float
+) -> list[tuple[str, str]]:
+    """`missing_states` of the samples of `ensemble` that are inside the domain."""
+    if minima is None:
+        return []
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    codes = ring_codes(columns, ensemble.positions[ensemble.valid])
+    return missing_states(columns, minima, codes, temperature, "samples")
+
+
+def missing_in_frames(
+    system: MolecularSystem, positions: np.ndarray, temperature: float
+) -> list[tuple[str, str]]:
+    """`missing_states` of frames (B, N, 3) of `system`."""
+    minima = ring_minima(system)
+    if minima is None:
+        return []
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    return missing_states(columns, minima, ring_codes(columns, positions), temperature, "frames")
+
+
+def rings_of_frames(
+    system: MolecularSystem, positions: np.ndarray, temperature: float
+) -> dict[str, Any] | None:
+    """What `simulate` records of the rings in frames (B, N, 3) at `temperature` (K); None without states.
+
+    states: for each that frames show or that lies within `NEAR` kT, its name, frames, and the height in kT of
+    its lowest conformer over the lowest of all (None where none is known). missing: sentences of
+    `missing_states`.
+    """
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    if not columns:
+        return None
+    minima, codes = ring_minima(system), ring_codes(columns, positions)
+    states = []
+    for number, column in enumerate(columns):
+        heights = {} if minima is None else minima.heights(number, temperature)
+        known, counts = np.unique(codes[codes[:, number] >= 0, number], return_counts=True)
+        frames = dict(zip(known.tolist(), counts.tolist(), strict=True))
+        for code in sorted({*frames, *(code for code, height in heights.items() if height <= NEAR)}):
+            height = heights.get(code)
+            states.append({"name": column.state(code), "frames": frames.get(code, 0), "height_kT": height})
+    missing = missing_states(columns, minima, codes, temperature, "frames")
+    return {"temperature_K": temperature, "states": states, "missing": [reason for _, reason in missing]}
+
+
+def as_labelled(graph: MolecularGraph, positions: np.ndarray) -> np.ndarray:
+    """Conformers (K, N, 3) and their mirror images, with equal terminal atoms in the places of the hands."""
+    both = np.concatenate([positions, positions * np.array([1.0, 1.0, -1.0])])
+    pairs = [
+        (around[i], around[k])
+        for centre in sorted(graph.tetrahedral)
+        for around in [graph.neighbours[centre]]
+        for i in range(len(around))
+        for k in range(i + 1, len(around))
+        if graph.classes[around[i]] == graph.classes[around[k]]
+        and len(graph.neighbours[around[i]]) == len(graph.neighbours[around[k]]) == 1
+    ]
+    hands = {hand.centre: hand for hand in graph.hands}
+    for x in both:
+        for first, second in pairs:
+            hand = hands.get(graph.neighbours[first][0])
+            if hand is not None and _volume(x, hand.centre, hand.neighbours) * hand.sign < 0:
+                x[[first, second]] = x[[second, first]]
+    return both
+
+
+def _volume(x: np.ndarray, centre: int, neighbours: Sequence[int]) -> float:
+    return float(np.linalg.det(x[list(neighbours)] - x[centre]))
+
+
+def _lowest(rings: Sequence[RingStates], placed: np.ndarray, energies: np.ndarray) -> list[np.ndarray]:
+    """`_TRIES` of the conformers `placed` (K, N, 3) of each joint state, the lowest of `energies` (K,)."""
+    if not len(placed):
+        return []
+    codes = np.stack([ring.classify(placed) for ring in rings], axis=1)
+    kept: list[np.ndarray] = []
+    for state in np.unique(codes, axis=0):
+        rows = np.flatnonzero((codes == state).all(axis=1))
+        kept += [placed[row] for row in rows[np.argsort(energies[rows], kind="stable")][:_TRIES]]
+    return kept
