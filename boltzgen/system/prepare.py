@@ -14,6 +14,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
 from boltzgen.provenance import versions
 from boltzgen.system import checks, correspondence
+from boltzgen.system.formats.locations import with_chosen_locations
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
 from boltzgen.system.formats.prmtop_flags import has_born_radii
@@ -233,7 +234,8 @@ def _with_forcefield(
     topology, positions = raw.topology, raw.positions
     if hydrogens:
         try:
-            variants = stated_variants(read_text(raw.path), raw.kind, topology, label)
+            text, _ = with_chosen_locations(read_text(raw.path), raw.kind)
+            variants = stated_variants(text, raw.kind, topology, label)
             topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph, variants=variants)
         except (ValueError, KeyError) as error:
             explain_unmatched(field, topology, label, before_hydrogens=True)

@@ -28,7 +28,8 @@ _NONE = frozenset(("", ".", "?"))
 class Site:
     """One atom. element: its symbol, "" where the file has none; location: "" for the only one.
 
-    place: x, y, z in nm, None where the file holds no coordinates.
+    place: x, y, z in nm, None where the file holds no coordinates. occupancy: 1 where it has none.
+    row: its number among the atom lines of the file, from 0.
     """
 
     residue: str
@@ -38,6 +39,8 @@ class Site:
     chain: str = ""
     location: str = ""
     place: tuple[float, float, float] | None = None
+    occupancy: float = 1.0
+    row: int = -1
 
     def __str__(self) -> str:
         return f"{self.residue} {self.number} {self.name}"
@@ -59,8 +62,10 @@ def pdb_sites(text: str) -> list[Site]:
             line[21:22].strip(),
             line[16:17].strip(),
             _place([line[start : start + 8] for start in (30, 38, 46)]),
+            _occupancy(line[54:60].strip()),
+            row,
         )
-        for _, line in atom_lines(first_model(text))
+        for row, (_, line) in enumerate(atom_lines(first_model(text)))
     ]
 
 
@@ -93,8 +98,10 @@ def mmcif_sites(text: str) -> tuple[list[Site], int]:
             column(row, "auth_asym_id", "label_asym_id"),
             column(row, "label_alt_id"),
             _place([column(row, f"Cartn_{axis}") for axis in "xyz"]),
+            _occupancy(column(row, "occupancy")),
+            number,
         )
-        for row in rows
+        for number, row in enumerate(rows)
         if column(row, "pdbx_PDB_model_num") == models[0]
     ]
     return sites, len(models)
@@ -112,6 +119,13 @@ def gro_sites(text: str) -> list[Site]:
 def _place(words: Sequence[str]) -> tuple[float, float, float]:
     x, y, z = (float(word) * NM_PER_ANGSTROM for word in words)
     return x, y, z
+
+
+def _occupancy(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return 1.0
 
 
 def used_sites(sites: Sequence[Site], positions: np.ndarray, path: Path) -> tuple[Site, ...] | None:
