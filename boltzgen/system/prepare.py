@@ -29,6 +29,7 @@ from boltzgen.system.parametrise.forcefield import (
     IMPLICIT_MODELS,
     add_implicit,
     create_system,
+    explain_missing,
     explain_unmatched,
     load_forcefield,
 )
@@ -188,7 +189,7 @@ def _from_sequence(
             f"The force field does not fit the sequence {sequence} with the hydrogens of `ph={ph:g}`: "
             f"{complaint}. Cap or lengthen the sequence, or give another `ph` or `forcefield`."
         ) from error
-    system = create_system(field, topology, implicit, f"the sequence {sequence}")
+    system = create_system(field, topology, implicit, f"the sequence {sequence}", added=True)
     return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
 
 
@@ -197,6 +198,7 @@ def _parametrise(
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
     """The System of a file, after the checks of its structure."""
     strict = raw.kind != "xml"
+    checks.check_isotopes(raw)
     checks.check_positions(raw.topology, raw.positions, raw.path)
     checks.check_solvent(raw)
     checks.check_box(raw)
@@ -230,6 +232,7 @@ def _with_forcefield(
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
     field = load_forcefield(names, implicit)
     label = str(raw.path)
+    explain_missing(field, checks.residues_with_lonely_atoms(raw.topology), label)
     checks.check_bonds_given(raw.topology, raw.path)
     topology, positions = raw.topology, raw.positions
     if hydrogens:
@@ -240,10 +243,11 @@ def _with_forcefield(
         except (ValueError, KeyError) as error:
             explain_unmatched(field, topology, label, before_hydrogens=True)
             raise InputError(
-                f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200]})."
+                f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200].split('. ')[0]}). "
+                "Check the names of its residues and atoms, or bring the molecule as prmtop or System XML."
             ) from error
         checks.check_positions(topology, positions, raw.path)
-    system = create_system(field, topology, implicit, label)
+    system = create_system(field, topology, implicit, label, added=hydrogens)
     return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
 
 

@@ -35,11 +35,10 @@ def as_pdb(mmcif: str) -> str:
     lines = []
     for words in (row.split() for row in mmcif.splitlines() if row.startswith("ATOM")):
         number, element, name, location, residue, chain = words[1], words[2], *words[3:7]
-        x, y, z, occupancy = map(float, words[10:14])
-        location = location.replace(".", " ")
+        place = "".join(f"{float(word):8.3f}" for word in words[10:13])
+        names = f"{name:<3s}{location.replace('.', ' ')}{residue} {chain}{words[14]:>4s}"
         lines.append(
-            f"ATOM  {number:>5s}  {name:<3s}{location}{residue} {chain}{words[14]:>4s}    {x:8.3f}{y:8.3f}{z:8.3f}"
-            f"{occupancy:6.2f}  0.00          {element:>2s}"
+            f"ATOM  {number:>5s}  {names}    {place}{float(words[13]):6.2f}  0.00          {element:>2s}"
         )
     return "\n".join([*lines, "END", ""])
 

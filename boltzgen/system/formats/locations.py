@@ -13,7 +13,7 @@ import numpy as np
 from boltzgen.system.formats.pdb_text import has_alternate_locations
 from boltzgen.system.formats.sites import Site, mmcif_sites, pdb_sites
 
-#: nm; two sites of one residue nearer than this are one atom under two names (H and D of a neutron structure).
+#: nm; two sites of one residue nearer than this are one atom (H and D of a neutron structure).
 _ONE_ATOM = 0.05
 
 #: Residues that a note names.
