@@ -43,6 +43,7 @@ from boltzgen.system.small_molecule.parametrised import (
     small_molecule_system,
 )
 from boltzgen.system.small_molecule.stereo import split_extension
+from boltzgen.system.vacuum import vacuum_notes
 
 if TYPE_CHECKING:
     import openmm
@@ -119,7 +120,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     if raw.stereo is not None:
         graph = MolecularGraph.from_system(assembled)
         assembled.provenance["warnings"] += raw.stereo.notes(graph, str(raw.path))
-    return with_region(replace(assembled, energy_model=asked.energy_model()), asked)
+    system_of_record = with_region(replace(assembled, energy_model=asked.energy_model()), asked)
+    system_of_record.provenance["warnings"] += vacuum_notes(system_of_record)
+    return system_of_record
 
 
 def _read_and_parametrise(
@@ -190,7 +193,8 @@ def _from_sequence(
             f"{complaint}. Cap or lengthen the sequence, or give another `ph` or `forcefield`."
         ) from error
     system = create_system(field, topology, implicit, f"the sequence {sequence}", added=True)
-    return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
+    raw = RawMolecule("sequence", Path(str(sequence)), topology, positions, notes=sequence.notes)
+    return raw, system, []
 
 
 def _parametrise(
