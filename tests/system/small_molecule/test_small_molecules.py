@@ -265,7 +265,7 @@ def test_mol2_is_perceived_as_what_it_is(tmp_path, smiles, types):
     system = prepare(tmp_path / "twice.mol2")
     assert system.provenance["input"]["smiles"] == Chem.CanonSmiles(smiles)
     assert system.fingerprint == prepare(smiles=smiles).fingerprint
-    assert system.provenance["warnings"] == ["twice.mol2 holds 2 molecules; the first is used."]
+    assert notes_beside_vacuum(system) == ["twice.mol2 holds 2 molecules; the first is used."]
 
 
 # ---- refusals ----
