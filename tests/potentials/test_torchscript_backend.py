@@ -210,7 +210,7 @@ def test_a_module_in_training_mode_is_evaluated_and_named(kind, tmp_path):
     ],
 )
 def test_modules_whose_energies_are_none(kind, expected, tmp_path):
-    """Training mode that tracing has frozen, rows that mix, energies without slope or digits, another shape."""
+    """Training mode that tracing has frozen, rows that mix, energies without slope, digits or the shape."""
     if kind in (Dropped, Normalised):
         inputs = (torch.tensor(ETHANOL), ethanol(3).float())
         torch.jit.trace(kind().train(), inputs, check_trace=False).save(str(tmp_path / "model.pt"))
@@ -220,6 +220,5 @@ def test_modules_whose_energies_are_none(kind, expected, tmp_path):
     with pytest.raises(BoltzgenError, match=expected):
         prepare_folder(smiles="CCO", ml="torchscript", ml_options=options, check=True)
     if kind is Single:
-        prepare_folder(
-            smiles="CCO", ml="torchscript", ml_options=options | {"precision": "single"}, check=True
-        )
+        options |= {"precision": "single"}
+        prepare_folder(smiles="CCO", ml="torchscript", ml_options=options, check=True)

@@ -7,7 +7,7 @@ The file's module has the method::
 
 It must be differentiable with respect to the positions, treat every row by itself, and give energies that
 count from a constant near them (the sum of self energies left out), since float32 has seven digits. It is put
-into evaluation mode; a module that was traced while training stays as it was, and `check_forces` finds it out.
+into evaluation mode; what tracing in training mode has frozen, `check_forces` finds out.
 """
 
 from __future__ import annotations
