@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.parametrise.missing_atoms import lacking, missing_heavy_atoms
+from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, SURFACES, add_lcpo
 from boltzgen.system.terms.charges import partial_charges
 
 if TYPE_CHECKING:
@@ -128,10 +129,17 @@ def check_implicit(implicit: str) -> None:
         )
 
 
-def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> None:
-    """Add the Generalized Born force `model` to `system`, in place; no cutoff, surface-area term ``ACE``.
+def add_implicit(
+    system: openmm.System,
+    topology: app.Topology,
+    model: str,
+    surface: str = DEFAULT_SURFACE,
+    label: str = "the molecule",
+) -> None:
+    """Add the Generalized Born force `model` to `system`, in place; no cutoff, a surface term of `SURFACES`.
 
-    The same force as OpenMM's ``implicit/<model>.xml``, for systems that do not come from a ForceField.
+    With ``ace`` the same force as OpenMM's ``implicit/<model>.xml``, for systems that do not come from a
+    ForceField. `label` names the input in messages.
     """
     import openmm
     from openmm.app.internal import customgbforces
@@ -146,16 +154,24 @@ def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> N
     for found in nonbonded:
         found.setReactionFieldDielectric(1.0)
     kind = getattr(customgbforces, IMPLICIT_MODELS[model])
-    force = kind(SA="ACE")
+    force = kind(SA=None if surface == "lcpo" else SURFACES[surface])
     for charge, parameters in zip(charges, kind.getStandardParameters(topology), strict=True):
         force.addParticle([float(charge), *parameters])
     force.finalize()
     force.setNonbondedMethod(openmm.CustomGBForce.NoCutoff)
     system.addForce(force)
+    if surface == "lcpo":
+        add_lcpo(system, topology, label)
 
 
 def create_system(
-    forcefield: app.ForceField, topology: app.Topology, implicit: str, label: str, *, added: bool = False
+    forcefield: app.ForceField,
+    topology: app.Topology,
+    implicit: str,
+    label: str,
+    *,
+    surface: str = DEFAULT_SURFACE,
+    added: bool = False,
 ) -> openmm.System:
     """Parametrise `topology`: no cutoff, no constraints.
 
@@ -189,7 +205,7 @@ def create_system(
             "and solvent files that belong together."
         ) from error
     if implicit in IMPLICIT_MODELS:
-        add_implicit(system, topology, implicit)
+        add_implicit(system, topology, implicit, surface, label)
     return system
 
 
