@@ -175,11 +175,11 @@ def _read_solvent(force: Any, where: str) -> dict[str, list[Any]]:
 
 def _read_surface_area(force: Any, where: str) -> dict[str, list[Any]]:
     rows = list(_rows(force.getNumParticles(), force.getParticleParameters, where, "particle"))
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    radius, p1, p2, p3, p4 = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     (tension,) = numbers([force.getSurfaceTension()], where)
-    if (columns[0] < 0).any():
+    if (radius < 0).any():
         raise UnsupportedError(f"The system's {where} has a particle with a negative radius.")
-    return {"surface_area": [SurfaceAreaParameters(*columns, tension=float(tension))]}
+    return {"surface_area": [SurfaceAreaParameters(radius, p1, p2, p3, p4, float(tension))]}
 
 
 READERS: dict[str, Callable[[Any, str], dict[str, list[Any]]]] = {

@@ -110,9 +110,9 @@ _DIFFERENT_IN_TRAINING = ("Dropout", "BatchNorm", "InstanceNorm")
 def _evaluating(module: torch.jit.ScriptModule, path: str) -> torch.jit.ScriptModule:
     """`module` in evaluation mode; with a warning where it was written in training mode and that matters."""
     changed = sorted(
-        part.original_name
+        str(part.original_name)
         for part in module.modules()
-        if part.training and any(word in part.original_name for word in _DIFFERENT_IN_TRAINING)
+        if part.training and any(word in str(part.original_name) for word in _DIFFERENT_IN_TRAINING)
     )
     if changed:
         warnings.warn(
