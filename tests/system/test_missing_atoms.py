@@ -132,6 +132,16 @@ def test_a_wrong_name_is_called_one_and_the_free_names_are_listed(tmp_path):
     assert prepare(path, add_hydrogens=True).n_atoms == 99
 
 
+def test_small_letters_in_a_pdb_are_called_so_and_the_command_mends_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.pdb").write_text(heavy_lines().lower().replace("atom  ", "ATOM  "))
+    with pytest.raises(InputError, match="residue gln 1 is written in small letters") as caught:
+        prepare("small.pdb", add_hydrogens=True)
+    (command,) = re.findall(r"so: `([^`]*)`", str(caught.value))
+    subprocess.run(command, shell=True, check=True)
+    assert prepare("small-capitals.pdb", add_hydrogens=True).n_atoms == 99
+
+
 def isotopes(kind: str) -> tuple[str, str]:
     """Name and text of a file with deuterium or tritium on six nitrogens."""
     text = (MISC / "deut.pdb").read_text()

@@ -344,7 +344,7 @@ def _explanation(
         return (
             f"{name} ({len(present)} atoms) is unknown to the force field. Add a force-field file that has "
             'it (`forcefield=["A.xml", "B.xml"]`), or bring the molecule as prmtop, GROMACS top or '
-            "System XML."
+            "System XML; a small one as SDF or `smiles`."
         )
     best = min(candidates, key=lambda template: len({atom.name for atom in template.atoms} ^ present))
     if any(atom.element is None for atom in best.atoms):
