@@ -233,10 +233,11 @@ def check_bonds_given(topology: app.Topology, path: Path) -> None:
                 f"{lonely[0].name}. Give each residue a number of its own, and each of its atoms a name."
             )
         if residue.name not in STANDARD_RESIDUES and residue.name.upper() in STANDARD_RESIDUES:
+            capitals = "awk '/^(ATOM|HETATM)/ {$0 = toupper($0)} 1'"
             raise InputError(
                 f"{path}: residue {residue.name} {residue.id} is written in small letters, and names are "
-                f"capitals ({residue.name.upper()}). Write them so: `awk '/^(ATOM|HETATM)/ {{$0 = toupper($0)}} 1' "
-                f"{_quote(path)} > {path.stem}-capitals{path.suffix}`."
+                f"capitals ({residue.name.upper()}). Write them so: `{capitals} {_quote(path)} > "
+                f"{path.stem}-capitals{path.suffix}`."
             )
         if residue.name not in STANDARD_RESIDUES:
             raise InputError(
