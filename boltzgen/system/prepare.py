@@ -34,6 +34,7 @@ from boltzgen.system.parametrise.forcefield import (
 )
 from boltzgen.system.parametrise.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.parametrise.sequence import add_hydrogens as add_missing_hydrogens
+from boltzgen.system.parametrise.solvent_files import explain_solvent_file
 from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, keyword_of, without_parameters_refused
 from boltzgen.system.region.prepare import with_region
 from boltzgen.system.small_molecule.parametrised import (
@@ -189,6 +190,7 @@ def _from_sequence(
     try:
         topology, positions = build_peptide(sequence, field, ph=ph)
     except (ValueError, KeyError) as error:
+        explain_solvent_file(error, implicit, f"the sequence {sequence}")
         complaint = " ".join(str(error).split()).split(". ")[0].rstrip(".")
         raise InputError(
             f"The force field does not fit the sequence {sequence} with the hydrogens of `ph={ph:g}`: "
@@ -249,6 +251,7 @@ def _with_forcefield(
                 topology, positions, field, ph=asked.ph, variants=variants
             )
         except (ValueError, KeyError) as error:
+            explain_solvent_file(error, asked.implicit, label)
             explain_unmatched(field, topology, label, before_hydrogens=True)
             raise InputError(
                 f"{label}: hydrogens cannot be added ({' '.join(str(error).split())[:200].split('. ')[0]}). "

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.parametrise.missing_atoms import lacking, missing_heavy_atoms
+from boltzgen.system.parametrise.solvent_files import explain_solvent_file
 from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, SURFACES, add_lcpo
 from boltzgen.system.terms.charges import partial_charges
 
@@ -195,14 +196,15 @@ def create_system(
                 raise
             system = forcefield.createSystem(shaped, **options)  # a residue goes by a name of its own
     except Exception as error:  # ValueError, KeyError and bare Exception
+        explain_solvent_file(error, implicit, label)
         if ends_are_patches(forcefield):
             explain_missing(forcefield, topology.residues(), label)
             _explain_patched(shaped, str(error), label, added=added)
         else:
             explain_unmatched(forcefield, shaped, label, added=added)
         raise InputError(
-            f"The force field does not fit {label}: {' '.join(str(error).split())[:240]} Choose force-field "
-            "and solvent files that belong together."
+            f"The force field does not fit {label}: {' '.join(str(error).split())[:240].rstrip('.')}. Choose "
+            "force-field and solvent files that belong together."
         ) from error
     if implicit in IMPLICIT_MODELS:
         add_implicit(system, topology, implicit, surface, label)
