@@ -53,6 +53,12 @@ def prepare(
             help="none, hct, obc1, obc2, gbn, gbn2, or a solvent file such as amber99_obc.xml.",
         ),
     ] = "none",
+    surface: Annotated[
+        str,
+        typer.Option(
+            metavar="TERM", help="Surface term of hct to gbn2: ace, lcpo (as sander's gbsa=1), none."
+        ),
+    ] = "ace",
     constraints: Annotated[str, typer.Option(help="Only none: every bond is sampled.")] = "none",
     add_hydrogens: Annotated[
         bool, typer.Option("--add-hydrogens", help="Add missing hydrogens; in peptides as --ph says.")
@@ -127,6 +133,7 @@ def prepare(
         include=include,
         forcefield=forcefield or (),
         implicit=implicit,
+        surface=surface,
         constraints=constraints,
         add_hydrogens=add_hydrogens,
         ph=ph,

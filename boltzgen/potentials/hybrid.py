@@ -128,6 +128,30 @@ DIFFERENCE_STEP, PERTURBATIONS = 1e-4, (0.0, 0.002, 0.005, 0.01)
 DIRECTIONS, FORCE_TOLERANCE = 3, 1e-3
 
 
+#: kJ/mol, and relative to the energy; what a second evaluation of a conformation may differ by.
+ROWS_TOLERANCE, ROWS_RELATIVE = 0.01, 1e-6
+
+
+def _check_rows(potential: HybridPotential, x: Tensor, energy: Tensor) -> None:
+    """BoltzgenError where a conformation of `x` (C, N, 3) has not one `energy` (C,) kJ/mol of its own."""
+    relative = 128 * torch.finfo(torch.float32).eps if potential.region.single_precision else ROWS_RELATIVE
+    allowed = ROWS_TOLERANCE + relative * energy.abs()
+    with torch.no_grad():
+        again = potential.energy(x)
+        alone = torch.cat([potential.energy(row[None]) for row in x])
+    for found, which, cause in (
+        (again, "when it is asked again", "dropout in training mode, for one"),
+        (alone, "when it is evaluated alone", "batch normalisation in training mode, for one"),
+    ):
+        worst = float((found - energy).abs().max())
+        if not bool(((found - energy).abs() <= allowed).all()):
+            raise BoltzgenError(
+                f"The machine-learned potential gives a conformation another energy {which}, by {worst:.2g} "
+                f"kJ/mol ({cause}); every row needs one energy of its own. Write the model from its "
+                "evaluation mode."
+            )
+
+
 def check_forces(potential: HybridPotential, reference: np.ndarray, *, seed: int = 1) -> dict[str, Any]:
     """Compare the forces of `potential` with central differences of its energies, in float64.
 
@@ -149,6 +173,7 @@ def check_forces(potential: HybridPotential, reference: np.ndarray, *, seed: int
             f"The hybrid's energy of {where} is not finite; its machine-learned or quantum potential cannot "
             "evaluate this molecule. Check charge and structure."
         )
+    _check_rows(potential, x.detach(), energy.detach())
     (gradient,) = torch.autograd.grad(energy.sum(), x)
     directions = torch.tensor(generator.normal(size=(DIRECTIONS, *reference.shape)))
     directions = directions / directions.flatten(1).norm(dim=1)[:, None, None]

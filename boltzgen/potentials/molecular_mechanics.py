@@ -26,6 +26,7 @@ from boltzgen.potentials.terms.native import (
     PeriodicTorsion,
     Term,
 )
+from boltzgen.potentials.terms.surface_area import SurfaceArea
 
 
 def _terms(parameters: ForceFieldParameters) -> list[Term]:
@@ -42,6 +43,7 @@ def _terms(parameters: ForceFieldParameters) -> list[Term]:
     if parameters.solvent is not None:
         terms.append(GeneralizedBorn(parameters.solvent))
     terms.extend(CustomBorn(custom) for custom in parameters.custom_gb)
+    terms.extend(SurfaceArea(area) for area in parameters.surface_area)
     terms.extend(ExpressionTerm(force) for force in parameters.custom)
     return terms
 

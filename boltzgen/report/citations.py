@@ -41,6 +41,7 @@ METHODS: dict[str, Method] = {
     "obc": Method("implicit solvent OBC", ("onufriev2004",)),
     "gbn": Method("implicit solvent GBn", ("mongan2007",)),
     "gbn2": Method("implicit solvent GBn2", ("nguyen2013",)),
+    "lcpo": Method("surface area by LCPO", ("weiser1999",)),
     "gfn2": Method("GFN2-xTB", ("bannwarth2019",)),
     "gfn1": Method("GFN1-xTB", ("grimme2017",)),
     "alpb": Method("implicit solvent ALPB of GFN-xTB", ("ehlert2021",)),

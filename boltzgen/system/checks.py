@@ -148,16 +148,43 @@ def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
     return min(one, other), max(one, other), float(distances[one, 1])
 
 
+def check_isotopes(raw: RawMolecule) -> None:
+    """Refuse deuterium and tritium in a PDB or mmCIF, with the command that leaves those atoms out."""
+    if raw.kind not in ("pdb", "mmcif"):
+        return
+    stated = [site.element.upper() for site in raw.stated or ()]
+    elements = ["" if atom.element is None else atom.element.symbol for atom in raw.topology.atoms()]
+    if len(stated) == len(elements):
+        elements = [own or read for own, read in zip(stated, elements, strict=True)]
+    names = {"D": "deuterium", "T": "tritium"}
+    found = [(atom, element) for atom, element in zip(raw.topology.atoms(), elements) if element in names]
+    if not found:
+        return
+    atom, element = found[0]
+    out = f"{raw.path.stem}-light{raw.path.suffix}"
+    raise InputError(
+        f"{raw.path}: {label_of(atom)} is {names[element]}, one of {len(found)}, which force fields do not "
+        "know; free energies of conformations do not depend on masses. Leave these atoms out: "
+        f"`{_isotope_command(raw)} {_quote(raw.path)} > {_quote(Path(out))}`, then prepare {out} with "
+        "`add_hydrogens=True`."
+    )
+
+
+def _isotope_command(raw: RawMolecule) -> str:
+    """A shell command that prints a PDB or mmCIF file without deuterium and tritium."""
+    if raw.kind == "mmcif":
+        lines = raw.path.read_text(encoding="utf-8").splitlines()
+        items = [line.strip() for line in lines if line.startswith("_atom_site.")]
+        column = items.index("_atom_site.type_symbol") + 1
+        return f"awk '!(/^(ATOM|HETATM)/ && ${column} ~ /^[DT]$/)'"
+    if any(site.element for site in raw.stated or ()):
+        return "grep -vE '^(ATOM  |HETATM).{70} [DT]'"
+    return "grep -vE '^(ATOM  |HETATM).{6} ?[0-9]?D'"
+
+
 def element_warnings(topology: app.Topology, path: Path, *, strict: bool) -> list[str]:
     """Refuse (or, when not `strict`, warn about) unknown and unsupported elements."""
     notes = []
-    deuterium = [atom for atom in topology.atoms() if atom.element is not None and atom.element.symbol == "D"]
-    if deuterium and strict:
-        raise InputError(
-            f"{path}: {label_of(deuterium[0])} is deuterium, one of {len(deuterium)}, which force fields do "
-            "not know. Name these atoms and their elements H, or leave them out (of a PDB: `grep -vE '^(ATOM"
-            f"  |HETATM).{{70}} D' {_quote(path)} > {path.stem}-light.pdb`) and add `add_hydrogens=True`."
-        )
     unknown = [atom for atom in topology.atoms() if atom.element is None]
     if unknown and strict:
         raise InputError(
@@ -197,31 +224,63 @@ def mirrored_residues(topology: app.Topology, positions: np.ndarray) -> list[str
     return [f"{which}: {shown}. The hand is kept in every sample; if L is meant, mirror the structure."]
 
 
+def residues_with_lonely_atoms(topology: app.Topology) -> list[app.topology.Residue]:
+    """Residues with an atom that no bond joins to another; none in a topology of one atom."""
+    if topology.getNumAtoms() == 1:
+        return []
+    bonded = {atom.index for bond in topology.bonds() for atom in bond}
+    return [r for r in topology.residues() if any(atom.index not in bonded for atom in r.atoms())]
+
+
 def check_bonds_given(topology: app.Topology, path: Path) -> None:
     """Refuse an atom without any bond: its CONECT records are missing, or its name is not known."""
-    if topology.getNumAtoms() == 1:
-        return
     bonded = {atom.index for bond in topology.bonds() for atom in bond}
-    for residue in topology.residues():
+    records = "CONECT" if path.suffix.lower() in (".pdb", ".ent") else "_struct_conn"
+    for residue in residues_with_lonely_atoms(topology):
         lonely = [atom for atom in residue.atoms() if atom.index not in bonded]
-        if not lonely:
-            continue
         names = Counter(atom.name for atom in residue.atoms())
         if names[lonely[0].name] > 1:
             raise InputError(
                 f"{path}: residue {residue.name} {residue.id} has {names[lonely[0].name]} atoms called "
                 f"{lonely[0].name}. Give each residue a number of its own, and each of its atoms a name."
             )
+        if residue.name not in STANDARD_RESIDUES and residue.name.upper() in STANDARD_RESIDUES:
+            capitals = "awk '/^(ATOM|HETATM)/ {$0 = toupper($0)} 1'"
+            raise InputError(
+                f"{path}: residue {residue.name} {residue.id} is written in small letters, and names are "
+                f"capitals ({residue.name.upper()}). Write them so: `{capitals} {_quote(path)} > "
+                f"{path.stem}-capitals{path.suffix}`."
+            )
         if residue.name not in STANDARD_RESIDUES:
             raise InputError(
                 f"{path}: residue {residue.name} {residue.id} has atoms without bonds (first "
-                f"{lonely[0].name}): the PDB format states the bonds of such residues in CONECT records. Add "
-                "them, for example `obabel IN.pdb -O OUT.pdb`."
+                f"{lonely[0].name}): of residues that are no standard ones the file must state the bonds, in "
+                f"{records} records. Add them, for example `obabel {_quote(path)} -O {path.stem}-bonds.pdb`, "
+                "with a force field that has the residue; or give a small molecule as SDF or `smiles`."
             )
+        known = _names_of_standard(residue.name)
+        atom = next((atom for atom in lonely if atom.name not in known), None)
+        if atom is None:
+            raise InputError(
+                f"{path}: {label_of(lonely[0])} has no bond: the atoms that {residue.name} binds it to are "
+                f"missing, or have other names. Check the names of the residue's atoms ({', '.join(names)})."
+            )
+        unused = [name for name in known if name not in names][:12]
         raise InputError(
-            f"{path}: {label_of(lonely[0])} has no bond: its name is not one that {residue.name} has, and no "
-            "CONECT record names it. Rename it as in the force field, or add CONECT records."
+            f"{path}: {label_of(atom)} has no bond: its name is not one that {residue.name} has, and no "
+            f"{records} record names it. Rename it (names that {residue.name} has and this residue does not: "
+            f"{', '.join(unused) or 'none'}), remove it if it is too much, or add {records} records."
         )
+
+
+def _names_of_standard(residue: str) -> list[str]:
+    """The names of the atoms of a standard residue in OpenMM's table of bonds."""
+    from openmm.app import Topology
+
+    if not Topology._hasLoadedStandardBonds:
+        Topology().createStandardBonds()
+    bonds = Topology._standardBonds.get(residue, [])
+    return list(dict.fromkeys(name for bond in bonds for name in bond if name[0] not in "-+"))
 
 
 def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path: Path | str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.energy_model import MOST_WORKERS, EnergyModel
-from boltzgen.system.parametrise.forcefield import check_implicit
+from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS, check_implicit
+from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, check_surface
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class PrepareOptions:
     forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; for small molecules ``mmff94`` or
         ``mmff94s``. Empty: the default of the input.
     implicit: ``none``, hct, obc1, obc2, gbn, gbn2, or a file like ``amber99_obc.xml``.
+    surface: the surface term of a solvent by name: ``ace`` (OpenMM's default), ``lcpo`` (Amber's), ``none``.
     constraints: only ``none``.
     add_hydrogens: add those that are missing, protonated for `ph`.
     minimize: relax the reference positions; None means for built molecules only.
@@ -43,6 +45,7 @@ class PrepareOptions:
     include: str | Path | None = None
     forcefield: tuple[str, ...] = ()
     implicit: str = "none"
+    surface: str = DEFAULT_SURFACE
     constraints: str = "none"
     add_hydrogens: bool = False
     ph: float = 7.0
@@ -82,6 +85,7 @@ class PrepareOptions:
                 'and the density of a constrained molecule is another one. Use `constraints="none"`.'
             )
         check_implicit(self.implicit)
+        check_surface(self.surface, self.implicit, tuple(IMPLICIT_MODELS))
         if self.platform != "auto" and not self.bridge:
             raise InputError(
                 f'`platform="{self.platform}"` goes with `bridge=True`, which lets OpenMM compute the energy.'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from boltzgen.files import sha256_file
 from boltzgen.provenance import versions
 from boltzgen.system import checks, correspondence
 from boltzgen.system.formats.bounds import read_text
+from boltzgen.system.formats.locations import with_chosen_locations
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
@@ -31,11 +31,14 @@ from boltzgen.system.parametrise.forcefield import (
     IMPLICIT_MODELS,
     add_implicit,
     create_system,
+    explain_missing,
     explain_unmatched,
     load_forcefield,
 )
 from boltzgen.system.parametrise.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.parametrise.sequence import add_hydrogens as add_missing_hydrogens
+from boltzgen.system.parametrise.solvent_files import explain_solvent_file
+from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, keyword_of, without_parameters_refused
 from boltzgen.system.region.prepare import with_region
 from boltzgen.system.small_molecule.parametrised import (
     DEFAULT_VARIANT,
@@ -44,6 +47,7 @@ from boltzgen.system.small_molecule.parametrised import (
     small_molecule_system,
 )
 from boltzgen.system.small_molecule.stereo import split_extension
+from boltzgen.system.vacuum import vacuum_notes
 
 if TYPE_CHECKING:
     import openmm
@@ -102,6 +106,7 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
         "options": {
             "forcefield": _forcefield_of(raw, asked),
             "implicit": asked.implicit,
+            **({} if asked.surface == DEFAULT_SURFACE else {"surface": asked.surface}),
             "constraints": asked.constraints,
             "add_hydrogens": asked.add_hydrogens,
             "ph": asked.ph,
@@ -130,7 +135,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     if raw.stereo is not None:
         graph = MolecularGraph.from_system(assembled)
         assembled.provenance["warnings"] += raw.stereo.notes(graph, str(raw.path))
-    return with_region(replace(assembled, energy_model=asked.energy_model()), asked)
+    system_of_record = with_region(replace(assembled, energy_model=asked.energy_model()), asked)
+    system_of_record.provenance["warnings"] += vacuum_notes(system_of_record)
+    return system_of_record
 
 
 def _read_and_parametrise(
@@ -141,9 +148,9 @@ def _read_and_parametrise(
     refuse_mmff(asked.forcefield)
     if asked.sequence is not None:
         sequence = parse_sequence(asked.sequence, capped=asked.capped)
-        return _from_sequence(sequence, asked.forcefield, asked.implicit, asked.ph)
+        return _from_sequence(sequence, asked)
     raw = read_molecule(Path(str(source)), _path(asked.coordinates), _path(asked.include))
-    return _parametrise(raw, asked.forcefield, asked.implicit, asked.add_hydrogens, asked.ph)
+    return _parametrise(raw, asked)
 
 
 def _default_name(raw: RawMolecule, asked: PrepareOptions) -> str:
@@ -189,34 +196,38 @@ def _assemble(
 
 
 def _from_sequence(
-    sequence: PeptideSequence, names: Sequence[str], implicit: str, ph: float
+    sequence: PeptideSequence, asked: PrepareOptions
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
-    field = load_forcefield(names or DEFAULT_FORCEFIELD, implicit)
+    ph, implicit = asked.ph, asked.implicit
+    field = load_forcefield(asked.forcefield or DEFAULT_FORCEFIELD, implicit)
     try:
         topology, positions = build_peptide(sequence, field, ph=ph)
     except (ValueError, KeyError) as error:
+        explain_solvent_file(error, implicit, f"the sequence {sequence}")
         complaint = " ".join(str(error).split()).split(". ")[0].rstrip(".")
         raise InputError(
             f"The force field does not fit the sequence {sequence} with the hydrogens of `ph={ph:g}`: "
             f"{complaint}. Cap or lengthen the sequence, or give another `ph` or `forcefield`."
         ) from error
-    system = create_system(field, topology, implicit, f"the sequence {sequence}")
-    return RawMolecule("sequence", Path(str(sequence)), topology, positions), system, []
+    label = f"the sequence {sequence}"
+    system = create_system(field, topology, implicit, label, surface=asked.surface, added=True)
+    raw = RawMolecule("sequence", Path(str(sequence)), topology, positions, notes=sequence.notes)
+    return raw, system, []
 
 
-def _parametrise(
-    raw: RawMolecule, names: Sequence[str], implicit: str, hydrogens: bool, ph: float
-) -> tuple[RawMolecule, openmm.System, list[str]]:
+def _parametrise(raw: RawMolecule, asked: PrepareOptions) -> tuple[RawMolecule, openmm.System, list[str]]:
     """The System of a file, after the checks of its structure."""
+    implicit = asked.implicit
     strict = raw.kind != "xml"
+    checks.check_isotopes(raw)
     checks.check_positions(raw.topology, raw.positions, raw.path)
     checks.check_solvent(raw)
     checks.check_box(raw)
     notes = checks.element_warnings(raw.topology, raw.path, strict=strict)
     notes += correspondence.check_order(raw)
     if raw.kind in ("pdb", "mmcif"):
-        return _with_forcefield(raw, names or DEFAULT_FORCEFIELD, implicit, hydrogens, ph, notes)
-    for given, name in ((bool(names), "forcefield"), (hydrogens, "add_hydrogens")):
+        return _with_forcefield(raw, asked, notes)
+    for given, name in ((bool(asked.forcefield), "forcefield"), (asked.add_hydrogens, "add_hydrogens")):
         if given:
             raise InputError(
                 f"{raw.path} ({KINDS[raw.kind]}) already holds atoms and parameters; leave out `{name}`, or "
@@ -233,30 +244,40 @@ def _parametrise(
             f"`implicit={implicit!r}` goes with OpenMM force fields; for {KINDS[raw.kind]} use "
             f"{', '.join(IMPLICIT_MODELS)}."
         )
-    system, solvent_notes = _system_of_maker(raw, implicit)
+    system, solvent_notes = _system_of_maker(raw, implicit, asked.surface)
     return raw, system, notes + solvent_notes
 
 
 def _with_forcefield(
-    raw: RawMolecule, names: Sequence[str], implicit: str, hydrogens: bool, ph: float, notes: list[str]
+    raw: RawMolecule, asked: PrepareOptions, notes: list[str]
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
-    field = load_forcefield(names, implicit)
+    field = load_forcefield(asked.forcefield or DEFAULT_FORCEFIELD, asked.implicit)
     label = str(raw.path)
+    explain_missing(field, checks.residues_with_lonely_atoms(raw.topology), label)
     checks.check_bonds_given(raw.topology, raw.path)
     topology, positions = raw.topology, raw.positions
-    if hydrogens:
+    if asked.add_hydrogens:
         try:
-            variants = stated_variants(read_text(raw.path), raw.kind, topology, label)
-            topology, positions = add_missing_hydrogens(topology, positions, field, ph=ph, variants=variants)
+            text, _ = with_chosen_locations(read_text(raw.path), raw.kind)
+            variants = stated_variants(text, raw.kind, topology, label)
+            topology, positions = add_missing_hydrogens(
+                topology, positions, field, ph=asked.ph, variants=variants
+            )
         except (ValueError, KeyError) as error:
+            explain_solvent_file(error, asked.implicit, label)
             explain_unmatched(field, topology, label, before_hydrogens=True)
-            raise InputError(f"{label}: hydrogens cannot be added ({reason_of(error)}).") from error
+            raise InputError(
+                f"{label}: hydrogens cannot be added ({reason_of(error).split('. ')[0]}). "
+                "Check the names of its residues and atoms, or bring the molecule as prmtop or System XML."
+            ) from error
         checks.check_positions(topology, positions, raw.path)
-    system = create_system(field, topology, implicit, label)
+    system = create_system(
+        field, topology, asked.implicit, label, surface=asked.surface, added=asked.add_hydrogens
+    )
     return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
 
 
-def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, list[str]]:
+def _system_of_maker(raw: RawMolecule, implicit: str, surface: str) -> tuple[openmm.System, list[str]]:
     """The System of an Amber or GROMACS topology, and notes; Amber's own Born radii where it has them."""
     from openmm import app
 
@@ -265,10 +286,13 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
     if own_radii:
         models = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
         options["implicitSolvent"] = models[implicit]
+        options |= keyword_of(raw.maker.createSystem, surface)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            system = raw.maker.createSystem(removeCMMotion=False, **options)
+            system = without_parameters_refused(
+                lambda: raw.maker.createSystem(removeCMMotion=False, **options), str(raw.path)
+            )
     except InputError:
         raise
     except Exception as error:  # the readers raise exceptions of any class
@@ -281,7 +305,7 @@ def _system_of_maker(raw: RawMolecule, implicit: str) -> tuple[openmm.System, li
     notes = [" ".join(str(warning.message).split()) for warning in caught if warning.category is UserWarning]
     if implicit == "none" or own_radii:
         return system, notes
-    add_implicit(system, raw.topology, implicit)
+    add_implicit(system, raw.topology, implicit, surface, str(raw.path))
     return system, [
         *notes,
         f"{raw.path.name} states no Born radii; those that OpenMM assigns for {implicit} are used.",

@@ -270,6 +270,21 @@ def test_ase_calculators_that_are_refused(options, expected):
 
 
 @needs_ase
+@pytest.mark.parametrize(("implemented", "missing"), [(["energy"], "no forces"), (["forces"], "no energy")])
+def test_a_calculator_without_forces_is_refused_before_it_is_asked(implemented, missing, monkeypatch):
+    import types
+
+    from ase.calculators.calculator import Calculator
+
+    kind = type("Half", (Calculator,), {"implemented_properties": implemented})
+    module = types.ModuleType("half_calculators")
+    module.Half = kind
+    monkeypatch.setitem(sys.modules, "half_calculators", module)
+    with pytest.raises(UnsupportedError, match=rf"half_calculators:Half gives {missing} \(it implements"):
+        make_backend("ase", ETHANOL, {"calculator": "half_calculators:Half"})
+
+
+@needs_ase
 def test_words_become_keywords():
     made = [ase_backend._json(word) for word in ("1.5", "true", '["a"]', "water", "null")]
     assert made == [1.5, True, ["a"], "water", None]

@@ -12,6 +12,7 @@ from boltzgen.potentials.learned.backends import make_backend
 from boltzgen.potentials.of_system import potential_of
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
+from boltzgen.workflows.preparation.prepare import prepare as prepare_folder
 
 
 class Module(torch.nn.Module):
@@ -134,3 +135,90 @@ def test_prepare_refuses_a_potential_that_knows_where_the_molecule_is(tmp_path):
     message = assert_refused(["prepare", "--sequence", "ACE-ALA-NME", "-o", tmp_path / "SYS", *words])
     assert "moves and turns as a whole" in message and "torchscript" in message
     assert not (tmp_path / "SYS").exists()
+
+
+def pair_terms(depth: float, positions: torch.Tensor) -> torch.Tensor:
+    pair = torch.triu_indices(positions.shape[1], positions.shape[1], 1)
+    r = (positions[:, pair[0]] - positions[:, pair[1]]).pow(2).sum(-1).sqrt()
+    return depth * (1 - torch.exp(-20.0 * (r - 0.15))) ** 2
+
+
+class Dropped(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Dropout(0.3)
+
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self.layer(pair_terms(3.0, positions)).sum(1)
+
+
+class Normalised(Dropped):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.BatchNorm1d(36)
+
+
+class Detached(torch.nn.Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return pair_terms(3.0, positions).sum(1).detach()
+
+
+class Rounded(torch.nn.Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return pair_terms(3.0, positions).sum(1).long()
+
+
+class Single(torch.nn.Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return pair_terms(3.0, positions).sum(1).float()
+
+
+class Column(torch.nn.Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return pair_terms(3.0, positions).sum(1, keepdim=True)
+
+
+class Mixed(torch.nn.Module):
+    def forward(self, atomic_numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        energy = pair_terms(3.0, positions).sum(1)
+        return energy - energy.mean()
+
+
+@pytest.mark.parametrize("kind", [Dropped, Normalised])
+def test_a_module_in_training_mode_is_evaluated_and_named(kind, tmp_path):
+    path = saved(kind().train(), tmp_path / "model.pt")
+    with pytest.warns(UserWarning, match="written in training mode"):
+        potential = make_backend("torchscript", ETHANOL, {"file": path})
+    x = ethanol(3)
+    expected = kind().eval().double()(torch.tensor(ETHANOL), x)
+    for _ in range(2):
+        torch.testing.assert_close(potential.energy(x), expected, rtol=1e-12, atol=1e-12)
+    summary = prepare_folder(smiles="CCO", ml="torchscript", ml_options={"file": path}, check=True)
+    assert any("written in training mode" in note for note in summary.warnings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Dropped, "another energy when it is asked again"),
+        (Normalised, "another energy when it is evaluated alone"),
+        (Mixed, "another energy when it is evaluated alone"),
+        (Detached, "without a gradient"),
+        (Rounded, "torch.int64"),
+        (Single, r"float32 for positions of torch.float64; add `ml_options={'precision': 'single'}`"),
+        (Column, r"gave \(4, 1\) for 4 conformations"),
+    ],
+)
+def test_modules_whose_energies_are_none(kind, expected, tmp_path):
+    """Training mode that tracing has frozen, rows that mix, energies without slope, digits or the shape."""
+    if kind in (Dropped, Normalised):
+        inputs = (torch.tensor(ETHANOL), ethanol(3).float())
+        torch.jit.trace(kind().train(), inputs, check_trace=False).save(str(tmp_path / "model.pt"))
+    else:
+        saved(kind(), tmp_path / "model.pt")
+    options = {"file": str(tmp_path / "model.pt")}
+    with pytest.raises(BoltzgenError, match=expected):
+        prepare_folder(smiles="CCO", ml="torchscript", ml_options=options, check=True)
+    if kind is Single:
+        options |= {"precision": "single"}
+        prepare_folder(smiles="CCO", ml="torchscript", ml_options=options, check=True)

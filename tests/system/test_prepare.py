@@ -240,6 +240,22 @@ def test_sequences_have_their_atoms_and_charges(sequence, n_atoms, charge):
     assert total == pytest.approx(charge, abs=1e-3)
 
 
+@pytest.mark.parametrize("text", ["gAVL", "GAvl", "Gly", "PRO", "D-ALA-GLY", "A-G", "a-g", "l-ALA"])
+def test_sequences_that_can_mean_something_else_are_refused(text):
+    """Small letters among capitals mean D amino acids by a common convention; a name is no code."""
+    with pytest.raises(InputError, match=r"D amino acids|name of one residue|single letters"):
+        parse_sequence(text)
+
+
+def test_sequences_that_are_read_in_one_of_two_ways_have_a_note():
+    assert parse_sequence("GAVL").notes == parse_sequence("ala-gly").notes == ()
+    (note,) = parse_sequence("gavl").notes
+    assert "GAVL: L amino acids" in note and str(parse_sequence("gavl")) == "GLY-ALA-VAL-LEU"
+    (note,) = prepare(sequence="ALA", implicit="obc2").provenance["warnings"]
+    assert "ALA-LEU-ALA" in note and '`sequence="ACE-ALA-NME"`' in note
+    assert prepare(sequence="ACE-ALA-NME").n_atoms == 22
+
+
 def test_sequences_are_l_and_trans():
     """All twenty residues: CIP labels by RDKit from the coordinates, omega by MDTraj."""
     import mdtraj

@@ -12,7 +12,11 @@ import numpy as np
 
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.records.parameters import CorrectionMaps, NonbondedCutoff
-from boltzgen.potentials.records.solvents import DIELECTRIC_OFFSET, GeneralizedBornParameters
+from boltzgen.potentials.records.solvents import (
+    DIELECTRIC_OFFSET,
+    GeneralizedBornParameters,
+    SurfaceAreaParameters,
+)
 from boltzgen.potentials.terms.native import COULOMB_CONSTANT
 
 #: The constants of GBSAOBCForce: model II, lengths in nm.
@@ -169,6 +173,15 @@ def _read_solvent(force: Any, where: str) -> dict[str, list[Any]]:
     return {"solvent": [record]}
 
 
+def _read_surface_area(force: Any, where: str) -> dict[str, list[Any]]:
+    rows = list(_rows(force.getNumParticles(), force.getParticleParameters, where, "particle"))
+    radius, p1, p2, p3, p4 = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    (tension,) = numbers([force.getSurfaceTension()], where)
+    if (radius < 0).any():
+        raise UnsupportedError(f"The system's {where} has a particle with a negative radius.")
+    return {"surface_area": [SurfaceAreaParameters(radius, p1, p2, p3, p4, float(tension))]}
+
+
 READERS: dict[str, Callable[[Any, str], dict[str, list[Any]]]] = {
     "HarmonicBondForce": _read_bonds,
     "HarmonicAngleForce": _read_angles,
@@ -177,6 +190,7 @@ READERS: dict[str, Callable[[Any, str], dict[str, list[Any]]]] = {
     "CMAPTorsionForce": _read_correction_maps,
     "NonbondedForce": _read_nonbonded,
     "GBSAOBCForce": _read_solvent,
+    "LCPOForce": _read_surface_area,
 }
 #: What a system has once at most.
 ONCE = ("has_nonbonded", "solvent")
@@ -186,7 +200,7 @@ def as_field(key: str, values: list[Any]) -> Any:
     """What `ForceFieldParameters` holds under `key`, from the values of all forces."""
     if key in ("has_nonbonded", "solvent", "cutoff"):
         return values[0]
-    if key in ("cmap", "custom_gb", "custom"):
+    if key in ("cmap", "custom_gb", "custom", "surface_area"):
         return tuple(values)
     if key.endswith("_atoms"):
         width = {"bond_atoms": 2, "angle_atoms": 3, "torsion_atoms": 4, "exception_atoms": 2}[key]

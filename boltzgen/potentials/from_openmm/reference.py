@@ -51,6 +51,7 @@ _TERMS = {
     "NonbondedForce": ("nonbonded",),
     "GBSAOBCForce": ("solvent", "custom_gb"),
     "CustomGBForce": ("solvent", "custom_gb"),
+    "LCPOForce": ("surface_area",),
 }
 
 

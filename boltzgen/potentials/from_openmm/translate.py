@@ -38,6 +38,7 @@ COUNTS = {
     "CustomTorsionForce": "getNumTorsions",
     "CustomNonbondedForce": "getNumParticles",
     "CustomGBForce": "getNumParticles",
+    "LCPOForce": "getNumParticles",
     "CustomExternalForce": "getNumParticles",
     "CustomCompoundBondForce": "getNumBonds",
     "CustomCentroidBondForce": "getNumBonds",

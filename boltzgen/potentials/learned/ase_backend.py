@@ -75,6 +75,13 @@ def make_evaluator(spec: dict[str, Any]) -> Callable[[np.ndarray], tuple[float, 
             f"{spec['calculator']} cannot be made with {spec['keywords']} "
             f"({' '.join(str(error).split())[:150]}); give its keywords in `ml_options`."
         ) from error
+    missing = {"energy", "forces"} - set(made.implemented_properties)
+    if missing:
+        raise UnsupportedError(
+            f"{spec['calculator']} gives no {' and no '.join(sorted(missing))} (it implements "
+            f"{', '.join(made.implemented_properties) or 'nothing'}); training and dynamics need energies "
+            "and forces, so use a calculator that implements both."
+        )
     atoms = Atoms(numbers=spec["numbers"], positions=np.zeros((len(spec["numbers"]), 3)))
     atoms.info["charge"] = spec["charge"]
     atoms.calc = made

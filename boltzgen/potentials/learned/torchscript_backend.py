@@ -6,7 +6,8 @@ The file's module has the method::
     # LongTensor (n,), Tensor (batch, n, 3) in nm -> Tensor (batch,) in kJ/mol
 
 It must be differentiable with respect to the positions, treat every row by itself, and give energies that
-count from a constant near them (the sum of self energies left out), since float32 has seven digits.
+count from a constant near them (the sum of self energies left out), since float32 has seven digits. It is put
+into evaluation mode; what tracing in training mode has frozen, `check_forces` finds out.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class TorchScript(Potential):
         super().__init__()
         self.path, self.precision = path, precision
         self.single_precision = precision == torch.float32
-        self.module = _load(path).to(precision)
+        self.module = _evaluating(_load(path), path).to(precision)
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         self.register_buffer("atomic_numbers", torch.as_tensor(np.array(atomic_numbers, dtype=np.int64)))
@@ -83,7 +84,43 @@ class TorchScript(Potential):
                 f"The TorchScript module {self.path} gave {found} for {len(positions)} conformations; it "
                 "must give one energy in kJ/mol for each, as a tensor (batch,)."
             )
+        self._check_kind(energy, positions)
         return energy.to(positions.dtype)
+
+    def _check_kind(self, energy: Tensor, positions: Tensor) -> None:
+        """Refuse energies with fewer digits than were asked for, and those that know no positions."""
+        if not energy.is_floating_point() or torch.finfo(energy.dtype).eps > torch.finfo(self.precision).eps:
+            single = energy.dtype == torch.float32
+            remedy = "add `ml_options={'precision': 'single'}`, or " * single
+            raise InputError(
+                f"The TorchScript module {self.path} gave energies of {energy.dtype} for positions of "
+                f"{self.precision}; {remedy}write a module that keeps the type of its positions."
+            )
+        if torch.is_grad_enabled() and positions.requires_grad and not energy.requires_grad:
+            raise InputError(
+                f"The TorchScript module {self.path} gave energies without a gradient with respect to the "
+                "positions (detach, no_grad or whole numbers inside); write it so that autograd can follow."
+            )
+
+
+#: Modules that do something else in training than in evaluation.
+_DIFFERENT_IN_TRAINING = ("Dropout", "BatchNorm", "InstanceNorm")
+
+
+def _evaluating(module: torch.jit.ScriptModule, path: str) -> torch.jit.ScriptModule:
+    """`module` in evaluation mode; with a warning where it was written in training mode and that matters."""
+    changed = sorted(
+        str(part.original_name)
+        for part in module.modules()
+        if part.training and any(word in str(part.original_name) for word in _DIFFERENT_IN_TRAINING)
+    )
+    if changed:
+        warnings.warn(
+            f"The TorchScript module {path} was written in training mode; it is used in evaluation mode, "
+            f"in which {', '.join(dict.fromkeys(changed))} does something else. Write it from module.eval().",
+            UserWarning,
+        )
+    return module.eval()
 
 
 def _load(path: str) -> torch.jit.ScriptModule:
@@ -92,8 +129,8 @@ def _load(path: str) -> torch.jit.ScriptModule:
             warnings.simplefilter("ignore")  # torch calls its own format old; it stays readable
             return torch.jit.load(path, map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:150]
+        reason = str(error).strip().splitlines()[0].split(". ")[0][:150]
         raise InputError(
-            f"{path} does not read as a TorchScript file ({reason}); it may be truncated or of another kind. "
-            "Write it again with torch.jit.script(module).save(path)."
+            f"{path} does not read as a TorchScript file ({reason}); it may be truncated or of another kind "
+            "(torch.save writes weights or pickles). Write it again with torch.jit.script(module).save(path)."
         ) from error

@@ -11,6 +11,7 @@ from boltzgen.potentials.records.solvents import (
     DIELECTRIC_OFFSET,
     CustomBornParameters,
     GeneralizedBornParameters,
+    SurfaceAreaParameters,
     frozen_arrays,
 )
 
@@ -46,6 +47,7 @@ class ForceFieldParameters:
     cutoff: what happens to the non-bonded force at a distance; None: all pairs, as they are.
     solvent: the generalized-Born term in one of the known models, or None.
     custom_gb: generalized-Born terms of any other form, as the expressions of a CustomGBForce.
+    surface_area: surface terms by overlaps of spheres (LCPO), one record a force.
     custom: terms by algebraic expressions. Without a non-bonded force, their parameters named charge (q),
         sigma and epsilon stand in `charge`, `sigma` and `epsilon`, as a description of the atoms.
     """
@@ -73,6 +75,7 @@ class ForceFieldParameters:
     cutoff: NonbondedCutoff | None = None
     solvent: GeneralizedBornParameters | None = None
     custom_gb: tuple[CustomBornParameters, ...] = ()
+    surface_area: tuple[SurfaceAreaParameters, ...] = ()
     custom: tuple[CustomForce, ...] = ()
 
     def __post_init__(self) -> None:

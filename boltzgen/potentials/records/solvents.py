@@ -1,4 +1,4 @@
-"""The frozen records of implicit solvents: known generalized-Born models, and any other CustomGBForce."""
+"""The frozen records of implicit solvents: generalized-Born models, any other CustomGBForce, and LCPO."""
 
 from __future__ import annotations
 
@@ -102,6 +102,28 @@ class GeneralizedBornParameters:
     def surface(self) -> np.ndarray:
         """(N,) kJ/mol nm6: what B^-6 is multiplied by."""
         return self.tension * (self.radius + self.probe) ** 2 * self.radius**6
+
+
+@dataclass(frozen=True)
+class SurfaceAreaParameters:
+    """A surface term by linear combinations of pairwise overlaps (LCPO), one of OpenMM's LCPOForce.
+
+    Attributes
+    ----------
+    radius: (N,) nm, the probe's included; an atom of radius 0 has no part in it.
+    p1, p2, p3: (N,); p4: (N,) 1/nm2. tension: kJ/mol/nm2.
+    """
+
+    radius: np.ndarray
+    p1: np.ndarray
+    p2: np.ndarray
+    p3: np.ndarray
+    p4: np.ndarray
+    tension: float
+
+    def __post_init__(self) -> None:
+        for name, values in frozen_arrays(self).items():
+            object.__setattr__(self, name, values)
 
 
 #: How a computed value or an energy term of a CustomGBForce runs over the atoms.

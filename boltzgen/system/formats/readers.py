@@ -13,9 +13,10 @@ import numpy as np
 from boltzgen.errors import InputError
 from boltzgen.system.formats.bounds import check_counts, read_text
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
+from boltzgen.system.formats.locations import with_chosen_locations
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.parsing import parsing
-from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line, has_alternate_locations
+from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line
 from boltzgen.system.formats.prmtop_flags import check_flags, pointers
 from boltzgen.system.formats.prmtop_values import check_values
 from boltzgen.system.formats.protonation import with_common_names
@@ -61,7 +62,6 @@ _COORDINATES = {
 }
 
 _SEVERAL_MODELS = "{} holds several models; the first is used."
-_ALTERNATES = "{} holds alternate locations; the first of each atom is used."
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _given(path: Path | None) -> Path:
 
 
 def read_pdb(path: Path) -> RawMolecule:
-    """A PDB file; its first model and first alternate locations."""
+    """A PDB file; its first model, and of alternate locations those with the highest occupancy."""
     from openmm.app import PDBFile
 
     text = read_text(path)
@@ -181,12 +181,12 @@ def read_pdb(path: Path) -> RawMolecule:
         notes.append(f"{path.name} has no END record; check that it is complete.")
     if text.count("\nMODEL ") + text.startswith("MODEL ") > 1:
         notes.append(_SEVERAL_MODELS.format(path.name))
-    if has_alternate_locations(text):
-        notes.append(_ALTERNATES.format(path.name))
     with parsing(path, "a PDB file") as said:
+        text, chosen = with_chosen_locations(text, "pdb")
         pdb = PDBFile(io.StringIO(with_common_names(text, "pdb")))
         positions = _nanometres(pdb.getPositions(asNumpy=True))
         sites = pdb_sites(text)
+    notes += [f"{path.name} holds {note}" for note in chosen]
     return _of_structure("pdb", path, pdb.topology, positions, sites, [*notes, *said])
 
 
@@ -199,12 +199,12 @@ def _read_mmcif(path: Path) -> RawMolecule:
             f"{path} holds no atoms (no _atom_site records); is it an mmCIF file of a structure?"
         )
     with parsing(path, "an mmCIF file") as said:
+        text, chosen = with_chosen_locations(text, "mmcif")
         cif = PDBxFile(io.StringIO(with_common_names(text, "mmcif")))
         positions = _nanometres(cif.getPositions(asNumpy=True))
         sites, models = mmcif_sites(text)
     notes = [_SEVERAL_MODELS.format(path.name)] if models > 1 else []
-    if len(sites) > len(positions):
-        notes.append(_ALTERNATES.format(path.name))
+    notes += [f"{path.name} holds {note}" for note in chosen]
     return _of_structure("mmcif", path, cif.topology, positions, sites, [*notes, *said])
 
 

@@ -29,7 +29,8 @@ _NONE = frozenset(("", ".", "?"))
 class Site:
     """One atom. element: its symbol, "" where the file has none; location: "" for the only one.
 
-    place: x, y, z in nm, None where the file holds no coordinates.
+    place: x, y, z in nm, None where the file holds no coordinates. occupancy: 1 where it has none.
+    row: its number among the atom lines of the file, from 0.
     """
 
     residue: str
@@ -39,6 +40,8 @@ class Site:
     chain: str = ""
     location: str = ""
     place: tuple[float, float, float] | None = None
+    occupancy: float = 1.0
+    row: int = -1
 
     def __str__(self) -> str:
         return f"{self.residue} {self.number} {self.name}"
@@ -60,8 +63,10 @@ def pdb_sites(text: str) -> list[Site]:
             line[21:22].strip(),
             line[16:17].strip(),
             _place([line[start : start + 8] for start in (30, 38, 46)]),
+            _occupancy(line[54:60].strip()),
+            row,
         )
-        for _, line in atom_lines(first_model(text))
+        for row, (_, line) in enumerate(atom_lines(first_model(text)))
     ]
 
 
@@ -94,8 +99,10 @@ def mmcif_sites(text: str) -> tuple[list[Site], int]:
             column(row, "auth_asym_id", "label_asym_id"),
             column(row, "label_alt_id"),
             _place([column(row, f"Cartn_{axis}") for axis in "xyz"]),
+            _occupancy(column(row, "occupancy")),
+            number,
         )
-        for row in rows
+        for number, row in enumerate(rows)
         if column(row, "pdbx_PDB_model_num") == models[0]
     ]
     return sites, len(models)
@@ -116,6 +123,13 @@ def _place(words: Sequence[str]) -> tuple[float, float, float]:
             raise ValueError(f"{word.strip()!r} is not a coordinate")
     x, y, z = (float(word) * NM_PER_ANGSTROM for word in words)
     return x, y, z
+
+
+def _occupancy(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return 1.0
 
 
 def used_sites(sites: Sequence[Site], positions: np.ndarray, path: Path) -> tuple[Site, ...] | None:

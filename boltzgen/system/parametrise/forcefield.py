@@ -19,7 +19,9 @@ from xml.etree import ElementTree
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.formats.bounds import check_xml, read_text
 from boltzgen.system.formats.parsing import reason_of
-from boltzgen.system.parametrise.missing_atoms import missing_heavy_atoms
+from boltzgen.system.parametrise.missing_atoms import lacking, missing_heavy_atoms
+from boltzgen.system.parametrise.solvent_files import explain_solvent_file
+from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, SURFACES, add_lcpo
 from boltzgen.system.terms.charges import partial_charges
 
 if TYPE_CHECKING:
@@ -131,10 +133,17 @@ def check_implicit(implicit: str) -> None:
         )
 
 
-def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> None:
-    """Add the Generalized Born force `model` to `system`, in place; no cutoff, surface-area term ``ACE``.
+def add_implicit(
+    system: openmm.System,
+    topology: app.Topology,
+    model: str,
+    surface: str = DEFAULT_SURFACE,
+    label: str = "the molecule",
+) -> None:
+    """Add the Generalized Born force `model` to `system`, in place; no cutoff, a surface term of `SURFACES`.
 
-    The same force as OpenMM's ``implicit/<model>.xml``, for systems that do not come from a ForceField.
+    With ``ace`` the same force as OpenMM's ``implicit/<model>.xml``, for systems that do not come from a
+    ForceField. `label` names the input in messages.
     """
     import openmm
     from openmm.app.internal import customgbforces
@@ -149,18 +158,29 @@ def add_implicit(system: openmm.System, topology: app.Topology, model: str) -> N
     for found in nonbonded:
         found.setReactionFieldDielectric(1.0)
     kind = getattr(customgbforces, IMPLICIT_MODELS[model])
-    force = kind(SA="ACE")
+    force = kind(SA=None if surface == "lcpo" else SURFACES[surface])
     for charge, parameters in zip(charges, kind.getStandardParameters(topology), strict=True):
         force.addParticle([float(charge), *parameters])
     force.finalize()
     force.setNonbondedMethod(openmm.CustomGBForce.NoCutoff)
     system.addForce(force)
+    if surface == "lcpo":
+        add_lcpo(system, topology, label)
 
 
 def create_system(
-    forcefield: app.ForceField, topology: app.Topology, implicit: str, label: str
+    forcefield: app.ForceField,
+    topology: app.Topology,
+    implicit: str,
+    label: str,
+    *,
+    surface: str = DEFAULT_SURFACE,
+    added: bool = False,
 ) -> openmm.System:
-    """Parametrise `topology`: no cutoff, no constraints. `label` names the input in messages."""
+    """Parametrise `topology`: no cutoff, no constraints.
+
+    `label` names the input in messages; `added`: hydrogens have been added to it.
+    """
     from openmm import app
 
     shaped = _caps_in_their_neighbours(topology) if ends_are_patches(forcefield) else topology
@@ -179,17 +199,18 @@ def create_system(
                 raise
             system = forcefield.createSystem(shaped, **options)  # a residue goes by a name of its own
     except Exception as error:  # ValueError, KeyError and bare Exception
+        explain_solvent_file(error, implicit, label)
         if ends_are_patches(forcefield):
-            _explain_missing(forcefield, topology.residues(), label)
-            _explain_patched(shaped, str(error), label)
+            explain_missing(forcefield, topology.residues(), label)
+            _explain_patched(shaped, str(error), label, added=added)
         else:
-            explain_unmatched(forcefield, shaped, label)
+            explain_unmatched(forcefield, shaped, label, added=added)
         raise InputError(
             f"The force field does not fit {label}: {reason_of(error)}. Choose force-field "
             "and solvent files that belong together."
         ) from error
     if implicit in IMPLICIT_MODELS:
-        add_implicit(system, topology, implicit)
+        add_implicit(system, topology, implicit, surface, label)
     return system
 
 
@@ -265,55 +286,61 @@ def _caps_in_their_neighbours(topology: app.Topology) -> app.Topology:
 
 
 def explain_unmatched(
-    forcefield: app.ForceField, topology: app.Topology, label: str, *, before_hydrogens: bool = False
+    forcefield: app.ForceField,
+    topology: app.Topology,
+    label: str,
+    *,
+    before_hydrogens: bool = False,
+    added: bool = False,
 ) -> None:
     """Raise an InputError about a residue without a template: what is wrong, and a remedy.
 
     One that lacks heavy atoms goes first, since the others may only lack hydrogens. Where hydrogens are yet
-    to be added (`before_hydrogens`), a residue that lacks nothing else is none to complain of.
+    to be added (`before_hydrogens`), a residue that lacks nothing else is none to complain of; where they
+    have been (`added`), adding them is no remedy.
     """
     unmatched = forcefield.getUnmatchedResidues(topology)
-    _explain_missing(forcefield, unmatched, label)
+    explain_missing(forcefield, unmatched, label)
     for residue in unmatched:
-        explanation = _explanation(forcefield, residue)
+        explanation = _explanation(forcefield, residue, label, added=added)
         if not (before_hydrogens and " lacks hydrogens " in explanation):
-            raise InputError(f"{label}: {explanation}")
+            raise InputError(explanation)
 
 
-def _explain_missing(
-    forcefield: app.ForceField, residues: Iterable[app.topology.Residue], label: str
-) -> None:
-    """Raise an InputError about the first of `residues` that lacks heavy atoms."""
+def explain_missing(forcefield: app.ForceField, residues: Iterable[app.topology.Residue], label: str) -> None:
+    """Raise an InputError about the first of `residues` that lacks heavy atoms.
+
+    An open end goes last: where the next residue lacks its nitrogen, its neighbour lacks nothing.
+    """
+    found = []
     for residue in residues:
         heavy = missing_heavy_atoms(forcefield, residue, _FORMS.get(residue.name, (residue.name,)))
         if heavy:
-            raise InputError(f"{label}: {_lacking(residue, heavy)}")
+            found.append((heavy == ["OXT"], residue, heavy))
+    if found:
+        _, residue, heavy = min(found, key=lambda one: one[0])
+        raise InputError(lacking(residue, heavy, label))
 
 
-def _lacking(residue: app.topology.Residue, heavy: Sequence[str]) -> str:
-    return (
-        f"residue {residue.name} {residue.id} lacks the atom{'s'[: len(heavy) > 1]} {', '.join(heavy)}. "
-        "Rebuild missing atoms with `pdbfixer IN.pdb --add-atoms=heavy --output=OUT.pdb`, then prepare "
-        "OUT.pdb with `add_hydrogens=True`."
-    )
-
-
-def _explain_patched(topology: app.Topology, complaint: str, label: str) -> None:
+def _explain_patched(topology: app.Topology, complaint: str, label: str, *, added: bool) -> None:
     """Raise an InputError about the residue of OpenMM's `complaint`, which has tried every patch."""
     found = re.match(r"No template found for residue (\d+) ", complaint)
     if found is None:
         return
     residue = list(topology.residues())[int(found[1])]
+    hydrogens = "the names of its atoms" if added else "its hydrogens (`add_hydrogens=True`, `ph=7.0`)"
     raise InputError(
         f"{label}: residue {residue.name} {residue.id} ({len(list(residue.atoms()))} atoms, caps included) "
-        "fits no residue of the force field, with none of its patches. Check its hydrogens "
-        "(`add_hydrogens=True`, `ph=7.0`) and the ends of the chain, or choose a force field that has it."
+        f"fits no residue of the force field, with none of its patches. Check {hydrogens} and the ends of "
+        "the chain, or choose a force field that has it."
     )
 
 
-def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> str:
+def _explanation(
+    forcefield: app.ForceField, residue: app.topology.Residue, label: str, *, added: bool
+) -> str:
     """How `residue` differs, by names and elements, from its most similar template, and what to do."""
-    name = f"residue {residue.name} {residue.id}"
+    name = f"{label}: residue {residue.name} {residue.id}"
     forms = _FORMS.get(residue.name, (residue.name,))
     names = {prefix + form for form in forms for prefix in ("", "N", "C")}
     candidates = [template for key, template in forcefield._templates.items() if key in names]
@@ -322,7 +349,7 @@ def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> s
         return (
             f"{name} ({len(present)} atoms) is unknown to the force field. Add a force-field file that has "
             'it (`forcefield=["A.xml", "B.xml"]`), or bring the molecule as prmtop, GROMACS top or '
-            "System XML."
+            "System XML; a small one as SDF or `smiles`."
         )
     best = min(candidates, key=lambda template: len({atom.name for atom in template.atoms} ^ present))
     if any(atom.element is None for atom in best.atoms):
@@ -335,16 +362,29 @@ def _explanation(forcefield: app.ForceField, residue: app.topology.Residue) -> s
     missing = [atom for atom in best.atoms if atom.name not in present and counts[_symbol(atom)] > 0]
     heavy = [atom.name for atom in missing if _symbol(atom) != "H"]
     if heavy:
-        return _lacking(residue, heavy)
+        return lacking(residue, heavy, label)
+    unknown = sorted(present - {atom.name for atom in best.atoms})
+    misnamed = sorted({atom.name for atom in residue.atoms() if _symbol(atom) != "H"} & set(unknown))
+    if counts["H"] > 0 and misnamed:
+        return (
+            f"{name} has {', '.join(misnamed[:6])}, which the force field does not know by that name, and "
+            "hydrogens are added by the names of heavy atoms. Rename it as in the PDB of today, or bring the "
+            "molecule as prmtop, GROMACS top or System XML."
+        )
+    if counts["H"] > 0 and added:
+        return (
+            f"{name} still lacks {counts['H']} hydrogen{'s'[: counts['H'] > 1]} after they were added. Name "
+            "its protonation form (HID, HIE, HIP, ASH, GLH, LYN, CYX), or bring the molecule as prmtop, "
+            "GROMACS top or System XML."
+        )
     if counts["H"] > 0:
         listed = ", ".join(atom.name for atom in missing[:6])
-        lacking = listed if len(missing) == counts["H"] else f"{counts['H']} of them"
-        return f"{name} lacks hydrogens ({lacking}). Add them with `add_hydrogens=True`, `ph=7.0`."
-    extra = sorted(present - {atom.name for atom in best.atoms})
-    if extra:
+        which = listed if len(missing) == counts["H"] else f"{counts['H']} of them"
+        return f"{name} lacks hydrogens ({which}). Add them with `add_hydrogens=True`, `ph=7.0`."
+    if unknown:
         return (
-            f"{name} has the atom{'s'[: len(extra) > 1]} {', '.join(extra[:6])}, which its template in the "
-            "force field does not have. Remove what is too much, or rename the residue to the form it is "
+            f"{name} has the atom{'s'[: len(unknown) > 1]} {', '.join(unknown[:6])}, which its template in "
+            "the force field does not have. Remove what is too much, or rename the residue to the form it is "
             "meant to be (HIP, ASH, CYX, ...)."
         )
     return (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
@@ -33,6 +35,17 @@ def missing_heavy_atoms(
     if not found and _ends_open(residue):
         found.append("OXT")
     return found
+
+
+def lacking(residue: app.topology.Residue, atoms: Sequence[str], label: str) -> str:
+    """The sentence about a `residue` of the file `label` without these `atoms`, and what adds them."""
+    out = shlex.quote(f"{Path(label).stem}-fixed.pdb")
+    return (
+        f"{label}: residue {residue.name} {residue.id} lacks the atom{'s'[: len(atoms) > 1]} "
+        f"{', '.join(atoms)}. Add what is missing with PDBFixer (pip install 'boltzgen-sampler[pdbfixer]'): "
+        f"`pdbfixer {shlex.quote(label)} --add-atoms=heavy --output={out}`, then prepare {out} with "
+        "`add_hydrogens=True`."
+    )
 
 
 def _ends_open(residue: app.topology.Residue) -> bool:

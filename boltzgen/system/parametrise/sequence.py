@@ -42,11 +42,13 @@ class PeptideSequence:
 
     residues: three-letter names without caps; protonation variants keep their own name.
     acetyl, methylamide: whether ACE and NME close the ends.
+    notes: how a text was read that people may have meant otherwise.
     """
 
     residues: tuple[str, ...]
     acetyl: bool
     methylamide: bool
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         caps = ["ACE"] * self.acetyl, ["NME"] * self.methylamide
@@ -56,11 +58,13 @@ class PeptideSequence:
 def parse_sequence(text: str, *, capped: bool = False) -> PeptideSequence:
     """Read ``ACE-ALA-NME`` (three letters, hyphens) or ``GAVL`` (one letter each).
 
-    Without a hyphen the text is one-letter code, so ``ALA`` is Ala-Leu-Ala. `capped` adds ACE and NME.
+    Without a hyphen the text is one-letter code, so ``ALA`` is Ala-Leu-Ala, with a note. Small letters alone
+    are read as capitals, with a note. `capped` adds ACE and NME.
 
     Raises
     ------
-    InputError: an unknown residue, a cap in the wrong place, nothing between the caps.
+    InputError: an unknown residue, small letters among capitals (they commonly mean D amino acids), a cap in
+    the wrong place, nothing between the caps.
     """
     text = text.strip()
     if not text:
@@ -68,8 +72,10 @@ def parse_sequence(text: str, *, capped: bool = False) -> PeptideSequence:
             "The sequence is empty; give three-letter names like ACE-ALA-NME or one-letter code like GAVL."
         )
     if "-" in text:
-        names = [name.strip().upper() for name in text.split("-")]
+        names, notes = [name.strip().upper() for name in text.split("-")], []
+        _refuse_single_letters(names, text)
     else:
+        notes = _notes_of_letters(text)
         names = [_from_letter(letter, index, text) for index, letter in enumerate(text.upper())]
     if len(names) > LONGEST_SEQUENCE:
         raise InputError(
@@ -91,7 +97,51 @@ def parse_sequence(text: str, *, capped: bool = False) -> PeptideSequence:
             )
     if not residues:
         raise InputError(f"The sequence {text!r} holds no amino acid between its caps; try ACE-ALA-NME.")
-    return PeptideSequence(tuple(residues), acetyl or capped, methylamide or capped)
+    return PeptideSequence(tuple(residues), acetyl or capped, methylamide or capped, tuple(notes))
+
+
+def _refuse_single_letters(names: list[str], text: str) -> None:
+    """Refuse ``A-G`` and ``D-ALA``, whose parts are no three-letter names."""
+    if all(name in ONE_LETTER for name in names):
+        raise InputError(
+            f"The sequence {text!r} has single letters between hyphens; write one-letter code without them "
+            f"({''.join(names)}), or three-letter names ({'-'.join(ONE_LETTER[name] for name in names)})."
+        )
+    if any(name in ("D", "L") for name in names):
+        raise InputError(
+            f"The sequence {text!r} names a hand; L amino acids are built, and go without the letter. Bring "
+            "a peptide with D amino acids as PDB."
+        )
+
+
+def _notes_of_letters(text: str) -> list[str]:
+    """What to say of one-letter code in small letters, or that is also the name of one residue."""
+    one = _TO_ONE_LETTER.get(text.upper())
+    if one and (text.istitle() or not set(text.upper()) <= set(ONE_LETTER)):
+        raise InputError(
+            f"The sequence {text!r} is the name of one residue; with caps that is "
+            f'`sequence="ACE-{text.upper()}-NME"`.'
+        )
+    small = [index for index, letter in enumerate(text) if letter.islower()]
+    if small and any(letter.isupper() for letter in text):
+        raise InputError(
+            f"The sequence {text!r} has small letters among capitals (place {small[0] + 1}: "
+            f"{text[small[0]]!r}), which commonly mean D amino acids; only L amino acids are built. Write "
+            f"{text.upper()} if L is meant, or bring the peptide with D amino acids as PDB."
+        )
+    notes = []
+    if small:
+        notes.append(
+            f"The sequence {text!r} was read as {text.upper()}: L amino acids. D amino acids, which small "
+            "letters can mean, come from a PDB."
+        )
+    if one:
+        spelled = "-".join(ONE_LETTER[letter] for letter in text.upper())
+        notes.append(
+            f"The sequence {text!r} was read as one-letter code, {spelled}; the one residue with caps is "
+            f'`sequence="ACE-{text.upper()}-NME"`.'
+        )
+    return notes
 
 
 def _from_letter(letter: str, index: int, text: str) -> str:

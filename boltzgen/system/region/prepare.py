@@ -16,6 +16,7 @@ from boltzgen.system.region.region import (
     region_charge,
     select_region,
 )
+from boltzgen.system.terms.charges import has_implicit_solvent
 
 #: The option that every backend has: the region's charge, e.
 CHARGE_OPTION = "charge"
@@ -86,10 +87,7 @@ def _charge_warnings(system: MolecularSystem, atoms: tuple[int, ...], given: str
 
 def _solvent_warnings(system: MolecularSystem, region: MachineLearnedRegion) -> list[str]:
     """Doubts about the region's surroundings; InputError when the solvent would count twice."""
-    implicit = any(
-        type(force).__name__ in ("GBSAOBCForce", "CustomGBForce")
-        for force in system.openmm_system().getForces()
-    )
+    implicit = has_implicit_solvent(system.openmm_system())
     told = {SOLVENT_OPTION: region.options.get(SOLVENT_OPTION, "none")}
     own = told[SOLVENT_OPTION] != "none"
     if own and implicit:

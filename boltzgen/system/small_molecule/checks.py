@@ -30,6 +30,10 @@ _OTHER_FIELD = (
 _TABLE_ROW = re.compile(r"^[A-Z][a-z]?\s+#\s*(\d+)\s+(\d+)\s", re.MULTILINE)
 
 
+class UntypedChargeError(UnsupportedError):
+    """The charges of MMFF94's atom types do not add up to the formal charge."""
+
+
 def label_of(atom: Chem.Atom) -> str:
     """How messages call an atom: element and running number from 1, in the order of the input."""
     return f"{atom.GetSymbol()} (atom {atom.GetIdx() + 1})"
@@ -132,7 +136,7 @@ def check_typed(molecule: Chem.Mol, properties: MMFFMolProperties | None, where:
         charges = [properties.GetMMFFPartialCharge(index) for index in range(molecule.GetNumAtoms())]
         formal = Chem.GetFormalCharge(molecule)
         if abs(sum(charges) - formal) > _CHARGE_TOLERANCE:
-            raise UnsupportedError(
+            raise UntypedChargeError(
                 f"{where} has the charge {formal:+d}, but RDKit's MMFF94 charges of it add up to "
                 f"{sum(charges):+.2f}: it has no atom types for this molecule; {_OTHER_FIELD}."
             )

@@ -138,7 +138,30 @@ def _read_mol2(
         )
     title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
     title = "" if set(title) <= {"*"} else title
-    return as_read(molecule, title, where, variant=variant, notes=notes)
+    try:
+        return as_read(molecule, title, where, variant=variant, notes=notes)
+    except checks.UntypedChargeError as error:
+        raise InputError(
+            f"{where}: its bonds make a molecule of {charge:+d} e, which its atom types contradict"
+            f"{_without_double_bond(molecule)}. A mol2 states no formal charges, and programs write nitro "
+            "and sulfonate groups with single bonds only. Give the molecule as an SDF of its own program, or "
+            "`smiles`."
+        ) from error
+
+
+def _without_double_bond(molecule: Chem.Mol) -> str:
+    """The atoms whose type has a double bond that they lack, in brackets; "" where none do."""
+    from rdkit import Chem
+
+    lacking = [
+        atom
+        for atom in molecule.GetAtoms()
+        if atom.GetProp("_TriposAtomType") in ("C.2", "N.2", "O.2", "S.2")
+        and all(bond.GetBondType() == Chem.BondType.SINGLE for bond in atom.GetBonds())
+    ]
+    if not lacking:
+        return ""
+    return f" ({checks.labels_of(lacking)}: of a double bond by type, with single bonds)"
 
 
 def _counts_of_v3000(block: str) -> list[int]:

@@ -161,14 +161,38 @@ def _smiles_reason(lines: list[str]) -> str:
 
 
 def drop_labels(molecule: Chem.Mol) -> list[str]:
-    """Remove isotope labels and atom-map numbers, which no energy depends on, in place."""
+    """Remove isotope labels and atom-map numbers, which no energy depends on, in place.
+
+    A stereocentre or double bond whose neighbours differ by labels alone has no stereo without them.
+    """
+    from rdkit import Chem
+
     labelled = [atom for atom in molecule.GetAtoms() if atom.GetIsotope()]
     for atom in molecule.GetAtoms():
         atom.SetIsotope(0)
         atom.SetAtomMapNum(0)
     if not labelled:
         return []
+    whole = Chem.AddHs(molecule)
+    Chem.AssignStereochemistry(whole, cleanIt=True, force=True)
+    lost = []
+    for atom in molecule.GetAtoms():
+        if atom.GetChiralTag() != whole.GetAtomWithIdx(atom.GetIdx()).GetChiralTag():
+            atom.SetChiralTag(Chem.CHI_UNSPECIFIED)
+            lost.append(atom)
+    for bond in molecule.GetBonds():
+        if (
+            bond.GetStereo() > Chem.BondStereo.STEREOANY
+            and not whole.GetBondWithIdx(bond.GetIdx()).GetStereo()
+        ):
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+            lost += [bond.GetBeginAtom(), bond.GetEndAtom()]
+    if lost:
+        for bond in (bond for atom in labelled for bond in atom.GetBonds()):
+            bond.SetBondDir(Chem.BondDir.NONE)
+    stereo = [f"The stereo at {checks.labels_of(lost)} is one of isotope labels alone."] if lost else []
     return [
+        *stereo,
         f"The isotope labels of {checks.labels_of(labelled)} are left out: every atom has the average mass "
-        "of its element, and free energies of conformations do not depend on masses."
+        "of its element, and free energies of conformations do not depend on masses.",
     ]

@@ -58,7 +58,7 @@ def small_molecule_system(
     system = mmff_system(found.molecule, properties)
     notes = []
     if asked.implicit != "none":
-        add_implicit(system, topology, asked.implicit)
+        add_implicit(system, topology, asked.implicit, asked.surface, str(path))
         notes.append(_SOLVENT_NOTE.format(asked.implicit))
     raw = RawMolecule(
         kind, path, topology, positions, notes=found.notes, smiles=found.smiles, stereo=found.stereo

@@ -1,4 +1,4 @@
-"""Partial charges of an OpenMM System, wherever its force field keeps them."""
+"""Partial charges of an OpenMM System, wherever its force field keeps them, and whether it has a solvent."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def partial_charges(system: openmm.System) -> np.ndarray | None:
             if column is not None:
                 found.append([force.getParticleParameters(i)[column] for i in range(force.getNumParticles())])
     return np.sum(np.array(found, dtype=np.float64), axis=0) if found else None
+
+
+def has_implicit_solvent(system: openmm.System) -> bool:
+    """Whether the System has a generalized-Born force."""
+    return any(type(force).__name__ in ("GBSAOBCForce", "CustomGBForce") for force in system.getForces())
 
 
 def charge_column(force: openmm.CustomNonbondedForce) -> int | None:

@@ -157,6 +157,8 @@ class _Used:
         implicit = str(options.get("implicit", "none"))
         if implicit != "none":
             self.methods.append(SOLVENTS.get(implicit, "obc"))
+        if options.get("surface") == "lcpo":
+            self.methods.append("lcpo")
         self._region(_part(record, "energy_model").get("region"))
 
     def _region(self, region: Any) -> None:

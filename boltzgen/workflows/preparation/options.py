@@ -17,6 +17,7 @@ class PrepareKeywords(TypedDict, total=False):
     include: str | Path | None
     forcefield: Sequence[str]
     implicit: str
+    surface: str
     constraints: str
     add_hydrogens: bool
     ph: float

@@ -122,8 +122,8 @@ def prepare(
     check: only look, and write nothing.
     overwrite: replace another molecule or energy that `output` holds; data and models may belong to it.
     options: the fields of `boltzgen.system.options.PrepareOptions`: sequence, smiles, capped, coordinates,
-        include, forcefield, implicit, constraints, add_hydrogens, ph, minimize, name, free_rotations,
-        bridge, platform, workers, ml, ml_region, ml_options.
+        include, forcefield, implicit, surface, constraints, add_hydrogens, ph, minimize, name,
+        free_rotations, bridge, platform, workers, ml, ml_region, ml_options.
 
     Returns
     -------

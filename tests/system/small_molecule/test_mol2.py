@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_molecule_cases import ACETATE
+from small_molecule_cases import ACETATE, embedded
 
 from boltzgen.errors import InputError
 from boltzgen.system.prepare import prepare
@@ -73,3 +73,30 @@ def test_mol2_files_that_are_refused(tmp_path, name):
         prepare(tmp_path / name)
     for word in expected:
         assert word in str(caught.value)
+
+
+def test_a_nitro_group_with_single_bonds_is_no_dianion(tmp_path):
+    """As antechamber -at sybyl writes nitromethane: N.pl3, O.2, single bonds, and no charges at all."""
+    atoms = [
+        ("C1", "C.3"),
+        ("N1", "N.pl3"),
+        ("O1", "O.2"),
+        ("O2", "O.2"),
+        *((f"H{i}", "H") for i in (1, 2, 3)),
+    ]
+    places = embedded("C[N+](=O)[O-]").GetConformer().GetPositions()
+    rows = [
+        f"{i} {name} {x:.4f} {y:.4f} {z:.4f} {kind} 1 NIT 0.0000"
+        for i, ((name, kind), (x, y, z)) in enumerate(zip(atoms, places, strict=True), start=1)
+    ]
+    bonds = ["1 1 2 1", "2 2 3 1", "3 2 4 1", "4 1 5 1", "5 1 6 1", "6 1 7 1"]
+    head = ["@<TRIPOS>MOLECULE", "NIT", "7 6 1 0 0", "SMALL", "NO_CHARGES", "", "@<TRIPOS>ATOM"]
+    path = tmp_path / "nitro.mol2"
+    path.write_text("\n".join([*head, *rows, "@<TRIPOS>BOND", *bonds, ""]))
+    with pytest.raises(
+        InputError, match=r"atom types contradict \(O \(atom 3\), O \(atom 4\): of a double bond"
+    ):
+        prepare(path)
+    path.write_text(path.read_text().replace("2 2 3 1", "2 2 3 2"))
+    path.write_text(path.read_text().replace("3 2 4 1", "3 2 4 2"))
+    assert prepare(path).provenance["input"]["smiles"] == "C[N+](=O)[O-]"

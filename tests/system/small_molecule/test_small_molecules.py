@@ -30,6 +30,11 @@ def block(smiles: str, title: str = "", **options) -> str:
     return Chem.MolToMolBlock(molecule, **options)
 
 
+def notes_beside_vacuum(system: MolecularSystem) -> list[str]:
+    """What `prepare` says, but that charges stand in vacuum (tests/system/test_vacuum.py)."""
+    return [note for note in system.provenance["warnings"] if "in vacuum, which nothing screens" not in note]
+
+
 def drawing(smiles: str) -> str:
     molecule = Chem.MolFromSmiles(smiles)
     rdDepictor.Compute2DCoords(molecule)
@@ -78,7 +83,7 @@ def isomer(molecule: Chem.Mol) -> str:
 def test_stereo_is_what_the_smiles_said(smiles):
     system = prepare(smiles=smiles)
     assert isomer(as_rdkit(system, smiles)) == Chem.CanonSmiles(smiles)
-    assert system.provenance["warnings"] == []
+    assert notes_beside_vacuum(system) == []
 
 
 def test_open_stereo_is_chosen_once_and_named():
@@ -199,7 +204,7 @@ def test_sdf_keeps_coordinates_charges_and_stereo(tmp_path, force_v3000):
     expected = 0.1 * embedded(smiles).GetConformer().GetPositions()
     np.testing.assert_allclose(system.reference_positions, expected, atol=1e-5)
     assert system.provenance["input"]["smiles"] == Chem.CanonSmiles(smiles)
-    assert system.provenance["warnings"] == [] and system.name == "ligand"
+    assert notes_beside_vacuum(system) == [] and system.name == "ligand"
     assert {name.residue for name in system.atom_names} == {"LIG"}
     assert prepare(smiles=smiles).fingerprint == system.fingerprint
 
@@ -260,7 +265,7 @@ def test_mol2_is_perceived_as_what_it_is(tmp_path, smiles, types):
     system = prepare(tmp_path / "twice.mol2")
     assert system.provenance["input"]["smiles"] == Chem.CanonSmiles(smiles)
     assert system.fingerprint == prepare(smiles=smiles).fingerprint
-    assert system.provenance["warnings"] == ["twice.mol2 holds 2 molecules; the first is used."]
+    assert notes_beside_vacuum(system) == ["twice.mol2 holds 2 molecules; the first is used."]
 
 
 # ---- refusals ----
@@ -360,3 +365,30 @@ def test_the_command_line_says_what_was_understood(tmp_path, capsys):
     assert "13 (6 heavy)" in captured.out
     assert "leaves stereo open" in captured.err
     assert Path(tmp_path / "SYS" / "system.xml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("smiles", "labels", "stereo"),
+    [
+        ("[2H]C([2H])C=O", "H (atom 1), H (atom 3)", None),
+        ("CC(=O)[18O]C", "O (atom 4)", None),
+        ("C[C@H]([2H])O", "H (atom 3)", "C (atom 2)"),
+        ("C[C@H](O)[13CH3]", "C (atom 4)", "C (atom 2)"),
+        ("[2H]/C=C/F", "H (atom 1)", "C (atom 2), C (atom 3)"),
+        ("C[C@H]([3H])[C@H](F)Cl", "H (atom 3)", "C (atom 2)"),
+    ],
+)
+def test_isotope_labels_are_left_out_with_the_stereo_that_they_alone_make(smiles, labels, stereo):
+    """Masses are those of the elements, the stereo that does not hang on labels is kept."""
+    system = prepare(smiles=smiles)
+    plain = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    for atom in plain.GetAtoms():
+        atom.SetIsotope(0)
+    np.testing.assert_allclose(system.masses, [atom.GetMass() for atom in plain.GetAtoms()], atol=2e-3)
+    notes = system.provenance["warnings"]
+    assert any(f"isotope labels of {labels} are left out" in note for note in notes)
+    said = [note for note in notes if "one of isotope labels alone" in note]
+    assert said == ([] if stereo is None else [f"The stereo at {stereo} is one of isotope labels alone."])
+    remaining = Chem.MolFromSmiles(system.provenance["input"]["smiles"])
+    expected = "[C@H](F)Cl" in smiles
+    assert len(Chem.FindMolChiralCenters(remaining, useLegacyImplementation=False)) == expected
