@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from boltzgen.disk import write_error
 from boltzgen.errors import InputError
-from boltzgen.files import PathLike, make_folder, write_error
+from boltzgen.files import PathLike, make_folder
 
 try:
     import fcntl

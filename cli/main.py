@@ -62,8 +62,9 @@ from typing import Annotated, Any
 import typer
 
 from boltzgen import __version__
+from boltzgen.disk import is_trouble_of_the_disk, write_error
 from boltzgen.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, BoltzgenError, StoppedError
-from boltzgen.files import NO_PATH, is_trouble_of_the_disk, read_error, write_error
+from boltzgen.files import NO_PATH, read_error
 from boltzgen.interrupts import ended_by, ending_by_signal
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark

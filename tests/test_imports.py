@@ -45,6 +45,7 @@ GROUND = {
     "checks",
     "digests",
     "extensions",
+    "disk",
     "files",
     "contents",
     "folders",
