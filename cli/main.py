@@ -188,6 +188,9 @@ def _report(error: BaseException, words: Sequence[str]) -> int:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         print("boltzgen: interrupted.", file=sys.stderr)
         return 128 + (ended_by() or signal.SIGINT)
+    if type(error).__name__ == "NoArgsIsHelpError":  # no verb: the list of them, as it is laid out
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return EXIT_USAGE
     if _is_usage_error(error):
         print(f"boltzgen: {_usage_sentence(error, words)}", file=sys.stderr)
         return EXIT_USAGE

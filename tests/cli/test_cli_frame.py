@@ -226,3 +226,11 @@ def test_closed_pipe_is_not_a_traceback():
 def test_as_a_process():
     done = run_cli("trian")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["free-energy"], ["dataset"], ["benchmark"]])
+def test_without_a_verb_the_verbs_are_listed_line_by_line(words, capsys):
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(" ".join(["Usage: boltzgen", *words])) and "boltzgen: " not in told
+    assert len(told.splitlines()) > 8 and max(map(len, told.splitlines())) < 200

@@ -19,7 +19,7 @@ from boltzgen.generator import Target
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.independence import with_inefficiency
 
-INDEP = ROOT.parent / "shared" / "cases" / "indep"
+INDEP = ROOT / "tests" / "cases" / "files" / "indep"
 
 
 def two_states(frames: int, flip: float, seed: int) -> np.ndarray:
@@ -112,7 +112,6 @@ def test_energies_that_a_file_lacks_are_computed(butane):
     assert np.isnan(frames.energies).all()
 
 
-@pytest.mark.skipif(not INDEP.is_dir(), reason="the cases of issue 17 are not here")
 def test_the_ring_of_the_issue_has_twelve_independent_frames():
     """Cyclohexane, 400 frames of a DCD without energies: none turns, and 400 were taken for independent."""
     ring = MolecularSystem.load(INDEP / "CHX")

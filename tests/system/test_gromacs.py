@@ -14,9 +14,9 @@ from boltzgen.errors import InputError
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.prepare import prepare
 
-SHARED = ROOT.parent / "shared" / "cases" / "gmx"
+GIVEN = ROOT / "tests" / "cases" / "files" / "gmx"
 
-#: Energies of `SHARED` by the rules of the manual; `gmx_d` 2022.5 gives the same.
+#: Energies of `GIVEN` by the rules of the manual; `gmx_d` 2022.5 gives the same.
 BY_THE_MANUAL = {
     "ok": 20.990,
     "nrexcl1": 99.567,
@@ -60,10 +60,9 @@ def test_the_cases_differ_from_one_another():
     assert len(set(values)) >= 25
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the cases stand beside the clone")
 @pytest.mark.parametrize("name", BY_THE_MANUAL)
-def test_shared_cases(name):
-    made = prepare(SHARED / f"{name}.top", coordinates=SHARED / "chain.gro")
+def test_given_cases(name):
+    made = prepare(GIVEN / f"{name}.top", coordinates=GIVEN / "chain.gro")
     assert energy(made.openmm_system(), made.reference_positions) == pytest.approx(
         BY_THE_MANUAL[name], abs=1e-3
     )

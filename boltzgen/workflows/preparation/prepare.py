@@ -321,6 +321,7 @@ def _compared(system: MolecularSystem, potential: Potential) -> tuple[MolecularS
     check = check_against_reference(system, potential, tolerance=tolerance, largest_force=largest)
     record = {**check, **engine}
     worst = max(record["max_relative_energy_difference"], record["max_relative_force_difference"])
-    if worst == 0.0:  # rounding alone would leave a difference
+    if worst == 0.0 and system.energy_model.region is not None:  # rounding alone would leave a difference
         return system, "the force field has no energy left beside the region's potential", record
-    return system, f"{what}agrees with OpenMM Reference to {worst:.0e} (relative)", record
+    how = f"to {worst:.0e} (relative)" if worst else "in every digit"
+    return system, f"{what}agrees with OpenMM Reference {how}", record

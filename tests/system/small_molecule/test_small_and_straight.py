@@ -15,7 +15,7 @@ from boltzgen.errors import InputError
 from boltzgen.generator import Target
 from boltzgen.units import GAS_CONSTANT
 
-GRAPHS = ROOT.parent / "shared" / "cases" / "graph"
+GRAPHS = ROOT / "tests" / "cases" / "files" / "graph"
 
 WORKS = {
     "nitrogen": "N#N",
@@ -102,7 +102,6 @@ def test_what_cannot_go_is_refused_at_the_start(smiles, words, tmp_path):
     assert not (tmp_path / "SYS").exists()
 
 
-@pytest.mark.skipif(not GRAPHS.is_dir(), reason="the shared cases are not here")
 @pytest.mark.parametrize("name", ["pair", "tri", "square", "P4"])
 def test_dense_graphs_of_a_system_xml(name, tmp_path):
     prepared = bg.prepare(GRAPHS / f"{name}.xml", tmp_path / "SYS", coordinates=GRAPHS / f"{name}.pdb")
