@@ -230,7 +230,7 @@ def test_as_a_process():
 
 @pytest.mark.parametrize("words", [[], ["free-energy"], ["dataset"], ["benchmark"]])
 def test_without_a_verb_the_verbs_are_listed_line_by_line(words, capsys):
-    assert main(words) == 2
+    assert main.main(words) == 2
     told = capsys.readouterr().err
     assert told.startswith(" ".join(["Usage: boltzgen", *words])) and "boltzgen: " not in told
     assert len(told.splitlines()) > 8 and max(map(len, told.splitlines())) < 200
