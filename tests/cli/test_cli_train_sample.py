@@ -95,7 +95,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, number):
     assert process.returncode == 75, err
     assert "finishing the batch" in err and "--resume auto" in err
     (checkpoint,) = (tmp_path / "RUN" / "checkpoints").iterdir()
-    assert not (tmp_path / "RUN" / "model").exists()
+    assert (tmp_path / "RUN" / "model" / "weights.safetensors").exists()  # what there is so far, to draw from
     step = int(checkpoint.name.rpartition("-")[2])
     done = Done(
         tmp_path, "train", "train.yaml", "-o", "RUN", f"optimizer.steps={step + 2}", "--resume", "auto"

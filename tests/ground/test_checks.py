@@ -30,7 +30,7 @@ REFUSED = [
         "`number=1000000000000000000000000000000`: give a whole number of at most",
     ),
     (lambda: check_number(8, "rows", most=7), "`rows=8`: give a whole number of at most 7."),
-    (lambda: check_temperature(1e-5), "`temperature=1e-05` is outside 0.001 to 1e+09 K; give kelvin."),
+    (lambda: check_temperature(1e-5), "`temperature=1e-05` is outside 0.001 to 100000 K; give kelvin."),
     (lambda: check_temperature(1e300), "`temperature=1e+300` is outside"),
     (lambda: check_number(2.5, "rows"), "`rows=2.5`: give"),
     (lambda: check_dtype("half"), "`dtype='half'` is not known; use float32 or float64."),

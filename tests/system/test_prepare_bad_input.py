@@ -135,7 +135,10 @@ def number_of_sentences(message: str) -> int:
         ([ALANINE, "-o", "SYS", "--implicit", "obc7"], ["obc7", "gbn2"]),
         ([ALANINE, "-o", "SYS", "--forcefield", "amber77.xml"], ["amber77.xml", "amber99sbildn.xml"]),
         ([ALANINE, "-o", "SYS", "--forcefield", ALANINE], ["not complete XML"]),
-        ([ALANINE, "-o", "SYS", "--implicit", "amber99_obc.xml"], ["belong together"]),
+        (
+            [ALANINE, "-o", "SYS", "--implicit", "amber99_obc.xml"],
+            ["amber99_obc.xml", "goes with the force field of its name"],
+        ),
         ([ALANINE, "-o", "SYS", "--coordinates", ALANINE], ["leave out --coordinates"]),
         ([ALANINE, "-o", "SYS", "--ph", "21"], ["--ph 21", "0 to 14"]),
         ([ALANINE, "-o", "SYS", "--capped"], ["--capped", "--sequence"]),

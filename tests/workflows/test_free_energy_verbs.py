@@ -332,7 +332,7 @@ BAD = [
     ("observable {}/OUT --of rgg", "rgg", "rg"),
     ("observable {}/OUT --values {}/short.npy", "7", "300"),
     ("observable {}/OUT --values {}/words.npy", "numbers"),
-    ("observable {}/OUT --values {}/text.npy", "not a .npy"),
+    ("observable {}/OUT --values {}/text.npy", "cannot be read as npy"),
     ("observable {}/OUT --values {}/absent.npy", "no such file"),
     ("observable {}/WELL --of rg", "rg"),
     ("thermo {}/absent", "absent"),

@@ -185,7 +185,9 @@ def test_what_cannot_be_released_is_refused(run, models, tmp_path):
             write_release(run, wrong, METRICS, CARD, tmp_path)
     with pytest.raises(InputError, match="solvent missing"):
         write_release(run, "x", {k: v for k, v in METRICS.items() if k != "solvent"}, CARD, tmp_path)
-    with pytest.raises(InputError, match="'speed' needs a value and a standard_error"):
+    with pytest.raises(
+        InputError, match=r"figures.speed.standard_error.*a figure needs a value and a standard_error"
+    ):
         write_release(run, "x", {**METRICS, "figures": {"speed": {"value": 3.0}}}, CARD, tmp_path)
     with pytest.raises(InputError, match="is there already"):
         write_release(run, "tiny-1", METRICS, CARD, models)

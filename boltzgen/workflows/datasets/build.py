@@ -392,7 +392,7 @@ class _Builder:
     def _stopped(self, sentence: str) -> None:
         self.write()
         done = sum(self.record(place)["status"] == "complete" for place in self.places)
-        raise StoppedError(f"{sentence} {done} of {len(self.places)} in {self.folder} are complete.")
+        raise StoppedError(f"{sentence} {done} of {len(self.places)} molecules are complete.")
 
 
 def _seed(seed: int, name: str) -> int:
