@@ -32,6 +32,7 @@ READER_FAULTS = (
     MemoryError,
     ArithmeticError,
     struct.error,
+    SyntaxError,
 )
 
 #: XTC stores molecules of at most this many atoms as plain floats, without rounding.

@@ -6,6 +6,7 @@ atom, or returns without a word.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
 from boltzgen.system.graph.adjacency import adjacency, connected_pieces
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 OVERLAP_DISTANCE = 0.05
 
 WATER_NAMES = frozenset("HOH WAT SOL TIP3 TIP4 SPC H2O DOD OPC".split())
+
+#: A parameter of a serialized System that no energy comes of.
+_NOT_FINITE = re.compile(r'[a-z]\w*="-?(NaN|Infinity)"')
 
 #: Forces of bonded terms: how many terms one has, the method that gives one, the places of its atoms.
 _BONDED = {
@@ -296,8 +301,16 @@ def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path:
 
 
 def check_terms(system: openmm.System, labels: list[str], path: Path | str) -> None:
-    """Refuse bonds, angles and torsions that name an atom twice: OpenMM gives them an energy all the same."""
+    """Refuse bonds, angles and torsions that name an atom twice: OpenMM gives them an energy all the same.
+
+    Also parameters that are not finite, and a CustomGBForce without the values that its energy is of.
+    """
+    damaged = _NOT_FINITE.search(serialize_system(system))
+    if damaged is not None:
+        raise InputError(f"{path}: a parameter is not a finite number ({damaged[0]}); mend it.")
     for force in system.getForces():
+        if type(force).__name__ == "CustomGBForce" and not force.getNumComputedValues():
+            raise InputError(f"{path}: its CustomGBForce computes no values; the file is damaged.")
         count, parameters, places = _BONDED.get(type(force).__name__, (None, None, slice(0)))
         if count is None or parameters is None:
             continue
@@ -313,7 +326,6 @@ def check_terms(system: openmm.System, labels: list[str], path: Path | str) -> N
 
 def check_system(system: openmm.System, labels: list[str], path: Path | str) -> None:
     """Refuse virtual sites, Drude particles, massless particles, constraints and periodic boundaries."""
-    check_terms(system, labels, path)
     remedy = "Build the System again with {} and serialize it (or write prmtop/top) anew."
     for force in system.getForces():
         if "Drude" in type(force).__name__:

@@ -90,8 +90,9 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     asked.check(source)
     raw, system, notes = _read_and_parametrise(source, asked)
     correspondence.check_masses(raw, system)
-    bonds, bond_notes = correspondence.bonds_of(raw, system)
     labels = [checks.label_of(atom) for atom in raw.topology.atoms()]
+    checks.check_terms(system, labels, raw.path)
+    bonds, bond_notes = correspondence.bonds_of(raw, system)
     checks.check_system(system, labels, raw.path)
     checks.check_one_molecule(len(labels), bonds, labels, raw.path)
     notes += bond_notes + _remove_motion_removers(system)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -93,8 +94,9 @@ def _verify_mmcif(folder: Path, system: MolecularSystem) -> str | None:
     names = [line.strip() for line in text.splitlines() if line.startswith("_atom_site.")]
     if names != _ATOM_SITE or text.count("\n_atom_site.") != len(names):
         return None  # other columns: not for a reader that counts words
-    rows = [line.split() for line in text[text.index(names[-1]) :].splitlines()[1:]]
-    theirs = np.array([[float(word) for word in row[10:13]] for row in rows if len(row) == len(names)]) / 10.0
+    words = text[text.index(names[-1]) + len(names[-1]) :].split()
+    rows = [words[start : start + len(names)] for start in range(0, len(words), len(names))]
+    theirs = np.array([[float(word) for word in row[10:13]] for row in rows]) / 10.0
     return _misplaced(system.reference_positions, theirs, "a reader of words")
 
 
@@ -137,6 +139,7 @@ def _verify_amber(folder: Path, system: MolecularSystem) -> str | None:
     """ParmEd, which reads the sections by their formats."""
     import parmed
 
+    sys.modules["parmed.amber._rdparm"] = None  # type: ignore[assignment]  # it may end the process
     structure = parmed.load_file(str(folder / "ala.prmtop"), xyz=str(folder / "ala.inpcrd"))
     positions = np.array(structure.coordinates).reshape(-1, 3) / 10.0
     theirs = structure.createSystem(nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)

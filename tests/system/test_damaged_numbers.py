@@ -207,3 +207,36 @@ def test_a_term_that_names_an_atom_twice(force, method, given, tmp_path):
     path.write_text(openmm.XmlSerializer.serialize(system))
     with pytest.raises(InputError, match="different atoms"):
         prepare(path, coordinates=folder / "topology.pdb")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_parameter_that_is_not_finite(value, tmp_path):
+    folder = ROOT / "boltzgen" / "examples" / "alanine-dipeptide-fab"
+    system = openmm.XmlSerializer.deserialize((folder / "system.xml").read_text())
+    extra = openmm.PeriodicTorsionForce()
+    extra.addTorsion(1, 4, 6, 8, 2, 0.3, value)
+    system.addForce(extra)
+    path = tmp_path / "endless.xml"
+    path.write_text(openmm.XmlSerializer.serialize(system))
+    with pytest.raises(InputError, match=r"endless\.xml.*not a finite number"):
+        prepare(path, coordinates=folder / "topology.pdb")
+
+
+def test_a_solvent_force_without_values(tmp_path):
+    folder = ROOT / "boltzgen" / "examples" / "alanine-dipeptide-fab"
+    text = (folder / "system.xml").read_text()
+    assert "<Value expression" in text
+    path = tmp_path / "empty.xml"
+    path.write_text("\n".join(line for line in text.splitlines() if "<Value expression" not in line))
+    with pytest.raises(InputError, match=r"empty\.xml"):
+        prepare(path, coordinates=folder / "topology.pdb")
+
+
+@pytest.mark.parametrize("line", [2, 4, 7])
+def test_decimal_points_of_a_gro_that_do_not_stand_below_each_other(line, tmp_path):
+    lines = GRO.splitlines()
+    lines[line] = lines[line].replace("0.", "0. ", 1) if line == 2 else lines[line][:21] + lines[line][22:]
+    (tmp_path / "chain.top").write_text(PLAIN)
+    (tmp_path / "chain.gro").write_text("\n".join([*lines, ""]))
+    with pytest.raises(InputError, match=r"chain\.gro is damaged: the decimal points of line"):
+        prepare(tmp_path / "chain.top", coordinates=tmp_path / "chain.gro")

@@ -26,6 +26,9 @@ DEEPEST_XML = 50
 #: among them: OpenMM's derivatives of sums take seconds at this number, of powers of powers too.
 LONGEST_TEXT, DEEPEST_PARENTHESES, MOST_OPERATORS, MOST_POWERS = 20_000, 100, 500, 100
 
+#: A number of an expression that no double has all digits of.
+_LONG_NUMBER = re.compile(r"[\d.]{41,}")
+
 #: Characters of a SMILES, and residues of a sequence: both are built from nothing, which takes its time.
 LONGEST_SMILES, LONGEST_SEQUENCE = 5_000, 300
 
@@ -68,6 +71,8 @@ def check_expression(text: str, where: str) -> None:
     if len(text) <= DEEPEST_PARENTHESES:
         return
     found = _depth(text), len(_OPERATOR.findall(text)), text.count("^")
+    if _LONG_NUMBER.search(text):
+        raise InputError(f"{where} holds a number of more than 40 digits in an expression; mend it.")
     if any(number > most for number, most in zip(found, (DEEPEST_PARENTHESES, MOST_OPERATORS, MOST_POWERS))):
         raise InputError(
             f"{where} holds an expression of more than {DEEPEST_PARENTHESES} nested parentheses, "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boltzgen.errors import UnsupportedError
+from boltzgen.system.formats.numbers import is_whole
 
 if TYPE_CHECKING:
     from openmm import app
@@ -76,7 +77,8 @@ def check_flags(sections: Mapping[str, Sequence[str]], path: Path) -> list[str]:
 def pointers(text: str) -> list[int]:
     """The numbers of the section POINTERS of a prmtop: how many there are of what."""
     section = text.partition("%FLAG POINTERS")[2].partition("%FLAG")[0]
-    return [int(word) for line in section.splitlines()[1:] if line[:1] != "%" for word in line.split()]
+    words = [word for line in section.splitlines()[1:] if line[:1] != "%" for word in line.split()]
+    return [int(word) for word in words if is_whole(word)]  # others are refused by `prmtop_values`
 
 
 def _is_not_zero(value: str) -> bool:

@@ -20,7 +20,7 @@ from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line
 from boltzgen.system.formats.prmtop_flags import check_flags, pointers
 from boltzgen.system.formats.prmtop_values import check_values
 from boltzgen.system.formats.protonation import with_common_names
-from boltzgen.system.formats.sites import Site, gro_sites, mmcif_sites, pdb_sites, used_sites
+from boltzgen.system.formats.sites import Site, check_columns, gro_sites, mmcif_sites, pdb_sites, used_sites
 
 if TYPE_CHECKING:
     import openmm
@@ -291,6 +291,7 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
             raise InputError(
                 f"{coordinates} is truncated: it holds fewer lines than its second line says. Write it again."
             )
+        check_columns(text, coordinates)
         with parsing(coordinates, "a GROMACS gro file") as said:
             gro = GromacsGroFile(str(coordinates))
             positions = _nanometres(gro.getPositions(asNumpy=True))

@@ -117,6 +117,26 @@ def gro_sites(text: str) -> list[Site]:
     ]
 
 
+def check_columns(text: str, path: Path) -> None:
+    """Refuse a gro text whose atom lines have their decimal points in other columns than the first one.
+
+    The distance of the points is the precision (GROMACS manual, file format gro); OpenMM takes it from one
+    line for all.
+    """
+    lines = text.splitlines()
+    columns = None
+    for number, line in enumerate(lines[2 : 2 + int(lines[1])], start=3):
+        points = [place for place, letter in enumerate(line) if letter == "." and place >= 20][:3]
+        if columns is None:
+            columns = points
+        even = len(points) == 3 and points[2] - points[1] == points[1] - points[0]
+        if points != columns or not even:
+            raise InputError(
+                f"{path} is damaged: the decimal points of line {number} stand unevenly, or in other columns "
+                "than those of the first atom. Write it again."
+            )
+
+
 def _place(words: Sequence[str]) -> tuple[float, float, float]:
     for word in words:
         if not is_real_or_special(word.strip()):
