@@ -149,6 +149,7 @@ def first_to(name: str, value: str) -> Callable[[dict[str, list[str]]], None]:
         ("EXCLUDED_ATOMS_LIST", "1", "not later atoms"),
         ("LENNARD_JONES_ACOEF", "0.00000000E+00", "no radius"),
         ("NUMBER_EXCLUDED_ATOMS", "2", "the sum"),
+        ("DIHEDRALS_INC_HYDROGEN", "12", "two bonds apart or less"),
     ],
 )
 def test_a_value_that_denies_the_others(name, value, said, tmp_path):

@@ -189,6 +189,7 @@ def _check_exclusions(whole: Mapping[str, Sequence[int]], n_atoms: int, path: Pa
                 path, name, f"atom {atom + 1} excludes {' '.join(map(str, own))}: not later atoms, each once"
             )
         excluded.update((atom, other - 1) for other in own)
+    near: set[tuple[int, int]] = set()  # bonds and angles stand before torsions in `_TERMS`
     for section, (atoms, _) in _TERMS.items():
         values = whole.get(section, ())
         for start in range(0, len(values), atoms + 1):
@@ -196,6 +197,11 @@ def _check_exclusions(whole: Mapping[str, Sequence[int]], n_atoms: int, path: Pa
             if atoms == 4 and (row[2] < 0 or row[3] < 0):  # no pair of first and last atom
                 continue
             first, last = sorted((row[0] // 3, abs(row[-1]) // 3))
+            if atoms < 4:
+                near.add((first, last))
+            elif (first, last) in near:
+                shown = f"atoms {first + 1} and {last + 1}, which end a torsion"
+                _refuse(path, section, f"{shown} that counts their pair, are two bonds apart or less")
             if (first, last) not in excluded:
                 _refuse(path, name, f"atoms {first + 1} and {last + 1}, joined in {section}, are missing")
 
