@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "cases"), str(ROOT / "tests" / "folders")]
 
 import typer  # noqa: E402
+from fuzz.runner import processor_seconds  # noqa: E402
 from verbs import VERBS, make_inputs  # noqa: E402
 
 from boltzgen_cli.main import app, main  # noqa: E402
@@ -177,7 +178,7 @@ def _child(words: list[str], work: Path, said: Path) -> tuple[int, bool]:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status), False
-        if not asked and _processor_seconds(process) > SECONDS:
+        if not asked and processor_seconds(process) > SECONDS:
             os.kill(process, signal.SIGINT)
             asked = time.monotonic()
         if asked and time.monotonic() - asked > PATIENCE:
@@ -185,11 +186,6 @@ def _child(words: list[str], work: Path, said: Path) -> tuple[int, bool]:
             os.waitpid(process, 0)
             return 0, True
         time.sleep(0.02)
-
-
-def _processor_seconds(process: int) -> float:
-    words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def faults(numbers: range, template: Path) -> list[tuple[int, str]]:

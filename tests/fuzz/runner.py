@@ -110,7 +110,8 @@ def _child(target: Target, numbers: range, pipe: int) -> None:
     os._exit(status)
 
 
-def _processor_seconds(process: int) -> float:
+def processor_seconds(process: int) -> float:
+    """Processor time of `process` so far; 0 when it has ended."""
     try:
         words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -147,11 +148,11 @@ def _one_child(target: Target, numbers: range, report: Report) -> range:
             for line in lines:
                 said = json.loads(line)
                 if len(said) == 1:
-                    current, since, used = said[0], time.monotonic(), _processor_seconds(process)
+                    current, since, used = said[0], time.monotonic(), processor_seconds(process)
                 else:
                     report.add(target.name, said[0], said[1], said[2])
                     done = said[0] + 1
-        elif _processor_seconds(process) - used > SECONDS or time.monotonic() - since > WALL:
+        elif processor_seconds(process) - used > SECONDS or time.monotonic() - since > WALL:
             fault = f"more than {SECONDS:g} s of processor time"
             os.kill(process, signal.SIGKILL)
             break
