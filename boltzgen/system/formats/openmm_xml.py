@@ -36,8 +36,8 @@ _INERT_NAMES = """
 INERT_FORCES = frozenset(_INERT_NAMES.split())
 
 
-def check_inert(text: str, where: str) -> None:
-    """Raise unless `text` is the XML of an OpenMM System that only holds numbers and expressions.
+def check_inert(text: str, where: str) -> ElementTree.Element:
+    """The root of `text`, the XML of an OpenMM System that only holds numbers and expressions.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def check_inert(text: str, where: str) -> None:
             name = element.get("type", "")
             if name not in INERT_FORCES:
                 raise _executable(name or "a force without a type", where)
+    return root
 
 
 def _executable(name: str, where: str) -> UnsupportedError:
@@ -87,7 +88,7 @@ def deserialize_system(text: str, where: str = "the System XML") -> openmm.Syste
     """The System that `text` describes, after `check_inert`."""
     import openmm
 
-    check_inert(text, where)
+    stated = check_inert(text, where)
     try:
         system = openmm.XmlSerializer.deserialize(text)
     except (openmm.OpenMMException, ValueError) as error:
@@ -98,7 +99,7 @@ def deserialize_system(text: str, where: str = "the System XML") -> openmm.Syste
         raise InputError(
             f"{where} is not an OpenMM System; give the file that openmm.XmlSerializer.serialize writes."
         )
-    _check_understood(ElementTree.fromstring(text), ElementTree.fromstring(serialize_system(system)), where)
+    _check_understood(stated, ElementTree.fromstring(serialize_system(system)), where)
     return system
 
 
