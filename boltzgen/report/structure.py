@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from boltzgen.errors import InputError
 from boltzgen.files import write_atomic
@@ -107,7 +107,7 @@ def _without_hydrogens_on_carbon(molecule: Chem.Mol) -> Chem.Mol:
     ]
     for atom in kept:
         atom.SetAtomMapNum(1)
-    words = Chem.RemoveHsParameters()
+    words: Any = Chem.RemoveHsParameters()
     words.removeMapped = False
     words.showWarnings = False
     words.updateExplicitCount = True
