@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from boltzgen.report.page.answer import answer
+from boltzgen.report.page.ramachandran import ramachandran
 from boltzgen.report.page.record import Material, Section
+from boltzgen.report.page.sources import sources
+from boltzgen.report.page.torsions import torsions
 
 
 def sections(material: Material) -> tuple[list[Section], dict[str, Any] | None]:
     """The sections in order, and what the 3D view shows (None without one)."""
-    return [answer(material)], None
+    compared = sources(material)
+    found = [answer(material), ramachandran(material, compared), torsions(material, compared)]
+    return [one for one in found if one is not None], None
