@@ -70,16 +70,25 @@ def _thinned(one: Source) -> Source:
     if len(one.weights) <= MOST_ROWS:
         return one
     rows = np.linspace(0, len(one.weights) - 1, MOST_ROWS).astype(int)
-    return Source(one.key, one.label, one.colour, one.positions[rows], one.weights[rows], one.inefficiency, one.dash)
+    return Source(
+        one.key, one.label, one.colour, one.positions[rows], one.weights[rows], one.inefficiency, one.dash
+    )
 
 
-def _distribution(kind: str, atoms: tuple[int, ...], names: Sequence[str], found: Sequence[Source]) -> Distribution:
-    values = {one.key: (bond_lengths if kind == "bond" else bond_angles)(one.positions, atoms) for one in found}
+def _distribution(
+    kind: str, atoms: tuple[int, ...], names: Sequence[str], found: Sequence[Source]
+) -> Distribution:
+    values = {
+        one.key: (bond_lengths if kind == "bond" else bond_angles)(one.positions, atoms) for one in found
+    }
     by_key = {one.key: one for one in found}
     apart = None
     if {"simulation", "reweighted"} <= set(values):
         apart = distance(
-            values["simulation"], by_key["simulation"].weights, values["reweighted"], by_key["reweighted"].weights
+            values["simulation"],
+            by_key["simulation"].weights,
+            values["reweighted"],
+            by_key["reweighted"].weights,
         )
     label = f"{'–'.join(names[atom] for atom in atoms)} ({'-'.join(map(str, atoms))})"
     return Distribution(kind, atoms, label, "Å" if kind == "bond" else "°", values, apart)
@@ -149,7 +158,15 @@ def _table(measured: Sequence[Distribution], found: Sequence[Source]) -> Html:
         moments = [_moments(item.values[one.key], one.weights) for one in found]
         digits = 4 if item.unit == "Å" else 2
         shown = ["–" if m is None else f"{m[0]:.{digits}f} ({m[1]:.{digits}f})" for m in moments]
-        rows.append((item.kind, f"{item.label}", item.unit, *shown, None if item.apart is None else round(item.apart, 3)))
+        rows.append(
+            (
+                item.kind,
+                f"{item.label}",
+                item.unit,
+                *shown,
+                None if item.apart is None else round(item.apart, 3),
+            )
+        )
     columns = ("", "atoms", "unit", *(f"{one.label}: mean (deviation)" for one in found), "distance")
     return table(columns, rows)
 

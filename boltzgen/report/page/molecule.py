@@ -31,7 +31,9 @@ def molecule(material: Material) -> Section | None:
     pictures = []
     try:
         drawing = re.sub(r"^.*?(?=<svg)", "", structure_svg(system), flags=re.DOTALL).strip()
-        words = "Numbers are those of the atoms, from 0, as in a states file; hydrogens on carbon are not drawn."
+        words = (
+            "Numbers are those of the atoms, from 0, as in a states file; hydrogens on carbon are not drawn."
+        )
         pictures.append(Picture("molecule", drawing, f"{system.name}. {words}"))
         trouble = ""
     except (BoltzgenError, ValueError, RuntimeError) as error:  # RDKit's, of a molecule it cannot lay out
@@ -48,14 +50,18 @@ def molecule(material: Material) -> Section | None:
         "bonds": len(system.bonds),
         "mass": f"{system.masses.sum():.2f} Da",
         "force field": material.subject.force_field or "not recorded",
-        "made from": part(system.provenance, "input").get("file") or part(system.provenance, "input").get("kind"),
+        "made from": part(system.provenance, "input").get("file")
+        or part(system.provenance, "input").get("kind"),
         "fingerprint": system.fingerprint[:16],
     }
     parts = [
         figures(pictures),
         tag("p", trouble) if trouble else "",
         table((), list(facts.items())),
-        folded(f"All {system.n_atoms} atoms", table(("number", "name", "element", "mass (Da)"), rows[:MOST_ATOMS])),
+        folded(
+            f"All {system.n_atoms} atoms",
+            table(("number", "name", "element", "mass (Da)"), rows[:MOST_ATOMS]),
+        ),
     ]
     numbers = {
         "name": system.name,

@@ -27,7 +27,9 @@ def unchecked(material: Material) -> Section | None:
             found.append("Agreement with a simulation: there are no frames of one to compare with.")
     translation = part(material.molecule.provenance if material.molecule else {}, "translation_check")
     if material.molecule is not None and not translation.get("agrees", translation):
-        found.append("Whether our energy of this molecule is OpenMM's: nothing was compared when it was prepared.")
+        found.append(
+            "Whether our energy of this molecule is OpenMM's: nothing was compared when it was prepared."
+        )
     if material.frames is not None:
         if material.simulation.get("status") not in (None, "complete"):
             found.append(f"The simulation is {material.simulation.get('status')}.")
@@ -91,7 +93,10 @@ def _versions(material: Material) -> dict[str, Any]:
     records: list[tuple[str, Mapping[str, Any]]] = [
         ("system", part(part(material.system, "provenance"), "versions")),
         ("simulation", part(material.simulation, "versions")),
-        ("training", {key: environment.get(key) for key in ("python", "torch", "openmm") if environment.get(key)}),
+        (
+            "training",
+            {key: environment.get(key) for key in ("python", "torch", "openmm") if environment.get(key)},
+        ),
         ("samples", part(material.manifest, "versions")),
     ]
     found: dict[str, dict[str, str]] = {}

@@ -6,10 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.report.page.markup import badge, bullets, figures, joined, measured, percentage, prose, table, tag
+from boltzgen.report.page.markup import (
+    badge,
+    bullets,
+    figures,
+    joined,
+    measured,
+    percentage,
+    prose,
+    table,
+    tag,
+)
 from boltzgen.report.page.record import Material, Picture, Section, part, several
-from boltzgen.report.page.svg import BLACK, BLUE, GREEN, ORANGE, Plot, linear_axis
 from boltzgen.report.page.sources import drawn_by_flow
+from boltzgen.report.page.svg import BLACK, BLUE, GREEN, ORANGE, Plot, linear_axis
 from boltzgen.units import thermal_energy
 
 BINS = 60
@@ -31,7 +41,9 @@ def overlap(material: Material) -> Section | None:
              one.get("unit"), one.get("overlap"))
             for one in bars
         ]  # fmt: skip
-        parts.append(table(("free energy", "by", "value", "unit", "overlap (0 to 1)"), rows, "Overlap of ensembles"))
+        parts.append(
+            table(("free energy", "by", "value", "unit", "overlap (0 to 1)"), rows, "Overlap of ensembles")
+        )
     parts.append(figures(pictures))
     keys = ("source", "n_target", "n_independent", "forward_ess", "missed", "verdict", "reasons")
     numbers = {
@@ -67,7 +79,10 @@ def _energies(material: Material) -> tuple[list[Picture], dict[str, Any]]:
     flow = "flow" if drawn_by_flow(material) else "unweighted"
     found = [(flow, ORANGE, "5 3", ensemble.u[rows], np.ones(int(rows.sum())))]
     found.append(("reweighted", BLUE, "", ensemble.u[rows], ensemble.weights()[rows]))
-    for label, colour, frames in (("simulation", BLACK, material.frames), ("check frames", GREEN, material.checks)):
+    for label, colour, frames in (
+        ("simulation", BLACK, material.frames),
+        ("check frames", GREEN, material.checks),
+    ):
         if frames is not None and ensemble.temperature is not None and np.isfinite(frames.energies).any():
             u = frames.energies[np.isfinite(frames.energies)] / thermal_energy(ensemble.temperature)
             found.append((label, colour, "", u, np.ones(len(u))))
@@ -105,4 +120,8 @@ def _quantiles(u: np.ndarray, w: np.ndarray) -> tuple[float, float]:
 
 def _mean(u: np.ndarray, w: np.ndarray) -> dict[str, float]:
     mean = float(np.average(u, weights=w))
-    return {"mean": mean, "standard_deviation": float(np.sqrt(np.average((u - mean) ** 2, weights=w))), "n": len(u)}
+    return {
+        "mean": mean,
+        "standard_deviation": float(np.sqrt(np.average((u - mean) ** 2, weights=w))),
+        "n": len(u),
+    }

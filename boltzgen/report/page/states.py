@@ -52,7 +52,9 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
         ]
         columns = ("torsion", "between", *(one.label for one in found))
         parts.append(table(columns, rows, "Thirds of each torsion's circle"))
-        parts.append(tag("p", "Errors are one standard error; none stands where fewer than three samples lie."))
+        parts.append(
+            tag("p", "Errors are one standard error; none stands where fewer than three samples lie.")
+        )
     if compared:
         source = part(material.manifest, "coverage").get("source")
         rows = [
@@ -71,7 +73,10 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
             {
                 "name": turn.name,
                 "thirds_degrees": [list(one) for one in THIRDS],
-                **{key: [{"population": p, "standard_error": e} for p, e in one] for key, one in shares.items()},
+                **{
+                    key: [{"population": p, "standard_error": e} for p, e in one]
+                    for key, one in shares.items()
+                },
             }
             for turn, shares in told
         ],
@@ -80,7 +85,9 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
     return Section("states", "States", joined(parts), numbers)
 
 
-def share_with_error(inside: np.ndarray, weights: np.ndarray, inefficiency: float) -> tuple[float, float | None]:
+def share_with_error(
+    inside: np.ndarray, weights: np.ndarray, inefficiency: float
+) -> tuple[float, float | None]:
     """The share (0 to 1) of the `weights` (n,) that lies `inside` (n,) bool, and its standard error.
 
     ``p = sum w h``, ``var p = g sum w^2 (h - p)^2`` for weights that sum to one (delta method). No error from

@@ -95,8 +95,8 @@ def _number(value: float) -> str:
 class Plot:
     """A plot that grows by its methods; `svg` is its text.
 
-    title: above. subject: what it is of, below, in small letters. right: ticks of a second scale of y, with what
-    that says.
+    title: above. subject, note: what it is of, and a further line, below in small letters. right: ticks of a
+    second scale of y, with what that says.
     """
 
     x: Axis
@@ -108,6 +108,7 @@ class Plot:
     right: Ticks = ()
     right_label: str = ""
     background: str = "none"
+    note: str = ""
     _parts: list[str] = field(default_factory=list)
     _legend: list[tuple[str, str, str]] = field(default_factory=list)
     _scale: tuple[float, float, tuple[str, ...], str] | None = None
@@ -118,7 +119,7 @@ class Plot:
         widest = max((len(label) for _, label in self.y.ticks), default=1)
         left, right = 24.0 + 6.5 * widest + 4, 46.0 if self.right else 12.0
         top = 26.0 + (16.0 if self._legend or self._scale else 0.0)
-        return left, top, self.width - left - right, self.height - top - 54.0
+        return left, top, self.width - left - right, self.height - top - 54.0 - (12.0 if self.note else 0.0)
 
     def _places(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         left, top, width, height = self._box
@@ -255,7 +256,8 @@ class Plot:
         parts.append(_text(left + width / 2, top + height + 32, self.x.label, 12, "middle"))
         parts.append(_turned(13, top + height / 2, self.y.label))
         parts.append(_text(left, 15, self.title, 13, weight="600"))
-        parts.append(_text(left, self.height - 5, self.subject, 9, colour="#555"))
+        parts.append(_text(6, self.height - (17 if self.note else 5), self.subject, 9, colour="#555"))
+        parts.append(_text(6, self.height - 5, self.note, 9, colour="#555"))
         at = left
         for label, colour, kind in self._legend:
             mark = (

@@ -11,7 +11,7 @@ from boltzgen.report.axes import (
     FEWEST_EFFECTIVE,
     HIGHEST_KT,
     cut_bin,
-    energy_label,
+    three_units,
     torsion_ticks,
     turned,
     unit_factors,
@@ -163,10 +163,9 @@ def energy_plot(material: Material, x: Axis, title: str) -> Plot:
     y = linear_axis(0.0, HIGHEST_KT, "free energy (kT)")
     factor = unit_factors(material.temperature).get("kJ/mol")
     right = [] if factor is None else [(value / factor, f"{value:g}") for value in range(0, 101, 5)]
+    note = "" if factor is None else three_units(1.0, material.temperature)
     subject = material.subject.line()
-    if factor is not None:
-        subject += " · " + energy_label("", material.temperature).removeprefix(" (kT; ").removesuffix(")")
-    return Plot(x, y, title, subject, right=right, right_label="kJ/mol" if right else "")
+    return Plot(x, y, title, subject, right=right, right_label="kJ/mol" if right else "", note=note)
 
 
 def lowest(values: Sequence[np.ndarray]) -> float:

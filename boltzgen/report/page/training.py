@@ -50,7 +50,9 @@ def training(material: Material) -> Section | None:
         "steps": last.get("step"),
         "rows": len(rows),
         "last": told[0],
-        "curves": {name: _points(rows, name) for name in [*names, "ess", "forward_ess"] if _points(rows, name)},
+        "curves": {
+            name: _points(rows, name) for name in [*names, "ess", "forward_ess"] if _points(rows, name)
+        },
     }
     return Section("training", "Training", joined(parts), numbers, tuple(pictures))
 
@@ -74,7 +76,13 @@ def _loss(material: Material, rows: Sequence[Mapping[str, Any]], name: str) -> P
     room = 0.08 * (high - low) or 0.5
     words = name.replace("_", " ")
     x = linear_axis(0.0, float(points[-1, 0]), "step")
-    plot = Plot(x, linear_axis(low - room, high + room, words), words.capitalize(), material.subject.line(), height=240)
+    plot = Plot(
+        x,
+        linear_axis(low - room, high + room, words),
+        words.capitalize(),
+        material.subject.line(),
+        height=240,
+    )
     plot.line(points[:, 0], points[:, 1], BLUE)
     return Picture(f"training-{safe(name)}", plot.svg, f"{words.capitalize()} against the step.")
 

@@ -62,10 +62,17 @@ def weights(material: Material, *, in_3d: bool) -> Section | None:
         "k_hat": k_hat,
         "largest_weight_share": found.get("largest_weight_share"),
         "heaviest": [
-            {"row": int(row), "share": float(w[row]), "u": float(ensemble.u[row]), "log_q": float(ensemble.log_q[row])}
+            {
+                "row": int(row),
+                "share": float(w[row]),
+                "u": float(ensemble.u[row]),
+                "log_q": float(ensemble.log_q[row]),
+            }
             for row in rows
         ],
-        "running_ess": [{"samples": int(a), "effective": round(float(b), 3)} for a, b in zip(*running, strict=True)],
+        "running_ess": [
+            {"samples": int(a), "effective": round(float(b), 3)} for a, b in zip(*running, strict=True)
+        ],
     }
     return Section("weights", "Weights", joined(parts), numbers, tuple(pictures))
 
@@ -90,11 +97,15 @@ def _sorted_plot(material: Material, w: np.ndarray) -> Picture:
     rank = np.unique(np.geomspace(1, len(ordered), min(POINTS, len(ordered))).round().astype(int))
     shown = ordered[rank - 1]
     x = log_axis(1, max(len(ordered), 10), "rank, heaviest first")
-    y = log_axis(max(float(shown.min()), float(shown.max()) * 1e-9), float(shown.max()) * 1.01, "weight / mean weight")
+    y = log_axis(
+        max(float(shown.min()), float(shown.max()) * 1e-9), float(shown.max()) * 1.01, "weight / mean weight"
+    )
     plot = Plot(x, y, "Sorted weights", material.subject.line())
     plot.level(1.0, "mean weight")
     plot.line(rank, shown, BLUE)
-    return Picture("weights-sorted", plot.svg, "Weights over their mean, heaviest first. A flat line is best.")
+    return Picture(
+        "weights-sorted", plot.svg, "Weights over their mean, heaviest first. A flat line is best."
+    )
 
 
 def _running_plot(material: Material, w: np.ndarray) -> Picture:
@@ -106,7 +117,9 @@ def _running_plot(material: Material, w: np.ndarray) -> Picture:
     plot.line(number, number.astype(float), GREY, dash="4 3")
     plot.level(ENOUGH_EFFECTIVE, "enough", ORANGE)
     plot.line(number, effective, BLUE)
-    words = "Kish's effective number against samples drawn. A fall back is a sample heavier than all before it."
+    words = (
+        "Kish's effective number against samples drawn. A fall back is a sample heavier than all before it."
+    )
     return Picture("weights-running", plot.svg, words)
 
 
@@ -119,7 +132,13 @@ def _table(material: Material, rows: np.ndarray, w: np.ndarray, in_3d: bool) -> 
     for row in rows:
         button = tag("button", "show in 3D", type="button", data_row=int(row)) if in_3d else ""
         lines.append(
-            (int(row), percentage(float(w[row])), f"{ensemble.u[row]:.2f}", f"{ensemble.log_q[row]:.2f}", button)
+            (
+                int(row),
+                percentage(float(w[row])),
+                f"{ensemble.u[row]:.2f}",
+                f"{ensemble.log_q[row]:.2f}",
+                button,
+            )
         )
     columns = ("row", "share of all weight", "u (kT)", "ln q", "")
     return table(columns, lines, "The heaviest samples (row of samples.npz and samples.dcd, from 0)")
