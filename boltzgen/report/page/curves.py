@@ -4,7 +4,7 @@ For weights w_n (sum one) and bins b of the share ``v_b`` of all space,
 
     F_b = -ln(p_b / v_b),   p_b = sum of w_n in b,
 
-in kT, zero for the uniform density, so that two of them need no common zero. With the statistical inefficiency g
+in kT, zero for the uniform density, so that two of them need no common zero. With the inefficiency g
 
     var F_b = g sum_n w_n^2 (h_bn / p_b - 1)^2                    (delta method; h_bn: sample n lies in b),
 
@@ -20,7 +20,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Free energies (B,) in kT with standard errors, NaN where no weight lies; effective samples in each bin."""
+    """Free energies (B,) in kT with standard errors, NaN without weight; effective samples in each bin."""
 
     free_energy: np.ndarray
     standard_error: np.ndarray
@@ -52,7 +52,7 @@ def curve(bin_n: np.ndarray, w_n: np.ndarray, bins: int, inefficiency: float = 1
     p = np.bincount(b, weights=w, minlength=bins)
     square = np.bincount(b, weights=w**2, minlength=bins)
     all_squares = float(np.sum((np.asarray(w_n) / total) ** 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # of bins with hardly any weight
         f = np.where(p > 0, -np.log(p * bins), np.nan)
         # sum w^2 (h/p - 1)^2 = square (1/p - 1)^2 + (all - square)
         variance = inefficiency * (square * (1 / p - 1) ** 2 + all_squares - square)

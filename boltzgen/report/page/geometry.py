@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.report.page.markup import Html, figures, folded, joined, table, tag
+from boltzgen.report.page.overlap import bins_for
 from boltzgen.report.page.record import Material, Picture, Section
 from boltzgen.report.page.sources import Source
 from boltzgen.report.page.svg import Plot, linear_axis
@@ -21,12 +22,10 @@ DRAWN = 3
 #: Conformations of each source that are looked at: evenly spaced ones of more.
 MOST_ROWS = 20_000
 
-BINS = 40
-
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """One bond (Å) or angle (degrees) in each source: values (n,) by key, and how far the weighted one is off."""
+    """One bond (Å) or angle (degrees) in each source: values (n,) by key; how far the weighted one is off."""
 
     kind: str
     atoms: tuple[int, ...]
@@ -56,8 +55,8 @@ def geometry(material: Material, found: Sequence[Source]) -> Section | None:
             ordered = sorted(ordered, key=lambda one: -(one.apart or 0.0))
         pictures += [one for item in ordered[:DRAWN] if (one := _plot(material, item, picked)) is not None]
     words = (
-        "Drawn are those that differ most from the simulation; the distance is the largest difference of the two "
-        "cumulative distributions (Kolmogorov and Smirnov), 0 for equal ones."
+        "Drawn are those that differ most from the simulation; the distance is the largest difference of the "
+        "two cumulative distributions (Kolmogorov and Smirnov), 0 for equal ones."
         if compared
         else "The first of each kind are drawn; there is nothing to compare them with."
     )
@@ -132,7 +131,8 @@ def _plot(material: Material, item: Distribution, found: Sequence[Source]) -> Pi
     low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
     if not high > low:
         return None
-    edges = np.linspace(low, high, BINS + 1)
+    bins = bins_for(min(len(one.weights) for one in found))
+    edges = np.linspace(low, high, bins + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     curves = []
     for one in found:

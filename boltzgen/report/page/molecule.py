@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from boltzgen.errors import BoltzgenError
-from boltzgen.report.page.markup import figures, folded, joined, table, tag
+from boltzgen.report.page.markup import facts, figures, folded, joined, table, tag
 from boltzgen.report.page.record import Material, Picture, Section, part
 from boltzgen.report.structure import structure_svg
 
@@ -13,8 +13,8 @@ from boltzgen.report.structure import structure_svg
 MOST_ATOMS = 400
 
 _SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
-    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y "
+    "Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
 ).split()
 
 
@@ -45,7 +45,7 @@ def molecule(material: Material) -> Section | None:
         )
     ]
     warnings = [str(one) for one in system.provenance.get("warnings", ())]
-    facts = {
+    told = {
         "atoms": system.n_atoms,
         "bonds": len(system.bonds),
         "mass": f"{system.masses.sum():.2f} Da",
@@ -57,7 +57,7 @@ def molecule(material: Material) -> Section | None:
     parts = [
         figures(pictures),
         tag("p", trouble) if trouble else "",
-        table((), list(facts.items())),
+        facts(told),
         folded(
             f"All {system.n_atoms} atoms",
             table(("number", "name", "element", "mass (Da)"), rows[:MOST_ATOMS]),

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from boltzgen.report.page.markup import bullets, folded, joined, prose, table, tag
+from boltzgen.report.page.markup import bullets, facts, folded, joined, prose, table, tag
 from boltzgen.report.page.record import Material, Section, part, several
 
 
@@ -18,9 +18,7 @@ def unchecked(material: Material) -> Section | None:
         if not coverage:
             found.append("Whether the flow misses part of the target: no samples but its own were looked at.")
         if not coverage.get("examination"):
-            found.append(
-                "Whether stored densities and energies are right: `check()` recomputes them and the determinant."
-            )
+            found.append("Whether stored densities and energies are right: `check()` computes them anew.")
         if material.manifest.get("status") == "partial":
             found.append("The samples are part of what was asked for: the run was stopped.")
         if material.frames is None and material.checks is None:
@@ -45,12 +43,11 @@ def origin(material: Material) -> Section:
     """The section ``origin``: commands, versions, seeds and hashes."""
     commands, seeds, versions = _commands(material), _seeds(material), _versions(material)
     rows = [
-        *(("command", text) for text in commands),
         *((f"seed of {name}", value) for name, value in seeds.items()),
         *((f"version of {name}", value) for name, value in versions.items()),
     ]
     lines = tag("pre", "\n".join(commands)) if commands else tag("p", "No command was recorded.")
-    kept = table((), [row for row in rows if row[0] != "command"])
+    kept = facts(dict(rows))
     hashes = table(("file", "SHA-256"), material.files) if material.files else ""
     numbers = {
         "commands": commands,

@@ -1,4 +1,4 @@
-"""Overlap of the flow with the target: energies of draws and of frames, what frames say, and BAR where it was made."""
+"""Overlap of the flow with the target: energies, what frames say of it, and BAR where it was made."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.report.page.answer import estimates_of
 from boltzgen.report.page.markup import (
     badge,
     bullets,
+    facts,
     figures,
     joined,
     measured,
@@ -22,13 +24,14 @@ from boltzgen.report.page.sources import drawn_by_flow
 from boltzgen.report.page.svg import BLACK, BLUE, GREEN, ORANGE, Plot, linear_axis
 from boltzgen.units import thermal_energy
 
-BINS = 60
+#: Bins of a distribution, by how many samples there are.
+FEWEST_BINS, MOST_BINS = 15, 60
 
 
 def overlap(material: Material) -> Section | None:
     """The section ``overlap``; None without samples, or with nothing to hold them against."""
     coverage = part(material.manifest, "coverage")
-    bars = [one for one in several(material.free_energy, "estimates") if one.get("overlap") is not None]
+    bars = [one for one in estimates_of(material) if one.get("overlap") is not None]
     pictures, energies = _energies(material)
     if material.ensemble is None or not (coverage or bars or len(energies) > 2):
         return None
@@ -57,7 +60,7 @@ def overlap(material: Material) -> Section | None:
 def _told(material: Material, coverage: Any) -> list[Any]:
     seen = coverage.get("n_target")
     many = "" if seen is None else f" ({seen} samples, which count as {coverage.get('n_independent', 0):.0f})"
-    facts = {
+    told = {
         "compared with": f"{coverage.get('source')}{many}",
         "effective sample size seen from there": percentage(coverage.get("forward_ess")),
         "of the target out of the flow's reach": percentage(coverage.get("missed")),
@@ -65,7 +68,7 @@ def _told(material: Material, coverage: Any) -> list[Any]:
     }
     return [
         tag("p", "Only samples that the flow did not draw can show that it misses nothing."),
-        table((), [(key, value) for key, value in facts.items() if value != "–"]),
+        facts({key: value for key, value in told.items() if value != "–"}),
         bullets(prose(one, material.words) for one in several(coverage, "reasons")),
     ]
 
@@ -93,7 +96,8 @@ def _energies(material: Material) -> tuple[list[Picture], dict[str, Any]]:
     ]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     span = max(high - low, 1e-9)
-    edges = np.linspace(low - 0.15 * span, high + 0.35 * span, BINS + 1)
+    bins = bins_for(min(len(u) for _, _, _, u, w in found if w.sum() > 0))
+    edges = np.linspace(low - 0.15 * span, high + 0.35 * span, bins + 1)
     if not edges[-1] > edges[0]:
         return [], told
     centres, step = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
@@ -107,8 +111,13 @@ def _energies(material: Material) -> tuple[list[Picture], dict[str, Any]]:
     plot.legend(*((label, colour, "line") for label, colour, _, _ in curves))
     for _, colour, dash, density in curves:
         plot.line(centres, density, colour, dash=dash)
-    words = "Energies of the samples as drawn, by weight, and of frames. Where they do not overlap, weights are poor."
+    words = "Energies of the samples as drawn, by weight, and of frames. Without overlap weights are poor."
     return [Picture("energies", plot.svg, words)], told
+
+
+def bins_for(n: int) -> int:
+    """Bins of a distribution of n samples: twice their cube root (Rice)."""
+    return int(np.clip(round(2 * n ** (1 / 3)), FEWEST_BINS, MOST_BINS))
 
 
 def _quantiles(u: np.ndarray, w: np.ndarray) -> tuple[float, float]:

@@ -48,14 +48,15 @@ def ramachandran(material: Material, found: Sequence[Source]) -> Section | None:
             first, second = (angle_bins(v.evaluate(one.positions), bins) for v in (phi, psi))
             flat = np.where((first < 0) | (second < 0), -1, first * bins + second)
             curves[one.key] = curve(flat, one.weights, bins * bins, one.inefficiency).reshaped(bins, bins)
-        drawn, told = _maps(material, found, curves, (symbol(phi.name), symbol(psi.name)), number)
+        names = (symbol(phi.name), symbol(psi.name)) if len(pairs) > 1 else ("φ", "ψ")
+        drawn, told = _maps(material, found, curves, names, number)
         parts += [tag("h3", f"Residue {number}") if len(pairs) > 1 else "", figures(drawn)]
         pictures += drawn
         numbers.append({"residue": number, "bins": bins, **told})
     words = (
-        f"Free energy over φ and ψ in {bins} × {bins} bins, the same for all maps and with one scale; blank above "
-        f"{HIGHEST_KT:g} kT and where a bin rests on fewer than {FEWEST_EFFECTIVE:g} effective samples. The axes are "
-        "cut where the free energy is highest."
+        f"Free energy over φ and ψ in {bins} × {bins} bins, the same for all maps, on one scale; blank "
+        f"above {HIGHEST_KT:g} kT and where a bin rests on fewer than {FEWEST_EFFECTIVE:g} effective samples. The "
+        "axes are cut where the free energy is highest."
     )
     more = (
         [tag("p", f"Not drawn: residues {', '.join(str(n) for n, _, _ in pairs[MOST:])}.")]
@@ -89,7 +90,8 @@ def _maps(
         for edge, name in zip(edges, names, strict=True)
     )
     line = material.subject.line(f"residue {residue}")
-    pictures, told = [], {}
+    pictures: list[Picture] = []
+    told: dict[str, Any] = {}
 
     def draw(
         key: str, title: str, f: np.ndarray, ends: tuple[float, float], colours: list[str], unit: str

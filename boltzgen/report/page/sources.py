@@ -1,4 +1,4 @@
-"""What is compared on a page: frames of the simulation, samples as the flow drew them, samples by their weights."""
+"""What is compared on a page: frames of the simulation, samples as drawn, and samples by their weights."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _slowest(material: Material) -> float:
 
 @dataclass(frozen=True)
 class Turn:
-    """A torsion that turns: its name in a states file where it has one, what people read, and its variable."""
+    """A torsion that turns: its name in a states file, if it has one, what people read, and its variable."""
 
     name: str
     label: str
@@ -95,7 +95,7 @@ def topology_pdb(material: Material) -> str:
 
 
 def turns(material: Material) -> list[Turn]:
-    """The torsions with states: open ones by the graph of the molecule, ready names where there is no graph."""
+    """The torsions with states: open ones by the molecule's graph, ready names where there is none."""
     text = topology_pdb(material)
     if not text:
         return []
@@ -133,7 +133,7 @@ def _ready(text: str) -> dict[str, tuple[int, ...]]:
 
 
 def best_number_of_bins(found: Sequence[Source], per_bin: float, choices: Sequence[int]) -> int:
-    """The largest of `choices` (rising) that leaves `per_bin` effective samples a bin in the poorest source."""
+    """The largest of `choices` (rising) that leaves the poorest source `per_bin` effective samples a bin."""
     fewest = min(one.n_effective for one in found)
     fitting = [bins for bins in choices if fewest / bins >= per_bin]
     return fitting[-1] if fitting else choices[0]

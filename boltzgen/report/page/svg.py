@@ -1,7 +1,7 @@
 """Plots as SVG, written here: a few kilobytes each, sharp at any size, the same bytes for the same numbers.
 
-A plot stands alone as a file and inside the page. Values that are not finite break a line; what lies outside the
-axes is cut off.
+A plot stands alone as a file and inside the page. Values that are not finite break a line; what lies
+outside the axes is cut off.
 """
 
 from __future__ import annotations
@@ -206,8 +206,9 @@ class Plot:
             ends = np.flatnonzero(np.diff(step[column])) + 1
             for begin, end in zip([0, *ends], [*ends, step.shape[1]], strict=True):
                 if step[column, begin] >= 0:
+                    left, right = px[column], px[column + 1]
                     drawn.setdefault(int(step[column, begin]), []).append(
-                        f"M{px[column]:.1f} {py[begin]:.1f}H{px[column + 1]:.1f}V{py[end]:.1f}H{px[column]:.1f}z"
+                        f"M{left:.1f} {py[begin]:.1f}H{right:.1f}V{py[end]:.1f}H{left:.1f}z"
                     )
         for colour, pieces in sorted(drawn.items()):
             self._parts.append(
@@ -225,10 +226,14 @@ class Plot:
         words = escape(self.title or self.y.label)
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-            f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{words}" {_FONT} font-size="11">'
+            f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{words}" '
+            f'{_FONT} font-size="11">'
             f'<rect width="{self.width}" height="{self.height}" fill="#fff"/>'
         )
-        ground = f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{self.background}"/>'
+        ground = (
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
+            f'fill="{self.background}"/>'
+        )
         return "".join([head, ground, *self._parts, *self._frame(), "</svg>"])
 
     def _frame(self) -> list[str]:
@@ -275,7 +280,8 @@ class Plot:
         size = 84.0 / len(colours)
         parts = [_text(begin - 4, 35, _number(low), 10, "end")]
         parts += [
-            f'<rect x="{begin + size * place:.1f}" y="26" width="{size + 0.3:.1f}" height="10" fill="{colour}"/>'
+            f'<rect x="{begin + size * place:.1f}" y="26" width="{size + 0.3:.1f}" height="10" '
+            f'fill="{colour}"/>'
             for place, colour in enumerate(colours)
         ]
         parts.append(_text(begin + 88, 35, f"{_number(high)}  {label}", 10))

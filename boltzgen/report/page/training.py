@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.report.page.markup import figures, folded, joined, table, tag
+from boltzgen.report.page.markup import facts, figures, folded, joined, table, tag
 from boltzgen.report.page.record import Material, Picture, Section, part
 from boltzgen.report.page.svg import BLUE, ORANGE, Plot, linear_axis
 from boltzgen.report.page.torsions import safe
 
 #: Columns of the metrics that are no curves, or stand in a plot of their own.
 NO_LOSSES = (
-    "step progress learning_rate gradient_norm discarded_rows skipped_steps energy_evaluations evaluations_per_second "
-    "forward_ess ess k_hat log_z evaluation_energies seconds"
+    "step progress learning_rate gradient_norm discarded_rows skipped_steps energy_evaluations "
+    "evaluations_per_second forward_ess ess k_hat log_z evaluation_energies seconds"
 ).split()
 
 #: Points of a curve at most: then every second, third, ... row.
@@ -40,9 +40,9 @@ def training(material: Material) -> Section | None:
     }
     told = [{key: value for key, value in row.items() if value is not None} for row in rows[-1:]]
     parts = [
-        table((), [(key, value) for key, value in shown.items() if value is not None]),
-        tag("p", "A loss says how a step went; only differences of one and the same loss mean something. What counts is "
-            "the effective sample size."),
+        facts(shown),
+        tag("p", "A loss says how a step went; only differences of one and the same loss mean something. What "
+            "counts is the effective sample size."),
         figures(pictures),
         folded("The last row", table(("column", "value"), list(told[0].items()))),
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The 3D view: which conformations it holds, laid over each other, and the words around it.
 
-By weight: the heaviest samples first, then rows at even steps of the sum of all weights, each row once. Frames of a
-simulation are taken at even distances. Each is moved and turned onto the first (Kabsch, Acta Cryst. A 32, 922
+By weight: the heaviest samples first, then rows at even steps of the sum of all weights, each row once.
+Frames of a simulation are taken at even distances. Each is moved and turned onto the first (Kabsch, Acta Cryst. A 32, 922
 (1976)), and rounded to 0.01 Å.
 """
 
@@ -32,7 +32,7 @@ PER_NM = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """Conformations (n, N, 3) nm, their rows in the samples or frames, and the weights of these (None: none)."""
+    """Conformations (n, N, 3) nm, their rows in the samples or frames, and their weights (None: none)."""
 
     positions: np.ndarray
     rows: np.ndarray
@@ -95,7 +95,7 @@ def _most(material: Material, atoms: int) -> int:
 
 
 def even_rows(w: np.ndarray, number: int, besides: np.ndarray) -> np.ndarray:
-    """Rows at even steps of the sum of the weights (n,), each once, none of `besides`; `number` with those."""
+    """Rows at even steps of the sum of the weights (n,), each once, without `besides`; `number` with them."""
     points = (np.arange(number) + 0.5) / number * w.sum()
     rows = np.unique(np.minimum(np.searchsorted(np.cumsum(w), points), len(w) - 1))
     rows = rows[~np.isin(rows, besides) & (w[rows] > 0)]
@@ -104,8 +104,8 @@ def even_rows(w: np.ndarray, number: int, besides: np.ndarray) -> np.ndarray:
 
 
 def superposed(positions: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """`positions` (n, N, 3), each moved and turned (never mirrored) so that its `chosen` atoms (N,) bool lie on
-    those of the first, whose centre is the origin."""
+    """`positions` (n, N, 3), each moved and turned (never mirrored) so that its `chosen` atoms (N,) bool lie
+    on those of the first, whose centre is the origin."""
     x = np.asarray(positions, dtype=np.float64)
     x = x - x[:, chosen].mean(axis=1, keepdims=True)
     target = x[0][chosen]
@@ -144,8 +144,8 @@ def _words(shown: _Shown, turning: bool) -> Html:
     count = len(shown.rows)
     if shown.shares is not None:
         told = (
-            f"{count} of the samples: the {shown.heaviest} heaviest, then samples by weight. Drag to turn, pinch or "
-            "scroll to come closer."
+            f"{count} of the samples: the {shown.heaviest} heaviest, then samples by weight. Drag to turn, pinch "
+            "or scroll to come closer."
         )
     else:
         told = f"{count} {shown.what if count > 1 else 'conformation, the ' + shown.what}. Drag to turn."
@@ -159,15 +159,13 @@ def _words(shown: _Shown, turning: bool) -> Html:
     ]
     single = [
         tag("button", "‹", type="button", id="before", aria_label="conformation before"),
-        Html(
-            f'<input type="range" id="which" min="0" max="{count - 1}" value="0" aria-label="which conformation">'
-        ),
+        Html(f'<input type="range" id="which" min="0" max="{count - 1}" value="0" aria-label="which one">'),
         tag("button", "›", type="button", id="after", aria_label="conformation after"),
         tag("span", "", id="told"),
     ]
     stage = Html(
-        '<div id="stage"><p id="without">The 3D view needs JavaScript and WebGL, which this browser does not offer '
-        "here; all else on this page works without.</p></div>"
+        '<div id="stage"><p id="without">The 3D view needs JavaScript and WebGL, which this browser does not '
+        "offer here; all else on this page works without.</p></div>"
     )
     parts: list[object] = [tag("p", told)]
     if count > 1:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_BAD, K_GOOD
-from boltzgen.report.page.markup import Html, figures, joined, measured, percentage, table, tag
+from boltzgen.report.page.markup import Html, facts, figures, joined, measured, percentage, table, tag
 from boltzgen.report.page.record import Material, Picture, Section
 from boltzgen.report.page.svg import BLUE, GREY, ORANGE, Plot, log_axis
 
@@ -31,7 +31,7 @@ def weights(material: Material, *, in_3d: bool) -> Section | None:
         return None
     found, w = material.summary, ensemble.weights()
     n, k_hat = len(w), found.get("k_hat")
-    facts = {
+    told = {
         "samples drawn": n,
         "with weight": found.get("kept"),
         **{f"rejected: {reason}": count for reason, count in ensemble.rejected().items()},
@@ -44,12 +44,12 @@ def weights(material: Material, *, in_3d: bool) -> Section | None:
     pictures = [_sorted_plot(material, w), _running_plot(material, w)] if w.any() else []
     running = running_ess(w)
     parts = [
-        table((), list(facts.items())),
+        facts(told),
         tag(
             "p",
-            f"A weight says how much a sample counts. If few samples hold most of the weight, the answer rests on "
-            f"them. k-hat measures how heavy the tail of the weights is: up to {K_GOOD} error bars are trusted, up to "
-            f"{K_BAD} they are too small, above that a sample yet to be drawn could change the answer.",
+            f"A weight says how much a sample counts. If few samples hold most of the weight, the answer rests "
+            f"on them. k-hat measures how heavy the tail of the weights is: up to {K_GOOD} error bars are trusted, "
+            f"up to {K_BAD} they are too small, above that a sample yet to be drawn could change the answer.",
         ),
         figures(pictures),
         _table(material, rows, w, in_3d),
@@ -97,9 +97,7 @@ def _sorted_plot(material: Material, w: np.ndarray) -> Picture:
     rank = np.unique(np.geomspace(1, len(ordered), min(POINTS, len(ordered))).round().astype(int))
     shown = ordered[rank - 1]
     x = log_axis(1, max(len(ordered), 10), "rank, heaviest first")
-    y = log_axis(
-        max(float(shown.min()), float(shown.max()) * 1e-9), float(shown.max()) * 1.01, "weight / mean weight"
-    )
+    y = log_axis(max(float(shown.min()), 1e-5), float(shown.max()) * 1.01, "weight / mean weight")
     plot = Plot(x, y, "Sorted weights", material.subject.line())
     plot.level(1.0, "mean weight")
     plot.line(rank, shown, BLUE)
@@ -133,7 +131,7 @@ def _table(material: Material, rows: np.ndarray, w: np.ndarray, in_3d: bool) -> 
         button = tag("button", "show in 3D", type="button", data_row=int(row)) if in_3d else ""
         lines.append(
             (
-                int(row),
+                str(row),
                 percentage(float(w[row])),
                 f"{ensemble.u[row]:.2f}",
                 f"{ensemble.log_q[row]:.2f}",
