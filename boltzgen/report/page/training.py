@@ -43,8 +43,8 @@ def training(material: Material) -> Section | None:
         facts(shown),
         tag(
             "p",
-            "A loss says how a step went; only differences of one and the same loss mean something. What counts "
-            "is the effective sample size.",
+            "A loss says how a step went; only differences of one and the same loss mean something. What "
+            "counts is the effective sample size.",
         ),
         figures(pictures),
         folded("The last row", table(("column", "value"), list(told[0].items()))),
