@@ -65,9 +65,7 @@ def made(butane, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("refused", ["weights.safetensors", "model.json", "topology.pdb", "system.json"])
-def test_a_set_that_cannot_be_written_whole_leaves_the_one_before(
-    made, tmp_path, monkeypatch, refused
-):
+def test_a_set_that_cannot_be_written_whole_leaves_the_one_before(made, tmp_path, monkeypatch, refused):
     folder = "SYS" if refused in ("topology.pdb", "system.json") else "RUN/model"
     shutil.copytree(made / folder, tmp_path / "copy")
     before = {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()}
