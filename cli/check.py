@@ -10,6 +10,7 @@ import typer
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.sample import show_summary
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DataTemperature
 
 
 def check(
@@ -29,6 +30,7 @@ def check(
     data: Annotated[
         Path | None, typer.Option(metavar="MD", help="Frames that training never saw, to compare as well.")
     ] = None,
+    data_temperature: DataTemperature = None,
     rows: Annotated[
         int, typer.Option(min=1, help="Samples whose density and energy are recomputed.")
     ] = 20_000,
@@ -61,6 +63,7 @@ def check(
             probe=probe,
             budget=budget,
             data=data,
+            data_temperature=data_temperature,
             rows=rows,
             seed=seed,
             platform=platform,

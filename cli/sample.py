@@ -11,6 +11,7 @@ import typer
 
 from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DataTemperature
 
 if TYPE_CHECKING:
     from boltzgen.workflows.sampling.records import Summary
@@ -53,6 +54,7 @@ def sample(
         Path | None,
         typer.Option(metavar="CHECK", help="Frames that training never saw, for the coverage check."),
     ] = None,
+    data_temperature: DataTemperature = None,
     refine: Annotated[
         Refine | None, typer.Option(help="Carry the draws to the target by moves; see docs/refining.md.")
     ] = None,
@@ -97,6 +99,7 @@ def sample(
             dtype=dtype.value,
             device=device,
             data=data,
+            data_temperature=data_temperature,
             refine=None if refine is None else refine.value,
             refine_budget=refine_budget,
             strict=strict,

@@ -1,4 +1,4 @@
-"""The options of verbs that make a run: said once, the same words wherever they stand."""
+"""Options of several verbs: said once, the same words wherever they stand."""
 
 from __future__ import annotations
 
@@ -18,4 +18,8 @@ MaxTime = Annotated[
 CompileEnergies = Annotated[
     bool | None,
     typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+]
+DataTemperature = Annotated[
+    float | None,
+    typer.Option(metavar="K", help="Temperature of the frames, where their file does not say it."),
 ]

@@ -77,7 +77,8 @@ def check(
 
     Parameters
     ----------
-    options: the fields of `CheckOptions`: model, system, probe, budget, data, rows, seed, platform.
+    options: the fields of `CheckOptions`: model, system, probe, budget, data, data_temperature, rows, seed,
+        platform.
 
     Returns
     -------
@@ -127,7 +128,9 @@ def _examined(
     kelvin = temperature_of(ensemble)
     if probe:
         check_probe(molecule, asked.budget)
-    frames = None if data is None else read_check_frames(molecule, data, kelvin, target)
+    frames = (
+        None if data is None else read_check_frames(molecule, data, kelvin, target, asked.data_temperature)
+    )
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
     with closing(target):

@@ -59,7 +59,7 @@ def sample(
     output: the OUT folder; docs/files.md says what is in it.
     overwrite: replace samples that `output` already holds.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
-        device, data, refine, refine_budget, compile_energies.
+        device, data, data_temperature, refine, refine_budget, compile_energies.
 
     Returns
     -------
@@ -117,7 +117,11 @@ def _drawn(
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
     flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
-    frames = None if asked.data is None else read_check_frames(molecule, asked.data, kelvin, target)
+    frames = (
+        None
+        if asked.data is None
+        else read_check_frames(molecule, asked.data, kelvin, target, asked.data_temperature)
+    )
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
