@@ -30,7 +30,7 @@ from boltzgen.ensemble.diagnostics import (
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, smooth_functions
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, more_of, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
@@ -165,7 +165,8 @@ class WeightedSample:
         noted = [*self.findings(), *found]
         error = None
         if errors.asymptotic is not None:
-            error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit)
+            more = more_of(self.statistics.coverage)
+            error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit, more)
         verdict, reasons = worst(noted)
         return Estimate(
             name=name,

@@ -31,8 +31,10 @@ from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
     chosen_error,
+    more_of,
     replicate_errors,
 )
+from boltzgen.remedies import LENGTHEN
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,16 @@ def state_free_energies(
         counts = {a: effective[a], b: effective[b]}
         found = findings(sample.log_w_n, k_hat=k_hat, coverage=statistics.coverage, n_effective=counts)
         estimates.append(
-            _estimate(a, b, pair, min(counts.values()), k_hat, found, estimator or sample.estimator)
+            _estimate(
+                a,
+                b,
+                pair,
+                min(counts.values()),
+                k_hat,
+                found,
+                estimator or sample.estimator,
+                more_of(statistics.coverage),
+            )
         )
     return estimates
 
@@ -194,7 +205,7 @@ def _exchanged(a: str, b: str, sums_st: np.ndarray, statistics: Statistics) -> E
     pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], g)
     counts = {name: _n_effective(row_t, g) for name, row_t in zip((a, b), sums_st, strict=True)}
     found = findings(np.zeros(ones_t.size), k_hat=None, coverage=COVERED, n_effective=counts)
-    return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures")
+    return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures", LENGTHEN)
 
 
 def _indicator(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -240,6 +251,7 @@ def _estimate(
     k_hat: float | None,
     found: list[tuple[str, str]],
     estimator: str,
+    more: str,
 ) -> Estimate:
     unknown = {"overlap": "one ensemble overlaps with nothing but itself"}
     if k_hat is None:
@@ -249,10 +261,13 @@ def _estimate(
     if pair.visited:
         value, asymptotic = pair.value(), pair.asymptotic_error()
         bootstrap, interval = pair.bootstrap()
-        error = chosen_error(asymptotic, bootstrap, found)
+        error = chosen_error(asymptotic, bootstrap, found, more=more)
         if bootstrap is None:
             found.append(
-                ("unreliable", f"{a} or {b} is missing from many bootstrap replicates: too few samples")
+                (
+                    "unreliable",
+                    f"{a} or {b} is missing from many bootstrap replicates: too few samples; {more}",
+                )
             )
         if None in interval:
             unknown["interval95"] = "a state is missing from more than 2.5 % of the bootstrap replicates"

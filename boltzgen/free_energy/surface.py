@@ -31,8 +31,10 @@ from boltzgen.free_energy.uncertainty import (
     ERRORS_DISAGREE,
     MAX_LOST_REPLICATES,
     block_length,
+    more_of,
     poisson_sums,
 )
+from boltzgen.remedies import WIDER_BINS, WIDER_RANGE
 
 #: Bins of a surface at most: each is bootstrapped.
 MAX_BINS = 40_000
@@ -191,7 +193,8 @@ def _bands(
         absolute_b = np.where(w_b > 0, -np.log(w_b / volume_b), np.nan)
     if not inside.any():
         empty = np.full(size, np.nan)
-        noted = [("unreliable", "no sample with weight lies inside the edges")] if sample.has_weight else []
+        where = f"no sample with weight lies inside the edges; {WIDER_RANGE}"
+        noted = [("unreliable", where)] if sample.has_weight else []
         return dict.fromkeys(_KT_FIELDS, empty), n_b, effective_b, None, noted
     reference = int(np.nanargmin(absolute_b))
     bands = {"free_energy": absolute_b - absolute_b[reference]}
@@ -202,7 +205,9 @@ def _bands(
     bootstrap_b, low_b, high_b = _bootstrap(sample, inside, bins, bands["free_energy"], reference)
     bands |= {"standard_error_asymptotic": asymptotic_b, "standard_error_bootstrap": bootstrap_b}
     bands |= {"low": low_b, "high": high_b}
-    bands["standard_error"], noted = _chosen(asymptotic_b, bootstrap_b, effective_b, n_b)
+    bands["standard_error"], noted = _chosen(
+        asymptotic_b, bootstrap_b, effective_b, n_b, more_of(sample.statistics.coverage)
+    )
     return bands, n_b, effective_b, reference, noted
 
 
@@ -250,7 +255,7 @@ def _spread_out(values: np.ndarray, places: np.ndarray, size: int) -> np.ndarray
 
 
 def _chosen(
-    asymptotic_b: np.ndarray, bootstrap_b: np.ndarray, effective_b: np.ndarray, n_b: np.ndarray
+    asymptotic_b: np.ndarray, bootstrap_b: np.ndarray, effective_b: np.ndarray, n_b: np.ndarray, more: str
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """The asymptotic error where both agree, else the larger; findings on bins that are poorly known."""
     high, low = np.fmax(asymptotic_b, bootstrap_b), np.fmin(asymptotic_b, bootstrap_b)
@@ -262,12 +267,13 @@ def _chosen(
             (
                 "caution",
                 f"{poor} of {occupied} occupied bins rest on fewer than {TOO_FEW_EFFECTIVE:.0f} effective "
-                "samples: take wider bins, or draw more samples",
+                f"samples; {WIDER_BINS}",
             )
         )
     rich = int((disagree & (effective_b >= TOO_FEW_EFFECTIVE)).sum())
     if rich:
-        noted.append(("caution", f"the two error estimates disagree in {rich} bins; the larger is shown"))
+        why = f"the two error estimates disagree in {rich} bins, and the larger is taken"
+        noted.append(("caution", f"{why}; {more}"))
     return np.where(disagree, high, asymptotic_b), noted
 
 

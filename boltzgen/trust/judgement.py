@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen import remedies
 from boltzgen.data.statistics import statistical_inefficiency
-from boltzgen.ensemble.coverage import MISSED_FACTOR, check_coverage
+from boltzgen.ensemble.coverage import MISSED_FACTOR, PROBE, check_coverage
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
@@ -141,7 +142,7 @@ def judge_probe(
     record = check_coverage(
         flow_log_w,
         log_w[rows],
-        source="probe",
+        source=PROBE,
         states=states,
         statistical_inefficiency=max(1.0, len(rows) / independent),
     )
@@ -269,8 +270,7 @@ def _uncovered(
                 (
                     "unreliable" if several else "caution",
                     f"the flow does not cover {column.state(code)}: {100 * share:.2g} % of the probe is "
-                    f"there, and {draws} of {len(drawn)} samples; train on data that hold this state "
-                    "(simulate with a temperature ladder), or longer at a higher temperature",
+                    f"there, and {draws} of {len(drawn)} samples; {remedies.TRAIN_ON_LADDER}",
                 )
             )
     return found
@@ -308,7 +308,7 @@ def _mean_energies(
             "unreliable",
             f"the mean energy is {flow:.2f} kT here and {probe:.2f} kT in the probe, "
             f"{abs(flow - probe) / sigma:.1f} combined sigma apart, as if the temperature were off by "
-            f"{100 * (flow - probe) / variance:+.0f} %",
+            f"{100 * (flow - probe) / variance:+.0f} %; {remedies.NAME_TEMPERATURE}",
         )
     ]
 
@@ -332,7 +332,7 @@ def _energies_agree(
         (
             "unreliable",
             f"the energy that weighs the samples differs from OpenMM's on {off.sum()} of {len(rows)} frames "
-            "of the probe; report this",
+            f"of the probe; {remedies.REPORT}",
         )
     ]
 

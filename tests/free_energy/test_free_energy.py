@@ -208,7 +208,7 @@ def test_a_state_on_few_samples_is_unreliable_and_says_what_to_do():
         np.zeros(3004) + 0.01 * rng.normal(size=3004), sides(x), [("left", "right")], Statistics(rng)
     )[0]
     assert e.verdict == "unreliable"
-    assert e.reasons[0].startswith("the state right rests on 4 effective samples; draw about 73 000 more")
+    assert e.reasons[0].startswith("the state right rests on 4 effective samples; draw about 76 000 in all")
     assert e.interval95[0] is not None and e.value > 5
 
 
