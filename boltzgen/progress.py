@@ -24,3 +24,15 @@ class Progress(Protocol):
 
 def silent(done: int, total: int | None, values: Mapping[str, float | str] | None = None, /) -> None:
     """The listener that ignores everything."""
+
+
+def hours_and_minutes(seconds: float) -> str:
+    """``0:07`` (h:mm) for 440 s; ``41 s`` below a minute and a half; days where there are some."""
+    if not seconds < 1e9:
+        return "unknown"
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    days, minutes = divmod(minutes, 24 * 60)
+    clock = f"{minutes // 60}:{minutes % 60:02d} h"
+    return f"{days} d {clock}" if days else clock

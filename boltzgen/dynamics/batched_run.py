@@ -11,7 +11,7 @@ notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -149,6 +149,23 @@ def run_batched_blocks(
         yield block
 
 
+def stepping(problem: BatchedProblem, state: RunState, settings: BatchedSettings) -> Callable[[], object]:
+    """A call that makes one step of all replicas from `state`, to be timed; `state` stays as it is."""
+    run = _Run(problem, settings)
+    point, ladder = run.begin(state.replicas), _ladder(problem, settings)
+    rung = torch.as_tensor(state.replicas.temperature_index, device=problem.device)
+    return lambda: langevin(
+        point,
+        problem.energy,
+        steps=1,
+        timestep=settings.timestep,
+        friction=settings.friction,
+        kt=ladder[rung].to(problem.dtype),
+        masses=problem.masses,
+        generator=_generator(settings.seed, (2,), problem.device),
+    )
+
+
 def segments_per_block(settings: BatchedSettings, n_atoms: int) -> int:
     """Segments of a block: a function of the settings and the molecule alone, so that runs repeat."""
     work = settings.segment_evaluations * settings.replicas * max(n_atoms, 4) ** 2
@@ -167,7 +184,7 @@ class _Run:
         generator = _generator(settings.seed, (1, state.segments), problem.device)
         ladder = _ladder(problem, settings)
         rung = torch.as_tensor(state.replicas.temperature_index, device=problem.device)
-        point = self._begin(state.replicas)
+        point = self.begin(state.replicas)
         ceilings = _ceilings(point, ladder)
         exchanges = state.exchanges
         broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
@@ -202,7 +219,8 @@ class _Run:
         )
         return _block(state.frames, frames, len(ladder), replicas.positions.shape[1:], done)
 
-    def _begin(self, replicas: ReplicaState) -> PhasePoint:
+    def begin(self, replicas: ReplicaState) -> PhasePoint:
+        """The phase point of `replicas`, with a fresh evaluation."""
         x, v = (
             torch.as_tensor(values, device=self.problem.device, dtype=self.problem.dtype)
             for values in (replicas.positions, replicas.velocities)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from boltzgen.dynamics.batched_run import (
     relaxed_start,
     run_batched_blocks,
     segments_per_block,
+    stepping,
 )
 from boltzgen.dynamics.batched_run import initial_state as initial_batched_state
 from boltzgen.dynamics.masses import with_heavy_hydrogens
@@ -126,6 +127,14 @@ class TorchEngine:
 
     def blocks(self, state: RunState) -> Iterator[Block]:
         return run_batched_blocks(self._problem, state, self.settings)
+
+    def seconds_of_a_step(self, timed: Callable[[Callable[[], object]], float]) -> float:
+        """Wall seconds of one step of all replicas, as `timed` measures a call; the run is not touched."""
+        start = self.system.reference_positions[None]
+        stepped = stepping(
+            self._problem, initial_batched_state(self._problem, start, self.settings), self.settings
+        )
+        return timed(stepped)
 
     def record(self, state: RunState) -> dict[str, Any]:
         """Evaluations (rows) of everything, independent walks, compilation and breakdowns."""

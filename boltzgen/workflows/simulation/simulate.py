@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-from boltzgen.config.devices import check_device
 from boltzgen.contents import check_output
 from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
@@ -18,7 +16,7 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
 from boltzgen.dynamics.replica_exchange import RunState
-from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
+from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import write_json
@@ -29,42 +27,14 @@ from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.rings import rings_of_frames
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.simulation.asked import engines_of, settings_of
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
 from boltzgen.workflows.simulation.options import SimulateKeywords, SimulateOptions
 from boltzgen.workflows.simulation.record import Simulation
 from boltzgen.workflows.simulation.report import exchange_summary, progress_of
 
-#: What a time may be followed by, and how many ps it is.
-_PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
-
 #: Settings that a resumed run may change.
 _FREE_ON_RESUME = ("time",)
-
-
-def parse_time(value: str | float, name: str) -> float:
-    """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
-    if isinstance(value, int | float):
-        return float(value)
-    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
-    if match is None or match[2].lower() not in _PICOSECONDS:
-        raise InputError(
-            f"`{name}={value!r}` is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
-        )
-    return float(match[1]) * _PICOSECONDS[match[2].lower()]
-
-
-def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...]:
-    """The ladder in ``"300,366,446"`` (K), in a number or in a sequence of them."""
-    if isinstance(value, int | float):
-        return (float(value),)
-    if not isinstance(value, str):
-        return tuple(float(v) for v in value)
-    try:
-        return tuple(float(word.strip().removesuffix("K")) for word in value.split(","))
-    except ValueError:
-        raise InputError(
-            f"`temperatures={value!r}` is not a list of numbers; write kelvin, such as 300,366,446."
-        ) from None
 
 
 @takes(SimulateOptions)
@@ -113,25 +83,8 @@ def simulate(
     """
     asked = SimulateOptions(**options)
     device = asked.device or "cpu"
-    ladder = parse_temperatures(asked.temperatures)
-    times = ("time", "timestep", "exchange_interval", "save_interval", "equilibration")
-    common: dict[str, Any] = {
-        "temperatures": ladder,
-        **{name: parse_time(getattr(asked, name), name) for name in times},
-        "friction": asked.friction,
-        "seed": asked.seed,
-    }
-    _check_engine(asked)
-    settings = SimulationSettings(**common).checked()
-    if asked.engine == "torch":
-        settings = BatchedSettings(
-            **common,
-            hydrogen_mass=asked.hydrogen_mass,
-            torsion_moves=asked.torsion_moves or 0,
-            precision="double" if asked.precision == "double" else "single",
-            replicas=usual_replicas(len(ladder)) if asked.replicas is None else asked.replicas,
-        ).checked()
-        check_device(device)
+    candidates = {engine: settings_of(asked, engine) for engine in engines_of(asked)}
+    settings = next(iter(candidates.values()))
     if resume not in ("auto", "never"):
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     if Path(output).exists() and not Path(output).is_dir():
@@ -300,23 +253,6 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     if manifest.get("settings") is None or not manifest.get("platform"):
         raise InputError(f"{folder / 'manifest.json'} is not of a simulation; choose another folder.")
     return manifest
-
-
-def _check_engine(asked: SimulateOptions) -> None:
-    """InputError unless the engine is known and no argument of the other one was given."""
-    if asked.engine not in ("openmm", "torch"):
-        raise InputError(f"`engine={asked.engine!r}` is unknown; use openmm or torch.")
-    of_torch = ("replicas", "device", "hydrogen_mass", "torsion_moves", "precision")
-    given = [name for name in of_torch if getattr(asked, name) is not None]
-    if asked.engine == "openmm" and given:
-        raise InputError(f'`{given[0]}` is for the torch engine; add `engine="torch"`, or leave it out.')
-    if asked.engine == "torch" and asked.platform != "auto":
-        raise InputError(
-            f"`platform={asked.platform!r}` is OpenMM's; "
-            'with `engine="torch"` choose `device="cpu"` or `device="cuda"`.'
-        )
-    if asked.precision not in (None, "single", "double"):
-        raise InputError(f"`precision={asked.precision!r}` is unknown; use single or double.")
 
 
 def _check_molecule(system: MolecularSystem) -> None:
