@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
+    from boltzgen.workflows.reporting.report import Page
+    from boltzgen.workflows.reporting.report import report as write_report
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -94,6 +96,7 @@ _TAKEN = {
     "boltzgen.workflows.free_energy.mbar": "mbar=free_energy_mbar",
     "boltzgen.workflows.free_energy.averages": "observable thermo=thermodynamics",
     "boltzgen.workflows.free_energy.results": "FreeEnergyResult",
+    "boltzgen.workflows.reporting.report": "report=write_report Page",
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
@@ -165,6 +168,8 @@ __all__ = [
     "thermodynamics",
     "Estimate",
     "FreeEnergyResult",
+    "write_report",
+    "Page",
     # this installation
     "cite",
     "doctor",

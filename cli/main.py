@@ -78,6 +78,7 @@ from boltzgen_cli.free_energy.states import app as free_energy
 from boltzgen_cli.merge import merge
 from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
+from boltzgen_cli.report import report
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
@@ -97,6 +98,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "reweight": reweight,
     "merge": merge,
     "export": export,
+    "report": report,
     "demo": demo,
     "models": models,
     "cite": cite,

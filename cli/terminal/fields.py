@@ -64,6 +64,7 @@ FUNCTIONS = {
     "benchmark_transfer": "benchmark transfer",
     "observable": "free-energy observable",
     "thermodynamics": "free-energy thermo",
+    "write_report": "report",
 }
 
 _BACKTICKED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
