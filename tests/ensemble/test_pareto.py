@@ -14,9 +14,9 @@ from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 from boltzgen.free_energy.importance import smoothed_log_weights
 
-#: `CASES` maps a name to (log-weights, r_eff), the same on every machine. For each of them the file holds what
-#: ArviZ 0.23.4 said before boltzgen left it: the k-hat of its ``psislw(log_w, reff=r_eff)``, and the ends, mean and
-#: standard deviation of the smoothed, normalised log-weights.
+#: `CASES` maps a name to (log-weights, r_eff), the same on every machine. For each of them the file holds
+#: what ArviZ 0.23.4 said before boltzgen left it: the k-hat of its ``psislw(log_w, reff=r_eff)``, and the
+#: ends, mean and standard deviation of the smoothed, normalised log-weights.
 GOLDEN = json.loads(
     (ROOT / "tests" / "cases" / "files" / "psis_arviz_0.23.4.json").read_text(encoding="utf-8")
 )
