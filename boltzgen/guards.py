@@ -59,10 +59,7 @@ def environment_kept() -> Iterator[None]:
 
 @contextmanager
 def usable_caches() -> Iterator[None]:
-    """Where libraries are imported that keep caches at home: in a temporary folder if home cannot be written.
-
-    ArviZ cannot be imported otherwise, and Matplotlib complains.
-    """
+    """Where Matplotlib is imported: its cache is in a temporary folder if home cannot be written."""
     with environment_kept():
         for variable, usual in (("XDG_CACHE_HOME", ".cache"), ("XDG_CONFIG_HOME", ".config")):
             if not _takes_files(os.environ.get(variable) or os.path.join("~", usual)):

@@ -7,8 +7,7 @@ carries no weight and still counts in N. NaN and ``+inf`` are refused.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen import remedies
+from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
-from boltzgen.guards import usable_caches
 
 #: The verdicts, from the best to the worst.
 VERDICTS = ("ok", "caution", "unreliable")
@@ -137,27 +136,16 @@ def weights_are_constant(log_w: ArrayLike) -> bool:
 
 
 def pareto_k(log_w: ArrayLike) -> float | None:
-    """Shape k-hat of the generalised Pareto fit to the upper tail of the weights (ArviZ's ``psislw``).
+    """Shape k-hat of the generalised Pareto fit to the upper tail of the weights (`pareto.py`).
 
     Variance of the weights is finite for k < 1/2, error bars are usable up to about 0.7
     (Vehtari et al., JMLR 2024). None where it cannot be known: constant weights (the fit would see
-    noise), or fewer than 25 samples with weight, or too few distinct weights in the tail.
+    noise), or fewer than 26 samples with weight, or too few distinct weights in the tail.
     """
     log_w_n = check_log_weights(log_w)
-    finite = _finite(log_w_n)
-    if finite.size < 25 or weights_are_constant(log_w_n):
+    if weights_are_constant(log_w_n):
         return None
-    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        k = float(psis()(finite.copy())[1])
-    return k if np.isfinite(k) else None
-
-
-def psis() -> Callable[..., tuple[Any, Any]]:
-    """ArviZ's Pareto smoothing: log-weights -> smoothed and normalised ones, and k-hat."""
-    with warnings.catch_warnings(), usable_caches():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
-        from arviz.stats import psislw
-    return psislw
+    return smoothed_tail(_finite(log_w_n))[1]
 
 
 def largest_weight_share(log_w: ArrayLike) -> float:

@@ -6,7 +6,7 @@ in N; ``values_n`` (N,). Self-normalised:
     <a> = sum_n w_n a_n / sum_n w_n
 
 Pareto-smoothed: the largest weights are first replaced by the quantiles of the generalised Pareto
-distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); ArviZ's ``psislw``).
+distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); `ensemble/pareto.py`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from boltzgen.ensemble.diagnostics import (
     findings,
     kish_ess,
     pareto_k,
-    psis,
     weights_are_constant,
     worst,
 )
+from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.statistics import Statistics, require_two
@@ -34,9 +34,6 @@ from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, more
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
-
-#: Samples with weight below which no tail is fitted.
-_FEWEST_FOR_A_TAIL = 25
 
 
 def expectation(
@@ -75,20 +72,16 @@ def smoothed_log_weights(log_w: ArrayLike, *, inefficiency: float = 1.0) -> tupl
     """Pareto-smoothed log-weights (N,), on the scale of `log_w`, and the shape k-hat of their tail.
 
     The body of the weights is unchanged, so that ln Z of the result is meaningful. Unchanged
-    altogether, with k-hat None, where no tail can be fitted: constant weights, or fewer than 25 samples
-    with weight.
+    altogether, with k-hat None, where no tail can be fitted: constant weights, fewer than 26 samples
+    with weight, or too few distinct ones in the tail.
     """
     log_w_n = check_log_weights(log_w)
+    result = log_w_n.copy()
+    if weights_are_constant(log_w_n):
+        return result, None
     finite = np.isfinite(log_w_n)
-    if finite.sum() < _FEWEST_FOR_A_TAIL or weights_are_constant(log_w_n):
-        return log_w_n.copy(), None
-    given = log_w_n[finite]
-    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        smoothed, k = psis()(given.copy(), reff=1.0 / inefficiency)
-    lowest = int(given.argmin())  # ArviZ normalises; the lowest weight is never smoothed
-    result = np.full_like(log_w_n, -np.inf)
-    result[finite] = np.asarray(smoothed) + (given[lowest] - float(smoothed[lowest]))
-    return result, float(k) if np.isfinite(k) else None
+    result[finite], k_hat = smoothed_tail(log_w_n[finite], 1.0 / inefficiency)
+    return result, k_hat
 
 
 @dataclass(frozen=True)
