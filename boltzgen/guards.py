@@ -98,6 +98,20 @@ def recursion_limit_kept() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """While it lasts torch computes with `number` threads; None: with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def pool_of_single_threads(workers: int, name: str) -> ThreadPoolExecutor:
     """A pool of `workers` threads, in each of which torch keeps to one thread.
 

@@ -149,6 +149,7 @@ def prepare(
         check=check,
         overwrite=overwrite,
     )
+    console.result(summary)
     _show(summary)
 
 
@@ -177,7 +178,7 @@ def _show(summary: Preparation) -> None:
     }
     console.key_values(system.name, rows)
     for warning in summary.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")
 
 
 def _hybrid_rows(summary: Preparation) -> dict[str, str]:

@@ -32,10 +32,11 @@ from boltzgen.dynamics.batched_langevin import (
 )
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.openmm_engine import ReplicaState
-from boltzgen.dynamics.replica_exchange import Block, RunState
+from boltzgen.dynamics.replica_exchange import Block, RunState, segments_until
 from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.dynamics.torsion_moves import Rotors, torsion_move
 from boltzgen.errors import BoltzgenError
+from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.base import Potential
 from boltzgen.units import GAS_CONSTANT
 
@@ -135,18 +136,24 @@ def initial_state(problem: BatchedProblem, starts: np.ndarray, settings: Batched
 
 
 def run_batched_blocks(
-    problem: BatchedProblem, state: RunState, settings: BatchedSettings
+    problem: BatchedProblem,
+    state: RunState,
+    settings: BatchedSettings,
+    stop: StopRequest | None = None,
 ) -> Iterator[Block]:
     """Yield block after block until every frame of `settings` is there. Stop iterating to stop early.
 
-    The frames of a block stand save after save, and in each save walk after walk.
+    A block that would keep `stop` waiting is cut short (`segments_until`) and is the last one. The frames of
+    a block stand save after save, and in each save walk after walk.
     """
     per_block = segments_per_block(settings, len(problem.masses))
     while state.segments < settings.total_segments:
-        stop = min((state.segments // per_block + 1) * per_block, settings.total_segments)
-        block = _Run(problem, settings).block(state, stop)
+        end = min((state.segments // per_block + 1) * per_block, settings.total_segments)
+        block = _Run(problem, settings).block(state, end, stop or StopRequest())
         state = block.state
         yield block
+        if state.segments < end:
+            return
 
 
 def stepping(problem: BatchedProblem, state: RunState, settings: BatchedSettings) -> Callable[[], object]:
@@ -179,7 +186,7 @@ class _Run:
     problem: BatchedProblem
     settings: BatchedSettings
 
-    def block(self, state: RunState, stop: int) -> Block:
+    def block(self, state: RunState, end: int, stop: StopRequest) -> Block:
         settings, problem = self.settings, self.problem
         generator = _generator(settings.seed, (1, state.segments), problem.device)
         ladder = _ladder(problem, settings)
@@ -189,7 +196,8 @@ class _Run:
         exchanges = state.exchanges
         broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
         frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for segment in range(state.segments + 1, stop + 1):
+        segment = state.segments
+        for segment in segments_until(state.segments, end, stop):
             point, sound = self._segment(point, ladder[rung].to(problem.dtype), ceilings[rung], generator)
             broken += ~sound
             point = self._turned(point, ladder[rung], turned, generator)
@@ -204,7 +212,7 @@ class _Run:
                 rung = swaps.rung
                 if sampling:
                     exchanges = _counted(exchanges, swaps.low, swaps.accepted, rung)
-        self._check(broken, stop - state.segments)
+        self._check(broken, segment - state.segments)
         replicas = ReplicaState(
             point.positions.cpu().numpy(), point.velocities.cpu().numpy(), rung.cpu().numpy()
         )
@@ -212,7 +220,7 @@ class _Run:
         done = RunState(
             replicas,
             exchanges,
-            stop,
+            segment,
             count,
             state.restarts + int(broken.sum()),
             state.torsion_moves + int(turned.sum()),

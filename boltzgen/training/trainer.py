@@ -106,6 +106,7 @@ class Trainer:
         counters, total = self.counters, self.settings.optimizer.steps
         started = time.monotonic() - counters.seconds
         enough = self._enough()
+        progress(counters.step, total)
         while counters.step < total and not enough:
             values = self._step()
             counters.seconds = time.monotonic() - started

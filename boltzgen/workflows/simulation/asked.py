@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from boltzgen.config.devices import check_device
@@ -105,3 +106,14 @@ def settings_of(asked: SimulateOptions, engine: str) -> SimulationSettings:
         precision="double" if asked.precision == "double" else "single",
         replicas=usual if asked.replicas is None else asked.replicas,
     ).checked()
+
+
+def as_before(asked: SimulateOptions, former: Mapping[str, Any]) -> SimulateOptions:
+    """`asked` with the engine, replicas and platform of the run `former` where they were left open."""
+    settings = former["settings"]
+    engine = str(settings.get("engine", "openmm")) if asked.engine == "auto" else asked.engine
+    if engine == "torch":
+        replicas = settings.get("replicas") if asked.replicas is None else asked.replicas
+        return replace(asked, engine=engine, replicas=replicas if asked.engine == "auto" else asked.replicas)
+    platform = str(former["platform"]) if asked.platform == "auto" else asked.platform
+    return replace(asked, engine=engine, platform=platform)

@@ -12,12 +12,12 @@ import torch
 from boltzgen.checks import check_number
 from boltzgen.config.model import load_model
 from boltzgen.flows.temperature_mixture import asked_at
-from boltzgen.generator import BoltzmannGenerator, read_target
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.refine.refinement import EXPECTED_MOVES
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
 
-#: Samples of one measurement.
-_ROWS = 200
+#: Samples of one measurement, and rows of a batch of energies.
+_ROWS, USUAL_ROWS = 200, 128
 
 
 def expect_sampling(
@@ -52,14 +52,20 @@ def expected(
 ) -> Expectation:
     """What to expect of `number` draws of `generator` at `temperature` (K), `moves` energies each beside."""
     rows = min(number, _ROWS)
-    sample = seconds_of(lambda: generator.sample(rows, temperature), within=MEASURING / 2) / rows
+    sample = seconds_of_a_sample(generator, number, temperature)
     move, refined = 0.0, ""
     if moves:
-        move = _seconds_of_an_energy(generator, rows) * moves
+        move = seconds_of_an_energy(generator.target, rows) * moves
         refined = f", {moves} moves each"
     seconds = number * (sample + move)
     task = f"{number} samples{refined}"
     return Expectation("sample", seconds, task, f"{1 / max(sample + move, 1e-9):.3g} samples a second")
+
+
+def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature: float) -> float:
+    """Wall seconds of one of `number` draws at `temperature` (K)."""
+    rows = min(number, _ROWS)
+    return seconds_of(lambda: generator.sample(rows, temperature), within=MEASURING / 2) / rows
 
 
 def moves_of(refine: str | None, budget: int | None) -> int:
@@ -67,13 +73,12 @@ def moves_of(refine: str | None, budget: int | None) -> int:
     return 0 if refine is None else budget or EXPECTED_MOVES
 
 
-def _seconds_of_an_energy(generator: BoltzmannGenerator, rows: int) -> float:
-    """Wall seconds of one energy with its gradient, in a batch of `rows`."""
-    positions = generator.target.reference[:1].repeat_interleave(rows, dim=0)
-    potential = generator.target.potential
+def seconds_of_an_energy(target: Target, rows: int) -> float:
+    """Wall seconds of one energy of `target` with its gradient, in a batch of `rows`."""
+    positions = target.reference[:1].repeat_interleave(rows, dim=0)
 
     def work() -> None:
         moving = positions.clone().requires_grad_()
-        torch.autograd.grad(potential(moving).sum(), moving)
+        torch.autograd.grad(target.potential(moving).sum(), moving)
 
-    return seconds_of(work, within=MEASURING / 2) / rows
+    return seconds_of(work, within=MEASURING / 4) / rows

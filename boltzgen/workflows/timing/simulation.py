@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Unpack
 
@@ -11,6 +12,7 @@ import torch
 
 from boltzgen.dynamics.openmm_engine import choose_platform, platform_rates
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
+from boltzgen.guards import torch_threads
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.asked import engines_of, settings_of
@@ -59,6 +61,12 @@ class SimulationExpectation(Expectation):
     def chosen(self) -> Speed:
         """The fastest."""
         return self.speeds[0]
+
+    def decided(self, asked: SimulateOptions) -> SimulateOptions:
+        """`asked` with what was measured to be the fastest."""
+        if self.chosen.engine == "openmm":
+            return replace(asked, engine="openmm", platform=self.chosen.platform)
+        return replace(asked, engine="torch")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -134,11 +142,9 @@ def _torch(molecule: MolecularSystem, settings: BatchedSettings, asked: Simulate
     settings = engine.settings
     try:
         found = {}
-        before = torch.get_num_threads()
         for threads in _threads(device):
-            torch.set_num_threads(threads)
-            found[threads] = engine.seconds_of_a_step(_timed)
-        torch.set_num_threads(before)
+            with torch_threads(threads):
+                found[threads] = engine.seconds_of_a_step(_timed)
     finally:
         engine.close()
     threads = min(found, key=lambda number: found[number])
@@ -150,8 +156,12 @@ def _torch(molecule: MolecularSystem, settings: BatchedSettings, asked: Simulate
 
 
 def _threads(device: str) -> Sequence[int]:
-    """Numbers of torch's threads worth a measurement: one, and as many as torch was given."""
-    return sorted({1, torch.get_num_threads()}) if device == "cpu" else [torch.get_num_threads()]
+    """Numbers of torch's threads worth a measurement: what was asked for, else one, and as many as it takes.
+
+    Two beside other load are often slower than one.
+    """
+    own = torch.get_num_threads()
+    return [own] if device != "cpu" or "OMP_NUM_THREADS" in os.environ else sorted({1, own})
 
 
 def _timed(work: Any) -> float:

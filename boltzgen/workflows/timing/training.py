@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from boltzgen.config.build import build_flow
-from boltzgen.config.model import load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.data.dataset import Dataset
@@ -25,6 +27,7 @@ from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
+from boltzgen.workflows.timing.sampling import USUAL_ROWS, seconds_of_an_energy
 
 #: Places of the run whose steps are measured: the weights of losses may change on the way.
 _PLACES = (0.25, 0.75)
@@ -40,23 +43,44 @@ def expect_training(
     device: str = "cpu",
     seed: int | None = None,
 ) -> Expectation:
-    """How long `train` with this configuration would take here, data that it makes itself left out.
+    """How long `train` with this configuration would take here, with the data that it makes itself.
 
-    Its data need not be there yet: frames of the reference structure stand in for them. Raises InputError for
-    a configuration that `train` refuses. Nothing is written.
+    Other data need not be there yet: frames of the reference structure stand in for them. Raises InputError
+    for a configuration that `train` refuses. Nothing is written.
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = load_settings(TrainingSettings, find_config(config), words)
     model = None if settings.start is None else load_model(Path(settings.start))
+    if model is not None:
+        kind = FlowSettings.model_validate(model.record["flow"])
+        settings = settings.model_copy(update={"flow": kind})
+    return expected_of(settings, device, model)
+
+
+def expected_of(
+    settings: TrainingSettings, device: str, model: Model | None, *, done: int = 0
+) -> Expectation:
+    """What to expect of a run with `settings`, which begins with the flow of `model`, after `done` steps."""
     target = _first_target(settings).to(device)
     with closing(target):
         if model is None:
             flow = build_flow(settings.flow.for_molecules([target.features]), seed=settings.seed)
         else:
-            flow = model.flow.train()
-            kind = FlowSettings.model_validate(model.record["flow"])
-            settings = settings.model_copy(update={"flow": kind})
-        return expected(settings, flow.to(device), target)
+            flow = copy.deepcopy(model.flow).train()
+        found = expected(settings, flow.to(device), target, done=done)
+        if settings.simulation is None or done:
+            return found
+        data = _seconds_of_data(settings, target)
+        before = f"{settings.simulation.evaluations:.3g} energies for the data, then "
+        return replace(found, seconds=found.seconds + data, task=before + found.task)
+
+
+def _seconds_of_data(settings: TrainingSettings, target: Target) -> float:
+    """Wall seconds of the energies that make the data of all molecules."""
+    assert settings.simulation is not None
+    each = seconds_of_an_energy(target, USUAL_ROWS)
+    molecules = 1 if isinstance(settings.system, str) else len(settings.system or [])
+    return each * settings.simulation.evaluations * molecules
 
 
 def expected(settings: TrainingSettings, flow: Flow, target: Target, *, done: int = 0) -> Expectation:
