@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
+    from boltzgen.workflows.reporting.show import show
+    from boltzgen.workflows.reporting.shown import Shown
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -98,6 +100,8 @@ _TAKEN = {
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.reporting.show": "show",
+    "boltzgen.workflows.reporting.shown": "Shown",
     "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
@@ -165,6 +169,9 @@ __all__ = [
     "thermodynamics",
     "Estimate",
     "FreeEnergyResult",
+    # what was made before
+    "show",
+    "Shown",
     # this installation
     "cite",
     "doctor",

@@ -81,6 +81,7 @@ from boltzgen_cli.prepare import prepare
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
+from boltzgen_cli.show import show
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.terminal.fields import in_words, speaking
 from boltzgen_cli.terminal.streams import patient_streams
@@ -97,6 +98,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "reweight": reweight,
     "merge": merge,
     "export": export,
+    "show": show,
     "demo": demo,
     "models": models,
     "cite": cite,
