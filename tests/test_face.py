@@ -102,6 +102,7 @@ ROAD = (
     "benchmark_transfer",
     "releases",
     "model_card",
+    "show",
     "cite",
     "doctor",
     "selftest",

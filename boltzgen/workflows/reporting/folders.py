@@ -103,6 +103,8 @@ def recognise(path: str | PathLike[str]) -> Found:
     if place.is_file():
         return _file(place)
     kind = _OF_CONTENTS.get(kind_of_folder(place), "") or _other_kind(place)
+    if not kind and (place / "model" / "model.json").is_file():
+        return recognise(place / "model")
     if not kind:
         raise InputError(_unknown(place))
     status, reason, record = _STATUS[kind](place)
