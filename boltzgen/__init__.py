@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
     from boltzgen.workflows.reporting.report import Page
     from boltzgen.workflows.reporting.report import report as write_report
+    from boltzgen.workflows.reporting.show import show
+    from boltzgen.workflows.reporting.shown import Shown
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -101,6 +103,8 @@ _TAKEN = {
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.reporting.show": "show",
+    "boltzgen.workflows.reporting.shown": "Shown",
     "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
@@ -170,6 +174,9 @@ __all__ = [
     "FreeEnergyResult",
     "write_report",
     "Page",
+    # what was made before
+    "show",
+    "Shown",
     # this installation
     "cite",
     "doctor",

@@ -97,6 +97,7 @@ from boltzgen_cli.report import report
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
+from boltzgen_cli.show import show
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.terminal.common import Verbs
 from boltzgen_cli.terminal.console import DryRunEnded, finding
@@ -117,6 +118,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "merge": merge,
     "export": export,
     "report": report,
+    "show": show,
     "demo": demo,
     "models": models,
     "cite": cite,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from boltzgen.config.settings import build_settings
 from boltzgen.errors import InputError
 from boltzgen.settings import Settings
 from boltzgen.system.parametrise.sequence import parse_sequence
@@ -113,7 +114,8 @@ class DatasetSettings(Settings):
     def simulation_of(self, split: Split) -> SimulationSource:
         """The simulation of the molecules of `split`."""
         departures = self.per_split.get(split, {})
-        return SimulationSource.model_validate({**self.simulation.model_dump(), **departures})
+        asked = {**self.simulation.model_dump(), **departures}
+        return build_settings(SimulationSource, asked, source=f"per_split.{split}")
 
     def preparation_of(self, one: MoleculeSource) -> dict[str, Any]:
         """Options of `prepare` for `one`, its source and name left out; JSON types only."""
