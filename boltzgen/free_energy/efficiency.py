@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import diagnose, normalised_weights
+from boltzgen.ensemble.diagnostics import diagnose, kish_ess, no_error_bar, normalised_weights
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import smooth_functions
 
@@ -27,7 +27,8 @@ REPLICATES = 500
 
 @dataclass(frozen=True)
 class EffectiveFraction:
-    """Kish's effective sample size as a fraction of N, 0 without weight; what is not known is None.
+    """Kish's effective sample size as a fraction of N, 0 without weight; what is not known is None, as errors
+    are where it makes one or two samples.
 
     asymptotic, bootstrap: the two errors, the larger of which is `standard_error`. interval95: of the
     bootstrap.
@@ -52,8 +53,8 @@ def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFra
     w_n = normalised_weights(log_w)
     if not w_n.any():
         return EffectiveFraction(0.0, None, None, (None, None))
-    if w_n.size < 2:
-        return EffectiveFraction(1.0, None, None, (None, None))
+    if no_error_bar(1.0 / float(np.sum(w_n**2))) is not None:
+        return EffectiveFraction(kish_ess(log_w), None, None, (None, None))
     x_jn = np.stack([np.full(w_n.size, 1.0 / w_n.size), w_n, w_n**2 / np.sum(w_n**2)])
 
     def fraction(sums: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from boltzgen.ensemble.diagnostics import (
     check_log_weights,
     findings,
     kish_ess,
+    no_error_bar,
     pareto_k,
     psis,
     weights_are_constant,
@@ -160,6 +161,9 @@ class WeightedSample:
             unknown["k_hat"] = "the weights are constant, or too few samples carry any"
         if errors.value is None:
             unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
+        elif (none := no_error_bar(self.n_effective)) is not None:
+            errors = Errors(errors.value, None, None, (None, None))
+            unknown["standard_error"] = unknown["interval95"] = none
         elif None in errors.interval95:
             unknown["interval95"] = "too many bootstrap replicates have no finite value"
         noted = [*self.findings(), *found]
