@@ -25,6 +25,7 @@ from boltzgen.free_energy.uncertainty import (
     NOTHING,
     Errors,
     chosen_error,
+    holding,
     smooth_functions,
 )
 from boltzgen.loaders.records import Count, OpenRecord, checked
@@ -145,7 +146,7 @@ def _paired(
     return Estimate(
         value=errors.value,
         standard_error=error,
-        interval95=errors.interval95,
+        interval95=holding(errors.interval95, errors.value, error),
         n=a.n + b.n,
         n_effective=min(a.n_effective, b.n_effective),
         k_hat=k_hat,

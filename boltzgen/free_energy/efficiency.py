@@ -11,7 +11,7 @@ which both rest, is infinite; k-hat must be read beside the error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from boltzgen.ensemble.diagnostics import diagnose, kish_ess, no_error_bar, normalised_weights
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import smooth_functions
+from boltzgen.free_energy.uncertainty import holding, smooth_functions
 
 #: Replicates of the bootstrap that verbs take for an effective sample size.
 REPLICATES = 500
@@ -31,7 +31,7 @@ class EffectiveFraction:
     are where it makes one or two samples.
 
     asymptotic, bootstrap: the two errors, the larger of which is `standard_error`. interval95: of the
-    bootstrap.
+    bootstrap, holding one standard error on each side, between 0 and 1.
     """
 
     value: float
@@ -62,7 +62,10 @@ def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFra
 
     found = smooth_functions(x_jn, fraction, statistics)[0]
     assert found.value is not None
-    return EffectiveFraction(found.value, found.asymptotic, found.bootstrap, found.interval95)
+    whole = EffectiveFraction(found.value, found.asymptotic, found.bootstrap, found.interval95)
+    low, high = holding(found.interval95, found.value, whole.standard_error)
+    ends = (None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
+    return replace(whole, interval95=ends)
 
 
 def weight_figures(log_w: ArrayLike, statistics: Statistics) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from boltzgen.ensemble.diagnostics import (
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, more_of, smooth_functions
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, holding, more_of, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
@@ -179,7 +179,7 @@ class WeightedSample:
             estimator=self.estimator,
             value=errors.value,
             standard_error=error,
-            interval95=errors.interval95,
+            interval95=holding(errors.interval95, errors.value, error),
             n=self.n,
             n_effective=self.n_effective,
             k_hat=self.k_hat,

@@ -31,7 +31,7 @@ from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, more_of, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, more_of, replicate_errors
 from boltzgen.free_energy.work import ENOUGH_SHARED, FEWEST_SHARED, OVERLAP_BAD, OVERLAP_LOW
 from boltzgen.remedies import IN_BETWEEN
 
@@ -116,6 +116,7 @@ class MultistateResult:
             replicates = sign * (self.replicates_rk[:, j] - self.replicates_rk[:, i])
             bootstrap, interval = replicate_errors(replicates)
             error = chosen_error(asymptotic, bootstrap, found, unit, self.more)
+            interval = holding(interval, value, error)
         else:
             unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the states do not overlap")
         verdict, reasons = worst(found)

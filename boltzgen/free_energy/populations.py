@@ -38,6 +38,7 @@ from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
     chosen_error,
+    holding,
     more_of,
     replicate_errors,
 )
@@ -293,6 +294,7 @@ def _estimate(
         asymptotic = pair.asymptotic_error()
         bootstrap, interval = pair.bootstrap()
         error = chosen_error(asymptotic, bootstrap, found, more=more)
+        interval = holding(interval, value, error)
         if bootstrap is None:
             found.append(
                 (

@@ -49,8 +49,9 @@ class Surface:
     names, units: of the variables. edges: one increasing array of bin edges each.
     free_energy: zero in the lowest bin, NaN where empty. standard_error: of the difference to the
         lowest bin; the asymptotic one where it agrees with the bootstrap, else the larger.
-    low, high: 95 % interval of the bootstrap; NaN where empty, infinite where a bin is missing from more than
-        2.5 % of the replicates. Errors are NaN, too, where a bin rests on one or two effective samples.
+    low, high: 95 % interval of the bootstrap, holding one standard error on each side; NaN where empty,
+        infinite where a bin is missing from more than 2.5 % of the replicates. Errors are NaN, too, where a
+        bin rests on one or two effective samples.
     n: samples with weight in each bin. n_effective: their effective number.
     reference: index of the lowest bin, None when no sample carries weight. outside: share of the
         weight outside the edges, which is no part of the surface; None likewise.
@@ -219,6 +220,10 @@ def _bands(
         n_b,
         more_of(sample.statistics.coverage),
     )
+    # as `holding` does for one number
+    error_b, value_b = np.nan_to_num(bands["standard_error"]), bands["free_energy"]
+    bands["low"] = np.minimum(bands["low"], value_b - error_b)
+    bands["high"] = np.maximum(bands["high"], value_b + error_b)
     return bands, n_b, effective_b, reference, noted
 
 

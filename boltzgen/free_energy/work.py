@@ -42,7 +42,7 @@ from boltzgen.ensemble.diagnostics import (
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, replicate_errors
 from boltzgen.remedies import Findings
 
 #: Overlap (1 minus the second eigenvalue of the two-state overlap matrix) below which the answer is not to be
@@ -161,6 +161,7 @@ def bennett(
         asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
         bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
         error = chosen_error(asymptotic, bootstrap, own, unit, _more(a, b))
+        interval = holding(interval, value, error)
     else:
         unknown |= dict.fromkeys(("standard_error", "interval95"), none)
     shared = overlap(a, b, value)

@@ -21,6 +21,7 @@ from boltzgen.free_energy.populations import (
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.surface import free_energy_surface
 from boltzgen.free_energy.thermodynamics import thermodynamics
+from boltzgen.free_energy.uncertainty import holding
 from boltzgen.free_energy.work import WorkSamples, bennett
 
 #: Two samples carry (almost) all weight of five hundred.
@@ -135,3 +136,60 @@ def test_mbar_and_differences():
     )
     assert both.value is not None and both.standard_error is None
     assert both.unknown["standard_error"] == "one of the two has no error bar"
+
+
+def skewed():
+    """Estimates whose percentile interval ended within one standard error of the value."""
+    rng = np.random.default_rng(29)
+    x = rng.normal(size=2000)
+    log_w = 0.1 * rng.normal(size=2000)
+    log_w[np.flatnonzero(x > 0)[:3]] = 12.0
+    log_u = 2.5 * np.random.default_rng(6).normal(size=400)
+    yield state_free_energies(log_w, {"left": x < 0, "right": x > 0}, [("left", "right")], statistics())[0]
+    yield from thermodynamics(log_u, 3 * np.exp(np.random.default_rng(7).normal(size=400)), statistics())
+    yield log_partition(log_u, statistics())
+    yield paired_difference(log_u, 0 * log_u, statistics(), A="A", B="B", estimator="x")
+    yield bennett(
+        WorkSamples(np.exp(2 * np.abs(X[:40])) - 3),
+        WorkSamples(np.exp(2 * np.abs(X[40:70])) - 5),
+        statistics(),
+        A="A",
+        B="B",
+        estimator="BAR",
+    )
+
+
+def test_one_standard_error_stays_within_the_interval():
+    widened = 0
+    for estimate in skewed():
+        value, error, (low, high) = estimate.value, estimate.standard_error, estimate.interval95
+        assert value is not None and error is not None, estimate.name
+        assert low is None or low <= value - error, estimate
+        assert high is None or high >= value + error, estimate
+        widened += low == value - error or high == value + error
+        for unit, (lower, upper) in estimate.to_json(310.0)["interval95"].items():
+            shown = estimate.to_json(310.0)["standard_error"][unit]
+            centre = estimate.to_json(310.0)["value"][unit]
+            assert lower is None or lower <= centre - shown * (1 - 1e-12)
+            assert upper is None or upper >= centre + shown * (1 - 1e-12)
+    assert widened > 0  # at least one of the cases is one
+
+
+def test_the_widening_touches_nothing_else():
+    assert holding((1.0, 3.0), 2.0, 0.5) == (1.0, 3.0)
+    assert holding((1.8, 3.0), 2.0, 0.5) == (1.5, 3.0)
+    assert holding((2.1, 2.2), 2.0, 0.5) == (1.5, 2.5)
+    assert holding((None, 2.2), 2.0, 0.5) == (None, 2.5)
+    assert holding((1.9, 2.1), None, 0.5) == (1.9, 2.1) == holding((1.9, 2.1), 2.0, None)
+
+
+def test_the_bars_of_a_surface_and_of_an_effective_size():
+    log_w = 2.0 * np.random.default_rng(6).normal(size=500)
+    found = free_energy_surface(log_w, X, np.linspace(-2.5, 2.5, 13), statistics())
+    known = np.isfinite(found.standard_error)
+    assert known.sum() > 5
+    assert (found.low <= found.free_energy - found.standard_error)[known].all()
+    assert (found.high >= found.free_energy + found.standard_error)[known].all()
+    ess = effective_fraction(log_w, statistics())
+    low, high = ess.interval95
+    assert 0 <= low <= ess.value - ess.standard_error and ess.value + ess.standard_error <= high <= 1

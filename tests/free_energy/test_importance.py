@@ -208,9 +208,8 @@ def test_errors_that_disagree_are_both_in_reasons_and_file():
     log_w[7:10] = 12.0
     (sample, found), a_n = (WeightedSample.of(log_w, Statistics(rng)), []), rng.normal(size=2000)
     assert chosen_error(0.31, 0.47, found, "nm") == 0.47 and "0.47 nm bootstrap" in found[0][1]
-    log_z = smooth_functions(np.stack([np.full(2000, 1 / 2000), sample.w_n]), _log_ratio, sample.statistics)[
-        0
-    ]
+    rows = np.stack([np.full(2000, 1 / 2000), sample.w_n])
+    log_z = smooth_functions(rows, _log_ratio, sample.statistics)[0]
     e = sample.estimate(log_z, name="x", quantity="expectation", unit="nm")
     assert any("disagree" in reason and "nm bootstrap" in reason for reason in e.reasons)
     assert expectation(log_w, a_n, Statistics(rng), unit="nm").unit == "nm"
