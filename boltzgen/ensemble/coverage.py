@@ -60,7 +60,7 @@ def check_coverage(
     by `statistical_inefficiency` counts as independent. `source` says where they come from. The forward
     effective sample size is None, with a reason in ``unknown``, from fewer than `FEWEST_QUOTED` of those.
     `states` may hold comparisons ``{"name", "target", "target_error", "reweighted",
-    "reweighted_error"}`` of populations.
+    "reweighted_error"}`` of populations; ``reweighted_unknown``: why that error is used and not shown.
 
     Rule: every region of the target must be reachable. ``missed`` is the share of target samples
     whose weight exceeds all of the flow's weights `MISSED_FACTOR` times. A flow without gaps, with
@@ -120,11 +120,18 @@ def check_coverage(
         "n_independent": float(independent),
         "forward_ess": forward if quoted else None,
         "missed": missed,
-        "states": [dict(state) for state in states],
+        "states": [_told(state) for state in states],
         "verdict": verdict,
         "reasons": reasons,
         **({} if quoted else {"unknown": {"forward_ess": not_quoted(independent)}}),
     }
+
+
+def _told(state: dict[str, Any]) -> dict[str, Any]:
+    """`state` for the record: an error that rests on one or two samples is None, with the reason."""
+    told = {key: value for key, value in state.items() if key != "reweighted_unknown"}
+    why = state.get("reweighted_unknown")
+    return told if why is None else {**told, "reweighted_error": None, "reason": why}
 
 
 def _judge_missed(missed: float, independent: float, share: float) -> list[tuple[str, str]]:

@@ -28,6 +28,9 @@ K_GOOD, K_BAD = 0.4, 0.7
 #: Effective samples that make a state or an ensemble well known, and below which it is not known.
 ENOUGH_EFFECTIVE, TOO_FEW_EFFECTIVE = 100.0, 10.0
 
+#: Effective samples that a number must exceed to have an error bar: one or two show no scatter.
+FEWEST_FOR_ERROR = 2.0
+
 #: One weight above this share of the total decides the answer alone.
 SHARE_BAD = 0.5
 
@@ -129,6 +132,13 @@ def not_quoted(independent: float) -> str:
     return f"it would rest on {independent:.0f} independent frames, and {FEWEST_QUOTED:.0f} are needed"
 
 
+def no_error_bar(n_effective: float) -> str | None:
+    """Why a number that rests on so few effective samples has no error bar; None where it has one."""
+    if n_effective > FEWEST_FOR_ERROR * (1 + 1e-9):
+        return None
+    return f"it rests on {max(n_effective, 0.0):.1f} effective samples, and one or two show no scatter"
+
+
 def weights_are_constant(log_w: ArrayLike) -> bool:
     """True when the weights of the samples that carry any differ by rounding alone."""
     finite = _finite(check_log_weights(log_w))
@@ -157,15 +167,16 @@ def log_z(log_w: ArrayLike) -> tuple[float | None, float | None]:
     """``ln Z = ln mean(w)`` over all N samples, and its standard error by the delta method.
 
     ``se = sqrt((1/ESS - 1) / (N - 1))`` with the Kish fraction ESS. (None, None) when no sample
-    carries weight, (value, None) for one sample.
+    carries weight, (value, None) where that makes two effective samples or fewer.
     """
     log_w_n = check_log_weights(log_w)
     if np.isneginf(log_w_n.max()):
         return None, None
     value = float(np.logaddexp.reduce(log_w_n) - np.log(log_w_n.size))
-    if log_w_n.size < 2:
+    ess = kish_ess(log_w_n)
+    if no_error_bar(ess * log_w_n.size) is not None:
         return value, None
-    relative_variance = max(1.0 / kish_ess(log_w_n) - 1.0, 0.0)
+    relative_variance = max(1.0 / ess - 1.0, 0.0)
     return value, float(np.sqrt(relative_variance / (log_w_n.size - 1)))
 
 
@@ -358,5 +369,5 @@ def _unknown(
     if value is None:
         unknown["log_z"] = unknown["log_z_standard_error"] = "no sample carries weight"
     elif error is None:
-        unknown["log_z_standard_error"] = "one sample has no spread"
+        unknown["log_z_standard_error"] = no_error_bar(kish_ess(log_w_n) * log_w_n.size) or "not known"
     return unknown

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from boltzgen.ensemble.diagnostics import VERDICTS, worst
+from boltzgen.ensemble.diagnostics import VERDICTS, no_error_bar, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted
@@ -25,6 +25,7 @@ from boltzgen.free_energy.uncertainty import (
     NOTHING,
     Errors,
     chosen_error,
+    holding,
     smooth_functions,
 )
 from boltzgen.loaders.records import Count, OpenRecord, checked
@@ -58,6 +59,8 @@ def difference(
     value = None if x.value is None or y.value is None else x.value - y.value
     if value is None:
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "one of the two is not known")
+    elif x.standard_error is None or y.standard_error is None:
+        unknown |= dict.fromkeys(("standard_error", "interval95"), "one of the two has no error bar")
     verdict, reasons = worst(found, several=True)
     return Estimate(
         name=name,
@@ -131,7 +134,11 @@ def _paired(
     k_hat, error, own = _extreme(max, a.k_hat, b.k_hat), None, Findings()
     if k_hat is None:
         unknown["k_hat"] = "the weights are constant, or too few samples carry any"
-    if errors.asymptotic is not None:
+    none = no_error_bar(min(a.n_effective, b.n_effective))
+    if errors.value is not None and none is not None:
+        errors = Errors(errors.value, None, None, (None, None))
+        unknown |= dict.fromkeys(("standard_error", "interval95"), none)
+    elif errors.asymptotic is not None:
         error = chosen_error(errors.asymptotic, errors.bootstrap, own, given["unit"])
     else:
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "no sample carries weight")
@@ -139,7 +146,7 @@ def _paired(
     return Estimate(
         value=errors.value,
         standard_error=error,
-        interval95=errors.interval95,
+        interval95=holding(errors.interval95, errors.value, error),
         n=a.n + b.n,
         n_effective=min(a.n_effective, b.n_effective),
         k_hat=k_hat,

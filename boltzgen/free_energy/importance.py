@@ -22,6 +22,7 @@ from boltzgen.ensemble.diagnostics import (
     check_log_weights,
     findings,
     kish_ess,
+    no_error_bar,
     pareto_k,
     weights_are_constant,
     worst,
@@ -30,7 +31,7 @@ from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, more_of, smooth_functions
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, holding, more_of, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
@@ -153,6 +154,9 @@ class WeightedSample:
             unknown["k_hat"] = "the weights are constant, or too few samples carry any"
         if errors.value is None:
             unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
+        elif (none := no_error_bar(self.n_effective)) is not None:
+            errors = Errors(errors.value, None, None, (None, None))
+            unknown["standard_error"] = unknown["interval95"] = none
         elif None in errors.interval95:
             unknown["interval95"] = "too many bootstrap replicates have no finite value"
         noted = [*self.findings(), *found]
@@ -168,7 +172,7 @@ class WeightedSample:
             estimator=self.estimator,
             value=errors.value,
             standard_error=error,
-            interval95=errors.interval95,
+            interval95=holding(errors.interval95, errors.value, error),
             n=self.n,
             n_effective=self.n_effective,
             k_hat=self.k_hat,

@@ -26,12 +26,12 @@ from numpy.typing import ArrayLike
 
 from boltzgen.data.record import spaced_rows
 from boltzgen.data.statistics import statistical_inefficiency
-from boltzgen.ensemble.diagnostics import COVERED, findings, pareto_k, worst
+from boltzgen.ensemble.diagnostics import COVERED, findings, no_error_bar, pareto_k, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, more_of, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, more_of, replicate_errors
 from boltzgen.free_energy.work import ENOUGH_SHARED, FEWEST_SHARED, OVERLAP_BAD, OVERLAP_LOW
 from boltzgen.remedies import IN_BETWEEN
 
@@ -107,11 +107,16 @@ class MultistateResult:
         interval: tuple[float | None, float | None] = (None, None)
         if known:
             value = sign * float(self.f_k[j] - self.f_k[i])
+        none = no_error_bar(float(min(self.n_effective_k[i], self.n_effective_k[j])))
+        if known and none is not None:
+            unknown |= dict.fromkeys(("standard_error", "interval95"), none)
+        elif known:
             c = self.covariance_kk
             asymptotic = float(np.sqrt(max(c[i, i] + c[j, j] - 2 * c[i, j], 0.0)))
             replicates = sign * (self.replicates_rk[:, j] - self.replicates_rk[:, i])
             bootstrap, interval = replicate_errors(replicates)
             error = chosen_error(asymptotic, bootstrap, found, unit, self.more)
+            interval = holding(interval, value, error)
         else:
             unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the states do not overlap")
         verdict, reasons = worst(found)

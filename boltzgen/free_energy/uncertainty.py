@@ -21,6 +21,9 @@ import numpy as np
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.remedies import DRAW_MORE, LENGTHEN
 
+#: The ends of an interval; None where it has no bound.
+Interval = tuple[float | None, float | None]
+
 #: Blocks that a bootstrap draws from; up to this many samples each is its own block.
 MAX_BLOCKS = 20_000
 
@@ -146,6 +149,21 @@ def chosen_error(
         )
     )
     return high
+
+
+def holding(interval: Interval, value: float | None, error: float | None) -> Interval:
+    """`interval`, widened to hold one standard `error` on each side of `value`; an end may have no bound.
+
+    The percentile interval and the error come from different estimators. Of a skewed distribution of few
+    samples the first may end before the second, or even before the value.
+    """
+    if value is None or error is None:
+        return interval
+    low, high = interval
+    return (
+        None if low is None else min(low, value - error),
+        None if high is None else max(high, value + error),
+    )
 
 
 def more_of(coverage: Mapping[str, Any] | None) -> str:

@@ -31,11 +31,18 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from boltzgen import remedies
-from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_GOOD, TOO_FEW_EFFECTIVE, pareto_k, worst
+from boltzgen.ensemble.diagnostics import (
+    ENOUGH_EFFECTIVE,
+    K_GOOD,
+    TOO_FEW_EFFECTIVE,
+    no_error_bar,
+    pareto_k,
+    worst,
+)
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, replicate_errors
 from boltzgen.remedies import Findings
 
 #: Overlap (1 minus the second eigenvalue of the two-state overlap matrix) below which the answer is not to be
@@ -145,9 +152,18 @@ def bennett(
         )
     shift = value + np.log(b.n_effective / a.n_effective)
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
-    asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
-    bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
-    error = chosen_error(asymptotic, bootstrap, own, unit, _more(a, b))
+    asymptotic: float | None = None
+    bootstrap: float | None = None
+    error: float | None = None
+    interval: tuple[float | None, float | None] = (None, None)
+    none = no_error_bar(min(a.n_effective, b.n_effective))
+    if none is None:
+        asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
+        bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
+        error = chosen_error(asymptotic, bootstrap, own, unit, _more(a, b))
+        interval = holding(interval, value, error)
+    else:
+        unknown |= dict.fromkeys(("standard_error", "interval95"), none)
     shared = overlap(a, b, value)
     sides = one_sided(a, b)
     own += _judge_overlap(shared, common_samples, A, B, _more(a, b)) + _judge_hysteresis(sides)
@@ -270,6 +286,8 @@ def _exponential(samples: WorkSamples, sign: float) -> tuple[float | None, float
         return None, None, None
     total = float(np.logaddexp.reduce(log_terms))
     terms = np.exp(log_terms - total)  # sums to 1; each is p_n exp(-W_n) / <exp(-W)>
+    if no_error_bar(float(1.0 / np.sum(terms**2))) is not None:
+        return sign * total, None, pareto_k(log_terms)
     error = float(np.sqrt(np.sum((terms - samples.p) ** 2)))
     return sign * total, error, pareto_k(log_terms)
 

@@ -20,7 +20,7 @@ from boltzgen.ensemble.coverage import MISSED_FACTOR, PROBE, check_coverage
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
-from boltzgen.free_energy.populations import populations
+from boltzgen.free_energy.populations import populations, share_of
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.trust.probe import ProbeFrames
@@ -169,7 +169,8 @@ def _told(state: dict[str, Any]) -> dict[str, Any]:
     if state["target_error"] != NOT_KNOWN:
         return state
     why = f"replicas of the probe entered or left it fewer than {ENOUGH_VISITS} times"
-    return {**state, "target_error": None, "reason": why}
+    also = [state["reason"]] if "reason" in state else []
+    return {**state, "target_error": None, "reason": "; ".join([why, *also])}
 
 
 def mbar_weights(frames: ProbeFrames) -> np.ndarray:
@@ -210,14 +211,17 @@ def _populations(
             here = seen[:, number] == code
             name = column.state(code)
             share = float(weights[here].sum())
-            found = populations(ensemble.log_w, {name: drawn[:, number] == code})[0]
+            inside = drawn[:, number] == code
+            reweighted, error = share_of(ensemble.log_w, inside)
+            unknown = populations(ensemble.log_w, {name: inside})[0].unknown
             states.append(
                 {
                     "name": name,
                     "target": share,
                     "target_error": _share_error(here, share, frames, weights, independent),
-                    "reweighted": found.population,
-                    "reweighted_error": found.standard_error or 0.0,
+                    "reweighted": reweighted,
+                    "reweighted_error": error,
+                    "reweighted_unknown": unknown.get("standard_error"),
                 }
             )
     return states

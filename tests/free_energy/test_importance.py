@@ -12,8 +12,9 @@ import pytest
 from boltzgen.ensemble.diagnostics import log_z, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.free_energy import expectation, expectations, log_partition, smoothed_log_weights
+from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import smooth_functions
+from boltzgen.free_energy.uncertainty import chosen_error, smooth_functions
 
 GOOD = {"verdict": "ok", "reasons": []}
 HARMONIC = {1: -0.918939, 2: -0.572365, 4: -0.225791, 8: 0.120782, 16: 0.467356}  # f_k, shared facts
@@ -197,12 +198,21 @@ def test_delta_method_of_a_known_function():
     assert found.bootstrap == pytest.approx(by_hand, rel=0.15)
 
 
+def _log_ratio(sums):
+    return np.log(sums[..., 1:]) - np.log(sums[..., :1])
+
+
 def test_errors_that_disagree_are_both_in_reasons_and_file():
     rng = np.random.default_rng(51)
     log_w = rng.normal(size=2000) * 0.1
-    log_w[7] = 9.0
-    e = expectation(log_w, rng.normal(size=2000), Statistics(rng), unit="nm")
+    log_w[7:10] = 12.0
+    (sample, found), a_n = (WeightedSample.of(log_w, Statistics(rng)), []), rng.normal(size=2000)
+    assert chosen_error(0.31, 0.47, found, "nm") == 0.47 and "0.47 nm bootstrap" in found[0][1]
+    rows = np.stack([np.full(2000, 1 / 2000), sample.w_n])
+    log_z = smooth_functions(rows, _log_ratio, sample.statistics)[0]
+    e = sample.estimate(log_z, name="x", quantity="expectation", unit="nm")
     assert any("disagree" in reason and "nm bootstrap" in reason for reason in e.reasons)
+    assert expectation(log_w, a_n, Statistics(rng), unit="nm").unit == "nm"
     assert e.standard_error == max(e.standard_error_asymptotic, e.standard_error_bootstrap)
     entry = e.to_json(300.0)
     assert entry["standard_error_bootstrap"] != entry["standard_error_asymptotic"]

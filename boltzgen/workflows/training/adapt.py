@@ -49,10 +49,13 @@ FIRST_SHARE, MOST_FIRST = 0.05, 8_192
 
 @dataclass(frozen=True)
 class Effective:
-    """Effective sample size (a fraction) of fresh draws, its standard error, and k-hat."""
+    """Effective sample size (a fraction) of fresh draws, its standard error, and k-hat.
+
+    The error is None where the size makes one or two effective samples.
+    """
 
     ess: float
-    standard_error: float
+    standard_error: float | None
     k_hat: float | None
 
 
@@ -123,6 +126,8 @@ class Adaptation(Record):
 
 
 def _percent(found: Effective) -> str:
+    if found.standard_error is None:
+        return f"{100 * found.ess:.3g} % (of one or two effective samples: no error bar)"
     return f"{100 * found.ess:.3g} % +- {100 * found.standard_error:.2g} %"
 
 
@@ -318,8 +323,7 @@ def _measured(
     flow = model.flow.to(device)
     log_w = BoltzmannGenerator(flow, target).sample(samples, temperature, seed=seed + 2).log_w
     found = effective_fraction(log_w, Statistics(np.random.default_rng(seed), n_bootstrap=REPLICATES))
-    error = found.standard_error or 0.0
-    return {"ess": found.value, "standard_error": error, "k_hat": diagnose(log_w).k_hat}
+    return {"ess": found.value, "standard_error": found.standard_error, "k_hat": diagnose(log_w).k_hat}
 
 
 def _gain(found: dict[str, dict[str, Any]]) -> float | None:
