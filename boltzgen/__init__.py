@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.reporting.report import report as write_report
     from boltzgen.workflows.reporting.show import show
     from boltzgen.workflows.reporting.shown import Shown
+    from boltzgen.workflows.roads.answer import Run
+    from boltzgen.workflows.roads.run import run
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -75,6 +77,8 @@ __version__ = VERSION
 #: Module -> the names that this package takes from it, as ``name`` or ``name in the module = name here``.
 #: The imports above say the same to type checkers (tests/test_face.py compares the two).
 _TAKEN = {
+    "boltzgen.workflows.roads.run": "run",
+    "boltzgen.workflows.roads.answer": "Run",
     "boltzgen.workflows.preparation.prepare": "prepare Preparation",
     "boltzgen.workflows.preparation.load": "load_system",
     "boltzgen.workflows.simulation.simulate": "simulate",
@@ -126,6 +130,9 @@ _PLACES = {
 }
 
 __all__ = [
+    # all of it at once
+    "run",
+    "Run",
     # a molecule and its data
     "prepare",
     "simulate",

@@ -95,6 +95,7 @@ from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.report import report
 from boltzgen_cli.reweight import reweight
+from boltzgen_cli.run import run as answer
 from boltzgen_cli.sample import sample
 from boltzgen_cli.selftest import selftest
 from boltzgen_cli.show import show
@@ -108,6 +109,7 @@ from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {
+    "run": answer,
     "prepare": prepare,
     "simulate": simulate,
     "train": train,
