@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.report.axes import symbol
 from boltzgen.report.page.markup import (
     Html,
     badge,
     bullets,
-    escaped,
     joined,
     measured,
     percentage,
@@ -45,6 +45,7 @@ def answer(material: Material) -> Section:
         parts += [tag("h3", "Why"), bullets(prose(reason, words) for reason in reasons)]
     if following:
         parts += [tag("h3", "What to do next"), bullets(prose(one, words) for one in following)]
+    parts += [tag("p", one) for one in _circumstances(material)]
     parts.append(_estimates(material))
     parts.append(_populations(material))
     if material.notes:
@@ -54,16 +55,31 @@ def answer(material: Material) -> Section:
         "verdict": verdict,
         "reasons": reasons,
         "next": following,
-        "estimates": several(material.free_energy, "estimates"),
+        "estimates": estimates_of(material),
         "populations": populations_of(material),
         "could_not_be_read": list(material.notes),
     }
     return Section("answer", "Answer", joined(parts), numbers)
 
 
+def _circumstances(material: Material) -> list[str]:
+    """Which road a run took, whether it came to its end, and the precision it reached."""
+    record, found = material.answer, []
+    road, precision = part(record, "road"), part(record, "precision")
+    if road.get("name"):
+        found.append(f"Road: {road['name']}" + (f" – {road['reason']}" if road.get("reason") else "") + ".")
+    if record.get("status") == "partial":
+        found.append("This is what there is so far; the same command goes on.")
+    asked, reached = precision.get("asked_kT"), precision.get("reached_kT")
+    if isinstance(asked, int | float):
+        told = f"{reached:.2g} kT" if isinstance(reached, int | float) else "not known"
+        found.append(f"Largest standard error: {told}; asked for {asked:g} kT.")
+    return found
+
+
 def sentences(material: Material) -> list[str]:
     """What was found, most asked for first."""
-    given = [str(one) for one in several(material.answer, "sentences")]
+    given = [symbol(str(one)).replace("+-", "±") for one in several(material.answer, "sentences")]
     if given:
         return given
     found = [*_told_estimates(material)]
@@ -83,18 +99,19 @@ def sentences(material: Material) -> list[str]:
 
 def _told_estimates(material: Material) -> Iterator[str]:
     where = material.subject.line()
-    for one in several(material.free_energy, "estimates")[:MOST_SENTENCES]:
+    for one in estimates_of(material)[:MOST_SENTENCES]:
         value, error = part(one, "value"), part(one, "standard_error")
-        name, unit = str(one.get("name")), str(one.get("unit", "kT"))
+        name, unit = symbol(str(one.get("name"))), str(one.get("unit", "kT"))
         if value.get(unit) is None:
             yield f"{name}: not known."
             continue
         others = [measured(value[key], error.get(key), key) for key in value if value[key] is not None]
         low, high = [*several(part(one, "interval95"), unit), None, None][:2]
-        between = "" if low is None or high is None else f"; 95 % interval {low:.3g} to {high:.3g} {unit}"
+        between = "" if low is None or high is None else f"; 95 % interval {low:.3g} to {high:.3g} {unit}"
         told = " = ".join(others)
         if one.get("A") and one.get("B"):
-            yield f"G({one['B']}) − G({one['A']}) = {told}{between} ({where})."
+            a, b = symbol(str(one["A"])), symbol(str(one["B"]))
+            yield f"G({b}) − G({a}) = {told}{between} ({where})."
         else:
             yield f"{name}: {told}{between} ({where})."
 
@@ -103,7 +120,8 @@ def _told_samples(material: Material) -> str:
     summary, n = material.summary, len(material.ensemble or ())
     ess = summary.get("ess")
     worth = "" if not isinstance(ess, int | float) else f" count as {ess * n:.0f} independent ones"
-    return f"The {n} weighted samples of {material.subject.line()}{worth} ({percentage(ess)})."
+    many = f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"The {many} weighted samples of {material.subject.line()}{worth} ({percentage(ess)})."
 
 
 def _told_frames(material: Material) -> str:
@@ -131,8 +149,7 @@ def judged(material: Material) -> tuple[str | None, list[str]]:
     """The worst verdict among the records, with the reasons of those that have it."""
     if material.answer.get("verdict") in VERDICTS:
         return str(material.answer["verdict"]), [str(one) for one in several(material.answer, "reasons")]
-    records = [one for one in several(material.free_energy, "estimates") if isinstance(one, Mapping)]
-    records = [one for one in [*records, material.summary] if one.get("verdict") in VERDICTS]
+    records = [one for one in [*estimates_of(material), material.summary] if one.get("verdict") in VERDICTS]
     if not records:
         return None, []
     verdict = max((str(one["verdict"]) for one in records), key=VERDICTS.index)
@@ -167,43 +184,58 @@ def next_steps(material: Material, verdict: str | None) -> Sequence[str]:
 
 def _estimates(material: Material) -> Html:
     rows = []
-    for one in several(material.free_energy, "estimates"):
+    for one in estimates_of(material):
         value, error = part(one, "value"), part(one, "standard_error")
         interval = part(one, "interval95")
         for unit in value:
             low, high = [*several(interval, unit), None, None][:2]
             between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
             rows.append(
-                (one.get("name"), measured(value[unit], error.get(unit)), unit, between, one.get("verdict"))
+                (
+                    symbol(str(one.get("name"))),
+                    measured(value[unit], error.get(unit)),
+                    unit,
+                    between,
+                    badge(one.get("verdict")),
+                )
             )
     if not rows:
         return Html("")
     return table(("free energy", "value", "unit", "95 % interval", "verdict"), rows, "Free energies")
 
 
+def estimates_of(material: Material) -> list[dict[str, Any]]:
+    """The free energies, as ``free_energy.json`` has them; those of the answer first."""
+    return several(material.answer, "free_energies") or several(material.free_energy, "estimates")
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    """``states/phi: left``: the name of a state, behind that of the question that it answers."""
+    asked = str(one.get("result") or "").rpartition("/")[2]
+    return f"{asked}: {one.get('name')}" if asked and asked != "states" else str(one.get("name"))
+
+
 def populations_of(material: Material) -> list[dict[str, Any]]:
     """Name, share and its standard error of each state that was asked for."""
     found = several(material.answer, "populations") or several(material.free_energy, "states")
+    shares = (int, float, type(None))
     return [
         {
-            "name": str(one.get("name")),
+            "name": _named(one),
             "population": one.get("population"),
             "standard_error": one.get("standard_error"),
         }
         for one in found
-        if isinstance(one, Mapping) and isinstance(one.get("population"), int | float | None)
+        if "population" in one
+        and isinstance(one["population"], shares)
+        and isinstance(one.get("standard_error"), shares)
     ]
 
 
 def _populations(material: Material) -> Html:
     rows = [
-        (one["name"], percentage(one["population"], one["standard_error"]))
+        (symbol(one["name"]), percentage(one["population"], one["standard_error"]))
         for one in populations_of(material)
         if one["population"] is not None
     ]
     return table(("state", "population"), rows, "Populations") if rows else Html("")
-
-
-def heading(material: Material) -> Html:
-    """The title of the page."""
-    return escaped(material.subject.line() or material.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boltzgen.notebook import shown
 from boltzgen.report.page.record import Picture
@@ -54,7 +54,7 @@ def bullets(items: Iterable[object]) -> Html:
 
 
 def table(columns: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> Html:
-    """A table in a box that scrolls sideways; numbers to the right, a column of equal words said in each."""
+    """A table in a box that scrolls sideways; whole numbers to the right."""
     body = [list(row) for row in rows]
     head = tag("thead", tag("tr", joined(tag("th", one) for one in columns))) if any(columns) else ""
     lines = joined(tag("tr", joined(_cell(cell) for cell in row)) for row in body)
@@ -63,9 +63,19 @@ def table(columns: Sequence[object], rows: Iterable[Sequence[object]], caption: 
     return tag("div", whole, class_="scroll", tabindex="0")
 
 
+def facts(rows: Mapping[str, object], caption: str = "") -> Html:
+    """Names and values; those that are None are left out, large counts have thin gaps."""
+    told = [(name, _counted(value)) for name, value in rows.items() if value is not None]
+    return table((), told, caption)
+
+
+def _counted(value: object) -> object:
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if type(value) is int else value
+
+
 def _cell(cell: object) -> Html:
-    number = isinstance(cell, int | float) and not isinstance(cell, bool)
-    return tag("td", cell, class_="number" if number else "")
+    number = isinstance(cell, int) and not isinstance(cell, bool)
+    return tag("td", _counted(cell), class_="number" if number else "")
 
 
 def folded(summary: object, content: object) -> Html:

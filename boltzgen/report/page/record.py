@@ -20,7 +20,7 @@ SCHEMA = "boltzgen.report/1"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: `svg` stands in the page and, under `name`, in a file beside it; `words` say what it shows."""
+    """A figure: `svg` stands in the page and, under `name`, beside it; `words` say what it shows."""
 
     name: str
     svg: str
@@ -53,7 +53,8 @@ class Material:
     ----------
     source: the path that was asked about, as it was given. kind: what lies there (SYS, MD, RUN, OUT, DIR).
     temperature: K, of samples and frames.
-    molecule, ensemble: as loaded. frames: the simulation's at `temperature`; checks: those that no training saw.
+    molecule, ensemble: as loaded. frames: the simulation's at `temperature`; checks: those
+        that no training saw.
     answer, run: ``answer.json`` and ``run.json`` of a DIR; free_energy: ``free_energy.json``.
     manifest, summary: of the ensemble; simulation: the manifest of the frames; system: ``system.json``.
     training: ``environment.json``, ``config`` and ``model`` of a run; metrics: its rows.

@@ -1,7 +1,7 @@
 """What a page is made from, read leniently: what is damaged or missing leaves a sentence, not an error.
 
-A folder of a whole run holds its parts (SYS, MD, CHECK, RUN, OUT) beside its answer. One part alone says where
-the others were when it was made; they are used where they still lie there and belong to the same molecule.
+A folder of a whole run holds its parts (SYS, MD, CHECK, RUN, OUT) beside its answer. One part alone says
+where the others were when it was made; they are used where they still lie there and belong to the same molecule.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from boltzgen.data.record import Trajectory
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.manifest import read_manifest as read_samples
-from boltzgen.ensemble.store import load_ensemble, summary
+from boltzgen.ensemble.store import SUMMARY_SCHEMA, load_ensemble, summary
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.files import read_json
+from boltzgen.loaders.records import OpenRecord, checked
 from boltzgen.report.axes import Subject, subject_of
 from boltzgen.report.page.record import Material, part, several
 from boltzgen.system.described import subject as subject_words
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.metrics import read_metrics
 from boltzgen.workflows.installation.cite import cite
+from boltzgen.workflows.reporting.answer_records import KNOWN
 from boltzgen.workflows.reporting.folders import recognise
 
 #: What a whole run keeps, by the kind of its parts; the first that is there counts.
@@ -35,6 +37,9 @@ PARTS = {"SYS": ("SYS",), "MD": ("MD",), "CHECK": ("CHECK",), "RUN": ("RUN",), "
 
 #: Kinds of folders that have a page.
 SHOWN = ("SYS", "MD", "RUN", "OUT", "DIR")
+
+#: What is said of a record that is not what boltzgen writes.
+LEFT_OUT = "it was left out."
 
 _T = TypeVar("_T")
 
@@ -67,8 +72,8 @@ def kind_to_show(path: Path) -> str:
     kind = recognise(path).kind
     if kind not in SHOWN:
         raise InputError(
-            f"{path} is no molecule, simulation, training run, samples or folder of a whole run, so that there is "
-            "no page of it; name SYS, MD, RUN, OUT or the folder that holds them."
+            f"{path} is no molecule, simulation, training run, samples or folder of a whole run, so that there "
+            "is no page of it; name SYS, MD, RUN, OUT or the folder that holds them."
         )
     return kind
 
@@ -105,9 +110,12 @@ class _Found:
 
     def record(self, key: str, path: Path) -> Mapping[str, Any]:
         """The JSON mapping in `path`, kept under `key`; empty where there is none."""
-        found = self.attempt(lambda: read_json(path)) if path.is_file() else None
-        if isinstance(found, dict):
-            self.records[key] = found
+        if path.is_file():
+            found = self.attempt(
+                lambda: checked(KNOWN.get(key, OpenRecord), read_json(path), str(path), LEFT_OUT)
+            )
+            if found is not None:
+                self.records[key] = found
         return part(self.records, key)
 
     def whole_run(self, folder: Path) -> None:
@@ -147,11 +155,17 @@ class _Found:
         self.ensemble = self.attempt(lambda: load_ensemble(folder))
         self._remember(folder, part(manifest, "files"))
         if self.ensemble is not None:
-            self.records["summary"] = summary(self.ensemble)
+            self._summary(folder, self.ensemble)
         if "free_energy" not in self.records:
             self.record("free_energy", folder / "free_energy.json")
         if follow:
             self._follow_samples()
+
+    def _summary(self, folder: Path, ensemble: Ensemble) -> None:
+        """``summary.json`` as it stands, which spares the import of ArviZ; anew where it is no summary."""
+        known = self.record("summary", folder / "summary.json")
+        if known.get("schema") != SUMMARY_SCHEMA:
+            self.records["summary"] = summary(ensemble)
 
     def _follow_samples(self) -> None:
         manifest = part(self.records, "manifest")
