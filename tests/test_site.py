@@ -133,3 +133,24 @@ def test_notebooks_run(notebook):
 
 def _kind(output) -> str:
     return output.output_type + " ".join(output.get("data", {}))
+
+
+def _prose(page) -> list[str]:
+    """The words of a page outside code, links' targets and rules of tables."""
+    text = re.sub(r"^```.*?^```|<!--.*?-->", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
+    text = re.sub(r"\]\([^)]*\)|!\[[^\]]*\]|^\|?[-|: ]+\|$", " ", text, flags=re.M)
+    return re.findall(r"[\w./%-]+", text.lower())
+
+
+def test_no_page_repeats_another():
+    """Twelve words in a row stand on one page; the others link to it."""
+    pages = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "questions").glob("*.md"))]
+    seen: dict[tuple[str, ...], str] = {}
+    repeated = set()
+    for page in pages:
+        words, name = _prose(page), str(page.relative_to(ROOT))
+        for start in range(len(words) - 11):
+            other = seen.setdefault(tuple(words[start : start + 12]), name)
+            if other != name:
+                repeated.add(f"{other}, {name}: {' '.join(words[start : start + 12])}")
+    assert not repeated, "\n".join(sorted(repeated))

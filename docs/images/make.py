@@ -43,7 +43,7 @@ MADE = {
     "DCEGFN": "boltzgen prepare --smiles ClCCCl --ml gfn2 -o DCEGFN",
     "DCERUN": "boltzgen train dce.yaml -o DCERUN",
     "DCEOUT": "boltzgen sample DCERUN DCE -o DCEOUT -n 10000 --temperature 300",
-    "DCEXTB": "boltzgen reweight DCEOUT --to DCEGFN -o DCEXTB --expensive 500",
+    "DCEXTB": "boltzgen reweight DCEOUT --to DCEGFN -o DCEXTB --expensive 2000",
     "RING": "boltzgen prepare --smiles FC1CCCCC1 -o RING",
     "RINGMD": f"boltzgen simulate RING -o RINGMD {LADDER} --temperatures 300,366,446,543,662,800,1000"
     " --replicas 112 --time 60ps --save-interval 1ps",
@@ -96,13 +96,13 @@ def curve(folder: str, declared: str = "", turned: bool = False) -> tuple[np.nda
 
 def curves(parts: list[tuple], label: str, title: str, ticks=range(-180, 181, 60)) -> plt.Figure:
     """Free energies along one variable, each with its 95 % band."""
-    figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     for name, (centres, values, (low, high)) in parts:
         axes.fill_between(centres, low, high, alpha=0.25, linewidth=0)
         axes.plot(centres, values, label=name)
     axes.set(xlabel=label, ylabel="free energy (kT)", title=title, xticks=ticks, ylim=(0, 10))
     if parts[0][0]:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -144,7 +144,7 @@ def free_energy() -> plt.Figure:
 
 
 def costly_energy() -> plt.Figure:
-    named = {"DCEOUT": "MMFF94", "DCEXTB": "GFN2-xTB, 500 energies"}
+    named = {"DCEOUT": "MMFF94", "DCEXTB": "GFN2-xTB, 2000 energies"}
     parts = [(name, curve(folder, "{torsion: [0, 1, 2, 3]}", turned=True)) for folder, name in named.items()]
     return curves(parts, "Cl-C-C-Cl (degrees)", "1,2-dichloroethane, 300 K", range(0, 361, 60))
 
@@ -156,7 +156,7 @@ def ring() -> plt.Figure:
 
 
 def training_data() -> plt.Figure:
-    figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     trajectory = bg.load_trajectory("DRUGMD", "DRUG")
     for kelvin in (300.0, 400.0, 530.0, 700.0):
         energies = np.asarray(trajectory.at(kelvin).energies)
