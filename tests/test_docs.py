@@ -8,8 +8,8 @@ before a block changes what runs, so that tests stay small, or writes the block 
     <!-- not run: needs a GPU -->
     <!-- file: states.yaml -->
 
-Lines ``<!-- before:`` ... ``-->`` hold a Python program that runs in their place and that no reader sees: it makes
-the files that a reader would bring.
+Lines ``<!-- before:`` ... ``-->`` hold a Python program that runs in their place and that no reader sees: it
+makes the files that a reader would bring.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def test_links_and_pictures_exist(document):
 
 
 def _made(place) -> bool:
-    """Whether the build of the site writes this page (docs/reference/make.py); tests/test_site.py builds it."""
+    """Whether the build of the site writes this page (docs/reference/make.py)."""
     if place.parent.resolve() == ROOT / "docs" / "tutorials":
         return place.with_suffix(".ipynb").exists()
     make = (ROOT / "docs" / "reference" / "make.py").read_text(encoding="utf-8")

@@ -17,8 +17,8 @@ def page() -> str:
     text = [
         "# Commands",
         "",
-        "What `boltzgen COMMAND --help` prints, of every command. What they have in common (exit codes, stopping",
-        "and going on) and their longer stories are in [Commands in detail](../commands.md).",
+        "What `boltzgen COMMAND --help` prints, of every command. What they have in common (exit codes,",
+        "stopping and going on) and their longer stories are in [Commands in detail](../commands.md).",
         "",
     ]
     for name, command in _commands(typer.main.get_command(app), "boltzgen"):
@@ -41,7 +41,9 @@ def _command(name, command):
     yield from _help(command.help or "")
     yield from ["```text", " ".join([name, *command.collect_usage_pieces(context)]), "```", ""]
     records = [parameter.get_help_record(context) for parameter in command.params if not parameter.hidden]
-    yield from table(("argument or option", "meaning"), [(code(names), plain(text)) for names, text in records])
+    yield from table(
+        ("argument or option", "meaning"), [(code(names), plain(text)) for names, text in records]
+    )
     yield ""
 
 

@@ -20,7 +20,7 @@ def page() -> str:
     text = [
         "# Keys of configurations",
         "",
-        "A file holds only departures from these defaults; a departure on the command line is `key.sub=value`.",
+        "A file holds only departures from these defaults; on the command line they are `key.sub=value`.",
         "How they work together: [losses](../concepts.md#losses), [recipes](../energy_training.md),",
         "[flows](../flows.md), [data sets](../datasets.md).",
         "",
@@ -57,7 +57,9 @@ def _rows(settings, prefix):
             default = "needed" if field.default is PydanticUndefined and field.default_factory is None else ""
             if not default and _section_class(field.annotation) is None:
                 default = code(_shown(field.get_default(call_default_factory=True)))
-            rows.append((code(prefix + name), _type(field.annotation), default, plain(field.description or "")))
+            rows.append(
+                (code(prefix + name), _type(field.annotation), default, plain(field.description or ""))
+            )
     return [*table(("key", "type", "default", "meaning"), rows), ""]
 
 

@@ -1,7 +1,7 @@
 """The part of the site that is made when it is built (a hook of MkDocs, named in mkdocs.yml).
 
-Added are the reference of commands, of keys and of the Python face, the notebooks of docs/tutorials, and the
-pages that lie beside docs/ (README, CONTRIBUTING, cards of models). Comments that steer the tests leave the pages.
+Added are the reference of commands, of keys and of the Python face, and the notebooks of docs/tutorials.
+Comments that steer the tests leave the pages.
 """
 
 from __future__ import annotations

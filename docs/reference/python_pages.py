@@ -30,8 +30,8 @@ def page() -> str:
     text = [
         "# Python",
         "",
-        "What `import boltzgen` offers; `help(boltzgen.sample)` says the same. [Python by example](../python.md)",
-        "shows them at work.",
+        "What `import boltzgen` offers; `help(boltzgen.sample)` says the same.",
+        "[Python by example](../python.md) shows them at work.",
         "",
     ]
     for title, names in groups.items():
