@@ -135,6 +135,7 @@ def run(
 
 def show(result: Run) -> None:
     """Print the answer."""
+    console.result(result)
     rows = [
         (one["result"], one["name"], 100 * one["population"], _percent(one["standard_error"]))
         for one in result.populations
