@@ -84,20 +84,20 @@ from boltzgen.interrupts import ended_by, ending_by_signal
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
-from boltzgen_cli.cite import cite
 from boltzgen_cli.dataset import app as dataset
-from boltzgen_cli.demo import demo
-from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
+from boltzgen_cli.installation.cite import cite
+from boltzgen_cli.installation.demo import demo
+from boltzgen_cli.installation.doctor import doctor
+from boltzgen_cli.installation.models import models
+from boltzgen_cli.installation.selftest import selftest
 from boltzgen_cli.merge import merge
-from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.report import report
 from boltzgen_cli.reweight import reweight
 from boltzgen_cli.run import run as answer
 from boltzgen_cli.sample import sample
-from boltzgen_cli.selftest import selftest
 from boltzgen_cli.show import show
 from boltzgen_cli.simulate import simulate
 from boltzgen_cli.terminal.common import Verbs
