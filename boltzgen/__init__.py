@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
     from boltzgen.workflows.reporting.report import Page
     from boltzgen.workflows.reporting.report import report as write_report
+    from boltzgen.workflows.reporting.show import show
+    from boltzgen.workflows.reporting.shown import Shown
+    from boltzgen.workflows.roads.answer import Run
+    from boltzgen.workflows.roads.run import run
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -73,6 +77,8 @@ __version__ = VERSION
 #: Module -> the names that this package takes from it, as ``name`` or ``name in the module = name here``.
 #: The imports above say the same to type checkers (tests/test_face.py compares the two).
 _TAKEN = {
+    "boltzgen.workflows.roads.run": "run",
+    "boltzgen.workflows.roads.answer": "Run",
     "boltzgen.workflows.preparation.prepare": "prepare Preparation",
     "boltzgen.workflows.preparation.load": "load_system",
     "boltzgen.workflows.simulation.simulate": "simulate",
@@ -101,6 +107,8 @@ _TAKEN = {
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.reporting.show": "show",
+    "boltzgen.workflows.reporting.shown": "Shown",
     "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
@@ -122,6 +130,9 @@ _PLACES = {
 }
 
 __all__ = [
+    # all of it at once
+    "run",
+    "Run",
     # a molecule and its data
     "prepare",
     "simulate",
@@ -170,6 +181,9 @@ __all__ = [
     "FreeEnergyResult",
     "write_report",
     "Page",
+    # what was made before
+    "show",
+    "Shown",
     # this installation
     "cite",
     "doctor",

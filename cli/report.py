@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,6 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Each figure also as SVG file beside the page.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the page's numbers as JSON.")] = False,
 ) -> None:
     """Write one offline HTML page: the answer, the molecule, and all that speaks for and against it.
 
@@ -29,8 +27,6 @@ def report(
     from boltzgen.workflows.reporting.report import report as work
 
     page = work(path, output, figures=figures, words=in_words)
-    if as_json:
-        print(json.dumps(page.to_json(), indent=1, allow_nan=False))
-    else:
-        console.key_values("report", page.rows())
+    console.result(page)
+    console.key_values("report", page.rows())
     console.message(f"written: {page.path} ({page.seconds:.1f} s)")

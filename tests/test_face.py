@@ -103,6 +103,7 @@ ROAD = (
     "benchmark_transfer",
     "releases",
     "model_card",
+    "show",
     "cite",
     "doctor",
     "selftest",

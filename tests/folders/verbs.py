@@ -137,6 +137,7 @@ READING = {
     "models": "prints what is shipped",
     "cite": "prints BibTeX",
     "doctor": "prints what is installed",
+    "show": "prints what a folder is; only a drawing is written, and only where one is asked for",
     "dataset list": "prints the table of a data set",
 }
 

@@ -11,12 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from boltzgen.config.settings import read_yaml
-from boltzgen.config.shipped import find_config, shipped_configs, shipped_models
 from boltzgen.contents import kind_of_folder
 from boltzgen.errors import InputError
 from boltzgen.files import is_there, read_json
 from boltzgen.system.examples import EXAMPLE, system_folder
+from boltzgen.workflows.reporting.numbers import part
 
 #: Kind -> what messages call it.
 KINDS = {
@@ -104,6 +103,8 @@ def recognise(path: str | PathLike[str]) -> Found:
     if place.is_file():
         return _file(place)
     kind = _OF_CONTENTS.get(kind_of_folder(place), "") or _other_kind(place)
+    if not kind and (place / "model" / "model.json").is_file():
+        return recognise(place / "model")
     if not kind:
         raise InputError(_unknown(place))
     status, reason, record = _STATUS[kind](place)
@@ -114,6 +115,8 @@ def _place(path: Path) -> Path:
     """`path` as it is, or what is shipped under this name; InputError where there is neither."""
     if is_there(path):
         return path
+    from boltzgen.config.shipped import find_config, shipped_configs, shipped_models
+
     name = str(path)
     if name.startswith(EXAMPLE):
         return system_folder(name)
@@ -183,6 +186,8 @@ def _file(path: Path) -> Found:
 
 
 def _yaml(path: Path) -> Found:
+    from boltzgen.config.settings import read_yaml
+
     values = read_yaml(path)
     listed = any(isinstance(values.get(key), list) for key in _LISTS)
     kinds = {
@@ -229,13 +234,15 @@ def _model(folder: Path) -> Status:
 
 def _run(folder: Path) -> Status:
     """A run is complete when its model has the steps that were asked for, or `until` ended it."""
+    from boltzgen.config.settings import read_yaml
+
     settings = read_yaml(folder / "config.yaml")
     place = folder / "model" / "model.json"
     if not place.is_file():
         return "partial", "it has no model yet", {"config": settings, "model": None}
     model = _mapping(place)
     record = {"config": settings, "model": model}
-    steps, asked = model.get("steps"), _part(settings, "optimizer").get("steps")
+    steps, asked = model.get("steps"), part(settings, "optimizer").get("steps")
     if isinstance(steps, int) and isinstance(asked, int) and steps < asked and not _ended(settings, model):
         return "partial", f"stopped at step {steps} of {asked}", record
     return "complete", "", record
@@ -243,7 +250,7 @@ def _run(folder: Path) -> Status:
 
 def _ended(settings: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
     """Whether one of the limits under ``until`` was reached."""
-    until, measured = _part(settings, "until"), _part(model, "evaluation")
+    until, measured = part(settings, "until"), part(model, "evaluation")
     minutes = until.get("minutes")
     reached = (
         (until.get("ess"), measured.get("ess")),
@@ -297,9 +304,3 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{path}: not what boltzgen writes (expected a mapping); copy it anew.")
     return record
-
-
-def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A mapping in `record`; an empty one where there is none."""
-    found = record.get(key)
-    return found if isinstance(found, Mapping) else {}
