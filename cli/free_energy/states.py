@@ -13,7 +13,6 @@ from boltzgen_cli.free_energy.averages import observable, thermo
 from boltzgen_cli.free_energy.between import between
 from boltzgen_cli.free_energy.mbar import mbar
 from boltzgen_cli.free_energy.surface import surface
-from boltzgen_cli.terminal import console
 
 if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult
@@ -83,11 +82,6 @@ def show(result: FreeEnergyResult) -> None:
     content = result.document
     heading = free_energy_tables.title("free-energy differences", content)
     free_energy_tables.estimates(f"{heading}, {content['convention']}", content["estimates"])
-    columns = ("name", "population", "standard_error", "n", "n_effective")
-    console.table(
-        "states",
-        ("state", "population", "+-", "samples", "effective"),
-        [[state[column] for column in columns] for state in content["states"]],
-    )
+    free_energy_tables.populations(content["states"])
     free_energy_tables.verdicts(content["estimates"])
     free_energy_tables.written(result)
