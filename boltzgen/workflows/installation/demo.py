@@ -31,6 +31,7 @@ from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.sampling.records import Summary
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.simulation.simulate import simulate
+from boltzgen.workflows.subjects import subject_of_system
 from boltzgen.workflows.training.train import train
 
 LIBRARY = Path(str(resources.files("boltzgen")))
@@ -230,4 +231,5 @@ class _Steps:
             panel("flow", ensemble.positions, topology, note=f"{len(ensemble.log_w)} samples"),
             panel("reweighted flow", ensemble.positions, topology, ensemble.log_w, note="the same, weighted"),
         ]
-        return ramachandran_figure(self.path("ramachandran.png"), panels)
+        of = subject_of_system(system, TEMPERATURE)
+        return ramachandran_figure(self.path("ramachandran.png"), panels, subject=of)
