@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.states import free_energy_states
     from boltzgen.workflows.free_energy.surface import surface as free_energy_surface
     from boltzgen.workflows.installation.cite import cite
-    from boltzgen.workflows.installation.demo import Demo, demo
+    from boltzgen.workflows.installation.demo import demo
     from boltzgen.workflows.installation.doctor import Installation, doctor
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
@@ -101,7 +101,7 @@ _TAKEN = {
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
-    "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.installation.demo": "demo",
     "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
     "boltzgen.system.molecular_system": "MolecularSystem",
@@ -180,7 +180,6 @@ __all__ = [
     "Citations",
     "Installation",
     "SelfTest",
-    "Demo",
     # errors, and how to stop
     "BoltzgenError",
     "InputError",

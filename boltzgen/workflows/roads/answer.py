@@ -1,4 +1,4 @@
-"""``answer.json``: what was found, in sentences and numbers that anyone can read, with verdict and what next."""
+"""``answer.json``: what was found, in sentences and numbers for anyone, with verdict and what next."""
 
 from __future__ import annotations
 

@@ -45,9 +45,7 @@ def _divide(walk: Walk, frames: Path, names: tuple[str, ...]) -> None:
     )
 
 
-def divide(
-    frames: str | Path, system: str | Path, folders: Sequence[str | Path], temperature: float
-) -> None:
+def divide(frames: str | Path, system: str | Path, folders: Sequence[str | Path], temperature: float) -> None:
     """Write the trajectory `frames` in so many parts, by time at each temperature, into `folders` (MD).
 
     temperature: K, for a file that does not say it. InputError where there are too few frames.

@@ -121,7 +121,7 @@ def _halves_alike(graph: MolecularGraph, torsion: Torsion) -> bool:
 
 
 def find_wells(variable: Variable, positions: np.ndarray, weights: np.ndarray) -> Wells | None:
-    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None where there is only one."""
+    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None for a single one."""
     values = variable.evaluate(positions)
     kept = np.isfinite(values) & (weights > 0)
     if not kept.any():
@@ -174,7 +174,7 @@ def _on_line(variable: Variable, values: np.ndarray, weights: np.ndarray) -> Wel
 def joint_states(
     wells: Sequence[Wells], positions: np.ndarray, weights: np.ndarray
 ) -> tuple[dict[str, Any] | None, list[tuple[int, ...]]]:
-    """A states file of the combinations that hold more than `NAMED`, the likeliest first; None: fewer than two.
+    """A states file of the combinations that hold more than `NAMED`, likeliest first; None: fewer than two.
 
     And the wells of each state, one number a coordinate.
     """
