@@ -18,6 +18,7 @@ LIBRARY = Path(str(resources.files("boltzgen")))
 SHIPPED = LIBRARY / "demo_data" / "alanine-dipeptide"
 SOURCE = LIBRARY / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
 
+TEMPERATURE = 300.0
 FORCEFIELD, SOLVENT = "amber99sbildn.xml", "amber99_obc.xml"
 CONFIG = "alanine-dipeptide-demo"
 SAMPLES = 20_000
@@ -65,6 +66,7 @@ def demo(
         SOURCE,
         folder,
         states=data / "states.yaml",
+        temperature=TEMPERATURE,
         time=None,
         frames=None if simulate_anew else data / "MD",
         check_frames=None if simulate_anew else data / "CHECK",

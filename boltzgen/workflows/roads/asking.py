@@ -114,7 +114,7 @@ def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndar
 
 
 def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
-    """Samples for `precision` (kT) in each difference that counts, and for enough effective ones in each state.
+    """Samples for `precision` (kT) in each difference that counts, with enough effective ones in each state.
 
     As the `pilot` says; None where it has nothing of a state.
     """

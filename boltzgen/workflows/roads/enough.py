@@ -86,19 +86,18 @@ def draw_enough(
     """Draw what is wanted, and once more where the error (kT) is then above `precision`.
 
     ``draw(number, part)`` draws part 0, 1, ..., independent of the pilot and of each other; `error` is the
-    largest standard error of what is asked for, from all parts so far; `most` how many more there is time for; `keep`
-    is told the state before each part. Returns the state at the end and the error.
+    largest standard error of what is asked for, from all parts so far; `most` how many more there is time
+    for; `keep` is told the state before each part. Returns the state at the end and the error.
     """
-    found: float | None = None
     while True:
         keep(draws)
-        number = draws.next_part(most())
+        left, number = draws.wanted - draws.number, draws.next_part(most())
         if number:
             draw(number, len(draws.parts))
             draws = draws.with_part(number)
             keep(draws)
         found = error()
-        raised = draws.judged(found, precision)
-        if raised == draws and (number == 0 or draws.next_part(most()) == 0):
+        raised = draws if number < left else draws.judged(found, precision)
+        if raised == draws:
             return draws, found
         draws = raised

@@ -35,7 +35,7 @@ class Scene:
     @cached_property
     def variables(self) -> list[Variable]:
         """The coordinates whose states are asked for when none are named."""
-        return turning(self.system, self.system.topology_pdb)
+        return turning(self.system)
 
     @property
     def torsions(self) -> int:

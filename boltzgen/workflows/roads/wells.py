@@ -67,14 +67,14 @@ class Wells:
         return found
 
 
-def turning(system: MolecularSystem, topology_pdb: str) -> list[Variable]:
+def turning(system: MolecularSystem) -> list[Variable]:
     """The torsions whose states are asked for when none are named, then the pucker of each saturated ring.
 
     Torsions that turn (`boltzgen.system.graph.torsions`, open ones); not those in which half a turn only
     exchanges equal atoms, as of a carboxylate or a phenyl.
     """
     graph = MolecularGraph.from_system(system)
-    topology = read_topology(topology_pdb, n_atoms=system.n_atoms)
+    topology = read_topology(system.topology_pdb, n_atoms=system.n_atoms)
     ready: dict[frozenset[int], tuple[str, tuple[int, ...]]] = {}
     for base in READY_NAMES:
         try:
