@@ -132,7 +132,10 @@ def write_answer(
             for name, result in found.items()
             for one in result.estimates
         ],
-        "precision": {"asked_kT": question["precision"], "reached_kT": error},
+        "precision": {
+            "asked_kT": question["precision"],
+            "reached_kT": error if any(asked.counts.values()) else None,
+        },
         "samples": len(ensemble),
         "n_effective": diagnostics.ess * len(ensemble),
         "verdict": verdict,

@@ -46,6 +46,7 @@ def inputs(tmp_path_factory, butane) -> Path:
     frames = butane_frames(3000, 300.0, np.random.default_rng(3))
     write_frames(base / "MD300", frames, 300.0, butane.fingerprint)
     (base / "tiny.yaml").write_text(json.dumps(CONFIG))
+    (base / "states.json").write_text(json.dumps(STATES))
     return base
 
 
@@ -55,7 +56,21 @@ def here(inputs, monkeypatch) -> Path:
     return inputs
 
 
-WORDS = {"coordinates": "butane.pdb", "frames": "MD300", "config": "tiny.yaml", "seed": 11}
+STATES = {
+    "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
+    "states": [
+        {"name": "gauche", "where": {"turn": [-120, 120]}},
+        {"name": "trans", "where": "rest"},
+    ],
+    "differences": [["trans", "gauche"]],
+}
+WORDS = {
+    "coordinates": "butane.pdb",
+    "frames": "MD300",
+    "config": "tiny.yaml",
+    "seed": 11,
+    "states": "states.json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +88,10 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
     found, said = answered
     assert found.status == "complete" and found.road == "simulate, train, draw"
     assert found.reason == "frames to train on were given" and found.error <= 0.1
-    gauche = [one for one in found.populations if not one["name"].endswith(("180", "178", "-178", "175"))]
-    share = sum(one["population"] for one in found.populations) - max(
-        one["population"] for one in found.populations
-    )
-    assert len(gauche) == 2 and len(found.populations) == 3
-    exact = 1 / (1 + np.exp(EXACT[300.0][1]))
-    error = np.sqrt(sum(one["standard_error"] ** 2 for one in gauche))
-    assert abs(share - exact) < 0.03 + 4 * error  # the wells are cut at minima, not at 120 degrees
+    (one,) = found.to_json()["free_energies"]
+    assert abs(one["value"]["kT"] - EXACT[300.0][1]) < 4 * one["standard_error"]["kT"]
+    shares = {state["name"]: state["population"] for state in found.populations}
+    assert shares["trans"] == pytest.approx(1 / (1 + np.exp(-EXACT[300.0][1])), abs=0.04)
     assert said[0].startswith("\n[  0 s] $ boltzgen prepare") and any(
         "road: simulate" in line for line in said
     )
@@ -127,7 +138,7 @@ def test_the_same_command_finds_everything_done(answered, here):
 
 
 def test_another_question_in_its_folder_is_refused(answered, here):
-    with pytest.raises(InputError, match="asked something else \\(temperature 300.0, now 310.0\\)"):
+    with pytest.raises(InputError, match=r"asked something else \(temperature 300\.0, now 310\.0\)"):
         bg.run("system.xml", "ANSWER", temperature=310.0, **WORDS)
     (here / "mine").mkdir(exist_ok=True)
     (here / "mine" / "thesis.tex").write_text("x")
@@ -135,21 +146,29 @@ def test_another_question_in_its_folder_is_refused(answered, here):
         bg.run("system.xml", "mine", **WORDS)
 
 
-def test_states_of_a_file_and_a_number_of_samples(here):
-    states = {
-        "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
-        "states": [
-            {"name": "gauche", "where": {"turn": [-120, 120]}},
-            {"name": "trans", "where": "rest"},
-        ],
-        "differences": [["trans", "gauche"]],
-    }
-    Path("states.json").write_text(json.dumps(states))
-    found = bg.run("system.xml", "OWN", states="states.json", samples=4000, say=lambda _: None, **WORDS)
+def test_a_number_of_samples_needs_no_pilot(here):
+    found = bg.run("system.xml", "OWN", samples=4000, say=lambda _: None, **WORDS)
     (one,) = found.to_json()["free_energies"]
     assert found.status == "complete" and one["counts"] and one["n"] == 4000
     assert abs(one["value"]["kT"] - EXACT[300.0][1]) < 4 * one["standard_error"]["kT"]
-    assert not (here / "OWN" / "PILOT").exists() and not (here / "OWN" / "TORSIONS").exists()
+    assert not (here / "OWN" / "PILOT").exists()
+
+
+def test_without_words_it_simulates_and_finds_the_states(here, monkeypatch):
+    """Dichloropropane: two torsions, their wells and joint states, from nothing but a name."""
+    monkeypatch.setattr(defaults, "BASE_EVALUATIONS", 30_000)
+    monkeypatch.setattr(defaults, "EVALUATIONS_A_TORSION", 0)
+    said: list[str] = []
+    words = {"config": "tiny.yaml", "samples": 400, "time": None, "say": said.append}
+    found = bg.run(None, "FOUND", smiles="ClCCCCl", **words)
+    results = {one["result"] for one in found.populations}
+    assert "free_energy" in results and len(results) == 3
+    for result in results:
+        shares = [one["population"] for one in found.populations if one["result"] == result]
+        assert sum(shares) == pytest.approx(1.0)
+    assert (here / "FOUND" / "MD" / "manifest.json").is_file() and (here / "FOUND" / "CHECK").is_dir()
+    assert found.reason.startswith("data or a configuration to train with were given")
+    assert found.to_json()["precision"]["asked_kT"] == 0.1
 
 
 def test_without_time_there_is_an_answer_and_the_next_call_goes_on(here):
