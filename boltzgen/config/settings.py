@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from boltzgen.config.keys import right_places, settings_in
 from boltzgen.errors import InputError
 from boltzgen.files import LONGEST_SHOWN, read_text
 from boltzgen.loaders.yaml_text import LARGEST_YAML, parse_yaml
@@ -135,10 +135,13 @@ def _fault(cls: type[BaseModel], fault: Any, values: Mapping[str, Any]) -> str:
     key = ".".join(location)
     kind = fault["type"]
     if kind == "extra_forbidden":
-        owner = _model_at(cls, location[:-1], values)
-        return f"unknown key {key!r}.{nearest(location[-1], owner.model_fields if owner else ())}"
+        return f"unknown key {key!r}.{_place_of(cls, location, values)}"
     if kind == "missing":
         return f"the key {key!r} is missing."
+    if kind in ("model_type", "model_attributes_type"):
+        owner = _model_at(cls, location, values)
+        known = list(owner.model_fields)[:4] if owner else []
+        return f"{key!r} is {fault['input']!r:.60}: expected keys below it, {', '.join(known)}, ..."
     message = fault["msg"].removeprefix("Value error, ").rstrip(".")
     given = fault["input"]
     if not key:
@@ -147,6 +150,18 @@ def _fault(cls: type[BaseModel], fault: Any, values: Mapping[str, Any]) -> str:
     if len(shown) > 60:
         shown = type(given).__name__ if isinstance(given, dict | list) else f"{shown[:60]}..."
     return f"{key!r} is {shown}: {message[:1].lower()}{message[1:]}."
+
+
+def _place_of(cls: type[BaseModel], location: list[str], values: Mapping[str, Any]) -> str:
+    """`` Did you mean 'x'?`` for the unknown key at `location`: here, or where a key is called so."""
+    owner = _model_at(cls, location[:-1], values)
+    beside = list(owner.model_fields) if owner else []
+    found = right_places(location[-1], beside, cls, values)
+    if not found:
+        return nearest(location[-1], beside)
+    top = [name for name in found if "." not in name and name not in beside and len(location) > 1]
+    *first, last = [f"{name!r} at the top level" if name in top else repr(name) for name in found]
+    return f" Did you mean {', '.join(first)} or {last}?" if first else f" Did you mean {last}?"
 
 
 def _model_at(cls: type[BaseModel], location: list[str], values: Mapping[str, Any]) -> type[BaseModel] | None:
@@ -160,20 +175,11 @@ def _model_at(cls: type[BaseModel], location: list[str], values: Mapping[str, An
             annotation = owner.model_fields[name].annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
         else:
             return None
-        owner = _settings_in(annotation)
+        owner = settings_in(annotation)
         if owner is not None and issubclass(owner, Settings):
             owner = owner.reader(name, value)
     return owner
-
-
-def _settings_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) is Annotated:
-        return _settings_in(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        found = [_settings_in(part) for part in get_args(annotation)]
-        return next((part for part in found if part is not None), None)
-    return None

@@ -53,11 +53,18 @@ def stated_temperatures(path: Path) -> np.ndarray | None:
     return values
 
 
+def are_kinetic(stated: np.ndarray, count: int) -> bool:
+    """Whether the temperatures `stated` of `count` frames are kinetic ones, another number in most frames.
+
+    Some reporters (MDTraj's of HDF5 for OpenMM) write those instead of the thermostat's.
+    """
+    return len(np.unique(np.round(stated, 2))) > max(count // 2, 1)
+
+
 def settled_temperatures(path: Path, stated: np.ndarray | None, told: float | None, count: int) -> np.ndarray:
     """``(count,)`` K: what the file states; what was `told` (K) where it states nothing.
 
-    Some reporters (MDTraj's of HDF5 for OpenMM) write the kinetic temperature of each frame, another number
-    in most frames; the thermostat's has then to be told, and must agree with their mean.
+    Where they are kinetic (`are_kinetic`) the thermostat's has to be told, and must agree with their mean.
 
     Raises InputError where neither says it, or where no frame was made at the temperature told.
     """
@@ -65,18 +72,18 @@ def settled_temperatures(path: Path, stated: np.ndarray | None, told: float | No
         raise InputError(f"The temperature of {path} must be positive, in K; {told:g} was given.")
     if stated is None:
         if told is None:
-            raise InputError(f"{path} does not say its temperature; give it in K.")
+            raise InputError(f"{path} does not say its temperature; give it in K as `temperature`.")
         return np.full(count, float(told))
     if stated.size not in (1, count):
         raise InputError(f"{path} has {count} frames and {stated.size} temperatures; copy it anew.")
     stated = np.broadcast_to(stated, (count,)).astype(np.float64)
     rungs = np.unique(np.round(stated, 2))
-    if len(rungs) > max(count // 2, 1):
+    if are_kinetic(stated, count):
         mean = float(stated.mean())
         if told is None:
             raise InputError(
                 f"{path} gives another temperature for most frames, {mean:.1f} K in the mean: kinetic "
-                "temperatures, not that of the thermostat; give that one in K."
+                "temperatures, not that of the thermostat; give that one in K as `temperature`."
             )
         if abs(mean / told - 1) > KINETIC_TOLERANCE:
             raise InputError(

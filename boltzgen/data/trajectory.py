@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.checks import check_temperature
 from boltzgen.contents import what_it_is
 from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.record import Trajectory, joined
-from boltzgen.data.temperatures import HDF5_SUFFIXES, stated_temperatures
+from boltzgen.data.temperatures import HDF5_SUFFIXES, are_kinetic, stated_temperatures
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, write_json
@@ -34,7 +35,7 @@ __all__ = [
     "joined",
     "read_trajectory",
     "read_trajectory_at",
-    "says_temperature",
+    "require_temperature",
     "write_trajectory",
 ]
 
@@ -88,27 +89,41 @@ def read_trajectory(
     )
 
 
-def says_temperature(path: str | Path) -> bool:
-    """Whether the frames of `path` say their temperature; True, too, for what `read_trajectory` refuses."""
+def require_temperature(path: str | Path, told: float | None, remedy: str) -> None:
+    """InputError, ending with the `remedy`, unless the file says its temperature, or it was `told`.
+
+    The one rule of all verbs that take frames made elsewhere: a temperature is never assumed. What
+    `read_trajectory` refuses passes here.
+    """
     path = Path(path)
-    if not path.is_file() or path.suffix.lower() not in FORMATS:
-        return True
-    own = path.suffix.lower() in HDF5_SUFFIXES and read_hdf5(path)[0].system_fingerprint is not None
-    return own or stated_temperatures(path) is not None
+    if told is not None or not path.is_file() or path.suffix.lower() not in FORMATS:
+        return
+    if path.suffix.lower() in HDF5_SUFFIXES and read_hdf5(path)[0].system_fingerprint is not None:
+        return
+    stated = stated_temperatures(path)
+    if stated is None:
+        raise InputError(f"{path} does not say its temperature, and none is assumed; {remedy}")
+    if are_kinetic(stated, stated.size):
+        raise InputError(
+            f"{path} says the kinetic temperature of each frame ({float(stated.mean()):.1f} K in the mean), "
+            f"not that of the thermostat; {remedy}"
+        )
 
 
-def read_trajectory_at(path: str | Path, system: MolecularSystem, temperature: float) -> Trajectory:
+def read_trajectory_at(
+    path: str | Path, system: MolecularSystem, temperature: float, *, told: float | None = None
+) -> Trajectory:
     """The frames of `path` at `temperature` (K), to be compared with samples of that temperature.
 
-    A file that does not say its temperature is taken at it, with a warning. InputError where it says another.
+    told: the temperature (K) at which the frames were made, for a file that does not say it; such a file is
+    refused without. InputError, too, where the file says another than what is asked, or than was told.
     """
-    frames = read_trajectory(path, system, temperature=temperature).at(temperature)
-    if not says_temperature(path):
-        warnings.warn(
-            f"{path} does not say its temperature; its frames are taken as frames of {temperature:g} K.",
-            stacklevel=3,
-        )
-    return frames
+    if told is not None:
+        check_temperature(told, "data_temperature")
+    require_temperature(
+        path, told, f"give it in K as `data_temperature`, for example `data_temperature={temperature:g}`."
+    )
+    return read_trajectory(path, system, temperature=temperature if told is None else told).at(temperature)
 
 
 def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any) -> Path:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.free_energy.variables import READY_NAMES, Variable, ready_variable
+from boltzgen.free_energy.variables import Variable, ready_variable
+from boltzgen.system.torsion_names import READY_NAMES
 
 if TYPE_CHECKING:
     import mdtraj

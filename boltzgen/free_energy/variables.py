@@ -8,7 +8,6 @@ model systems in their own unit.
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,20 +16,16 @@ import numpy as np
 
 from boltzgen.ensemble.topology import read_topology as read_topology
 from boltzgen.errors import InputError
-from boltzgen.system.graph.adjacency import adjacency
-from boltzgen.system.graph.molecular_graph import rings_of_bonds
+from boltzgen.system import torsion_names
 from boltzgen.system.graph.puckers import cremer_pople
-from boltzgen.system.graph.ring_states import from_lowest
+from boltzgen.system.graph.ring_states import saturated_rings
+from boltzgen.system.torsion_names import READY_NAMES, Residue
 
 if TYPE_CHECKING:
     import mdtraj
 
-#: Ready names of torsions; ``phi:3`` picks the residue with PDB number 3, ``chi`` is short for chi1.
-READY_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4", "chi5")
-
-#: Ready name of theta of the molecule's one ring of six that is saturated: at least so many atoms of four
-#: neighbours.
-PUCKER, _SATURATED = "pucker", 3
+#: Ready name of theta of the molecule's one ring of six that is saturated.
+PUCKER = "pucker"
 
 _ATOMS = {"torsion": 4, "distance": 2, PUCKER: 6}
 _AT_ONCE = 100_000
@@ -117,14 +112,16 @@ def ready_torsions(base: str, topology: mdtraj.Topology) -> dict[int, tuple[int,
     phi, psi and chi belong to the residue of their C-alpha, omega to the residue before the bond.
     Caps take part (ACE's CH3 stands for a C-alpha in omega, as does the methyl carbon of NME).
     """
-    if base == "omega":
-        return _omegas(topology)
-    from mdtraj.geometry import dihedral
-
-    indices = getattr(dihedral, f"indices_{base}")(topology)
-    central = 2 if base == "phi" else 1
-    found = {topology.atom(int(row[central])).residue.resSeq: tuple(int(i) for i in row) for row in indices}
-    if len(found) != len(indices):
+    chains = [
+        [
+            Residue(one.resSeq, one.name, {atom.name: atom.index for atom in one.atoms})
+            for one in chain.residues
+        ]
+        for chain in topology.chains
+    ]
+    listed = torsion_names.ready_torsions(base, chains)
+    found = dict(listed)
+    if len(found) != len(listed):
         raise InputError(
             f"residue numbers repeat, so that {base} has no clear name; name its four atoms instead."
         )
@@ -175,20 +172,15 @@ def _require_ring(name: str, indices: tuple[int, ...], topology: mdtraj.Topology
 
 
 def _saturated_ring(topology: mdtraj.Topology) -> tuple[int, ...]:
-    """The one ring of six with at least `_SATURATED` atoms of four neighbours; from its lowest atom on."""
+    """The one saturated ring of six, from its lowest atom on."""
     bonds = np.array([(bond[0].index, bond[1].index) for bond in topology.bonds]).reshape(-1, 2)
-    neighbours = adjacency(topology.n_atoms, bonds)
-    found = [
-        ring
-        for ring in rings_of_bonds(topology.n_atoms, bonds)
-        if len(ring) == 6 and sum(len(neighbours[atom]) == 4 for atom in ring) >= _SATURATED
-    ]
+    found = saturated_rings(topology.n_atoms, bonds)
     if len(found) != 1:
         raise InputError(
             f"the molecule has {len(found)} saturated rings of six, and {PUCKER} needs one; declare the six "
             "atoms of a ring in their order under 'coordinates', as `ring: {pucker: [...]}`."
         )
-    return from_lowest(found[0])
+    return found[0]
 
 
 def _component(name: str, dimension: int) -> Variable:
@@ -216,18 +208,3 @@ def _one_atom(name: str, atom: Any, topology: mdtraj.Topology) -> int:
             f"coordinate {name}: the selection {atom!r} names {len(selected)} atoms; exactly one is needed."
         )
     return int(selected[0])
-
-
-def _omegas(topology: mdtraj.Topology) -> dict[int, tuple[int, ...]]:
-    def named(residue: Any, *names: str) -> int | None:
-        return next((a.index for name in names for a in residue.atoms if a.name == name), None)
-
-    found: dict[int, tuple[int, ...]] = {}
-    for chain in topology.chains:
-        residues = list(chain.residues)
-        for before, after in itertools.pairwise(residues):
-            last = ("CA",) if after.name != "NME" else ("CH3", "C", "CA")
-            atoms = (named(before, "CA", "CH3"), named(before, "C"), named(after, "N"), named(after, *last))
-            if None not in atoms:
-                found[before.resSeq] = tuple(int(a) for a in atoms if a is not None)
-    return found

@@ -48,6 +48,29 @@ class _TranslationCheck(OpenRecord):
     refused: str = ""
 
 
+class _Torsion(Record):
+    """A torsion that turns, or is held."""
+
+    atoms: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    kind: str
+    held: str
+
+
+class _Ring(Record):
+    """A ring, in order."""
+
+    atoms: Annotated[list[Count], Field(min_length=3)]
+    conformation: str
+    saturated: bool
+
+
+class _Shape(Record):
+    """`boltzgen.system.graph.shape.shape_of`."""
+
+    torsions: list[_Torsion]
+    rings: list[_Ring]
+
+
 class _Provenance(OpenRecord):
     """Where the molecule is from."""
 
@@ -55,6 +78,7 @@ class _Provenance(OpenRecord):
     options: dict[str, Any] | None = None
     warnings: list[str] = []
     translation_check: _TranslationCheck = _TranslationCheck()
+    shape: _Shape | None = None
 
 
 class SystemRecord(Record):

@@ -17,23 +17,31 @@ from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.remedies import OTHER_FRAMES
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.independence import with_inefficiency
 from boltzgen.trust.rotamers import rotamer_comparison
 
 #: What is said of a comparison with frames that the flow was trained on.
-TRAINED_ON = "training saw these frames, so that the flow knows them too well; give frames of another run"
+TRAINED_ON = f"training saw these frames, so that the flow knows them too well; {OTHER_FRAMES}"
 
 
 def read_check_frames(
-    molecule: MolecularSystem | None, data: Any, temperature: float, target: Target
+    molecule: MolecularSystem | None,
+    data: Any,
+    temperature: float,
+    target: Target,
+    told: float | None = None,
 ) -> Trajectory:
-    """The frames of `data` at `temperature`, with a statistical inefficiency; `target` is of `molecule`."""
+    """The frames of `data` at `temperature`, with a statistical inefficiency; `target` is of `molecule`.
+
+    told: the temperature (K) of frames of a file that does not say it.
+    """
     if molecule is None:
         raise InputError(
             "`data` is for molecules; a model system's coverage is known from its exact reference."
         )
-    return with_inefficiency(read_trajectory_at(data, molecule, temperature), molecule, target)
+    return with_inefficiency(read_trajectory_at(data, molecule, temperature, told=told), molecule, target)
 
 
 def coverage_of_frames(

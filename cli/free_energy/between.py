@@ -10,6 +10,7 @@ import typer
 from boltzgen_cli.free_energy import tables as free_energy_tables
 from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DataTemperature
 
 
 def between(
@@ -17,6 +18,7 @@ def between(
     b: Annotated[Path, typer.Argument(metavar="B", help="OUT folder of the second system.")],
     data_a: Annotated[Path | None, typer.Option(metavar="MD", help="Simulation of A.")] = None,
     data_b: Annotated[Path | None, typer.Option(metavar="MD", help="Simulation of B.")] = None,
+    data_temperature: DataTemperature = None,
     samples: Annotated[
         int, typer.Option(min=0, help="Flow samples sent each way where there is no simulation; 0: none.")
     ] = 10_000,
@@ -45,6 +47,7 @@ def between(
             b,
             data_a=data_a,
             data_b=data_b,
+            data_temperature=data_temperature,
             samples=samples,
             relative_to=relative_to,
             output=output,
@@ -53,6 +56,7 @@ def between(
             seed=seed,
             progress=progress,
         )
+    console.result(result)
     content = result.document
     entries = content["estimates"]
     if entries[0]["unit"] == "kT":

@@ -64,6 +64,9 @@ FUNCTIONS = {
     "benchmark_transfer": "benchmark transfer",
     "observable": "free-energy observable",
     "thermodynamics": "free-energy thermo",
+    "write_report": "report",
+    "model_card": "models",
+    "check_config": "config check",
 }
 
 _BACKTICKED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -85,6 +88,13 @@ def in_words(text: str) -> str:
     """`text` of the library with its backticked arguments in the words of the running verb."""
     words = _running.get()
     return text if words is None or "`" not in text else words.render(text)
+
+
+def command_line(call: str) -> str | None:
+    """``boltzgen VERB ...`` for the call of a verb's function, to be pasted; None where no verb does it."""
+    words = _running.get()
+    found = None if words is None else words.command(call)
+    return None if found is None else found.strip("`")
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,10 @@ class Words:
         """`text` with each backticked argument and call of a verb replaced."""
         return _BACKTICKED.sub(lambda found: self._one(found[1]) or found[0], text)
 
+    def command(self, call: str) -> str | None:
+        """The command for `call`, between backticks; None where it is no call of a verb."""
+        return self._one(call)
+
     def parameter(self, name: str) -> Parameter | None:
         """What Python calls `name`: of the running verb, else of the first that has it."""
         own = self.verbs.get(self.running, {})
@@ -155,7 +169,8 @@ class Words:
         verb = {**verbs, **FUNCTIONS}.get(name)
         if verb is None:
             return None
-        line = ["boltzgen", verb, *(_shown(value, source) for value in call.args)]
+        given = [_each(value) for value in call.args]
+        line = ["boltzgen", verb, *(_shown(value, source) for values in given for value in values)]
         for keyword in call.keywords:
             found = self.verbs[verb].get(keyword.arg or "")
             shown = None if found is None else _with_value(found, keyword.value, source)
@@ -208,6 +223,11 @@ def _with_value(parameter: Parameter, value: ast.expr, source: str) -> str | Non
         shown = _shown(value, source)
         return shown if parameter.positional else f"{parameter.short} {shown}"
     return " ".join(f"{parameter.short} {shlex.quote(entry)}" for entry in entries)
+
+
+def _each(value: ast.expr) -> list[ast.expr]:
+    """The entries of a list that is given by position (``KEY=VALUE`` words), else the value itself."""
+    return value.elts if isinstance(value, ast.List) else [value]
 
 
 def _shown(value: ast.expr, source: str) -> str:

@@ -1,4 +1,4 @@
-"""The options of verbs that make a run: said once, the same words wherever they stand."""
+"""Options of several verbs: said once, the same words wherever they stand."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ Resume = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")]
 MaxTime = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
+    str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and how long it takes, and end there.")
 ]
 CompileEnergies = Annotated[
     bool | None,
     typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+]
+DataTemperature = Annotated[
+    float | None,
+    typer.Option(metavar="K", help="Temperature of the frames, where their file does not say it."),
 ]

@@ -15,7 +15,7 @@ from boltzgen.config.settings import build_settings, read_yaml
 from boltzgen.config.shipped import shipped_configs
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.schedule import schedule_value
 from boltzgen.training.settings import TrainingSettings
 

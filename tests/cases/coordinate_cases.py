@@ -8,7 +8,7 @@ import torch
 from molecules import from_smiles, simulated
 
 from boltzgen.coordinates import InternalCoordinates
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 
 PEPTIDES = {"alanine": "ACE-ALA-NME", "amber-proline": "ACE-PRO-NME", "amber-phenylalanine": "ACE-PHE-NME"}

@@ -19,7 +19,7 @@ from openmm import app
 
 from boltzgen.potentials.from_openmm.reference import reference_of
 from boltzgen.potentials.from_openmm.translate import translate
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 
 #: Name -> the files that OpenMM knows it by.

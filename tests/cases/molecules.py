@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 
 SMILES = {
     "cystine": "CC(=O)N[C@H]1CSSC[C@@H](C(=O)NC)NC(=O)CNC1=O",  # Ac-Cys-Gly-Cys-NHMe, bridged

@@ -6,7 +6,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 
 DRUG_LIKE = {
     "aspirin": "CC(=O)Oc1ccccc1C(=O)O",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import Field
 
+from boltzgen.config.keys import keys_of
 from boltzgen.config.settings import (
     Settings,
     apply_overrides,
@@ -15,6 +18,7 @@ from boltzgen.config.settings import (
 )
 from boltzgen.errors import InputError
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.datasets.settings import DatasetSettings
 
 
 class Optimizer(Settings):
@@ -141,3 +145,59 @@ def test_a_key_of_another_kind_of_flow_is_refused(flow, words):
     assert words in str(caught.value)
     plain = {"system": "SYS", "flow": {"kind": "coupling", "layers": 8, "local": False}}
     assert build_settings(TrainingSettings, plain, []).flow.layers == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("steps=3", "unknown key 'steps'. Did you mean 'optimizer.steps'?"),
+        ("flow.steps=3", "unknown key 'flow.steps'. Did you mean 'optimizer.steps'?"),
+        ("stpes=3", "Did you mean 'optimizer.steps'?"),
+        ("learning_rte=3", "Did you mean 'optimizer.learning_rate'?"),
+        ("hidden=3", "Did you mean 'flow.hidden'?"),
+        ("optimizer.holdout=0.1", "Did you mean 'holdout' at the top level?"),
+        ("temperature=310", "Did you mean 'evaluation.temperature' or 'data_temperature'?"),
+        ("fresh=64", "Did you mean 'reweighted.fresh'?"),
+        ("batch_size=64", "'likelihood.batch_size', 'reverse_kl.batch_size' or 'reweighted.batch_size'?"),
+        ("flow.layres=3", "Did you mean 'layers'?"),
+        ("optimizer=3", "'optimizer' is 3: expected keys below it, steps, learning_rate,"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_the_right_one(override, expected):
+    given = {"system": "SYS", "flow": {"kind": "coupling"}}
+    for values, overrides in ((given, [override]), (apply_overrides(given, [override]), [])):
+        with pytest.raises(InputError) as caught:
+            build_settings(TrainingSettings, values, overrides)
+        assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("evaluations=3", "Did you mean 'simulation.evaluations'?"),
+        ("simulation.forcefield=3", "Did you mean 'forcefield' at the top level?"),
+        ("per_split={test: {evaluatons: 3}}", "per_split.test: unknown key 'evaluatons'. Did you mean 'eval"),
+        ("test=[{smile: CO, name: m}]", "unknown key 'test.0.smile'. Did you mean 'smiles'?"),
+    ],
+)
+def test_so_it_is_in_a_data_set(override, expected):
+    with pytest.raises(InputError) as caught:
+        build_settings(DatasetSettings, {"train": ["AA"]}, [override])
+    assert expected in str(caught.value)
+
+
+def test_every_key_is_listed_with_type_default_and_meaning():
+    keys = {key.name: key for key in keys_of(TrainingSettings)}
+    assert keys["optimizer.steps"].type == "whole number >= 1 <= 1e+09"
+    assert keys["isomers"].type == "reference or free" and keys["isomers"].default == "reference"
+    assert keys["data"].type == "text or list of text" and keys["data"].default is None
+    assert all(key.meaning for key in keys.values())
+    assert "flow.hidden" in keys and "flow.layers" not in keys
+    coupling = {key.name for key in keys_of(TrainingSettings, {"flow": {"kind": "coupling"}})}
+    assert "flow.layers" in coupling
+    every = {key.name for key in keys_of(DatasetSettings)}
+    assert "simulation.evaluations" in every and "forcefield" in every
+    for name, key in keys.items():  # each stands where it says, and its default is one
+        if key.default not in (None, "(needed)") and not name.startswith(("flow.", "simulation.")):
+            written = {"system": "SYS", **apply_overrides({}, [f"{name}={json.dumps(key.default)}"])}
+            build_settings(TrainingSettings, written)

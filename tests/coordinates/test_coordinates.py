@@ -25,7 +25,7 @@ from molecules import from_smiles, relabelled
 from boltzgen.coordinates import IdentityCoordinates, InternalCoordinates
 from boltzgen.coordinates.base import KINDS
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 
 

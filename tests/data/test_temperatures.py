@@ -8,16 +8,26 @@ import h5py
 import mdtraj
 import numpy as np
 import pytest
+from between_cases import butane_frames
 from cases.toy_molecules import halopropane
 from scipy.io import netcdf_file
+from small_model import FLOW, MODEL
 
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.data.hdf5 import write_hdf5
 from boltzgen.data.temperatures import settled_temperatures, stated_temperatures
-from boltzgen.data.trajectory import read_trajectory, read_trajectory_at, says_temperature
+from boltzgen.data.trajectory import read_trajectory, read_trajectory_at, require_temperature
 from boltzgen.errors import InputError
 from boltzgen.progress import silent
 from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.free_energy.between import between
+from boltzgen.workflows.sampling.check import check
+from boltzgen.workflows.sampling.sample import sample
+from boltzgen.workflows.simulation.load import load_trajectory
 from boltzgen.workflows.training.frames import targets_and_frames
+from boltzgen.workflows.training.train import train
+from boltzgen_cli import main
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +78,15 @@ def read(path, molecule, temperature=None):
 SAYING = ("h5", "nc", "ncdf")
 
 
+def says_temperature(path):
+    try:
+        require_temperature(path, None, "give it as `x`.")
+    except InputError as error:
+        assert str(path) in str(error) and str(error).endswith("give it as `x`.")
+        return False
+    return True
+
+
 @pytest.mark.parametrize("suffix", SAYING)
 def test_what_a_file_says_is_believed(suffix, written, molecule):
     ladder = np.repeat([300.0, 450.0], 6)
@@ -96,8 +115,15 @@ def test_a_file_that_says_nothing_must_be_told(suffix, written, molecule):
     with pytest.raises(InputError, match="does not say its temperature"):
         read(path, molecule)
     assert (read(path, molecule, 410.0).temperatures == 410.0).all()
-    with pytest.warns(UserWarning, match="taken as frames of 410 K"):
+    with pytest.raises(InputError, match="none is assumed; give it in K as `data_temperature`"):
         read_trajectory_at(path, molecule, 410.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert (read_trajectory_at(path, molecule, 410.0, told=410.0).temperatures == 410.0).all()
+        with pytest.raises(InputError, match="410 K; it has 350 K"):
+            read_trajectory_at(path, molecule, 410.0, told=350.0)
+    with pytest.raises(InputError, match="`data_temperature=-7"):
+        read_trajectory_at(path, molecule, 410.0, told=-7.0)
 
 
 def test_zeros_say_nothing_and_gaps_are_refused(written, molecule):
@@ -116,6 +142,9 @@ def test_kinetic_temperatures_are_not_the_thermostats(written, molecule):
     with pytest.raises(InputError, match=rf"says {kinetic.mean():.1f} K .* and 300 K was asked"):
         read(path, molecule, 300.0)
     assert (read(path, molecule, 450.0).temperatures == 450.0).all()
+    with pytest.raises(InputError, match="not that of the thermostat; give it in K as `data_temperature`"):
+        read_trajectory_at(path, molecule, 450.0)
+    assert not says_temperature(path)
 
 
 def test_numbers_of_temperatures_and_frames_agree(tmp_path):
@@ -157,3 +186,59 @@ def test_training_must_be_told_and_believes(written, molecule, tmp_path):
     assert temperatures(stated) == {450.0}
     with pytest.raises(InputError, match="at 450 K, and 300 K was asked"):
         temperatures(stated, data_temperature=300.0)
+
+
+#: Frames of a file that says nothing enter by each of these; the words name the key or option to give.
+ROADS = ["train", "sample", "check", "between", "load_trajectory"]
+
+
+@pytest.fixture(scope="module")
+def unsaid(tmp_path_factory, butane):
+    """A prepared butane, an untrained model of it, samples at 310 K, and frames in an XTC file."""
+    folder = tmp_path_factory.mktemp("unsaid")
+    butane.save(folder / "SYS")
+    save_model(folder / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
+    for name, seed in (("OUT", 0), ("OTHER", 1)):
+        sample(folder / "RUN", folder / "SYS", folder / name, 50, seed=seed, temperature=310.0)
+    frames = butane_frames(60, 310.0, np.random.default_rng(3)).astype(np.float32)
+    mdtraj.Trajectory(frames, butane.mdtraj_topology()).save(str(folder / "frames.xtc"))
+    return folder
+
+
+def entered(road, folder, place, told):
+    """The frames of ``frames.xtc`` enter by `road`; told: their temperature in K, or None."""
+    frames, system = folder / "frames.xtc", folder / "SYS"
+    words = {} if told is None else {"data_temperature": told}
+    if road == "train":
+        keys = [f"system={system}", f"data={frames}", "reverse_kl.weight=0", "optimizer.steps=1"]
+        keys += ["likelihood={weight: 1.0, batch_size: 8}", "reverse_kl.temperatures=[310]"]
+        keys += ["evaluation={every: 1, samples: 4, temperature: 310}"]
+        train("butane", [*keys, *(f"{key}={value}" for key, value in words.items())], place)
+    elif road == "sample":
+        sample(folder / "RUN", system, place, 40, temperature=310.0, data=frames, **words)
+    elif road == "check":
+        check(folder / "OUT", rows=10, data=frames, **words)
+    elif road == "between":
+        both = {"data_a": frames, "samples": 20, "n_bootstrap": 10, "output": place / "between.json"}
+        between(folder / "OUT", folder / "OTHER", **both, **words)
+    else:
+        load_trajectory(frames, system, temperature=told)
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.filterwarnings("ignore")
+def test_no_road_assumes_a_temperature(road, unsaid, tmp_path):
+    key = {"train": "'data_temperature'", "load_trajectory": "`temperature`"}.get(road, "`data_temperature`")
+    with pytest.raises(InputError, match=rf"frames\.xtc does not say its temperature.*{key}"):
+        entered(road, unsaid, tmp_path / "NEW", None)
+    entered(road, unsaid, tmp_path / "NEW", 310.0)
+    if road not in ("train", "load_trajectory"):
+        with pytest.raises(InputError, match="310 K; it has 350 K"):
+            entered(road, unsaid, tmp_path / "AGAIN", 350.0)
+
+
+@pytest.mark.parametrize("verb", ["sample RUN SYS -o NEW -n 5 --data", "check OUT --rows 5 --data"])
+def test_the_command_line_names_its_option(verb, unsaid, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(unsaid)
+    assert main.main([*verb.split(), "frames.xtc"]) == 2
+    assert "give it in K as --data-temperature, for example --data-temperature 3" in capsys.readouterr().err

@@ -127,6 +127,7 @@ VERBS = {
     "free-energy thermo": estimated("thermo", "DRAWN"),
     "free-energy between": estimated("between", "DRAWN", "WARM", "--samples", "50"),
     "free-energy mbar": estimated("mbar", "DRAWN", "WARM"),
+    "report": Verb("page.html", ["report", "DRAWN", "-o", "page.html"]),
     "selftest": Verb("selftest.json", ["selftest", "--quick", "-o", "selftest.json"], "selftest"),
     "demo": Verb("demo", ["demo", "-o", "demo"], "demo"),
 }
@@ -136,6 +137,7 @@ READING = {
     "models": "prints what is shipped",
     "cite": "prints BibTeX",
     "doctor": "prints what is installed",
+    "show": "prints what a folder is; only a drawing is written, and only where one is asked for",
     "dataset list": "prints the table of a data set",
 }
 

@@ -31,7 +31,7 @@ from openmm import app
 from boltzgen.errors import InputError
 from boltzgen.potentials.from_openmm.reference import check_against_reference
 from boltzgen.potentials.from_openmm.translate import translate
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.parametrise.forcefield import create_system, load_forcefield
 from boltzgen.system.prepare import prepare
 

@@ -13,7 +13,7 @@ from boltzgen.errors import BoltzgenError, UnsupportedError
 from boltzgen.potentials.from_openmm.reference import check_against_reference, perturbed
 from boltzgen.potentials.from_openmm.translate import translate, translate_openmm
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
-from boltzgen.system import MolecularSystem
+from boltzgen.system.molecular_system import MolecularSystem
 
 
 def test_check_against_reference(alanine_dipeptide):

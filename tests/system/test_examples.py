@@ -18,9 +18,9 @@ from openmm import app, unit
 
 from boltzgen.errors import InputError
 from boltzgen.generator import read_target
-from boltzgen.system import MolecularSystem
 from boltzgen.system.examples import EXAMPLE, shipped_systems, system_folder
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.molecular_system import MolecularSystem
 
 #: Internal coordinates as the papers count them, total charge, stereocentres.
 EXPECTED = {
@@ -136,7 +136,7 @@ def test_examples_resolve_from_an_installed_wheel(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     program = (
-        "import boltzgen; from boltzgen.system import MolecularSystem as S; "
+        "import boltzgen; from boltzgen.system.molecular_system import MolecularSystem as S; "
         f"assert boltzgen.__file__.startswith({str(tmp_path)!r}); print(S.load('example:elil').n_atoms)"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

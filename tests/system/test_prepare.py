@@ -17,9 +17,9 @@ from helpers import ROOT, run_cli
 from openmm import app, unit
 
 from boltzgen.errors import InputError
-from boltzgen.system import MolecularSystem
 from boltzgen.system.graph.bonds_from_forces import bonds_from_forces
 from boltzgen.system.minimise import same_handedness
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS
 from boltzgen.system.parametrise.sequence import parse_sequence
 from boltzgen.system.prepare import prepare

@@ -13,8 +13,8 @@ from helpers import ROOT
 from openmm import app
 
 from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.system import MolecularSystem
 from boltzgen.system.formats.openmm_xml import INERT_FORCES, check_inert
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen_cli.main import main
 

@@ -20,7 +20,7 @@ from boltzgen.system.graph.adjacency import adjacency, side
 from boltzgen.system.graph.geometry import angles
 
 if TYPE_CHECKING:
-    from boltzgen.system import MolecularSystem
+    from boltzgen.system.molecular_system import MolecularSystem
 
 #: Agreement with OpenMM Reference that `check_against_reference` demands (relative, float64).
 REFERENCE_TOLERANCE = 1e-6

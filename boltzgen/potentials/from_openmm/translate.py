@@ -21,7 +21,7 @@ from boltzgen.potentials.molecular_mechanics import MolecularMechanics
 from boltzgen.potentials.records.parameters import ForceFieldParameters
 
 if TYPE_CHECKING:
-    from boltzgen.system import MolecularSystem
+    from boltzgen.system.molecular_system import MolecularSystem
 
 #: What reads a force, by its class; custom forces of expressions have `CUSTOM_READERS`.
 READERS = {**NATIVE_READERS, "CustomGBForce": read_custom_gb}

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from boltzgen.errors import InputError
 from boltzgen.system.graph.adjacency import adjacency
 from boltzgen.units import NM_PER_ANGSTROM
 
 if TYPE_CHECKING:
+    import numpy as np
     from openmm import app
 
 #: How the lines of atoms begin, and the columns (from 0) of their coordinates.
@@ -164,6 +163,8 @@ def format_models(text: str, models: Iterable[np.ndarray]) -> Iterator[str]:
     ------
     InputError: other than N atom lines; or, at its model, a coordinate that its columns cannot hold.
     """
+    import numpy as np
+
     lines = [line for line in text.splitlines() if line.startswith((*_ATOM_RECORDS, "TER"))]
     count = sum(not line.startswith("TER") for line in lines)
     for number, positions in enumerate(models, start=1):

@@ -6,8 +6,10 @@ Words: N atoms, counted from 0; ``neighbours[i]`` holds the atoms bonded to atom
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Neighbours = tuple[tuple[int, ...], ...]
 
@@ -67,6 +69,7 @@ def connected_pieces(neighbours: Sequence[Sequence[int]]) -> list[list[int]]:
 
 def bond_distances(n_atoms: int, bonds: np.ndarray) -> np.ndarray:
     """(N, N) int, the number of bonds on the shortest path; N where there is none."""
+    import numpy as np
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import shortest_path
 

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from boltzgen.system.graph.adjacency import adjacency
 from boltzgen.system.graph.geometry import dihedral_angles
+from boltzgen.system.graph.molecular_graph import rings_of_bonds
 from boltzgen.system.graph.puckers import FLAT, cremer_pople
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 CHAIR = 60.0
 #: Planar atoms from which a ring of six turns over freely or is flat (1,3-cyclohexadiene, aromatic rings).
 _MOSTLY_PLANAR = 4
+#: Atoms of four neighbours that make a ring of six a saturated one.
+_SATURATED = 3
 #: Substituents that the name of a state lists.
 _MOST_WORDS = 4
 #: Ring torsions of which signs are looked at; a code is a whole number of as many bits.
@@ -292,6 +296,19 @@ def from_lowest(ring: Sequence[int]) -> tuple[int, ...]:
     start = int(np.argmin(ring))
     turned = [*ring[start:], *ring[:start]]
     return tuple(int(a) for a in (turned if turned[1] < turned[-1] else [turned[0], *turned[:0:-1]]))
+
+
+def saturated_rings(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
+    """The rings of six with at least `_SATURATED` atoms of four neighbours, each from its lowest atom on.
+
+    Theta of Cremer and Pople tells the chairs of these apart: the variable ``pucker`` of a states file.
+    """
+    neighbours = adjacency(n_atoms, bonds)
+    return [
+        from_lowest(ring)
+        for ring in rings_of_bonds(n_atoms, bonds)
+        if len(ring) == 6 and sum(len(neighbours[atom]) == 4 for atom in ring) >= _SATURATED
+    ]
 
 
 def _ring_name(ring: Sequence[int], names: Sequence[str]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from boltzgen.config.settings import build_settings
 from boltzgen.errors import InputError
 from boltzgen.settings import Settings
 from boltzgen.system.parametrise.sequence import parse_sequence
@@ -111,7 +114,8 @@ class DatasetSettings(Settings):
     def simulation_of(self, split: Split) -> SimulationSource:
         """The simulation of the molecules of `split`."""
         departures = self.per_split.get(split, {})
-        return SimulationSource.model_validate({**self.simulation.model_dump(), **departures})
+        asked = {**self.simulation.model_dump(), **departures}
+        return build_settings(SimulationSource, asked, source=f"per_split.{split}")
 
     def preparation_of(self, one: MoleculeSource) -> dict[str, Any]:
         """Options of `prepare` for `one`, its source and name left out; JSON types only."""
@@ -125,3 +129,24 @@ def _parsed(sequence: str) -> str:
         return str(parse_sequence(sequence))
     except InputError as error:
         raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Place:
+    """One molecule of the configuration and where it lives, relative to the folder of the data set."""
+
+    split: Split
+    source: MoleculeSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def folder(self) -> str:
+        return f"molecules/{self.name}"
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed for each molecule that does not depend on the others."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "little")

@@ -40,6 +40,7 @@ from boltzgen.free_energy.work import WorkSamples, bennett
 from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
+from boltzgen.remedies import OTHER_SEED
 from boltzgen.report.estimates import work_figure
 from boltzgen.workflows.free_energy.ends import (
     End,
@@ -78,6 +79,7 @@ class _Asked:
     statistics: Statistics
     unit: str
     quantity: str
+    data_temperature: float | None
 
 
 def between(
@@ -86,6 +88,7 @@ def between(
     *,
     data_a: str | os.PathLike[str] | None = None,
     data_b: str | os.PathLike[str] | None = None,
+    data_temperature: float | None = None,
     samples: int = 10_000,
     relative_to: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -97,9 +100,10 @@ def between(
     """``dG(A->B) = G_B - G_A`` between the targets of two OUT folders with the same atoms.
 
     data_a, data_b: simulations (MD folders or trajectories) of the two systems at the temperatures of the
-    samples, best not seen in training. samples: flow samples of each end sent to the other where there is
-    no simulation; 0 leaves the one-sided answer alone. relative_to: result file of another leg, which is
-    subtracted (thermodynamic cycle). device: ``cpu`` or ``cuda``.
+    samples, best not seen in training. data_temperature: K, of files among them that do not say it (DCD,
+    XTC). samples: flow samples of each end sent to the other where there is no simulation; 0 leaves the
+    one-sided answer alone. relative_to: result file of another leg, which is subtracted (thermodynamic
+    cycle). device: ``cpu`` or ``cuda``.
     n_bootstrap, seed: replicates of the bootstrap, its seed.
 
     Writes `output` (default ``between.json``), CSV and figure beside it; the best estimate comes first.
@@ -142,6 +146,7 @@ def between(
             statistics,
             "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
+            data_temperature,
         )
         if leg is not None:
             _require_one_cycle(leg, asked.unit, temperature)
@@ -188,7 +193,8 @@ def _all_estimates(
         return found, works, record
     chosen_rows = _rows(a, b, samples)
     targets = [
-        target_samples(end, source, rows) for end, source, rows in zip((a, b), data, chosen_rows, strict=True)
+        target_samples(end, source, rows, asked.data_temperature)
+        for end, source, rows in zip((a, b), data, chosen_rows, strict=True)
     ]
     record["targets"] = [{"target_samples": target.record} for target in targets]
     if all(target.simulated for target in targets):
@@ -250,7 +256,7 @@ def _simulated(
         forward = Work(-end.ensemble.log_w, end.ensemble.rejected(), 0)
         free_energies.append(
             bennett(
-                WorkSamples(forward.work),
+                WorkSamples(forward.work, drawn=True),
                 WorkSamples(backward.work),
                 asked.statistics,
                 A=f"flow of {end.name}",
@@ -353,7 +359,7 @@ def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Est
     found = []
     if _hashes(origin) & _hashes(leg.get("provenance", {})):
         reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
-        found.append(("caution", reason))
+        found.append(("caution", f"{reason}; {OTHER_SEED}"))
     return difference(
         own,
         other,

@@ -160,10 +160,15 @@ def require_one_molecule(
             )
 
 
-def target_samples(end: End, data: str | Path | None, rows: slice) -> TargetSamples:
-    """Samples of the target of `end`: decorrelated frames of `data`, or the weighted flow samples `rows`."""
+def target_samples(
+    end: End, data: str | Path | None, rows: slice, told: float | None = None
+) -> TargetSamples:
+    """Samples of the target of `end`: decorrelated frames of `data`, or the weighted flow samples `rows`.
+
+    told: the temperature (K) of frames of a file that does not say it.
+    """
     if data is not None:
-        return _frames(end, data)
+        return _frames(end, data, told)
     part = end.ensemble[rows]
     kept = np.flatnonzero(np.isfinite(part.log_w))
     k_hat = pareto_k(part.log_w)
@@ -188,12 +193,12 @@ def independent_frames(frames: Trajectory, molecule: MolecularSystem, target: Ta
     return with_inefficiency(frames, molecule, target).decorrelated()
 
 
-def _frames(end: End, data: str | Path) -> TargetSamples:
+def _frames(end: End, data: str | Path, told: float | None) -> TargetSamples:
     """Decorrelated frames of the simulation `data` inside the domain; those outside are counted."""
     if end.molecule is None or end.system is None or end.trained is None:
         why = end.missing or "model systems have no simulations"
         raise InputError(f"{data}: frames cannot be used for {end.folder} ({why}).")
-    frames = read_trajectory_at(data, end.molecule, end.temperature)
+    frames = read_trajectory_at(data, end.molecule, end.temperature, told=told)
     digest = frames.digest()
     target = end.system.generator.target
     independent = independent_frames(frames, end.molecule, target)

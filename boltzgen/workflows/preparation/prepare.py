@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from os import PathLike
@@ -14,12 +13,10 @@ import numpy as np
 
 from boltzgen.contents import check_output
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
-from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.held_rotations import bond_name, kind_of, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
-from boltzgen.system.graph.puckers import pucker
-from boltzgen.system.graph.ring_states import ring_states
+from boltzgen.system.graph.shape import SHAPE, ring_conformation, shape_of
 from boltzgen.system.graph.torsions import ROTATABLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
@@ -160,6 +157,7 @@ def prepare(
         **more,
         "warnings": [*system.provenance["warnings"], *more.get("warnings", ()), *notes],
         "translation_check": record,
+        SHAPE: shape_of(system),
     }
     system = replace(system, provenance=provenance)
     folder = None if check or output is None else system.save(output)
@@ -204,7 +202,7 @@ def _summary(
     graph = MolecularGraph.from_system(system)
     names = system.atom_names
     energy = system.provenance.get("hybrid_check", system.provenance)
-    rings = sorted((len(ring), _pucker(graph, ring, names)) for ring in graph.rings)
+    rings = sorted((len(ring), ring_conformation(graph, ring, names)) for ring in graph.rings)
     held = {(min(bond.c, bond.p), max(bond.c, bond.p)): bond for bond in graph.isomer_bonds}
     fixed = sorted(held)
     centres = sorted(graph.stereocentres)
@@ -230,17 +228,6 @@ def _summary(
         translation=translation,
         hybrid=hybrid_summary(system),
     )
-
-
-def _pucker(graph: MolecularGraph, ring: tuple[int, ...], names: Sequence[AtomName]) -> str:
-    """The conformation of a ring in the reference positions, and what is axial and equatorial on it."""
-    atoms = [str(name.atom) for name in names]
-    words = [
-        states.substituents_of(int(states.classify(graph.reference_positions[None])[0]), atoms)
-        for states in ring_states(graph)
-        if set(states.atoms) == set(ring)
-    ]
-    return ", ".join(filter(None, [pucker(graph.reference_positions[list(ring)]), *words]))
 
 
 def _labels(system: MolecularSystem, charge: int | None, elements: list[tuple[int, ...]]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class SampleOptions:
     device: ``cpu`` or ``cuda``.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
         give the held-out part or another run.
+    data_temperature: K at which `data` was simulated, for files that do not say it (DCD, XTC).
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
     refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
     compile_energies: None compiles the energy when the number of samples is large enough to gain by it.
@@ -39,6 +40,7 @@ class SampleOptions:
     dtype: str = "float64"
     device: str = "cpu"
     data: str | PathLike[str] | None = None
+    data_temperature: float | None = None
     refine: str | None = None
     refine_budget: int | None = None
     compile_energies: bool | None = None
@@ -54,6 +56,7 @@ class SampleKeywords(TypedDict, total=False):
     dtype: str
     device: str
     data: str | PathLike[str] | None
+    data_temperature: float | None
     refine: str | None
     refine_budget: int | None
     compile_energies: bool | None
@@ -67,7 +70,7 @@ class CheckOptions:
     ----------
     model, system: where the samples came from; by default what the manifest names.
     probe: run replica exchange of `budget` energy evaluations from several starts, and compare.
-    data: trajectory that training never saw, as for `sample`.
+    data, data_temperature: trajectory that training never saw, as for `sample`.
     rows: samples whose density and energy are recomputed. seed: of the probe and of the choice of rows.
     platform: OpenMM platform of the probe; ``auto``: the fastest.
     """
@@ -77,6 +80,7 @@ class CheckOptions:
     probe: bool = False
     budget: int = BUDGET
     data: str | PathLike[str] | None = None
+    data_temperature: float | None = None
     rows: int = ROWS
     seed: int = 0
     platform: str = "auto"
@@ -90,6 +94,7 @@ class CheckKeywords(TypedDict, total=False):
     probe: bool
     budget: int
     data: str | PathLike[str] | None
+    data_temperature: float | None
     rows: int
     seed: int
     platform: str

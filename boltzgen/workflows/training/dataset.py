@@ -92,7 +92,7 @@ def _judged(
     if molecule.data is None:
         return target, None
     kelvin = settings.evaluation.temperature
-    frames = read_trajectory(molecule.data, system, temperature=kelvin)
+    frames = read_trajectory(molecule.data, system)
     try:
         return target, frames.at(kelvin)
     except InputError as error:

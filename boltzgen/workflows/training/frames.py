@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, says_temperature
+from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, require_temperature
 from boltzgen.errors import InputError
 from boltzgen.generator import Target, read_target
 from boltzgen.interrupts import StopRequest
@@ -171,10 +171,7 @@ def _read_frames(
 def _read_told(settings: TrainingSettings, path: str, system: MolecularSystem) -> Trajectory:
     """The frames of `path`, which is told `data_temperature` where it does not say its temperature."""
     told = settings.data_temperature
-    if told is None and not says_temperature(path):
-        raise InputError(
-            f"data: {path} does not say its temperature; give it in K, for example 'data_temperature: 300'."
-        )
+    require_temperature(path, told, "give it in K under 'data_temperature', as in 'data_temperature: 300'.")
     return read_trajectory(path, system, temperature=told)
 
 

@@ -147,7 +147,7 @@ def read_reference(
     """
     if data is None:
         return "the data set holds no simulation of this molecule"
-    whole = read_trajectory(data, molecule, temperature=temperature)
+    whole = read_trajectory(data, molecule)
     try:
         frames = whole.at(temperature)
     except InputError as error:

@@ -10,8 +10,8 @@ from molecules import SMILES, from_smiles, relabelled
 from rdkit import Chem
 
 from boltzgen.errors import InputError
-from boltzgen.system import MolecularSystem
 from boltzgen.system.graph.molecular_graph import ISOMER_BARRIER, MolecularGraph
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.system.terms.equilibrium import torsion_profiles
 

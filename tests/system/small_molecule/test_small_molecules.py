@@ -15,9 +15,9 @@ from small_molecule_cases import ACETATE, DRUG_LIKE, as_rdkit, embedded, tripos
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import InputError
-from boltzgen.system import MolecularSystem
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.minimise import energy_and_minimum
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.preparation.prepare import prepare as work

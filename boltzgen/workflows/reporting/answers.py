@@ -1,0 +1,94 @@
+"""What answers say: free energies, benchmarks, selftests, and the folder of a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from boltzgen.files import is_there, read_json
+from boltzgen.notebook import with_error
+from boltzgen.workflows.reporting.calls import beside, call, located
+from boltzgen.workflows.reporting.folders import Found
+from boltzgen.workflows.reporting.numbers import known, part, percent
+from boltzgen.workflows.reporting.shown import Said, Step, Table
+
+
+def estimates_said(given: Path, found: Found) -> Said:
+    record, rows, reasons = found.record, [], []
+    for one in record.get("estimates", ()):
+        unit = str(one.get("unit", "kT"))
+        value, error = (part(one, key).get(unit) for key in ("value", "standard_error"))
+        low, high = part(one, "interval95").get(unit) or (None, None)
+        between = None if low is None else f"{low:.3g} to {high:.3g}"
+        told = with_error(value, error, unit)
+        rows.append((one.get("name"), told, between, one.get("n_effective"), one.get("verdict")))
+        reasons += [f"{one.get('name')}: {reason}" for reason in one.get("reasons", ())]
+    origin = part(record, "provenance")
+    numbers = {
+        "temperature, K": record.get("temperature_K"),
+        "samples": origin.get("samples"),
+        "states": origin.get("states_file"),
+    }
+    tables = (
+        [Table("estimates", ("", "value", "95 %", "effective samples", "verdict"), tuple(rows))]
+        if rows
+        else []
+    )
+    populations = [
+        (one["name"], with_error(one["population"], one.get("standard_error")), one.get("n"))
+        for one in record.get("states", ())
+        if "population" in one
+    ]
+    if populations:
+        tables.append(Table("populations", ("state", "share", "samples"), tuple(populations)))
+    steps = [Step("what to cite for it", call("cite", given))]
+    samples = origin.get("samples")
+    if isinstance(samples, str):
+        steps.insert(0, Step("the samples it is from", call("show", located(samples, given))))
+    return Said(known(numbers), tuple(tables), tuple(dict.fromkeys(reasons)), tuple(steps))
+
+
+def benchmark_said(given: Path, found: Found) -> Said:
+    record, rows = found.record, []
+    for stage, columns in part(record, "summary").items():
+        ess = part(columns, "ess")
+        rows.append((stage, ess.get("molecules"), percent(ess.get("mean")), percent(ess.get("worst_decile"))))
+    table = Table("stages", ("stage", "molecules", "mean ESS", "worst decile"), tuple(rows))
+    numbers = {"model": record.get("model"), "data set": record.get("dataset")}
+    return Said(known(numbers), (table,) if rows else (), (), ())
+
+
+def directory_said(given: Path, found: Found) -> Said:
+    record = found.record
+    answer = {}
+    if is_there(found.path / "answer.json"):
+        answer = read_json(found.path / "answer.json")
+    numbers = {"question": record.get("question"), "road": record.get("road"), "why": record.get("why")}
+    numbers = {name: value if isinstance(value, str) else None for name, value in numbers.items()}
+    rows = [
+        (one.get("name"), one.get("status"), one.get("seconds"))
+        for one in record.get("steps", ())
+        if isinstance(one, Mapping)
+    ]
+    tables = (Table("steps", ("step", "status", "seconds"), tuple(rows)),) if rows else ()
+    sentences = [one for one in answer.get("sentences", ()) if isinstance(one, str)]
+    numbers |= {f"answer {number}": one for number, one in enumerate(sentences, start=1)}
+    numbers["verdict"] = answer.get("verdict")
+    report = Step("all of it on one page", call("report", given, output=beside(given / "x", "report.html")))
+    reasons = [one for one in answer.get("reasons", ()) if isinstance(one, str)]
+    return Said(known(numbers), tables, tuple(reasons), (report,))
+
+
+def selftest_said(given: Path, found: Found) -> Said:
+    rows = [one for one in found.record.get("rows", ()) if isinstance(one, Mapping)]
+    failed = [
+        f"{one.get('system')}, {one.get('quantity')}: {one.get('reason')}"
+        for one in rows
+        if not one.get("passed")
+    ]
+    numbers = {
+        "numbers": len(rows),
+        "passed": len(rows) - len(failed),
+        "version": found.record.get("version"),
+    }
+    return Said(numbers, (), tuple(failed), ())

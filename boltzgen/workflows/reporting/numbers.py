@@ -1,0 +1,24 @@
+"""Small readers of records: parts that may be missing, and numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def known(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if value not in (None, "")}
+
+
+def percent(value: Any) -> str | None:
+    return f"{100 * value:.3g} %" if isinstance(value, int | float) else None
+
+
+def short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 90 else f"{text[:87]}..."
+
+
+def part(record: Any, key: str) -> Mapping[str, Any]:
+    found = record.get(key) if isinstance(record, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
