@@ -103,6 +103,7 @@ ROAD = (
     "releases",
     "model_card",
     "show",
+    "check_config",
     "cite",
     "doctor",
     "selftest",
