@@ -1,6 +1,6 @@
 """What suits a molecule and its frames, where a configuration does not say how to train.
 
-Rules of thumb, from the shipped configurations (docs/configurations.md has them in words). They follow from
+Rules of thumb, from the shipped configurations (docs/commands.md has them in words). They follow from
 the number of atoms and of frames alone, so that the same configuration is the same run everywhere.
 """
 
