@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from boltzgen.interrupts import StopRequest
     from boltzgen.report.citations import Citations
     from boltzgen.system.molecular_system import MolecularSystem
+    from boltzgen.workflows.configurations.check import CheckedConfiguration, check_config
     from boltzgen.workflows.datasets.build import build_dataset, load_dataset
     from boltzgen.workflows.exact_answers.selftest import SelfTest, selftest
     from boltzgen.workflows.free_energy.averages import observable
@@ -107,6 +108,7 @@ _TAKEN = {
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo",
+    "boltzgen.workflows.configurations.check": "check_config CheckedConfiguration",
     "boltzgen.workflows.reporting.show": "show",
     "boltzgen.workflows.reporting.shown": "Shown",
     "boltzgen.report.citations": "Citations",
@@ -183,7 +185,9 @@ __all__ = [
     "Page",
     # what was made before
     "show",
+    "check_config",
     "Shown",
+    "CheckedConfiguration",
     # this installation
     "cite",
     "doctor",

@@ -105,6 +105,7 @@ ROAD = (
     "releases",
     "model_card",
     "show",
+    "check_config",
     "cite",
     "doctor",
     "selftest",

@@ -83,7 +83,7 @@ class Verb:
         return " ".join(self.words[:2]) if self.words[0] in GROUPS else self.words[0]
 
 
-GROUPS = ("dataset", "benchmark", "free-energy")
+GROUPS = ("dataset", "benchmark", "free-energy", "config")
 
 
 def exported(format: str, file: str, *words: str) -> Verb:
@@ -145,6 +145,10 @@ READING = {
     "models": "prints what is shipped",
     "cite": "prints BibTeX",
     "doctor": "prints what is installed",
+    "config list": "prints what is shipped",
+    "config show": "prints a configuration",
+    "config keys": "prints keys",
+    "config check": "reads a configuration",
     "show": "prints what a folder is; only a drawing is written, and only where one is asked for",
     "dataset list": "prints the table of a data set",
 }
