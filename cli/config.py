@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import Verbs
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = Verbs(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()

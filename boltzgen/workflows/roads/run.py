@@ -35,6 +35,7 @@ from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
+from boltzgen.workflows.subjects import subject_of_system
 
 #: Samples where the pilot cannot say how many, and most at all.
 UNKNOWN, MOST = 20_000, 1_000_000
@@ -311,7 +312,8 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     panels.append(
         panel("reweighted flow", ensemble.positions, pdb, ensemble.log_w, note="the same, weighted", **names)
     )
-    ramachandran_figure(walk.path("ramachandran.png"), panels)
+    of = subject_of_system(scene.system, walk.question.temperature)
+    ramachandran_figure(walk.path("ramachandran.png"), panels, subject=of)
 
 
 def _page(folder: Path) -> None:
