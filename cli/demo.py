@@ -39,6 +39,14 @@ def demo(
             say=console.message,
             listen=console.progress,
         )
+    console.result(
+        {
+            "folder": str(result.folder),
+            "summary": result.summary,
+            "free_energy": result.free_energy,
+            "seconds": result.seconds,
+        }
+    )
     sample.show_summary(result.folder / "OUT", result.summary)
     free_energy.show(result.free_energy)
     console.message(f"{result.seconds:.0f} s in all")
