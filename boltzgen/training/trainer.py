@@ -59,7 +59,7 @@ class Trainer:
     folder: the run folder; checkpoints and metrics go there.
     data_evaluations: energy evaluations that the data cost; they count in the budget.
     judged: molecules to measure on, with frames that training never sees; the first target when not given.
-    ranks: the processes that train together.
+    ranks: the processes that train together. kept: called after each checkpoint.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Trainer:
         data_evaluations: int = 0,
         judged: Sequence[tuple[Target, Trajectory | None]] = (),
         ranks: Ranks | None = None,
+        kept: Callable[[], None] | None = None,
     ) -> None:
         self.settings, self.targets, self.folder, self.ranks = settings, targets, folder, ranks or Ranks()
         first = data[0] if data else None
@@ -89,7 +90,7 @@ class Trainer:
             settings, flow, targets, data, rank=self.ranks.rank, ranks=self.ranks.size
         )
         self.counters = Counters(energy_evaluations=data_evaluations)
-        self.data_evaluations = data_evaluations
+        self.data_evaluations, self._kept = data_evaluations, kept
         self.last_evaluation: Measured = {}
         self._last_energies = 0
 
@@ -104,21 +105,25 @@ class Trainer:
     def _run(self, stop: StopRequest, progress: Progress) -> None:
         metrics = self._metrics() if self.ranks.leads else None
         counters, total = self.counters, self.settings.optimizer.steps
-        started = time.monotonic() - counters.seconds
+        started, measuring = time.monotonic() - counters.seconds, 0.0
         enough = self._enough()
-        progress(counters.step, total)
         while counters.step < total and not enough:
+            begin = time.monotonic()
             values = self._step()
+            spent = time.monotonic() - begin
             counters.seconds = time.monotonic() - started
             step, enough = counters.step, self._agreed(self._enough())
             if step % self.settings.evaluation.every == 0 or step == total or enough:
                 if metrics is not None:
                     self.last_evaluation = self.evaluate()
-                    counters.seconds = time.monotonic() - started
+                    measuring = time.monotonic() - started - counters.seconds
+                    counters.seconds += measuring
                     metrics.append({**values, **self.last_evaluation, **self._pace()})
                 enough = self._agreed(self._enough())
             progress(step, total, self._shown(values))
-            last, stopped = step == total or enough, self._agreed(stop.requested)
+            due = (step + 1) % self.settings.evaluation.every == 0
+            ahead = spent / 2 + (measuring if due else 0.0)
+            last, stopped = step == total or enough, self._agreed(not stop.leaves(ahead))
             if self.ranks.leads and (step % self.settings.checkpoint_every == 0 or last or stopped):
                 self.save()
             if stopped and not last:
@@ -262,7 +267,10 @@ class Trainer:
             "last_evaluation": self.last_evaluation,
             "systems": self._fingerprints(),
         }
-        return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
+        place = save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
+        if self._kept is not None:
+            self._kept()
+        return place
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`; InputError when it is of another flow or of other molecules."""
