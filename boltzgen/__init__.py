@@ -52,8 +52,12 @@ if TYPE_CHECKING:
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
+    from boltzgen.workflows.reporting.report import Page
+    from boltzgen.workflows.reporting.report import report as write_report
     from boltzgen.workflows.reporting.show import show
     from boltzgen.workflows.reporting.shown import Shown
+    from boltzgen.workflows.roads.answer import Run
+    from boltzgen.workflows.roads.run import run
     from boltzgen.workflows.sampling.check import Examination, check
     from boltzgen.workflows.sampling.export import Export, export
     from boltzgen.workflows.sampling.load import load_generator, load_samples
@@ -74,6 +78,8 @@ __version__ = VERSION
 #: Module -> the names that this package takes from it, as ``name`` or ``name in the module = name here``.
 #: The imports above say the same to type checkers (tests/test_face.py compares the two).
 _TAKEN = {
+    "boltzgen.workflows.roads.run": "run",
+    "boltzgen.workflows.roads.answer": "Run",
     "boltzgen.workflows.preparation.prepare": "prepare Preparation",
     "boltzgen.workflows.preparation.load": "load_system",
     "boltzgen.workflows.simulation.simulate": "simulate",
@@ -97,6 +103,7 @@ _TAKEN = {
     "boltzgen.workflows.free_energy.mbar": "mbar=free_energy_mbar",
     "boltzgen.workflows.free_energy.averages": "observable thermo=thermodynamics",
     "boltzgen.workflows.free_energy.results": "FreeEnergyResult",
+    "boltzgen.workflows.reporting.report": "report=write_report Page",
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
@@ -125,6 +132,9 @@ _PLACES = {
 }
 
 __all__ = [
+    # all of it at once
+    "run",
+    "Run",
     # a molecule and its data
     "prepare",
     "simulate",
@@ -171,6 +181,8 @@ __all__ = [
     "thermodynamics",
     "Estimate",
     "FreeEnergyResult",
+    "write_report",
+    "Page",
     # what was made before
     "show",
     "check_config",

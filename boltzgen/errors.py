@@ -34,9 +34,16 @@ _FIELD = re.compile(r"`([a-z]\w*)(?:=[^`]*)?`")
 
 
 class BoltzgenError(Exception):
-    """Something failed at run time; the message says what and what to do."""
+    """Something failed at run time; the message says what and what to do.
+
+    `result` is what there is all the same, with ``to_json``: the part that was done, or what was judged.
+    """
 
     exit_code = EXIT_FAILED
+
+    def __init__(self, *words: object, result: object = None) -> None:
+        super().__init__(*words)
+        self.result = result
 
     def __str__(self) -> str:
         """The message; what it quotes of a file or an argument, control characters and all, kept readable."""

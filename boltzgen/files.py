@@ -199,20 +199,23 @@ def read_bytes(path: PathLike, *, missing: str, kind: str = "a file", largest: i
         raise read_error(path, error) from error
 
 
-def read_text(path: PathLike, *, missing: str, kind: str = "text", largest: int = LARGEST_TEXT) -> str:
+def read_text(
+    path: PathLike, *, missing: str, kind: str = "text", largest: int = LARGEST_TEXT, errors: str = "strict"
+) -> str:
     """The UTF-8 text of `path`, line ends as ``\\n``; InputError where there is none, or it is not `kind`.
 
-    missing: what is said where there is no file. A byte order mark is passed over.
+    missing: what is said where there is no file. errors: as in `bytes.decode`. A byte order mark is
+    passed over.
     """
     data = read_bytes(path, missing=missing, kind=kind, largest=largest)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{os.fspath(path)}: cannot be read as {kind}, it is UTF-16; save it as UTF-8.")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig", errors=errors)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{os.fspath(path)}: cannot be read as {kind}, byte {error.start} is not UTF-8; "
-            "save it as UTF-8, or name the right file."
+            f"{os.fspath(path)}: cannot be read as {kind}, it is not a text file (byte {error.start} is not "
+            "UTF-8); unpack it, save it as UTF-8, or name the right file."
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

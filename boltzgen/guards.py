@@ -59,10 +59,7 @@ def environment_kept() -> Iterator[None]:
 
 @contextmanager
 def usable_caches() -> Iterator[None]:
-    """Where libraries are imported that keep caches at home: in a temporary folder if home cannot be written.
-
-    ArviZ cannot be imported otherwise, and Matplotlib complains.
-    """
+    """Where Matplotlib is imported: its cache is in a temporary folder if home cannot be written."""
     with environment_kept():
         for variable, usual in (("XDG_CACHE_HOME", ".cache"), ("XDG_CONFIG_HOME", ".config")):
             if not _takes_files(os.environ.get(variable) or os.path.join("~", usual)):
@@ -99,6 +96,20 @@ def recursion_limit_kept() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
+
+
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """While it lasts torch computes with `number` threads; None: with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pool_of_single_threads(workers: int, name: str) -> ThreadPoolExecutor:

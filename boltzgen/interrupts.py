@@ -46,20 +46,36 @@ class StopRequest:
 
     Parameters
     ----------
-    max_time: seconds after which ``requested`` becomes true, counted from construction.
+    max_time: seconds after which ``requested`` becomes true, counted from `started` (of the clock
+        `time.monotonic`), which is now where it is not given.
     """
 
-    def __init__(self, max_time: float | None = None) -> None:
+    def __init__(self, max_time: float | None = None, *, started: float | None = None) -> None:
         self.max_time = max_time
-        self._started = time.monotonic()
+        self._started = time.monotonic() if started is None else started
         self._signal: signal.Signals | None = None
         self._asked = False
+        self._over = False
         self._former: dict[signal.Signals, Any] = {}
 
     @property
     def requested(self) -> bool:
         """True once a signal came, ``ask`` was called or the time is over."""
         return self._asked or self._signal is not None or self._overtime
+
+    @property
+    def left(self) -> float:
+        """Seconds until the time is over; 0 once an end is requested, infinite without a limit."""
+        if self.requested:
+            return 0.0
+        return float("inf") if self.max_time is None else self.max_time - (time.monotonic() - self._started)
+
+    def leaves(self, seconds: float) -> bool:
+        """Whether there is time for something that takes so long; where not, the time is over now."""
+        if self.requested:
+            return False
+        self._over = self.left < seconds
+        return not self._over
 
     @property
     def reason(self) -> str:
@@ -74,7 +90,8 @@ class StopRequest:
 
     @property
     def _overtime(self) -> bool:
-        return self.max_time is not None and time.monotonic() - self._started >= self.max_time
+        passed = self.max_time is not None and time.monotonic() - self._started >= self.max_time
+        return passed or self._over
 
     def ask(self) -> None:
         """Request the stop from the program itself (tests, callers of the Python interface)."""

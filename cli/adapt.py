@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
-from boltzgen_cli.terminal.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
+from boltzgen_cli.terminal.run_options import CompileEnergies, Device, DryRun, MaxTime, Resume, RunFolder
 
 
 def adapt(
@@ -25,6 +24,7 @@ def adapt(
     resume: Resume = "never",
     device: Device = "cpu",
     max_time: MaxTime = None,
+    dry_run: DryRun = False,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
     compile_energies: CompileEnergies = None,
 ) -> None:
@@ -34,11 +34,9 @@ def adapt(
 
     The effective sample size is measured before and after, and the better model is kept.
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.training.adapt import adapt as work
 
-    with StopRequest(limit) as stop, console.progress("adapt") as progress:
+    with console.long_verb("adapt", max_time) as (stop, progress):
         result = work(
             model,
             system,
@@ -52,7 +50,9 @@ def adapt(
             compile_energies=compile_energies,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(result)
     console.key_values(f"adapted: {output}", result.rows())
     if not result.improved:
         console.message("adapting did not help; the model that it began from was kept.")

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.sample import Precision
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import Verbs
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = Verbs(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -46,9 +47,8 @@ def transfer(
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Seed of the draws.")] = 0,
     dtype: Annotated[Precision, typer.Option(help="Arithmetic of the flow.")] = Precision.float64,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop after 90s, 15m, 2h; the same command goes on.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Measure a model on molecules that it never saw: ESS, likelihood, distances, speed.
 
@@ -57,11 +57,9 @@ def transfer(
     What a molecule needs beyond samples (distances, likelihood, free energies of phi) comes from the data of
     DATASET at the temperature, where there are any. The same command again goes on where it was stopped.
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.transfer.benchmark import benchmark_transfer as work
 
-    with StopRequest(limit) as stop, console.progress("transfer") as progress:
+    with console.long_verb("transfer", max_time) as (stop, progress):
         result = work(
             model,
             dataset,
@@ -77,7 +75,9 @@ def transfer(
             device=device,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(result)
     for stage, headers, rows in result.tables():
         console.table(f"{stage} ({output})", headers, rows)
     console.message(f"Figures: {output}/transfer.json, .csv, .md and .png; what the columns mean is in .md.")

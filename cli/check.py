@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.sample import show_summary
 from boltzgen_cli.terminal import console
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun, MaxTime
 
 
 def check(
@@ -39,9 +38,8 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
     ] = False,
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Begin no further exchange after 90s, 15m, 2h.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Examine samples again, and look for what the flow may have missed.
 
@@ -51,11 +49,9 @@ def check(
     log-determinants by autograd are always examined. --probe runs short replica exchange: states of torsions
     that it finds and the flow does not cover are named. What is found goes into the manifest and the verdict.
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.sampling.check import check as work
 
-    with StopRequest(limit) as stop, console.progress("probe") as progress:
+    with console.long_verb("probe", max_time) as (stop, progress):
         result = work(
             folder,
             model=model,
@@ -70,7 +66,9 @@ def check(
             strict=strict,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(result)
     states = () if result.coverage is None else result.coverage.states
     if states:
         console.table(

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import Verbs
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = Verbs(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -21,9 +22,7 @@ def config() -> None:
 
 
 @app.command("list")
-def list_configurations(
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
-) -> None:
+def list_configurations() -> None:
     """List the shipped configurations with what each is for.
 
     Example: boltzgen config list
@@ -31,9 +30,7 @@ def list_configurations(
     from boltzgen.workflows.configurations.listing import configurations
 
     found = configurations()
-    if as_json:
-        print(json.dumps([vars(one) for one in found], indent=1))
-        return
+    console.result({"configurations": [vars(one) for one in found]})
     for verb, title in (("train", "of train"), ("build_dataset", "of dataset build")):
         rows = [(one.name, one.purpose) for one in found if one.verb == verb]
         console.table(title, ("name", "purpose"), rows)
@@ -49,7 +46,9 @@ def show(
     """
     from boltzgen.workflows.configurations.listing import configuration_text
 
-    print(configuration_text(name), end="")
+    content = configuration_text(name)
+    console.result({"name": name, "text": content})
+    console.text(content, end="")
 
 
 @app.command("keys")
@@ -61,7 +60,6 @@ def keys(
     of: Annotated[
         str | None, typer.Option(metavar="CONFIG", help="With the kinds that this configuration chooses.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
     """List keys with type, default, meaning and unit, one line each.
 
@@ -70,11 +68,9 @@ def keys(
     from boltzgen.workflows.configurations.listing import configuration_keys
 
     found = configuration_keys(prefix, of_dataset=dataset, config=of)
-    if as_json:
-        print(json.dumps([vars(key) for key in found], indent=1))
-        return
+    console.result({"keys": [vars(key) for key in found]})
     for key in found:
-        print(f"{key.name}: {key.type}; {_default(key.default)}. {key.meaning}")
+        console.text(f"{key.name}: {key.type}; {_default(key.default)}. {key.meaning}")
 
 
 @app.command("check")
@@ -88,7 +84,6 @@ def check(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the whole configuration with every number.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Say what is wrong with a configuration, or what it will do.
 
@@ -100,11 +95,9 @@ def check(
     from boltzgen.workflows.configurations.check import check_config
 
     found = check_config(config, overrides or [])
-    if as_json:
-        print(json.dumps(found.to_json(), indent=1))
-        return
+    console.result(found)
     if resolved:
-        print(found.yaml(), end="")
+        console.text(found.yaml(), end="")
         return
     verb = "train" if found.verb == "train" else "dataset build"
     console.key_values(f"{config}: boltzgen {verb}", found.rows())
@@ -112,7 +105,7 @@ def check(
         rows = [(name, _short(value)) for name, value in found.chosen.items()]
         console.table("chosen for this molecule and its frames", ("key", "value"), rows)
     for warning in found.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")
 
 
 def _default(value: Any) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import Verbs
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 if TYPE_CHECKING:
     from boltzgen.workflows.datasets.build import Dataset, DatasetMolecule
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = Verbs(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -54,9 +55,8 @@ def build(
         bool | None,
         typer.Option("--compile/--no-compile", help="Compile each energy; default: if the run gains by it."),
     ] = None,
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 15m, 2h.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Prepare and simulate the molecules of CONFIG into DATASET.
 
@@ -64,11 +64,9 @@ def build(
 
     Example: boltzgen dataset build dataset-dipeptides -o DATASET --split train --max-time 2h
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.datasets.build import build_dataset
 
-    with StopRequest(limit) as stop, console.progress("dataset, molecules") as progress:
+    with console.long_verb("dataset, molecules", max_time) as (stop, progress):
         result = build_dataset(
             config,
             output,
@@ -81,6 +79,7 @@ def build(
             compile_energies=compile_energies,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
     _show(result)
 
@@ -105,6 +104,7 @@ def list_molecules(
 
 
 def _show(found: Dataset) -> None:
+    console.result(found)
     console.table(
         f"{found.folder}: {found.status}",
         ("molecule", "split", "atoms", "frames", "g", "trips", "halves", "verdict"),

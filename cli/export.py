@@ -47,6 +47,7 @@ def export(
         seed=seed,
         temperatures=temperatures,
     )
+    console.result(result)
     rows = {
         "format": format,
         "frames": result.frames,

@@ -21,11 +21,18 @@ How to add a verb
            \"\"\"
            from boltzgen.workflows.sampling.reweight import reweight as work
 
-           with console.progress("reweight") as progress:
-               result = work(output, temperature=temperature, progress=progress)
+           with console.long_verb("reweight", max_time) as (stop, progress):
+               result = work(
+                   output, temperature=temperature, stop=stop, progress=progress,
+                   expect=progress.expecting(dry_run),
+               )
+           console.result(result)
            console.key_values("reweighted", result.rows())
 
-2. Import it below and add it to `VERBS` (or add a sub-application, as ``free-energy`` does).
+2. Import it below and add it to `VERBS`, which is all it takes to have the options that every verb has:
+   ``--json``, ``--quiet``, ``--log-file``, ``--threads`` (`boltzgen_cli.terminal.common`; the function does
+   not see them). A sub-application, as ``free-energy`` is one, is made by ``Verbs(...)`` instead of
+   ``typer.Typer(...)``, to the same end.
 
 3. Add the workflow to the face for Python: its module and name in ``boltzgen/__init__.py``, an example in its
    docstring and its place among the others in ``tests/test_face.py``. ``boltzgen/workflows/__init__.py`` says
@@ -39,11 +46,18 @@ What a verb may count on
 * Messages, reasons and notes name arguments as Python does, between backticks; what is printed says
   the options of the verb instead (`boltzgen_cli.terminal.fields`). A verb whose parameter is called
   otherwise than the argument of its workflow is entered there in `DIFFERENT`.
-* A long verb makes ``with StopRequest(max_time=...) as stop`` (`boltzgen.interrupts`), hands `stop`
-  to its workflow, which polls ``stop.requested``, saves and raises StoppedError. `run` then prints
-  the command that goes on: the same line with ``--resume auto`` when the verb has ``--resume``.
-* Results to standard output by ``console.table`` and ``console.key_values``; everything else to
-  standard error by ``console.message`` and ``console.progress``.
+* ``console.result(record)``, as soon as there is one: an object with ``to_json()`` is what ``--json`` prints.
+  An error may carry one, too (``StoppedError(..., result=record)``): what is there all the same.
+* A long verb opens ``with console.long_verb(title, max_time) as (stop, progress)``. It hands `stop`
+  (`boltzgen.interrupts`) to its workflow, which polls ``stop.requested``, saves and raises StoppedError.
+  `run` then prints the command that goes on: the same line with ``--resume auto`` when the verb has
+  ``--resume``. It hands on `progress` and ``expect=progress.expecting(dry_run)``: the workflow measures
+  shortly what to expect (`boltzgen.workflows.timing`) and calls ``expect(...)`` before it writes anything;
+  with ``--dry-run`` the command ends there, with exit code 0. Its options ``--max-time`` and ``--dry-run``
+  are `MaxTime` and `DryRun` of `boltzgen_cli.terminal.run_options`.
+* Results to standard output by ``console.table``, ``console.key_values`` and ``console.text`` (with
+  ``--json`` they go to standard error). Everything else to standard error: notes, which ``--quiet`` leaves
+  out, by ``console.message``, warnings and verdicts by ``console.finding``.
 * Paths are checked by the workflows, not by Typer (``exists=True``), so that the Python interface
   gives the same sentences.
 """
@@ -56,6 +70,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,27 +84,33 @@ from boltzgen.interrupts import ended_by, ending_by_signal
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
-from boltzgen_cli.cite import cite
 from boltzgen_cli.config import app as config
 from boltzgen_cli.dataset import app as dataset
-from boltzgen_cli.demo import demo
-from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
+from boltzgen_cli.installation.cite import cite
+from boltzgen_cli.installation.demo import demo
+from boltzgen_cli.installation.doctor import doctor
+from boltzgen_cli.installation.models import models
+from boltzgen_cli.installation.selftest import selftest
 from boltzgen_cli.merge import merge
-from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
+from boltzgen_cli.report import report
 from boltzgen_cli.reweight import reweight
+from boltzgen_cli.run import run as answer
 from boltzgen_cli.sample import sample
-from boltzgen_cli.selftest import selftest
 from boltzgen_cli.show import show
 from boltzgen_cli.simulate import simulate
+from boltzgen_cli.terminal.common import Verbs
+from boltzgen_cli.terminal.console import DryRunEnded, finding
 from boltzgen_cli.terminal.fields import in_words, speaking
+from boltzgen_cli.terminal.session import json_text, opened, session
 from boltzgen_cli.terminal.streams import patient_streams
 from boltzgen_cli.train import train
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {
+    "run": answer,
     "prepare": prepare,
     "simulate": simulate,
     "train": train,
@@ -99,6 +120,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "reweight": reweight,
     "merge": merge,
     "export": export,
+    "report": report,
     "show": show,
     "demo": demo,
     "models": models,
@@ -113,10 +135,9 @@ RESUMABLE = ("train", "adapt", "simulate", "reweight")
 #: Options, each with a value, that the command that goes on must not repeat.
 ONCE = ("--rebuild",)
 
-app = typer.Typer(
+app = Verbs(
     name="boltzgen",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -164,16 +185,24 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line `arguments` (without the program's name) and return its exit code."""
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
-    with speaking(app, words), ending_by_signal():
-        return _run(words, debug)
+    with opened(words) as running, speaking(app, words), ending_by_signal():
+        code = _run(words, debug)
+        if running.as_json and running.result is not None:
+            print(json_text(running.result))
+        running.write(f"exit code {code}")
+        return code
 
 
 def _run(words: Sequence[str], debug: bool) -> int:
     try:
         code = app(args=words, prog_name="boltzgen", standalone_mode=False)
+    except DryRunEnded:
+        return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that meets them all)
         if debug:
             traceback.print_exception(error)
+        if not isinstance(error, BoltzgenError):
+            session().write("".join(traceback.format_exception(error)))
         interrupted = ended_by() is not None and not isinstance(error, BoltzgenError)
         return _report(KeyboardInterrupt() if interrupted else error, words)
     if code == EXIT_INTERRUPTED:  # Typer turns KeyboardInterrupt into this, without a word
@@ -181,39 +210,53 @@ def _run(words: Sequence[str], debug: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """How an error ends a command: what is told, the exit code, and the command that goes on."""
+
+    sentence: str
+    code: int
+    go_on: str | None = None
+
+
 def _report(error: BaseException, words: Sequence[str]) -> int:
-    """Print `error` as a sentence on standard error; the exit code it stands for."""
-    if isinstance(error, StoppedError):
-        print(f"boltzgen: {in_words(str(error))}\nTo go on: {_resume_command(words)}", file=sys.stderr)
-        return error.exit_code
+    """Tell `error` as a sentence on standard error, and as JSON where that was asked; its exit code."""
+    ending = _ending(error, words)
+    finding(ending.sentence if ending.go_on is None else f"{ending.sentence}\nTo go on: {ending.go_on}")
+    running = session()
+    if running.as_json:
+        running.result = {
+            "error": ending.sentence.removeprefix("boltzgen: "),
+            "exit_code": ending.code,
+            "go_on": ending.go_on,
+            "result": getattr(error, "result", None) or running.result,
+        }
+    return ending.code
+
+
+def _ending(error: BaseException, words: Sequence[str]) -> _Ending:
     if isinstance(error, BoltzgenError):
-        print(f"boltzgen: {in_words(str(error))}", file=sys.stderr)
-        return error.exit_code
+        go_on = _resume_command(words) if isinstance(error, StoppedError) else None
+        return _Ending(f"boltzgen: {in_words(str(error))}", error.exit_code, go_on)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        print("boltzgen: interrupted.", file=sys.stderr)
-        return 128 + (ended_by() or signal.SIGINT)
+        return _Ending("boltzgen: interrupted.", 128 + (ended_by() or signal.SIGINT))
     if type(error).__name__ == "NoArgsIsHelpError":  # no verb: the list of them, as it is laid out
-        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
-        return EXIT_USAGE
+        return _Ending(error.format_message(), EXIT_USAGE)  # type: ignore[attr-defined]
     if _is_usage_error(error):
-        print(f"boltzgen: {_usage_sentence(error, words)}", file=sys.stderr)
-        return EXIT_USAGE
+        return _Ending(f"boltzgen: {_usage_sentence(error, words)}", EXIT_USAGE)
     if isinstance(error, OSError) and is_trouble_of_the_disk(error):
-        return _report(write_error(Path(error.filename or "."), error), words)
+        return _ending(write_error(Path(error.filename or "."), error), words)
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # of `tempfile`
-        print("boltzgen: no folder for temporary files can be written; name one in TMPDIR.", file=sys.stderr)
-        return EXIT_FAILED
+        no_folder = "boltzgen: no folder for temporary files can be written; name one in TMPDIR."
+        return _Ending(no_folder, EXIT_FAILED)
     if isinstance(error, OSError) and error.errno in NO_PATH and error.filename is not None:
-        found = read_error(os.fsdecode(error.filename), error)  # a look at a path, before anything was read
-        print(f"boltzgen: {in_words(str(found))}", file=sys.stderr)
-        return found.exit_code
+        return _ending(read_error(os.fsdecode(error.filename), error), words)  # before anything was read
     first_line = (str(error).strip().splitlines() or ["no message"])[0]
-    print(
+    return _Ending(
         f"boltzgen: unexpected {type(error).__name__}: {first_line}\n"
         "This is a fault of boltzgen; run the command again with --debug and report what it prints.",
-        file=sys.stderr,
+        EXIT_FAILED,
     )
-    return EXIT_FAILED
 
 
 def _is_usage_error(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.sample import show_summary
+from boltzgen_cli.terminal import console
 
 
 def merge(
@@ -20,4 +21,6 @@ def merge(
     """
     from boltzgen.workflows.sampling.merge import merge as work
 
-    show_summary(output, work(folders, output))
+    found = work(folders, output)
+    console.result(found)
+    show_summary(output, found)

@@ -8,97 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal import prepare_options as options
 
 if TYPE_CHECKING:
     from boltzgen.workflows.preparation.prepare import Preparation
 
 
 def prepare(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="INPUT", help="PDB, mmCIF, Amber prmtop, GROMACS top, OpenMM System XML, SDF or mol2."
-        ),
-    ] = None,
+    source: options.Source = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="SYS", help="Folder to write.")
     ] = None,
-    sequence: Annotated[
-        str | None,
-        typer.Option(help="Peptide to build instead of INPUT: ACE-ALA-NME, or one-letter GAVL (zwitterion)."),
-    ] = None,
-    smiles: Annotated[
-        str | None,
-        typer.Option(metavar="SMILES", help="Small molecule to build instead of INPUT, in quotes: 'CCO'."),
-    ] = None,
-    capped: Annotated[bool, typer.Option("--capped", help="Close a --sequence with ACE and NME.")] = False,
-    coordinates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Positions for prmtop (inpcrd), top (gro), XML (PDB).")
-    ] = None,
-    include: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of a GROMACS topology's #include files.")
-    ] = None,
-    forcefield: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="OpenMM force-field file, repeatable; default amber14-all.xml. SMILES, SDF and mol2: mmff94 "
-            "(default) or mmff94s.",
-        ),
-    ] = None,
-    implicit: Annotated[
-        str,
-        typer.Option(
-            metavar="MODEL",
-            help="none, hct, obc1, obc2, gbn, gbn2, or a solvent file such as amber99_obc.xml.",
-        ),
-    ] = "none",
-    surface: Annotated[
-        str,
-        typer.Option(
-            metavar="TERM", help="Surface term of hct to gbn2: ace, lcpo (as sander's gbsa=1), none."
-        ),
-    ] = "ace",
-    constraints: Annotated[str, typer.Option(help="Only none: every bond is sampled.")] = "none",
-    add_hydrogens: Annotated[
-        bool, typer.Option("--add-hydrogens", help="Add missing hydrogens; in peptides as --ph says.")
-    ] = False,
-    ph: Annotated[float, typer.Option("--ph", help="pH for --add-hydrogens and --sequence.")] = 7.0,
-    minimize: Annotated[
-        bool | None,
-        typer.Option("--minimize/--no-minimize", help="Relax the positions; default: built molecules only."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the system; default from the input.")] = None,
-    free_rotation: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            help="Open what is held as given, repeatable: acids, esters, thioesters, amides, carbamates, "
-            "ureas, amidines, double-bonds, conjugated, all, or a bond of the table such as 'C1-O2'.",
-        ),
-    ] = None,
-    bridge: Annotated[
-        bool, typer.Option("--bridge", help="Let OpenMM evaluate what has no torch translation (slower).")
-    ] = False,
-    bridge_platform: Annotated[
-        str, typer.Option(metavar="NAME", help="OpenMM platform of the bridge; auto: the fastest here.")
-    ] = "auto",
-    bridge_workers: Annotated[int, typer.Option(metavar="N", help="Processes of the bridge.")] = 1,
-    ml: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Machine-learned or quantum potential of a region: xtb-ala2-small, gfn2, gfn1, ani2x, "
-            "ani1x, ani1ccx, torchscript, ase, or one that a package brings.",
-        ),
-    ] = None,
-    ml_region: Annotated[
-        str, typer.Option(metavar="SELECTION", help="Its atoms (MDTraj), such as 'resid 1'; default all.")
-    ] = "all",
-    ml_option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A word for it, repeatable: solvent=water, charge=-1."),
-    ] = None,
+    sequence: options.Sequence = None,
+    smiles: options.Smiles = None,
+    capped: options.Capped = False,
+    coordinates: options.Coordinates = None,
+    include: options.Include = None,
+    forcefield: options.Forcefield = None,
+    implicit: options.Implicit = "none",
+    surface: options.Surface = "ace",
+    constraints: options.Constraints = "none",
+    add_hydrogens: options.AddHydrogens = False,
+    ph: options.Ph = 7.0,
+    minimize: options.Minimize = None,
+    name: options.Name = None,
+    free_rotation: options.FreeRotation = None,
+    bridge: options.Bridge = False,
+    bridge_platform: options.BridgePlatform = "auto",
+    bridge_workers: options.BridgeWorkers = 1,
+    ml: options.Ml = None,
+    ml_region: options.MlRegion = "all",
+    ml_option: options.MlOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another system that SYS holds.")
     ] = False,
@@ -149,6 +89,7 @@ def prepare(
         check=check,
         overwrite=overwrite,
     )
+    console.result(summary)
     _show(summary)
 
 
@@ -177,7 +118,7 @@ def _show(summary: Preparation) -> None:
     }
     console.key_values(system.name, rows)
     for warning in summary.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")
 
 
 def _hybrid_rows(summary: Preparation) -> dict[str, str]:

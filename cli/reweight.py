@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 if TYPE_CHECKING:
     from boltzgen.workflows.sampling.records import Reweighting
@@ -38,9 +38,8 @@ def reweight(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
     ] = False,
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Weigh samples anew for another force field, hybrid or temperature.
 
@@ -48,11 +47,9 @@ def reweight(
 
     Example: boltzgen reweight OUT --temperature 320 -o OUT320
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.sampling.reweight import reweight as work
 
-    with StopRequest(limit) as stop, console.progress("reweight") as progress:
+    with console.long_verb("reweight", max_time) as (stop, progress):
         result = work(
             folder,
             output,
@@ -66,7 +63,9 @@ def reweight(
             strict=strict,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(result)
     _show(output, result)
 
 
@@ -76,6 +75,6 @@ def _show(output: Path, result: Reweighting) -> None:
     rows = [(name, getattr(result.before, name), getattr(result.after, name)) for name in names]
     console.table(f"reweighted: {output}", ("", "before", "after"), rows)
     console.key_values("cost", result.rows())
-    console.message(f"verdict: {result.summary.verdict}")
+    console.finding(f"verdict: {result.summary.verdict}")
     for reason in result.summary.reasons:
-        console.message(f"- {reason}")
+        console.finding(f"- {reason}")

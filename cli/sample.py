@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun, MaxTime
 
 if TYPE_CHECKING:
     from boltzgen.workflows.sampling.records import Summary
@@ -72,9 +71,8 @@ def sample(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the samples that OUT holds.")
     ] = False,
-    max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Draw samples in one pass, each with its density, energy and weight.
 
@@ -82,11 +80,9 @@ def sample(
 
     The verdict can be ok only if --data checks the coverage.
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.sampling.sample import sample as work
 
-    with StopRequest(limit) as stop, console.progress("sample") as progress:
+    with console.long_verb("sample", max_time) as (stop, progress):
         summary = work(
             model,
             system,
@@ -107,7 +103,9 @@ def sample(
             overwrite=overwrite,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(summary)
     show_summary(output, summary)
     if summary.unfamiliarity is not None and summary.ess < ENOUGH:
         at = "" if temperature is None else f" --temperature {temperature:g}"
@@ -121,9 +119,9 @@ def show_summary(output: Path, summary: Summary) -> None:
     console.key_values(f"samples: {output}", summary.rows())
     for record in summary.refined:
         show_refinement(record)
-    console.message(f"verdict: {summary.verdict}")
+    console.finding(f"verdict: {summary.verdict}")
     for reason in summary.reasons:
-        console.message(f"- {reason}")
+        console.finding(f"- {reason}")
 
 
 def show_refinement(record: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,6 @@ def show(
         Path | None,
         typer.Option(metavar="FILE.svg|png", help="Of a SYS folder: draw it with the numbers of its atoms."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Say what a folder is, how it was made, whether it is whole, what it says, and what to do next.
 
@@ -37,14 +36,20 @@ def show(
     from boltzgen.workflows.reporting.show import show as work
 
     found = work(path, picture=picture)
-    if as_json:
-        content = found.to_json()
-        content["next"] = _next(found)
-        print(json.dumps(content, indent=1))
-    else:
-        _print(found)
+    console.result(_Told(found))
+    _print(found)
     if found.faults:
         raise InputError(f"{found.path} is damaged: {found.reason}; copy it anew, or make it again.")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What ``--json`` prints: all of it, the next steps as commands."""
+
+    found: Shown
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.found.to_json(), "next": _next(self.found)}
 
 
 def _next(found: Shown) -> list[dict[str, Any]]:
@@ -62,6 +67,6 @@ def _print(found: Shown) -> None:
     steps = _next(found)
     if steps:
         lines = [f"# {step['why']}\n{step['command']}" for step in steps]
-        console.console().print("next:\n" + "\n".join(lines), soft_wrap=True)
+        console.text("next:\n" + "\n".join(lines))
     if found.picture is not None:
         console.message(f"drawn: {found.picture}")

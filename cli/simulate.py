@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 
 def simulate(
@@ -54,9 +54,8 @@ def simulate(
     resume: Annotated[
         str, typer.Option(help="auto goes on with, or lengthens, the run in MD; never refuses one.")
     ] = "never",
-    max_time: Annotated[
-        str | None, typer.Option(help="Stop and save after this long, such as 90s, 15m or 2h.")
-    ] = None,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make reference and training data: replica exchange or Langevin dynamics, in OpenMM or in torch.
 
@@ -66,10 +65,9 @@ def simulate(
 
     Example: boltzgen simulate SYS -o MD --temperatures 300,366,446,543,662,800 --time 2ns
     """
-    limit = parse_duration(max_time) if max_time is not None else None
     from boltzgen.workflows.simulation.simulate import simulate as work
 
-    with StopRequest(max_time=limit) as stop, console.progress("simulate, ps of each replica") as progress:
+    with console.long_verb("simulate, ps of each replica", max_time) as (stop, progress):
         result = work(
             system,
             output,
@@ -92,8 +90,10 @@ def simulate(
             resume=resume,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
             command=sys.argv,
         )
+    console.result(result)
     console.key_values(f"{result.folder}: {result.frames} frames at each temperature", result.rows())
     batched = result.batched
     if batched is not None:
@@ -117,4 +117,4 @@ def simulate(
         states = [(ring.name, ring.frames, ring.height_kT) for ring in result.ring_states]
         console.table("", ("rings at the lowest temperature", "frames", "lowest conformer (kT)"), states)
     for warning in result.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest, parse_duration
 from boltzgen_cli.terminal import console
-from boltzgen_cli.terminal.run_options import CompileEnergies, Device, MaxTime, Resume, RunFolder
+from boltzgen_cli.terminal.run_options import CompileEnergies, Device, DryRun, MaxTime, Resume, RunFolder
 
 
 def train(
@@ -26,6 +25,7 @@ def train(
     resume: Resume = "never",
     device: Device = "cpu",
     max_time: MaxTime = None,
+    dry_run: DryRun = False,
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the configuration's.")] = None,
     compile_energies: CompileEnergies = None,
 ) -> None:
@@ -35,11 +35,9 @@ def train(
 
     Stopped by a signal or --max-time, a run goes on with --resume auto.
     """
-    limit = parse_duration(max_time) if max_time is not None else None
-
     from boltzgen.workflows.training.train import train as work
 
-    with StopRequest(limit) as stop, console.progress("train") as progress:
+    with console.long_verb("train", max_time) as (stop, progress):
         result = work(
             config,
             overrides or [],
@@ -50,6 +48,8 @@ def train(
             compile_energies=compile_energies,
             stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
+    console.result(result)
     if os.environ.get("RANK", "0") == "0":
         console.key_values(f"trained: {output}", result.rows())

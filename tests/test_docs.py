@@ -7,6 +7,9 @@ before a block changes what runs, so that tests stay small, or writes the block 
     <!-- in tests: -n 20000 => -n 50; --time 2ns => --time 2ps -->
     <!-- not run: needs a GPU -->
     <!-- file: states.yaml -->
+
+Lines ``<!-- before:`` ... ``-->`` hold a Python program that runs in their place and that no reader sees: it
+makes the files that a reader would bring.
 """
 
 from __future__ import annotations
@@ -24,13 +27,18 @@ from helpers import ROOT
 from boltzgen import errors
 from boltzgen_cli import main
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(
+    r"<!-- before:\n(?P<unseen>.*?)^-->\n|"
     r"(?:<!-- (?P<directive>in tests|not run|file): (?P<detail>.*?) -->\n)?"
     r"```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
+
+
+def _name(document) -> str:
+    return str(document.relative_to(ROOT)).removeprefix("docs/")
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ def snippets(text: str) -> list[Snippet]:
     """The blocks of a document that run, with the substitutions of their comments made."""
     found = []
     for match in _BLOCK.finditer(text):
+        if match["unseen"]:
+            found.append(Snippet("python", match["unseen"]))
+            continue
         if match["directive"] == "file":
             found.append(Snippet(match["language"], match["code"], match["detail"]))
             continue
@@ -74,7 +85,7 @@ def shell(tmp_path):
     return work, {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_snippets_run(document, shell):
     folder, environment = shell
     for snippet in snippets(document.read_text(encoding="utf-8")):
@@ -97,10 +108,11 @@ def commands(snippet: Snippet) -> list[list[str]]:
 def test_snippets_are_found_and_changed():
     text = "<!-- in tests: 20000 => 7; a => b -->\n```console\n$ x a \\\n  -n 20000\noutput\n```\n"
     text += "<!-- not run: slow -->\n```python\nboom\n```\n```yaml\nk: 1\n```\n"
-    text += "<!-- file: k.yaml -->\n```yaml\nk: 2\n```\n"
-    snippet, written = snippets(text)
+    text += "<!-- file: k.yaml -->\n```yaml\nk: 2\n```\n<!-- before:\nprint(3)\n-->\n"
+    snippet, written, unseen = snippets(text)
     assert written == Snippet("yaml", "k: 2\n", "k.yaml")
     assert commands(snippet) == [["bash", "-c", "x b    -n 7"]]
+    assert unseen == Snippet("python", "print(3)\n")
 
 
 def test_every_verb_and_exit_code_is_documented():
@@ -111,12 +123,21 @@ def test_every_verb_and_exit_code_is_documented():
     assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_links_and_pictures_exist(document):
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)", text):
         if not target.startswith(("http:", "https:")):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+            place = document.parent / target
+            assert place.exists() or _made(place), f"{document.name}: {target}"
+
+
+def _made(place) -> bool:
+    """Whether the build of the site writes this page (docs/reference/make.py)."""
+    if place.parent.resolve() == ROOT / "docs" / "tutorials":
+        return place.with_suffix(".ipynb").exists()
+    make = (ROOT / "docs" / "reference" / "make.py").read_text(encoding="utf-8")
+    return place.parent.resolve() == ROOT / "docs" / "reference" and f'"reference/{place.name}"' in make
 
 
 def test_citation_names_this_version():

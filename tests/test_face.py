@@ -97,6 +97,7 @@ ROAD = (
     "thermodynamics",
     "free_energy_between",
     "free_energy_mbar",
+    "write_report",
     "build_dataset",
     "load_dataset",
     "benchmark_transfer",

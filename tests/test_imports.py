@@ -56,6 +56,7 @@ GROUND = {
     "progress",
     "settings",
     "provenance",
+    "remedies",
 }
 
 #: Modules of the records that many others read, write, join or draw.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("boltzgen", "cli", "configs", "models", "tests")
+FOLDERS = ("boltzgen", "cli", "configs", "docs", "models", "tests")
 
 
 def python_files() -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from boltzgen.errors import InputError
@@ -10,7 +12,7 @@ from boltzgen.errors import InputError
 def check_device(name: str) -> torch.device:
     """`name` (``cpu``, ``cuda`` or ``cuda:1``) as a device that is there; InputError otherwise."""
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or name.endswith(":"):
+    if kind not in ("cpu", "cuda") or (index and not re.fullmatch("[0-9]{1,4}", index)) or name.endswith(":"):
         raise InputError(f"`device={name!r}` is not known; use cpu, cuda or cuda:N.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f'`device={name!r}`: this PyTorch sees no CUDA device; use `device="cpu"`.')

@@ -19,7 +19,7 @@ from boltzgen.config.shipped import find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import atomic_path, make_folder, read_json, write_json, writing
+from boltzgen.files import atomic_path, make_folder, read_json, together, write_json, writing
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.loaders.records import checked
@@ -74,21 +74,23 @@ class Model:
 def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None = None) -> None:
     """Write ``weights.safetensors``, ``model.json`` and, if given, ``seen.safetensors`` to `folder`.
 
-    The present version is written, whatever `record` says of another.
+    All of them or none. The present version is written, whatever `record` says of another.
     """
     make_folder(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
-    with atomic_path(folder / "weights.safetensors") as temporary:
-        save_file(tensors, str(temporary))
-    names = ["weights.safetensors", *([] if seen is None else ["seen.safetensors"])]
-    if seen is None:
-        with writing(folder):
-            (folder / "seen.safetensors").unlink(missing_ok=True)
-    else:
-        with atomic_path(folder / "seen.safetensors") as temporary:
-            save_file(seen.tensors(), str(temporary))
-    whole = {**written_record(MODEL, MODEL_VERSION, record), "files": file_digests(folder, names)}
-    write_json(folder / "model.json", signed(whole))
+    with together(folder / "model.json"):
+        with atomic_path(folder / "weights.safetensors") as temporary:
+            save_file(tensors, str(temporary))
+        names = ["weights.safetensors"]
+        if seen is not None:
+            with atomic_path(folder / "seen.safetensors") as temporary:
+                save_file(seen.tensors(), str(temporary))
+            names += ["seen.safetensors"]
+        whole = {**written_record(MODEL, MODEL_VERSION, record), "files": file_digests(folder, names)}
+        write_json(folder / "model.json", signed(whole))
+        if seen is None:
+            with writing(folder):
+                (folder / "seen.safetensors").unlink(missing_ok=True)
 
 
 def load_model(path: Path) -> Model:

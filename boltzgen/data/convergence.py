@@ -10,6 +10,7 @@ import numpy as np
 
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slow_torsions, statistical_inefficiency
+from boltzgen.remedies import LONGER_EACH
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.molecular_system import MolecularSystem
 
@@ -110,11 +111,11 @@ def _judged(found: Mapping[str, Any], missing: Sequence[str]) -> tuple[str, list
     if halves is not None and abs(halves["z"]) > LARGEST_Z:
         drifting.append(
             f"state {halves['state']} of torsion {halves['torsion']}: {halves['first']:.2f} in the first "
-            f"half, {halves['second']:.2f} in the second"
+            f"half, {halves['second']:.2f} in the second; {LONGER_EACH}"
         )
     if frames is None or frames < ENOUGH_FRAMES:
-        short.append(f"{frames or 0:.0f} independent frames of {ENOUGH_FRAMES:.0f}")
+        short.append(f"{frames or 0:.0f} independent frames of {ENOUGH_FRAMES:.0f}; {LONGER_EACH}")
     if trips is not None and trips < ENOUGH_ROUND_TRIPS:
-        short.append(f"{trips} round trips of {ENOUGH_ROUND_TRIPS}")
+        short.append(f"{trips} round trips of {ENOUGH_ROUND_TRIPS}; {LONGER_EACH}")
     verdict = "drifting" if drifting else "short" if short else "converged"
     return verdict, drifting + short

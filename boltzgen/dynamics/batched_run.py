@@ -11,7 +11,7 @@ notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,10 +32,11 @@ from boltzgen.dynamics.batched_langevin import (
 )
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.openmm_engine import ReplicaState
-from boltzgen.dynamics.replica_exchange import Block, RunState
+from boltzgen.dynamics.replica_exchange import Block, RunState, segments_until
 from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.dynamics.torsion_moves import Rotors, torsion_move
 from boltzgen.errors import BoltzgenError
+from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.base import Potential
 from boltzgen.units import GAS_CONSTANT
 
@@ -135,18 +136,41 @@ def initial_state(problem: BatchedProblem, starts: np.ndarray, settings: Batched
 
 
 def run_batched_blocks(
-    problem: BatchedProblem, state: RunState, settings: BatchedSettings
+    problem: BatchedProblem,
+    state: RunState,
+    settings: BatchedSettings,
+    stop: StopRequest | None = None,
 ) -> Iterator[Block]:
     """Yield block after block until every frame of `settings` is there. Stop iterating to stop early.
 
-    The frames of a block stand save after save, and in each save walk after walk.
+    A block that would keep `stop` waiting is cut short (`segments_until`) and is the last one. The frames of
+    a block stand save after save, and in each save walk after walk.
     """
     per_block = segments_per_block(settings, len(problem.masses))
     while state.segments < settings.total_segments:
-        stop = min((state.segments // per_block + 1) * per_block, settings.total_segments)
-        block = _Run(problem, settings).block(state, stop)
+        end = min((state.segments // per_block + 1) * per_block, settings.total_segments)
+        block = _Run(problem, settings).block(state, end, stop or StopRequest())
         state = block.state
         yield block
+        if state.segments < end:
+            return
+
+
+def stepping(problem: BatchedProblem, state: RunState, settings: BatchedSettings) -> Callable[[], object]:
+    """A call that makes one step of all replicas from `state`, to be timed; `state` stays as it is."""
+    run = _Run(problem, settings)
+    point, ladder = run.begin(state.replicas), _ladder(problem, settings)
+    rung = torch.as_tensor(state.replicas.temperature_index, device=problem.device)
+    return lambda: langevin(
+        point,
+        problem.energy,
+        steps=1,
+        timestep=settings.timestep,
+        friction=settings.friction,
+        kt=ladder[rung].to(problem.dtype),
+        masses=problem.masses,
+        generator=_generator(settings.seed, (2,), problem.device),
+    )
 
 
 def segments_per_block(settings: BatchedSettings, n_atoms: int) -> int:
@@ -162,17 +186,18 @@ class _Run:
     problem: BatchedProblem
     settings: BatchedSettings
 
-    def block(self, state: RunState, stop: int) -> Block:
+    def block(self, state: RunState, end: int, stop: StopRequest) -> Block:
         settings, problem = self.settings, self.problem
         generator = _generator(settings.seed, (1, state.segments), problem.device)
         ladder = _ladder(problem, settings)
         rung = torch.as_tensor(state.replicas.temperature_index, device=problem.device)
-        point = self._begin(state.replicas)
+        point = self.begin(state.replicas)
         ceilings = _ceilings(point, ladder)
         exchanges = state.exchanges
         broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
         frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for segment in range(state.segments + 1, stop + 1):
+        segment = state.segments
+        for segment in segments_until(state.segments, end, stop):
             point, sound = self._segment(point, ladder[rung].to(problem.dtype), ceilings[rung], generator)
             broken += ~sound
             point = self._turned(point, ladder[rung], turned, generator)
@@ -187,7 +212,7 @@ class _Run:
                 rung = swaps.rung
                 if sampling:
                     exchanges = _counted(exchanges, swaps.low, swaps.accepted, rung)
-        self._check(broken, stop - state.segments)
+        self._check(broken, segment - state.segments)
         replicas = ReplicaState(
             point.positions.cpu().numpy(), point.velocities.cpu().numpy(), rung.cpu().numpy()
         )
@@ -195,14 +220,15 @@ class _Run:
         done = RunState(
             replicas,
             exchanges,
-            stop,
+            segment,
             count,
             state.restarts + int(broken.sum()),
             state.torsion_moves + int(turned.sum()),
         )
         return _block(state.frames, frames, len(ladder), replicas.positions.shape[1:], done)
 
-    def _begin(self, replicas: ReplicaState) -> PhasePoint:
+    def begin(self, replicas: ReplicaState) -> PhasePoint:
+        """The phase point of `replicas`, with a fresh evaluation."""
         x, v = (
             torch.as_tensor(values, device=self.problem.device, dtype=self.problem.dtype)
             for values in (replicas.positions, replicas.velocities)

@@ -152,11 +152,18 @@ def choose_platform(system: Any, positions: np.ndarray, *, name: str = "auto", t
         if match is None:
             raise InputError(f"`platform={name!r}`: this machine has {', '.join(known)}; give one, or auto.")
         return match
-    rates = {candidate: _rate(system, positions, timestep, candidate) for candidate in known}
+    rates = platform_rates(system, positions, timestep)
     best = max(rates, key=lambda candidate: rates[candidate])
     if rates[best] <= 0.0:
         raise BoltzgenError("No OpenMM platform of this machine can run this system; see `doctor()`.")
     return best
+
+
+def platform_rates(
+    system: Any, positions: np.ndarray, timestep: float, names: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Steps of one replica a second on each platform of `names` (default: all here), measured; 0: none."""
+    return {name: _rate(system, positions, timestep, name) for name in names or platform_names()}
 
 
 def refuse_constraints(system: Any) -> None:

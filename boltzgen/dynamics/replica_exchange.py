@@ -4,11 +4,13 @@ Words. A *segment* is the time between two events (a saved frame, a round of exc
 fixed number of segments; its noise starts from ``SeedSequence(seed, first segment)`` and its exchanges
 draw from the same, so a block is a function of the state before it. A run interrupted between two blocks
 and resumed therefore writes the same frames as one that was not (to the last bit on OpenMM's Reference
-platform). Frames and the state after them travel in one record, so none is lost or written twice.
+platform), unless a stop cut a slow block short (`segments_until`). Frames and the state after them travel in
+one record, so none is lost or written twice.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,9 +20,13 @@ from boltzgen.dynamics.exchange import ExchangeRecord, swaps_of_round
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import BoltzgenError
+from boltzgen.interrupts import StopRequest
 
 #: (atoms^2 x steps x replicas) per block: one or two seconds on one core for a small molecule.
 _BLOCK_WORK = 3.0e7
+
+#: Seconds that whoever stops a run waits for the end of a block.
+PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -88,25 +94,50 @@ def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: Simula
     return RunState(replicas, ExchangeRecord.empty(rungs), segments=0, frames=0)
 
 
-def run_blocks(engine: ReplicaEngine, state: RunState, settings: SimulationSettings) -> Iterator[Block]:
-    """Yield block after block until every frame of `settings` is there. Stop iterating to stop early."""
+def run_blocks(
+    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: StopRequest | None = None
+) -> Iterator[Block]:
+    """Yield block after block until every frame of `settings` is there. Stop iterating to stop early.
+
+    A block that would keep `stop` waiting is cut short (`segments_until`) and is the last one.
+    """
     per_block = segments_per_block(settings, len(engine.masses))
     last = settings.total_segments
     while state.segments < last:
-        stop = min((state.segments // per_block + 1) * per_block, last)
-        block = _run_block(engine, state, settings, stop)
+        end = min((state.segments // per_block + 1) * per_block, last)
+        block = _run_block(engine, state, settings, end, stop or StopRequest())
         state = block.state
         yield block
+        if state.segments < end:
+            return
 
 
-def _run_block(engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: int) -> Block:
+def segments_until(first: int, end: int, stop: StopRequest) -> Iterator[int]:
+    """Numbers of the segments of a block after `first` up to `end`, the last one that is yielded being done.
+
+    Fewer where `stop` would have to wait for longer than `PATIENCE`: what is cut short goes on with noise
+    that begins anew, so that its frames differ from those of a run that nobody stopped; their statistics do
+    not.
+    """
+    began = time.monotonic()
+    for segment in range(first + 1, end + 1):
+        yield segment
+        each = (time.monotonic() - began) / (segment - first)
+        if (end - segment) * each > PATIENCE and not stop.leaves(each / 2):
+            return
+
+
+def _run_block(
+    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, end: int, stop: StopRequest
+) -> Block:
     temperatures = np.asarray(settings.temperatures)
     noise, choices = np.random.SeedSequence(settings.seed, spawn_key=(1, state.segments)).spawn(2)
     rng = np.random.default_rng(choices)
     engine.begin(state.replicas, noise)
     exchanges = state.exchanges
     frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for segment in range(state.segments + 1, stop + 1):
+    segment = state.segments
+    for segment in segments_until(state.segments, end, stop):
         engine.step(settings.segment_steps)
         sampling = segment > settings.equilibration_segments
         if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
@@ -128,7 +159,7 @@ def _run_block(engine: ReplicaEngine, state: RunState, settings: SimulationSetti
             if sampling:
                 exchanges = exchanges.after(attempted, [a[0] for a in accepted], engine.temperature_index)
     n_atoms, rungs = len(engine.masses), len(temperatures)
-    done = RunState(engine.state(), exchanges, stop, state.frames + len(frames))
+    done = RunState(engine.state(), exchanges, segment, state.frames + len(frames))
     if not frames:
         empty = np.zeros((rungs, 0))
         return Block(

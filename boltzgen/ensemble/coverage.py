@@ -13,14 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen import remedies
 from boltzgen.ensemble.diagnostics import (
+    FEWEST_QUOTED,
     check_log_weights,
     forward_ess,
     kish_ess,
     largest_weight_share,
+    not_quoted,
     worst,
 )
 from boltzgen.errors import InputError
+
+#: The source of a coverage record that `boltzgen.trust.judgement` made from short replica exchanges.
+PROBE = "probe"
 
 #: Target samples, counted as independent, that a check needs before it can certify anything.
 ENOUGH_TARGET = 100.0
@@ -51,9 +57,10 @@ def check_coverage(
 
     `log_w` (N,) belongs to the flow's samples, `target_log_w` (M,) is ``-u - log_q`` at samples of
     the target that took no part in training (``+inf`` where the flow has density zero); M divided
-    by `statistical_inefficiency` counts as independent. `source` says where they come from.
+    by `statistical_inefficiency` counts as independent. `source` says where they come from. The forward
+    effective sample size is None, with a reason in ``unknown``, from fewer than `FEWEST_QUOTED` of those.
     `states` may hold comparisons ``{"name", "target", "target_error", "reweighted",
-    "reweighted_error"}`` of populations.
+    "reweighted_error"}`` of populations; ``reweighted_unknown``: why that error is used and not shown.
 
     Rule: every region of the target must be reachable. ``missed`` is the share of target samples
     whose weight exceeds all of the flow's weights `MISSED_FACTOR` times. A flow without gaps, with
@@ -71,44 +78,60 @@ def check_coverage(
     independent = log_w_m.size / statistical_inefficiency
     missed = float(np.mean(log_w_m > log_w_n.max() + np.log(MISSED_FACTOR)))
     reverse = kish_ess(log_w_n)
+    quoted = independent >= FEWEST_QUOTED
+    rests = f"{independent:.0f} independent frames of the target"
     findings = _judge_missed(missed, independent, largest_weight_share(log_w_n))
     if forward * log_w_n.size < FEWEST_FORWARD:
         findings.append(
             (
                 "unreliable",
-                f"seen from the target the {log_w_n.size} draws count as {forward * log_w_n.size:.2g} "
-                f"effective ones (forward effective sample size {forward:.2g}): the flow hardly reaches "
-                "part of it",
+                f"seen from {rests} the {log_w_n.size} draws count as "
+                + (
+                    f"{forward * log_w_n.size:.2g} effective ones"
+                    if quoted
+                    else "less than one effective one"
+                )
+                + f": the flow hardly reaches part of the target; {remedies.TRAIN_ON_LADDER}",
             )
         )
-    elif forward < ESS_RATIO * reverse:
+    elif quoted and forward < ESS_RATIO * reverse:
         findings.append(
             (
                 "caution",
-                f"the effective sample size seen from the target ({100 * forward:.1f} %) is below "
-                f"half of what the flow's own samples show ({100 * reverse:.1f} %): it is thin in places",
+                f"the effective sample size seen from {rests} ({100 * forward:.1f} %) is below "
+                f"half of what the flow's own samples show ({100 * reverse:.1f} %): it is thin in places; "
+                f"{remedies.HOTTER}",
             )
         )
     if independent < ENOUGH_TARGET:
+        more = remedies.LARGER_PROBE if source == PROBE else remedies.MORE_FRAMES
         findings.append(
             (
                 "caution",
-                f"coverage judged on {independent:.0f} independent target samples; "
-                f"{ENOUGH_TARGET:.0f} are needed",
+                f"coverage judged on {independent:.0f} independent target samples, and "
+                f"{ENOUGH_TARGET:.0f} are needed; {more}",
             )
         )
-    findings += [finding for state in states for finding in _judge_state(state)]
+    findings += [finding for state in states for finding in _judge_state(state, source)]
     verdict, reasons = worst(findings)
     return {
         "source": source,
         "n_target": int(log_w_m.size),
         "n_independent": float(independent),
-        "forward_ess": forward,
+        "forward_ess": forward if quoted else None,
         "missed": missed,
-        "states": [dict(state) for state in states],
+        "states": [_told(state) for state in states],
         "verdict": verdict,
         "reasons": reasons,
+        **({} if quoted else {"unknown": {"forward_ess": not_quoted(independent)}}),
     }
+
+
+def _told(state: dict[str, Any]) -> dict[str, Any]:
+    """`state` for the record: an error that rests on one or two samples is None, with the reason."""
+    told = {key: value for key, value in state.items() if key != "reweighted_unknown"}
+    why = state.get("reweighted_unknown")
+    return told if why is None else {**told, "reweighted_error": None, "reason": why}
 
 
 def _judge_missed(missed: float, independent: float, share: float) -> list[tuple[str, str]]:
@@ -118,13 +141,13 @@ def _judge_missed(missed: float, independent: float, share: float) -> list[tuple
             (
                 "unreliable" if missed * independent >= ENOUGH_MISSED else "caution",
                 f"{100 * missed:.1f} % of the target lies where the flow draws (almost) nothing: part of it "
-                "is lost; train longer or at a higher temperature",
+                f"is lost; {remedies.TRAIN_ON_LADDER}",
             )
         ]
     return []
 
 
-def _judge_state(state: dict[str, Any]) -> list[tuple[str, str]]:
+def _judge_state(state: dict[str, Any], source: str) -> list[tuple[str, str]]:
     difference = state["reweighted"] - state["target"]
     sigma = float(np.hypot(state["target_error"], state["reweighted_error"]))
     if abs(difference) <= 3 * sigma:
@@ -133,6 +156,7 @@ def _judge_state(state: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "unreliable",
             f"the population of {state['name']} is {state['reweighted']:.3g} here and {state['target']:.3g} "
-            f"in the target samples, {abs(difference) / max(sigma, 1e-300):.1f} combined sigma apart",
+            f"in the target samples, {abs(difference) / max(sigma, 1e-300):.1f} combined sigma apart; "
+            f"{remedies.ADAPT if source == PROBE else remedies.PROBE}",
         )
     ]

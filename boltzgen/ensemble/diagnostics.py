@@ -7,16 +7,16 @@ carries no weight and still counts in N. NaN and ``+inf`` are refused.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen import remedies
+from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
-from boltzgen.guards import usable_caches
 
 #: The verdicts, from the best to the worst.
 VERDICTS = ("ok", "caution", "unreliable")
@@ -28,8 +28,15 @@ K_GOOD, K_BAD = 0.4, 0.7
 #: Effective samples that make a state or an ensemble well known, and below which it is not known.
 ENOUGH_EFFECTIVE, TOO_FEW_EFFECTIVE = 100.0, 10.0
 
+#: Effective samples that a number must exceed to have an error bar: one or two show no scatter.
+FEWEST_FOR_ERROR = 2.0
+
 #: One weight above this share of the total decides the answer alone.
 SHARE_BAD = 0.5
+
+#: Independent target samples below which no effective sample size is quoted from them: with fewer, one frame
+#: more or less moves it by a fifth even where every weight is near the mean, and one rare frame decides it.
+FEWEST_QUOTED = 30.0
 
 #: log-weights with a variance below this are constant: the tail fit would see only rounding noise.
 CONSTANT_VARIANCE = 1e-8
@@ -39,8 +46,8 @@ CONSTANT_VARIANCE = 1e-8
 EVEN = 2.0
 
 NO_COVERAGE = (
-    "coverage not checked: only samples that the flow did not draw can show that it misses nothing; run "
-    "`check(OUT, probe=True)`, or give simulation frames as `data`"
+    "coverage not checked: only samples that the flow did not draw can show that it misses nothing; "
+    f"{remedies.PROBE}"
 )
 
 
@@ -120,6 +127,18 @@ def forward_ess(target_log_w: ArrayLike) -> float:
     return float(np.exp(2 * log_size - np.logaddexp.reduce(log_w_m) - np.logaddexp.reduce(-log_w_m)))
 
 
+def not_quoted(independent: float) -> str:
+    """Why no effective sample size is quoted from so few `independent` frames of the target."""
+    return f"it would rest on {independent:.0f} independent frames, and {FEWEST_QUOTED:.0f} are needed"
+
+
+def no_error_bar(n_effective: float) -> str | None:
+    """Why a number that rests on so few effective samples has no error bar; None where it has one."""
+    if n_effective > FEWEST_FOR_ERROR * (1 + 1e-9):
+        return None
+    return f"it rests on {max(n_effective, 0.0):.1f} effective samples, and one or two show no scatter"
+
+
 def weights_are_constant(log_w: ArrayLike) -> bool:
     """True when the weights of the samples that carry any differ by rounding alone."""
     finite = _finite(check_log_weights(log_w))
@@ -127,27 +146,16 @@ def weights_are_constant(log_w: ArrayLike) -> bool:
 
 
 def pareto_k(log_w: ArrayLike) -> float | None:
-    """Shape k-hat of the generalised Pareto fit to the upper tail of the weights (ArviZ's ``psislw``).
+    """Shape k-hat of the generalised Pareto fit to the upper tail of the weights (`pareto.py`).
 
     Variance of the weights is finite for k < 1/2, error bars are usable up to about 0.7
     (Vehtari et al., JMLR 2024). None where it cannot be known: constant weights (the fit would see
-    noise), or fewer than 25 samples with weight, or too few distinct weights in the tail.
+    noise), or fewer than 26 samples with weight, or too few distinct weights in the tail.
     """
     log_w_n = check_log_weights(log_w)
-    finite = _finite(log_w_n)
-    if finite.size < 25 or weights_are_constant(log_w_n):
+    if weights_are_constant(log_w_n):
         return None
-    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        k = float(psis()(finite.copy())[1])
-    return k if np.isfinite(k) else None
-
-
-def psis() -> Callable[..., tuple[Any, Any]]:
-    """ArviZ's Pareto smoothing: log-weights -> smoothed and normalised ones, and k-hat."""
-    with warnings.catch_warnings(), usable_caches():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ announces its next version on import
-        from arviz.stats import psislw
-    return psislw
+    return smoothed_tail(_finite(log_w_n))[1]
 
 
 def largest_weight_share(log_w: ArrayLike) -> float:
@@ -159,21 +167,25 @@ def log_z(log_w: ArrayLike) -> tuple[float | None, float | None]:
     """``ln Z = ln mean(w)`` over all N samples, and its standard error by the delta method.
 
     ``se = sqrt((1/ESS - 1) / (N - 1))`` with the Kish fraction ESS. (None, None) when no sample
-    carries weight, (value, None) for one sample.
+    carries weight, (value, None) where that makes two effective samples or fewer.
     """
     log_w_n = check_log_weights(log_w)
     if np.isneginf(log_w_n.max()):
         return None, None
     value = float(np.logaddexp.reduce(log_w_n) - np.log(log_w_n.size))
-    if log_w_n.size < 2:
+    ess = kish_ess(log_w_n)
+    if no_error_bar(ess * log_w_n.size) is not None:
         return value, None
-    relative_variance = max(1.0 / kish_ess(log_w_n) - 1.0, 0.0)
+    relative_variance = max(1.0 / ess - 1.0, 0.0)
     return value, float(np.sqrt(relative_variance / (log_w_n.size - 1)))
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The diagnostics of one ensemble; fractions are of the N samples drawn, energies in kT."""
+    """The diagnostics of one ensemble; fractions are of the N samples drawn, energies in kT.
+
+    `forward_ess` rests on `forward_ess_frames` independent frames of the target, at least `FEWEST_QUOTED`.
+    """
 
     n: int
     n_valid: int
@@ -181,6 +193,7 @@ class Diagnostics:
     ess_clipped: float
     ess_dropped: float
     forward_ess: float | None
+    forward_ess_frames: float | None
     k_hat: float | None
     largest_weight_share: float
     log_z: float | None
@@ -199,7 +212,9 @@ def diagnose(log_w: ArrayLike, coverage: Mapping[str, Any] | None = None) -> Dia
     log_w_n = check_log_weights(log_w)
     k_hat, ess, share = pareto_k(log_w_n), kish_ess(log_w_n), largest_weight_share(log_w_n)
     value, error = log_z(log_w_n)
-    forward = None if coverage is None else coverage.get("forward_ess")
+    forward, frames = (coverage or {}).get("forward_ess"), (coverage or {}).get("n_independent")
+    too_few = frames is not None and frames < FEWEST_QUOTED
+    forward = None if too_few else forward
     verdict, reasons = judge(log_w_n, k_hat=k_hat, coverage=coverage)
     return Diagnostics(
         n=log_w_n.size,
@@ -208,13 +223,14 @@ def diagnose(log_w: ArrayLike, coverage: Mapping[str, Any] | None = None) -> Dia
         ess_clipped=kish_ess_clipped(log_w_n),
         ess_dropped=kish_ess_dropped(log_w_n),
         forward_ess=forward,
+        forward_ess_frames=frames,
         k_hat=k_hat,
         largest_weight_share=share,
         log_z=value,
         log_z_standard_error=error,
         verdict=verdict,
         reasons=tuple(reasons),
-        unknown=_unknown(log_w_n, k_hat, forward, value, error),
+        unknown=_unknown(log_w_n, k_hat, (forward, frames), value, error),
     )
 
 
@@ -229,8 +245,9 @@ def judge(
     return worst(findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=n_effective))
 
 
-#: The record of coverage for frames of a simulation: no flow drew them, so that there is nothing to doubt.
-COVERED = {"verdict": "ok", "reasons": []}
+#: The record of coverage for frames of a simulation: no flow drew them, so that there is nothing to doubt,
+#: and more of them come from the simulation.
+COVERED = {"verdict": "ok", "reasons": [], "simulated": True}
 
 
 def findings(
@@ -248,67 +265,83 @@ def findings(
     """
     w_n = normalised_weights(log_w)
     if not w_n.any():
-        return [("unreliable", "no sample carries weight: every one was rejected (summary.json says why)")]
-    found = _judge_tail(w_n, k_hat, weights_are_constant(log_w))
+        why = "no sample carries weight: every one was rejected (summary.json says why)"
+        return [("unreliable", f"{why}; {remedies.LOOK}")]
+    simulated = bool((coverage or {}).get("simulated"))
+    found = _judge_tail(w_n, k_hat, weights_are_constant(log_w), simulated)
     counts = n_effective or {"": kish_ess(log_w) * w_n.size}
     for name, count in counts.items():
-        found += _judge_count(name, count, w_n.size)
+        found += _judge_count(name, count, w_n.size, coverage)
     if coverage is None:
         return [*found, ("caution", NO_COVERAGE)]
     return [(coverage["verdict"], reason) for reason in coverage["reasons"]] + found
 
 
-def worst(found: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
-    """The worst verdict among (verdict, reason) pairs, and the reasons ordered from worst to best."""
-    ordered = sorted(found, key=lambda finding: -VERDICTS.index(finding[0]))
+def worst(found: Sequence[tuple[str, str]], *, several: bool = False) -> tuple[str, list[str]]:
+    """The worst verdict among (verdict, reason) pairs, and the reasons ordered from worst to best.
+
+    The pairs are of one ensemble, and none of them asks for draws that another says do not help
+    (`boltzgen.remedies`). `several`: they are of several ensembles, each in order by itself.
+    """
+    told = list(found) if several else remedies.consistent(list(found))
+    ordered = sorted(told, key=lambda finding: -VERDICTS.index(finding[0]))
     return (ordered[0][0] if ordered else "ok"), list(dict.fromkeys(reason for _, reason in ordered))
 
 
-def _judge_tail(w_n: np.ndarray, k_hat: float | None, constant: bool) -> list[tuple[str, str]]:
+def _judge_tail(
+    w_n: np.ndarray, k_hat: float | None, constant: bool, simulated: bool
+) -> list[tuple[str, str]]:
     found = []
+    heavy, mild = (remedies.LENGTHEN,) * 2 if simulated else (remedies.ADAPT, remedies.HOTTER)
     if w_n.max() * w_n.size < EVEN:
         k_hat, constant = None, True
     if k_hat is None and not constant:
-        found.append(("caution", "k-hat not known: too few samples carry weight to see its tail"))
+        more = remedies.LENGTHEN if simulated else remedies.draw_in_all(max(1000, 10 * w_n.size))
+        found.append(("caution", f"k-hat not known: too few samples carry weight to see its tail; {more}"))
     elif k_hat is not None and k_hat > K_BAD:
         found.append(
             (
                 "unreliable",
-                f"k-hat {k_hat:.2f} is above {K_BAD}: a few rare samples would change the answer; "
-                "train longer, or draw some hotter (`proposal_temperatures` of `sample()`)",
+                f"k-hat {k_hat:.2f} is above {K_BAD}: a few rare samples would change the answer; {heavy}",
             )
         )
     elif k_hat is not None and k_hat > K_GOOD:
         found.append(
             (
                 "caution",
-                f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; train longer, or draw some "
-                "hotter (`proposal_temperatures` of `sample()`)",
+                f"error bars too small: k-hat {k_hat:.2f} is above {K_GOOD}; {mild}",
             )
         )
     share = float(w_n.max())
     if share > SHARE_BAD:
-        found.append(("unreliable", f"one sample holds {100 * share:.0f} % of all weight; train longer"))
+        found.append(("unreliable", f"one sample holds {100 * share:.0f} % of all weight; {heavy}"))
     return found
 
 
-def _judge_count(name: str, count: float, n_samples: int) -> list[tuple[str, str]]:
+def _judge_count(
+    name: str, count: float, n_samples: int, coverage: Mapping[str, Any] | None
+) -> list[tuple[str, str]]:
     """Findings on the effective samples of state `name` ("" for the whole ensemble)."""
+    record = coverage or {}
+    simulated, covered = bool(record.get("simulated")), record.get("verdict") == "ok"
     if count >= ENOUGH_EFFECTIVE:
         return []
     subject = f"the state {name}" if name else "the ensemble"
     if count <= 0:
-        return [("unreliable", f"{subject} was not visited with any weight in {n_samples} samples")]
-    more = n_samples * (ENOUGH_EFFECTIVE / count - 1)
-    advice = f"draw about {_round_up(more)} more, or train longer at a higher temperature"
+        # a flow that is known to cover everything needs draws; of any other it is to be seen whether it does
+        seen = remedies.DRAW_MORE if covered else remedies.PROBE
+        why = f"{subject} was not visited with any weight in {n_samples} samples"
+        return [("unreliable", f"{why}; {remedies.LADDER if simulated else seen}")]
+    needed = _round_up(n_samples * ENOUGH_EFFECTIVE / count)
+    advice = remedies.LENGTHEN if simulated else remedies.draw_in_all(needed)
     verdict = "unreliable" if count < TOO_FEW_EFFECTIVE else "caution"
     return [(verdict, f"{subject} rests on {count:.0f} effective samples; {advice}")]
 
 
-def _round_up(number: float) -> str:
-    """`number` rounded up to two digits, with thin groups: 41200 -> '42 000'."""
+def _round_up(number: float) -> int:
+    """`number` rounded up to two digits: 41200 -> 42000."""
     step = 10 ** max(int(np.floor(np.log10(max(number, 1.0)))) - 1, 0)
-    return f"{int(np.ceil(number / step) * step):,}".replace(",", " ")
+    return int(np.ceil(number / step) * step)
 
 
 def _finite(log_w_n: np.ndarray) -> np.ndarray:
@@ -316,17 +349,25 @@ def _finite(log_w_n: np.ndarray) -> np.ndarray:
 
 
 def _unknown(
-    log_w_n: np.ndarray, k_hat: float | None, forward: float | None, value: float | None, error: float | None
+    log_w_n: np.ndarray,
+    k_hat: float | None,
+    forward: tuple[float | None, float | None],
+    value: float | None,
+    error: float | None,
 ) -> dict[str, str]:
     """Why each number that is None is not known."""
     unknown = {}
-    if forward is None:
-        unknown["forward_ess"] = "no samples of the target that took no part in training"
+    seen, frames = forward
+    nothing = "no samples of the target that took no part in training"
+    if seen is None:
+        unknown["forward_ess"] = nothing if frames is None else not_quoted(frames)
+    if frames is None:
+        unknown["forward_ess_frames"] = nothing if seen is None else "not recorded when they were compared"
     if k_hat is None:
         constant = weights_are_constant(log_w_n)
         unknown["k_hat"] = "constant weights have no tail" if constant else "too few samples with weight"
     if value is None:
         unknown["log_z"] = unknown["log_z_standard_error"] = "no sample carries weight"
     elif error is None:
-        unknown["log_z_standard_error"] = "one sample has no spread"
+        unknown["log_z_standard_error"] = no_error_bar(kish_ess(log_w_n) * log_w_n.size) or "not known"
     return unknown

@@ -152,6 +152,7 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
         "ess_clipped_1e-4": found.ess_clipped,
         "ess_dropped_0.2%": found.ess_dropped,
         "forward_ess": found.forward_ess,
+        "forward_ess_frames": found.forward_ess_frames,
         "k_hat": found.k_hat,
         "largest_weight_share": found.largest_weight_share,
         "log_z": found.log_z,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from boltzgen.ensemble.diagnostics import VERDICTS, worst
+from boltzgen.ensemble.diagnostics import VERDICTS, no_error_bar, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted
@@ -25,9 +25,11 @@ from boltzgen.free_energy.uncertainty import (
     NOTHING,
     Errors,
     chosen_error,
+    holding,
     smooth_functions,
 )
 from boltzgen.loaders.records import Count, OpenRecord, checked
+from boltzgen.remedies import PROBE, Findings, consistent
 
 #: Estimators of one number that differ by more combined standard errors than this are not to be relied on.
 SIGMAS = 3.0
@@ -49,14 +51,17 @@ def difference(
 
     Reasons are kept with the name of the estimate that they belong to.
     """
-    found = [*findings, *_with_name(x), *_with_name(y)]
+    sides = [*_with_name(x), *_with_name(y)]
+    found = [*consistent(list(findings), beside=sides), *sides]
     unknown = {"overlap": "nothing is compared between the two"} if None in (x.overlap, y.overlap) else {}
     if x.k_hat is None and y.k_hat is None:
         unknown["k_hat"] = "no weights of either have a tail to judge"
     value = None if x.value is None or y.value is None else x.value - y.value
     if value is None:
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "one of the two is not known")
-    verdict, reasons = worst(found)
+    elif x.standard_error is None or y.standard_error is None:
+        unknown |= dict.fromkeys(("standard_error", "interval95"), "one of the two has no error bar")
+    verdict, reasons = worst(found, several=True)
     return Estimate(
         name=name,
         A=A,
@@ -113,7 +118,9 @@ def paired_difference(
         errors = smooth_functions(rows, _log_ratio, statistics)[0]
         errors = shifted(errors, a.shift - b.shift)
     found = [
-        (verdict, f"{name}: {reason}") for name, sample in sides for verdict, reason in sample.findings()
+        (verdict, f"{name}: {reason}")
+        for name, sample in sides
+        for verdict, reason in consistent(sample.findings())
     ]
     return _paired(
         a, b, errors, found, name=f"{A} -> {B}", A=A, B=B, estimator=estimator, unit=unit, quantity=quantity
@@ -124,18 +131,22 @@ def _paired(
     a: WeightedSample, b: WeightedSample, errors: Errors, found: list[tuple[str, str]], **given: Any
 ) -> Estimate:
     unknown = {"overlap": "each ensemble is compared with its own target alone"}
-    k_hat, error = _extreme(max, a.k_hat, b.k_hat), None
+    k_hat, error, own = _extreme(max, a.k_hat, b.k_hat), None, Findings()
     if k_hat is None:
         unknown["k_hat"] = "the weights are constant, or too few samples carry any"
-    if errors.asymptotic is not None:
-        error = chosen_error(errors.asymptotic, errors.bootstrap, found, given["unit"])
+    none = no_error_bar(min(a.n_effective, b.n_effective))
+    if errors.value is not None and none is not None:
+        errors = Errors(errors.value, None, None, (None, None))
+        unknown |= dict.fromkeys(("standard_error", "interval95"), none)
+    elif errors.asymptotic is not None:
+        error = chosen_error(errors.asymptotic, errors.bootstrap, own, given["unit"])
     else:
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "no sample carries weight")
-    verdict, reasons = worst(found)
+    verdict, reasons = worst([*found, *consistent(own, beside=found)], several=True)
     return Estimate(
         value=errors.value,
         standard_error=error,
-        interval95=errors.interval95,
+        interval95=holding(errors.interval95, errors.value, error),
         n=a.n + b.n,
         n_effective=min(a.n_effective, b.n_effective),
         k_hat=k_hat,
@@ -212,14 +223,15 @@ def agreement(estimates: Sequence[Estimate]) -> list[Estimate]:
                     (
                         "unreliable",
                         f"the estimators disagree: {here.estimator} and {there.estimator} are "
-                        f"{abs(x.value - y.value) / sigma:.1f} combined sigma apart",
+                        f"{abs(x.value - y.value) / sigma:.1f} combined sigma apart; {PROBE}",
                     )
                 )
     return sorted((_judged_again(e, against[id(e)]) for e in estimates), key=_rank)
 
 
 def _judged_again(estimate: Estimate, found: list[tuple[str, str]]) -> Estimate:
-    verdict, reasons = worst([*found, *((estimate.verdict, reason) for reason in estimate.reasons)])
+    before = [(estimate.verdict, reason) for reason in estimate.reasons]
+    verdict, reasons = worst([*found, *before], several=True)
     return replace(estimate, verdict=verdict, reasons=tuple(reasons)) if found else estimate
 
 
@@ -231,7 +243,9 @@ def _rank(estimate: Estimate) -> tuple[bool, int, float]:
 
 def _with_name(estimate: Estimate) -> list[tuple[str, str]]:
     if not estimate.reasons:
-        return [] if estimate.verdict == "ok" else [(estimate.verdict, estimate.name)]
+        return (
+            [] if estimate.verdict == "ok" else [(estimate.verdict, f"{estimate.name} says no more; {PROBE}")]
+        )
     return [(estimate.verdict, f"{estimate.name}: {reason}") for reason in estimate.reasons]
 
 

@@ -11,15 +11,15 @@ which both rest, is infinite; k-hat must be read beside the error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import diagnose, normalised_weights
+from boltzgen.ensemble.diagnostics import diagnose, kish_ess, no_error_bar, normalised_weights
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import smooth_functions
+from boltzgen.free_energy.uncertainty import holding, smooth_functions
 
 #: Replicates of the bootstrap that verbs take for an effective sample size.
 REPLICATES = 500
@@ -27,10 +27,11 @@ REPLICATES = 500
 
 @dataclass(frozen=True)
 class EffectiveFraction:
-    """Kish's effective sample size as a fraction of N, 0 without weight; what is not known is None.
+    """Kish's effective sample size as a fraction of N, 0 without weight; what is not known is None, as errors
+    are where it makes one or two samples.
 
     asymptotic, bootstrap: the two errors, the larger of which is `standard_error`. interval95: of the
-    bootstrap.
+    bootstrap, holding one standard error on each side, between 0 and 1.
     """
 
     value: float
@@ -52,8 +53,8 @@ def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFra
     w_n = normalised_weights(log_w)
     if not w_n.any():
         return EffectiveFraction(0.0, None, None, (None, None))
-    if w_n.size < 2:
-        return EffectiveFraction(1.0, None, None, (None, None))
+    if no_error_bar(1.0 / float(np.sum(w_n**2))) is not None:
+        return EffectiveFraction(kish_ess(log_w), None, None, (None, None))
     x_jn = np.stack([np.full(w_n.size, 1.0 / w_n.size), w_n, w_n**2 / np.sum(w_n**2)])
 
     def fraction(sums: np.ndarray) -> np.ndarray:
@@ -61,7 +62,10 @@ def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFra
 
     found = smooth_functions(x_jn, fraction, statistics)[0]
     assert found.value is not None
-    return EffectiveFraction(found.value, found.asymptotic, found.bootstrap, found.interval95)
+    whole = EffectiveFraction(found.value, found.asymptotic, found.bootstrap, found.interval95)
+    low, high = holding(found.interval95, found.value, whole.standard_error)
+    ends = (None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
+    return replace(whole, interval95=ends)
 
 
 def weight_figures(log_w: ArrayLike, statistics: Statistics) -> dict[str, Any]:

@@ -6,7 +6,7 @@ in N; ``values_n`` (N,). Self-normalised:
     <a> = sum_n w_n a_n / sum_n w_n
 
 Pareto-smoothed: the largest weights are first replaced by the quantiles of the generalised Pareto
-distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); ArviZ's ``psislw``).
+distribution fitted to them (Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 72 (2024); `ensemble/pareto.py`).
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from boltzgen.ensemble.diagnostics import (
     check_log_weights,
     findings,
     kish_ess,
+    no_error_bar,
     pareto_k,
-    psis,
     weights_are_constant,
     worst,
 )
+from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, smooth_functions
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, holding, more_of, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
 SMOOTHED = "Pareto-smoothed importance sampling"
-
-#: Samples with weight below which no tail is fitted.
-_FEWEST_FOR_A_TAIL = 25
 
 
 def expectation(
@@ -75,20 +73,16 @@ def smoothed_log_weights(log_w: ArrayLike, *, inefficiency: float = 1.0) -> tupl
     """Pareto-smoothed log-weights (N,), on the scale of `log_w`, and the shape k-hat of their tail.
 
     The body of the weights is unchanged, so that ln Z of the result is meaningful. Unchanged
-    altogether, with k-hat None, where no tail can be fitted: constant weights, or fewer than 25 samples
-    with weight.
+    altogether, with k-hat None, where no tail can be fitted: constant weights, fewer than 26 samples
+    with weight, or too few distinct ones in the tail.
     """
     log_w_n = check_log_weights(log_w)
+    result = log_w_n.copy()
+    if weights_are_constant(log_w_n):
+        return result, None
     finite = np.isfinite(log_w_n)
-    if finite.sum() < _FEWEST_FOR_A_TAIL or weights_are_constant(log_w_n):
-        return log_w_n.copy(), None
-    given = log_w_n[finite]
-    with np.errstate(over="ignore"):  # inside its tail fit, where infinity is what is meant
-        smoothed, k = psis()(given.copy(), reff=1.0 / inefficiency)
-    lowest = int(given.argmin())  # ArviZ normalises; the lowest weight is never smoothed
-    result = np.full_like(log_w_n, -np.inf)
-    result[finite] = np.asarray(smoothed) + (given[lowest] - float(smoothed[lowest]))
-    return result, float(k) if np.isfinite(k) else None
+    result[finite], k_hat = smoothed_tail(log_w_n[finite], 1.0 / inefficiency)
+    return result, k_hat
 
 
 @dataclass(frozen=True)
@@ -160,12 +154,16 @@ class WeightedSample:
             unknown["k_hat"] = "the weights are constant, or too few samples carry any"
         if errors.value is None:
             unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
+        elif (none := no_error_bar(self.n_effective)) is not None:
+            errors = Errors(errors.value, None, None, (None, None))
+            unknown["standard_error"] = unknown["interval95"] = none
         elif None in errors.interval95:
             unknown["interval95"] = "too many bootstrap replicates have no finite value"
         noted = [*self.findings(), *found]
         error = None
         if errors.asymptotic is not None:
-            error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit)
+            more = more_of(self.statistics.coverage)
+            error = chosen_error(errors.asymptotic, errors.bootstrap, noted, unit, more)
         verdict, reasons = worst(noted)
         return Estimate(
             name=name,
@@ -174,7 +172,7 @@ class WeightedSample:
             estimator=self.estimator,
             value=errors.value,
             standard_error=error,
-            interval95=errors.interval95,
+            interval95=holding(errors.interval95, errors.value, error),
             n=self.n,
             n_effective=self.n_effective,
             k_hat=self.k_hat,

@@ -26,13 +26,14 @@ from numpy.typing import ArrayLike
 
 from boltzgen.data.record import spaced_rows
 from boltzgen.data.statistics import statistical_inefficiency
-from boltzgen.ensemble.diagnostics import COVERED, findings, pareto_k, worst
+from boltzgen.ensemble.diagnostics import COVERED, findings, no_error_bar, pareto_k, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.mbar_solver import check_samples, solve_mbar
 from boltzgen.free_energy.statistics import Statistics, require_two
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, more_of, replicate_errors
 from boltzgen.free_energy.work import ENOUGH_SHARED, FEWEST_SHARED, OVERLAP_BAD, OVERLAP_LOW
+from boltzgen.remedies import IN_BETWEEN
 
 FLOW = "flow"
 
@@ -48,6 +49,7 @@ class MultistateResult:
     drawn_k, used_k: samples given, and left after thinning. inefficiency_k: what they were thinned by.
     overlap_kk: ``O_ij``; columns of states without samples are zero.
     n_effective_k, k_hat_k: of the weights W_nk in each state. absolute: whether f_k = -ln Z_k.
+    more: the remedy that brings more samples.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class MultistateResult:
     k_hat_k: tuple[float | None, ...]
     absolute: bool
     findings_k: tuple[tuple[tuple[str, str], ...], ...]
+    more: str
 
     @property
     def overlap(self) -> float:
@@ -93,7 +96,7 @@ class MultistateResult:
         found = [*self.findings_k[i], *self.findings_k[j]]
         shared, weakest = self._weakest_link(i, j)
         known = shared >= FEWEST_SHARED
-        found += _judge_overlap(shared, weakest, self.names[i], self.names[j])
+        found += _judge_overlap(shared, weakest, self.names[i], self.names[j], self.more)
         unknown: dict[str, str] = {}
         k_hat = max((k for k in (self.k_hat_k[i], self.k_hat_k[j]) if k is not None), default=None)
         if k_hat is None:
@@ -104,11 +107,16 @@ class MultistateResult:
         interval: tuple[float | None, float | None] = (None, None)
         if known:
             value = sign * float(self.f_k[j] - self.f_k[i])
+        none = no_error_bar(float(min(self.n_effective_k[i], self.n_effective_k[j])))
+        if known and none is not None:
+            unknown |= dict.fromkeys(("standard_error", "interval95"), none)
+        elif known:
             c = self.covariance_kk
             asymptotic = float(np.sqrt(max(c[i, i] + c[j, j] - 2 * c[i, j], 0.0)))
             replicates = sign * (self.replicates_rk[:, j] - self.replicates_rk[:, i])
             bootstrap, interval = replicate_errors(replicates)
-            error = chosen_error(asymptotic, bootstrap, found, unit)
+            error = chosen_error(asymptotic, bootstrap, found, unit, self.more)
+            interval = holding(interval, value, error)
         else:
             unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the states do not overlap")
         verdict, reasons = worst(found)
@@ -305,6 +313,7 @@ def _solve(
         k_hat_k,
         absolute,
         tuple(noted),
+        more_of(statistics.coverage),
     )
 
 
@@ -351,17 +360,14 @@ def _replicates(
     return result_rk - result_rk[:, :1]
 
 
-def _judge_overlap(shared: float, weakest: float | None, a: str, b: str) -> list[tuple[str, str]]:
+def _judge_overlap(shared: float, weakest: float | None, a: str, b: str, more: str) -> list[tuple[str, str]]:
     if shared < FEWEST_SHARED:
-        text = (
-            f"no overlap between {a} and {b}: their samples lie in different places; add states in between, "
-            "or train the flow on samples of the target"
-        )
+        text = f"no overlap between {a} and {b}: their samples lie in different places; {IN_BETWEEN}"
         return [("unreliable", text)]
     if weakest is None or (weakest >= OVERLAP_LOW and shared >= ENOUGH_SHARED):
         return []
     if weakest >= OVERLAP_LOW:
-        return [("caution", f"{a} and {b} share {shared:.1f} samples only; draw more of both")]
+        return [("caution", f"{a} and {b} share {shared:.1f} samples only; {more}")]
     verdict = "unreliable" if weakest < OVERLAP_BAD else "caution"
-    text = f"overlap {weakest:.2g} at the weakest link between {a} and {b}; add states in between"
+    text = f"overlap {weakest:.2g} at the weakest link between {a} and {b}; {IN_BETWEEN}"
     return [(verdict, text)]

@@ -15,14 +15,21 @@ and the bootstrap over samples, or over blocks of consecutive samples for long o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.data.statistics import statistical_inefficiency
-from boltzgen.ensemble.diagnostics import COVERED, check_log_weights, findings, normalised_weights, worst
+from boltzgen.ensemble.diagnostics import (
+    COVERED,
+    check_log_weights,
+    findings,
+    no_error_bar,
+    normalised_weights,
+    worst,
+)
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample
@@ -31,28 +38,47 @@ from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import (
     bootstrap_sums,
     chosen_error,
+    holding,
+    more_of,
     replicate_errors,
 )
+from boltzgen.remedies import LENGTHEN
 
 
 @dataclass(frozen=True)
 class Population:
-    """One state: its share of all weight, the share's standard error, and its counts of samples."""
+    """One state: its share of all weight, the share's standard error, and its counts of samples.
+
+    standard_error: None where `unknown` says why: one or two effective samples lie inside, or outside.
+    """
 
     name: str
     population: float
     standard_error: float | None
     n: int
     n_effective: float
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """The entry of ``states`` in free_energy.json; `reasons` say why a number is null."""
         return {
             "name": self.name,
             "population": self.population,
             "standard_error": self.standard_error,
             "n": self.n,
             "n_effective": self.n_effective,
+            "reasons": [f"{key} is null: {why}" for key, why in self.unknown.items()],
         }
+
+
+def share_of(log_w: ArrayLike, mask: ArrayLike, *, inefficiency: float = 1.0) -> tuple[float, float]:
+    """The share of all weight in `mask` (N,) and the delta method's standard error, 0 without any weight.
+
+    For comparisons, which need a number even where it means little; `populations` shows none there.
+    """
+    w_n, h_sn = _weights_and_indicators(log_w, {"": mask})
+    p = float(w_n @ h_sn[0])
+    return p, float(np.sqrt(inefficiency * np.sum((w_n * (h_sn[0] - p)) ** 2)))
 
 
 def populations(
@@ -60,15 +86,18 @@ def populations(
 ) -> list[Population]:
     """The population of each state of `masks` (name -> (N,) bool) under log-weights (N,).
 
-    All populations are 0 when no sample carries weight; the standard error is then None.
+    All populations are 0 when no sample carries weight. No error bar rests on one or two effective samples,
+    of the state or of the rest.
     """
     w_n, h_sn = _weights_and_indicators(log_w, masks)
     found = []
     for name, h_n in zip(masks, h_sn, strict=True):
-        p = float(w_n @ h_n)
-        variance = inefficiency * float(np.sum((w_n * (h_n - p)) ** 2))
-        error = float(np.sqrt(variance)) if w_n.any() else None
-        found.append(Population(name, p, error, int(h_n.sum()), _n_effective(w_n * h_n, inefficiency)))
+        p, error = share_of(log_w, h_n, inefficiency=inefficiency)
+        inside, rest = (_n_effective(w_n * part, inefficiency) for part in (h_n, ~h_n))
+        why = no_error_bar(min(inside, rest))
+        unknown = {} if why is None else {"standard_error": why if inside <= rest else f"of the rest: {why}"}
+        known = error if why is None else None
+        found.append(Population(name, p, known, int(h_n.sum()), inside, unknown))
     return found
 
 
@@ -102,7 +131,16 @@ def state_free_energies(
         counts = {a: effective[a], b: effective[b]}
         found = findings(sample.log_w_n, k_hat=k_hat, coverage=statistics.coverage, n_effective=counts)
         estimates.append(
-            _estimate(a, b, pair, min(counts.values()), k_hat, found, estimator or sample.estimator)
+            _estimate(
+                a,
+                b,
+                pair,
+                min(counts.values()),
+                k_hat,
+                found,
+                estimator or sample.estimator,
+                more_of(statistics.coverage),
+            )
         )
     return estimates
 
@@ -194,7 +232,7 @@ def _exchanged(a: str, b: str, sums_st: np.ndarray, statistics: Statistics) -> E
     pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], g)
     counts = {name: _n_effective(row_t, g) for name, row_t in zip((a, b), sums_st, strict=True)}
     found = findings(np.zeros(ones_t.size), k_hat=None, coverage=COVERED, n_effective=counts)
-    return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures")
+    return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures", LENGTHEN)
 
 
 def _indicator(name: str, mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -240,6 +278,7 @@ def _estimate(
     k_hat: float | None,
     found: list[tuple[str, str]],
     estimator: str,
+    more: str,
 ) -> Estimate:
     unknown = {"overlap": "one ensemble overlaps with nothing but itself"}
     if k_hat is None:
@@ -247,12 +286,21 @@ def _estimate(
     value = asymptotic = bootstrap = error = None
     interval: tuple[float | None, float | None] = (None, None)
     if pair.visited:
-        value, asymptotic = pair.value(), pair.asymptotic_error()
+        value = pair.value()
+    none = no_error_bar(n_effective)
+    if pair.visited and none is not None:
+        unknown["standard_error"] = unknown["interval95"] = none
+    elif pair.visited:
+        asymptotic = pair.asymptotic_error()
         bootstrap, interval = pair.bootstrap()
-        error = chosen_error(asymptotic, bootstrap, found)
+        error = chosen_error(asymptotic, bootstrap, found, more=more)
+        interval = holding(interval, value, error)
         if bootstrap is None:
             found.append(
-                ("unreliable", f"{a} or {b} is missing from many bootstrap replicates: too few samples")
+                (
+                    "unreliable",
+                    f"{a} or {b} is missing from many bootstrap replicates: too few samples; {more}",
+                )
             )
         if None in interval:
             unknown["interval95"] = "a state is missing from more than 2.5 % of the bootstrap replicates"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import TOO_FEW_EFFECTIVE, worst
+from boltzgen.ensemble.diagnostics import TOO_FEW_EFFECTIVE, no_error_bar, worst
 from boltzgen.errors import InputError
 from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.statistics import Statistics
@@ -31,8 +31,10 @@ from boltzgen.free_energy.uncertainty import (
     ERRORS_DISAGREE,
     MAX_LOST_REPLICATES,
     block_length,
+    more_of,
     poisson_sums,
 )
+from boltzgen.remedies import WIDER_BINS, WIDER_RANGE
 
 #: Bins of a surface at most: each is bootstrapped.
 MAX_BINS = 40_000
@@ -47,8 +49,9 @@ class Surface:
     names, units: of the variables. edges: one increasing array of bin edges each.
     free_energy: zero in the lowest bin, NaN where empty. standard_error: of the difference to the
         lowest bin; the asymptotic one where it agrees with the bootstrap, else the larger.
-    low, high: 95 % interval of the bootstrap; NaN where empty, infinite where a bin is missing from more than
-        2.5 % of the replicates.
+    low, high: 95 % interval of the bootstrap, holding one standard error on each side; NaN where empty,
+        infinite where a bin is missing from more than 2.5 % of the replicates. Errors are NaN, too, where a
+        bin rests on one or two effective samples.
     n: samples with weight in each bin. n_effective: their effective number.
     reference: index of the lowest bin, None when no sample carries weight. outside: share of the
         weight outside the edges, which is no part of the surface; None likewise.
@@ -113,6 +116,8 @@ class Surface:
             "reasons": list(self.reasons),
         }
 
+
+_ERRORS = ("standard_error_asymptotic", "standard_error_bootstrap", "low", "high")
 
 _KT_FIELDS = (
     "free_energy",
@@ -191,7 +196,8 @@ def _bands(
         absolute_b = np.where(w_b > 0, -np.log(w_b / volume_b), np.nan)
     if not inside.any():
         empty = np.full(size, np.nan)
-        noted = [("unreliable", "no sample with weight lies inside the edges")] if sample.has_weight else []
+        where = f"no sample with weight lies inside the edges; {WIDER_RANGE}"
+        noted = [("unreliable", where)] if sample.has_weight else []
         return dict.fromkeys(_KT_FIELDS, empty), n_b, effective_b, None, noted
     reference = int(np.nanargmin(absolute_b))
     bands = {"free_energy": absolute_b - absolute_b[reference]}
@@ -202,7 +208,22 @@ def _bands(
     bootstrap_b, low_b, high_b = _bootstrap(sample, inside, bins, bands["free_energy"], reference)
     bands |= {"standard_error_asymptotic": asymptotic_b, "standard_error_bootstrap": bootstrap_b}
     bands |= {"low": low_b, "high": high_b}
-    bands["standard_error"], noted = _chosen(asymptotic_b, bootstrap_b, effective_b, n_b)
+    # no error bar rests on one or two samples, of a bin or of the reference
+    blank_b = np.array([no_error_bar(n) is not None for n in np.minimum(effective_b, effective_b[reference])])
+    blank_b[reference] = no_error_bar(effective_b[reference]) is not None
+    for name in _ERRORS:
+        bands[name] = np.where(blank_b, np.nan, bands[name])
+    bands["standard_error"], noted = _chosen(
+        bands["standard_error_asymptotic"],
+        bands["standard_error_bootstrap"],
+        effective_b,
+        n_b,
+        more_of(sample.statistics.coverage),
+    )
+    # as `holding` does for one number
+    error_b, value_b = np.nan_to_num(bands["standard_error"]), bands["free_energy"]
+    bands["low"] = np.minimum(bands["low"], value_b - error_b)
+    bands["high"] = np.maximum(bands["high"], value_b + error_b)
     return bands, n_b, effective_b, reference, noted
 
 
@@ -250,7 +271,7 @@ def _spread_out(values: np.ndarray, places: np.ndarray, size: int) -> np.ndarray
 
 
 def _chosen(
-    asymptotic_b: np.ndarray, bootstrap_b: np.ndarray, effective_b: np.ndarray, n_b: np.ndarray
+    asymptotic_b: np.ndarray, bootstrap_b: np.ndarray, effective_b: np.ndarray, n_b: np.ndarray, more: str
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """The asymptotic error where both agree, else the larger; findings on bins that are poorly known."""
     high, low = np.fmax(asymptotic_b, bootstrap_b), np.fmin(asymptotic_b, bootstrap_b)
@@ -262,12 +283,13 @@ def _chosen(
             (
                 "caution",
                 f"{poor} of {occupied} occupied bins rest on fewer than {TOO_FEW_EFFECTIVE:.0f} effective "
-                "samples: take wider bins, or draw more samples",
+                f"samples; {WIDER_BINS}",
             )
         )
     rich = int((disagree & (effective_b >= TOO_FEW_EFFECTIVE)).sum())
     if rich:
-        noted.append(("caution", f"the two error estimates disagree in {rich} bins; the larger is shown"))
+        why = f"the two error estimates disagree in {rich} bins, and the larger is taken"
+        noted.append(("caution", f"{why}; {more}"))
     return np.where(disagree, high, asymptotic_b), noted
 
 

@@ -23,6 +23,7 @@ from boltzgen.free_energy.estimate import Estimate
 from boltzgen.free_energy.importance import WeightedSample, shifted, weighted_values
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import NOTHING, Errors, smooth_functions
+from boltzgen.remedies import DRAW_MORE
 
 #: What these numbers are not; for tables, files and the manual.
 SCOPE = (
@@ -117,6 +118,6 @@ def _judge(errors: Errors, check: float | None, name: str, h: float) -> tuple[tu
         return ()
     text = (
         f"{name} is {errors.value:.4g} from fluctuations and {check:.4g} by reweighting to "
-        f"{100 * h:g} % lower and higher temperature, more than a standard error apart"
+        f"{100 * h:g} % lower and higher temperature, more than a standard error apart; {DRAW_MORE}"
     )
     return (("caution", text),)

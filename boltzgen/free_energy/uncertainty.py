@@ -12,13 +12,17 @@ with statistical inefficiency g. Efron and Tibshirani, An Introduction to the Bo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from boltzgen.free_energy.statistics import Statistics
+from boltzgen.remedies import DRAW_MORE, LENGTHEN
+
+#: The ends of an interval; None where it has no bound.
+Interval = tuple[float | None, float | None]
 
 #: Blocks that a bootstrap draws from; up to this many samples each is its own block.
 MAX_BLOCKS = 20_000
@@ -121,9 +125,16 @@ def replicate_errors(value_r: np.ndarray) -> tuple[float | None, tuple[float | N
 
 
 def chosen_error(
-    asymptotic: float, bootstrap: float | None, found: list[tuple[str, str]], unit: str = "kT"
+    asymptotic: float,
+    bootstrap: float | None,
+    found: list[tuple[str, str]],
+    unit: str = "kT",
+    more: str = DRAW_MORE,
 ) -> float:
-    """The asymptotic error where both agree; otherwise the larger, and a finding that names both."""
+    """The asymptotic error where both agree; otherwise the larger, and a finding that names both.
+
+    more: the remedy, where the samples are not draws of a flow.
+    """
     if bootstrap is None:
         return asymptotic
     low, high = sorted((asymptotic, bootstrap))
@@ -134,10 +145,30 @@ def chosen_error(
         (
             "caution",
             f"the two error estimates disagree: {asymptotic:.3g}{suffix} asymptotic, "
-            f"{bootstrap:.3g}{suffix} bootstrap",
+            f"{bootstrap:.3g}{suffix} bootstrap; {more}",
         )
     )
     return high
+
+
+def holding(interval: Interval, value: float | None, error: float | None) -> Interval:
+    """`interval`, widened to hold one standard `error` on each side of `value`; an end may have no bound.
+
+    The percentile interval and the error come from different estimators. Of a skewed distribution of few
+    samples the first may end before the second, or even before the value.
+    """
+    if value is None or error is None:
+        return interval
+    low, high = interval
+    return (
+        None if low is None else min(low, value - error),
+        None if high is None else max(high, value + error),
+    )
+
+
+def more_of(coverage: Mapping[str, Any] | None) -> str:
+    """The remedy that brings more of the samples to which the record `coverage` belongs: frames or draws."""
+    return LENGTHEN if (coverage or {}).get("simulated") else DRAW_MORE
 
 
 def _complex_step(theta: Callable[[np.ndarray], np.ndarray], sums_j: np.ndarray) -> np.ndarray:

@@ -30,11 +30,20 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_GOOD, TOO_FEW_EFFECTIVE, pareto_k, worst
+from boltzgen import remedies
+from boltzgen.ensemble.diagnostics import (
+    ENOUGH_EFFECTIVE,
+    K_GOOD,
+    TOO_FEW_EFFECTIVE,
+    no_error_bar,
+    pareto_k,
+    worst,
+)
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, replicate_errors
+from boltzgen.free_energy.uncertainty import bootstrap_sums, chosen_error, holding, replicate_errors
+from boltzgen.remedies import Findings
 
 #: Overlap (1 minus the second eigenvalue of the two-state overlap matrix) below which the answer is not to be
 #: relied on, and below which its error bar is doubtful. The usual limit for one element of the matrix is
@@ -51,12 +60,13 @@ class WorkSamples:
     """Work (N,) of one direction in kT, ``+inf`` allowed, and log-weights (N,) of its samples or None.
 
     Samples count as independent: frames of a simulation are decorrelated before their work is computed.
-    `k_hat` is that of the weights, None for equal ones.
+    `k_hat` is that of the weights, None for equal ones. `drawn`: by a flow, whose own density is the system.
     """
 
     work: np.ndarray
     log_w: np.ndarray | None = None
     k_hat: float | None = None
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         work_n = np.asarray(self.work, dtype=np.float64)
@@ -109,7 +119,7 @@ def bennett(
     a verdict with a reason.
     """
     statistics.require_unset("BAR", "smoothed", "coverage", "inefficiency")
-    found = [*findings, *_few(A, a), *_few(B, b)]
+    found, own = [*findings, *_few(A, a), *_few(B, b)], Findings()
     value = _solve(a, b)
     k_hat = max((k for k in (a.k_hat, b.k_hat) if k is not None), default=None)
     unknown = {} if k_hat is not None else {"k_hat": "BAR averages bounded functions of equal weights"}
@@ -126,8 +136,8 @@ def bennett(
     }
     common_samples = 0.0 if value is None else overlap(a, b, value) / (1 / a.n_effective + 1 / b.n_effective)
     if value is None or common_samples < FEWEST_SHARED:
-        text = f"no overlap: {A} and {B} share {common_samples:.1g} samples; go by systems in between"
-        verdict, reasons = worst([("unreliable", text), *found])
+        text = f"no overlap: {A} and {B} share {common_samples:.1g} samples; {remedies.IN_BETWEEN}"
+        verdict, reasons = worst([("unreliable", text), *found], several=True)
         unknown |= dict.fromkeys(("value", "standard_error", "interval95"), "the systems do not overlap")
         return Estimate(
             **common,
@@ -142,13 +152,22 @@ def bennett(
         )
     shift = value + np.log(b.n_effective / a.n_effective)
     h_a, h_b = expit(shift - a.work), expit(-shift - b.work)
-    asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
-    bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
-    error = chosen_error(asymptotic, bootstrap, found, unit)
+    asymptotic: float | None = None
+    bootstrap: float | None = None
+    error: float | None = None
+    interval: tuple[float | None, float | None] = (None, None)
+    none = no_error_bar(min(a.n_effective, b.n_effective))
+    if none is None:
+        asymptotic = float(np.hypot(_relative_error(a.p, h_a), _relative_error(b.p, h_b)))
+        bootstrap, interval = _bootstrap(a, b, h_a, h_b, shift, statistics)
+        error = chosen_error(asymptotic, bootstrap, own, unit, _more(a, b))
+        interval = holding(interval, value, error)
+    else:
+        unknown |= dict.fromkeys(("standard_error", "interval95"), none)
     shared = overlap(a, b, value)
     sides = one_sided(a, b)
-    found += _judge_overlap(shared, common_samples, A, B) + _judge_hysteresis(sides)
-    verdict, reasons = worst(found)
+    own += _judge_overlap(shared, common_samples, A, B, _more(a, b)) + _judge_hysteresis(sides)
+    verdict, reasons = worst([*found, *remedies.consistent(own, beside=found)], several=True)
     return Estimate(
         **common,
         value=value,
@@ -267,6 +286,8 @@ def _exponential(samples: WorkSamples, sign: float) -> tuple[float | None, float
         return None, None, None
     total = float(np.logaddexp.reduce(log_terms))
     terms = np.exp(log_terms - total)  # sums to 1; each is p_n exp(-W_n) / <exp(-W)>
+    if no_error_bar(float(1.0 / np.sum(terms**2))) is not None:
+        return sign * total, None, pareto_k(log_terms)
     error = float(np.sqrt(np.sum((terms - samples.p) ** 2)))
     return sign * total, error, pareto_k(log_terms)
 
@@ -276,19 +297,25 @@ def _few(name: str, samples: WorkSamples) -> list[tuple[str, str]]:
     if count >= ENOUGH_EFFECTIVE:
         return []
     verdict = "unreliable" if count < TOO_FEW_EFFECTIVE else "caution"
-    return [(verdict, f"only {count:.0f} effective samples of the target {name}; bring more")]
+    return [(verdict, f"only {count:.0f} effective samples of the target {name}; {_more(samples)}")]
 
 
-def _judge_overlap(shared: float, common_samples: float, A: str, B: str) -> list[tuple[str, str]]:
+def _more(*sides: WorkSamples) -> str:
+    """The remedy that brings more of the samples: frames where no side was drawn by a flow."""
+    drawn = any(side.drawn or side.log_w is not None for side in sides)
+    return remedies.DRAW_MORE if drawn else remedies.LENGTHEN
+
+
+def _judge_overlap(shared: float, common_samples: float, A: str, B: str, more: str) -> list[tuple[str, str]]:
     if shared >= OVERLAP_LOW and common_samples >= ENOUGH_SHARED:
         return []
     if shared >= OVERLAP_LOW:
-        return [("caution", f"{A} and {B} share {common_samples:.1f} samples only; draw more of both")]
+        return [("caution", f"{A} and {B} share {common_samples:.1f} samples only; {more}")]
     if shared < OVERLAP_BAD:
         verdict, what = "unreliable", f"(almost) no overlap ({shared:.1g}) between {A} and {B}"
     else:
         verdict, what = "caution", f"little overlap ({shared:.2g}) between {A} and {B}"
-    return [(verdict, f"{what}: train the flows longer, or go by a system in between")]
+    return [(verdict, f"{what}; {remedies.IN_BETWEEN}")]
 
 
 def _judge_hysteresis(sides: OneSided) -> list[tuple[str, str]]:
@@ -300,7 +327,7 @@ def _judge_hysteresis(sides: OneSided) -> list[tuple[str, str]]:
             "unreliable",
             f"hysteresis: the two directions alone differ by {gap:.3g} kT, "
             f"{abs(gap) / max(error, 1e-300):.1f} combined sigma; part of one system is "
-            "out of reach of the other",
+            f"out of reach of the other; {remedies.IN_BETWEEN}",
         )
     ]
 

@@ -34,14 +34,18 @@ WATER_NAMES = frozenset("HOH WAT SOL TIP3 TIP4 SPC H2O DOD OPC".split())
 _NOT_FINITE = re.compile(r'[a-z]\w*="-?(NaN|Infinity)"')
 
 #: Forces of bonded terms: how many terms one has, the method that gives one, the places of its atoms.
-_BONDED = {
-    "HarmonicBondForce": ("getNumBonds", "getBondParameters", slice(0, 2)),
-    "HarmonicAngleForce": ("getNumAngles", "getAngleParameters", slice(0, 3)),
-    "PeriodicTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
-    "RBTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
-    "CustomBondForce": ("getNumBonds", "getBondParameters", slice(0, 2)),
-    "CustomAngleForce": ("getNumAngles", "getAngleParameters", slice(0, 3)),
-    "CustomTorsionForce": ("getNumTorsions", "getTorsionParameters", slice(0, 4)),
+_OF_DIFFERENT_ATOMS = {
+    "HarmonicBondForce": ("getNumBonds", "getBondParameters", (slice(0, 2),)),
+    "HarmonicAngleForce": ("getNumAngles", "getAngleParameters", (slice(0, 3),)),
+    "PeriodicTorsionForce": ("getNumTorsions", "getTorsionParameters", (slice(0, 4),)),
+    "RBTorsionForce": ("getNumTorsions", "getTorsionParameters", (slice(0, 4),)),
+    "CMAPTorsionForce": ("getNumTorsions", "getTorsionParameters", (slice(1, 5), slice(5, 9))),
+    "NonbondedForce": ("getNumExceptions", "getExceptionParameters", (slice(0, 2),)),
+    "CustomBondForce": ("getNumBonds", "getBondParameters", (slice(0, 2),)),
+    "CustomAngleForce": ("getNumAngles", "getAngleParameters", (slice(0, 3),)),
+    "CustomTorsionForce": ("getNumTorsions", "getTorsionParameters", (slice(0, 4),)),
+    "CustomNonbondedForce": ("getNumExclusions", "getExclusionParticles", (slice(0, 2),)),
+    "CustomGBForce": ("getNumExclusions", "getExclusionParticles", (slice(0, 2),)),
 }
 
 #: H B C N O F Si P S Cl Se Br I: what molecules of this kind are made of.
@@ -301,7 +305,7 @@ def check_one_molecule(n_atoms: int, bonds: np.ndarray, labels: list[str], path:
 
 
 def check_terms(system: openmm.System, labels: list[str], path: Path | str) -> None:
-    """Refuse bonds, angles and torsions that name an atom twice: OpenMM gives them an energy all the same.
+    """Refuse bonds, angles, torsions and exclusions that name an atom twice: OpenMM takes them all the same.
 
     Also parameters that are not finite, and a CustomGBForce without the values that its energy is of.
     """
@@ -311,17 +315,18 @@ def check_terms(system: openmm.System, labels: list[str], path: Path | str) -> N
     for force in system.getForces():
         if type(force).__name__ == "CustomGBForce" and not force.getNumComputedValues():
             raise InputError(f"{path}: its CustomGBForce computes no values; the file is damaged.")
-        count, parameters, places = _BONDED.get(type(force).__name__, (None, None, slice(0)))
+        count, parameters, places = _OF_DIFFERENT_ATOMS.get(type(force).__name__, (None, None, ()))
         if count is None or parameters is None:
             continue
         for index in range(getattr(force, count)()):
-            atoms = getattr(force, parameters)(index)[places]
-            if len(set(atoms)) < len(atoms) or not all(0 <= atom < len(labels) for atom in atoms):
-                named = ", ".join(labels[a] if 0 <= a < len(labels) else f"atom {a}" for a in atoms)
-                raise InputError(
-                    f"{path}: term {index} of its {type(force).__name__} joins {named}: not {len(atoms)} "
-                    "different atoms of the file, which is damaged. Write it again."
-                )
+            term = getattr(force, parameters)(index)
+            for atoms in (term[place] for place in places):
+                if len(set(atoms)) < len(atoms) or not all(0 <= atom < len(labels) for atom in atoms):
+                    named = ", ".join(labels[a] if 0 <= a < len(labels) else f"atom {a}" for a in atoms)
+                    raise InputError(
+                        f"{path}: term {index} of its {type(force).__name__} joins {named}: not {len(atoms)} "
+                        "different atoms of the file, which is damaged. Write it again."
+                    )
 
 
 def check_system(system: openmm.System, labels: list[str], path: Path | str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from boltzgen.contents import what_it_is
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
-from boltzgen.files import read_text, write_atomic, write_json
+from boltzgen.files import read_text, together, write_atomic, write_json
 from boltzgen.folders import alone_in
 from boltzgen.system.energy_model import EnergyModel
 from boltzgen.system.examples import system_folder
@@ -157,14 +157,15 @@ class MolecularSystem:
         return mdtraj.Topology.from_openmm(self.openmm_topology())
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write ``system.xml``, ``topology.pdb`` and, last, ``system.json`` into `folder`."""
+        """Write ``system.xml``, ``topology.pdb`` and ``system.json`` into `folder`, all of them or none."""
         with alone_in(folder) as place:
             if self.energy_model.region is not None:
                 self.energy_model.region.copy_file(place)
-            write_atomic(place / "system.xml", self.system_xml)
-            write_atomic(place / "topology.pdb", self.topology_pdb)
-            files = file_digests(place, ("system.xml", "topology.pdb"))
-            write_json(place / "system.json", signed({**self.to_json(), "files": files}))
+            with together(place / "system.json"):
+                write_atomic(place / "system.xml", self.system_xml)
+                write_atomic(place / "topology.pdb", self.topology_pdb)
+                files = file_digests(place, ("system.xml", "topology.pdb"))
+                write_json(place / "system.json", signed({**self.to_json(), "files": files}))
         return place
 
     def to_json(self) -> dict[str, Any]:

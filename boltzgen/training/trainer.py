@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ class Trainer:
         counters, total = self.counters, self.settings.optimizer.steps
         started = time.monotonic() - counters.seconds
         enough = self._enough()
+        progress(counters.step, total)
         while counters.step < total and not enough:
             values = self._step()
             counters.seconds = time.monotonic() - started
@@ -125,6 +126,20 @@ class Trainer:
                     f"{stop.reason or 'Another rank stopped'} at step {step} of {total}; "
                     f"a checkpoint is in {self.folder}."
                 )
+
+    def seconds_of_steps(
+        self, places: Sequence[float], timed: Callable[[Callable[[], object]], float]
+    ) -> list[float]:
+        """Wall seconds of a step at each of `places` of the run (0 to 1), as `timed` measures a call.
+
+        The flow moves and nothing is written: for a trainer that is thrown away.
+        """
+        found = []
+        with self.workers.alone():
+            for place in places:
+                self.counters.step = int(place * self.settings.optimizer.steps)
+                found.append(timed(self._step))
+        return found
 
     def _metrics(self) -> MetricsFiles:
         """The run's metrics, with a column for each statistic of each loss."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen import remedies
 from boltzgen.digests import changed_files, is_as_signed
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
@@ -60,8 +61,7 @@ def check_files(folder: Path) -> Findings:
     if not is_as_signed(manifest, SIGNED):
         changed.append("manifest.json")
     return [
-        ("unreliable", f"{name} was changed after it was written; copy it anew, or sample again")
-        for name in changed
+        ("unreliable", f"{name} was changed after it was written; {remedies.DRAW_AGAIN}") for name in changed
     ]
 
 
@@ -88,7 +88,8 @@ def audit_rows(
             log_q,
             precision,
             "log density",
-            "the samples do not come from this model at this temperature, or rows were swapped",
+            "the samples do not come from this model at this temperature, or rows were swapped; "
+            f"{remedies.NAME_MODEL}",
         )
     )
     energy, energy_difference = _compared(
@@ -97,7 +98,8 @@ def audit_rows(
         u,
         "float64",
         "energy",
-        f"the energies are not those of this system at {temperature:g} K, or rows were swapped",
+        f"the energies are not those of this system at {temperature:g} K, or rows were swapped; "
+        f"{remedies.NAME_SYSTEM}",
     )
     lost, lost_share = _rejected(ensemble, part, u, log_q)
     copies, copied = _copies(generator, ensemble)
@@ -176,7 +178,7 @@ def _rejected(ensemble: Ensemble, part: Ensemble, u: np.ndarray, log_q: np.ndarr
             (
                 "unreliable" if share > FEW else "caution",
                 f"{sound.sum()} of {len(part)} samples were rejected although their energy and density are "
-                f"finite: {100 * share:.2g} % of the weight is missing; sample again",
+                f"finite: {100 * share:.2g} % of the weight is missing; {remedies.DRAW_AGAIN}",
             )
         )
     lost = int((faulty & ~sound).sum())
@@ -187,7 +189,7 @@ def _rejected(ensemble: Ensemble, part: Ensemble, u: np.ndarray, log_q: np.ndarr
             (
                 "unreliable" if lost > MANY_NOT_FINITE * len(part) else "caution",
                 f"{100 * lost / len(part):.2g} % of the samples have no usable number ({told}): what they "
-                "would weigh is not known; see which conformations they are, and mend the energy",
+                f"would weigh is not known; {remedies.LOOK}",
             )
         )
     return found, share
@@ -209,7 +211,7 @@ def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings
         (
             "unreliable" if share > FEW else "caution",
             f"{copied} of {len(valid)} samples are copies of others: they count as independent and are not; "
-            "were runs with one seed joined? draw them with different seeds",
+            f"were runs with one seed joined?; {remedies.OTHER_SEED}",
         )
     ], copied
 

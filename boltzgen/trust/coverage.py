@@ -17,12 +17,13 @@ from boltzgen.ensemble.diagnostics import worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import InputError
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.remedies import OTHER_FRAMES
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.independence import with_inefficiency
 from boltzgen.trust.rotamers import rotamer_comparison
 
 #: What is said of a comparison with frames that the flow was trained on.
-TRAINED_ON = "training saw these frames, so that the flow knows them too well; give frames of another run"
+TRAINED_ON = f"training saw these frames, so that the flow knows them too well; {OTHER_FRAMES}"
 
 
 def read_check_frames(

@@ -17,6 +17,7 @@ from boltzgen.coordinates.base import Coordinates
 from boltzgen.errors import BoltzgenError
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.generator import BoltzmannGenerator
+from boltzgen.remedies import REPORT
 
 #: Differences in ln(density) that rounding explains, by the arithmetic of the flow.
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-2}
@@ -58,7 +59,7 @@ class DeterminantCheck:
         name, value = wrong[0]
         return (
             f"the log-determinant of the {name} differs from autograd by {value:.3g} (rounding allows "
-            f"{self.tolerance:g}): no density or weight made with it can be trusted"
+            f"{self.tolerance:g}): no density or weight made with it can be trusted; {REPORT}"
         )
 
 
@@ -95,7 +96,7 @@ def require_determinants(generator: BoltzmannGenerator, temperature: float) -> D
     check = spot_check(generator, temperature)
     if not check.passed:
         name = generator.target.name
-        raise BoltzgenError(f"{name}: {check.reason()}. This is a fault of boltzgen; report it.")
+        raise BoltzgenError(f"{name}: {check.reason()}.")
     return check
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen import remedies
 from boltzgen.data.statistics import statistical_inefficiency
-from boltzgen.ensemble.coverage import MISSED_FACTOR, check_coverage
+from boltzgen.ensemble.coverage import MISSED_FACTOR, PROBE, check_coverage
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
-from boltzgen.free_energy.populations import populations
+from boltzgen.free_energy.populations import populations, share_of
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.trust.probe import ProbeFrames
@@ -141,7 +142,7 @@ def judge_probe(
     record = check_coverage(
         flow_log_w,
         log_w[rows],
-        source="probe",
+        source=PROBE,
         states=states,
         statistical_inefficiency=max(1.0, len(rows) / independent),
     )
@@ -168,7 +169,8 @@ def _told(state: dict[str, Any]) -> dict[str, Any]:
     if state["target_error"] != NOT_KNOWN:
         return state
     why = f"replicas of the probe entered or left it fewer than {ENOUGH_VISITS} times"
-    return {**state, "target_error": None, "reason": why}
+    also = [state["reason"]] if "reason" in state else []
+    return {**state, "target_error": None, "reason": "; ".join([why, *also])}
 
 
 def mbar_weights(frames: ProbeFrames) -> np.ndarray:
@@ -209,14 +211,17 @@ def _populations(
             here = seen[:, number] == code
             name = column.state(code)
             share = float(weights[here].sum())
-            found = populations(ensemble.log_w, {name: drawn[:, number] == code})[0]
+            inside = drawn[:, number] == code
+            reweighted, error = share_of(ensemble.log_w, inside)
+            unknown = populations(ensemble.log_w, {name: inside})[0].unknown
             states.append(
                 {
                     "name": name,
                     "target": share,
                     "target_error": _share_error(here, share, frames, weights, independent),
-                    "reweighted": found.population,
-                    "reweighted_error": found.standard_error or 0.0,
+                    "reweighted": reweighted,
+                    "reweighted_error": error,
+                    "reweighted_unknown": unknown.get("standard_error"),
                 }
             )
     return states
@@ -269,8 +274,7 @@ def _uncovered(
                 (
                     "unreliable" if several else "caution",
                     f"the flow does not cover {column.state(code)}: {100 * share:.2g} % of the probe is "
-                    f"there, and {draws} of {len(drawn)} samples; train on data that hold this state "
-                    "(simulate with a temperature ladder), or longer at a higher temperature",
+                    f"there, and {draws} of {len(drawn)} samples; {remedies.TRAIN_ON_LADDER}",
                 )
             )
     return found
@@ -308,7 +312,7 @@ def _mean_energies(
             "unreliable",
             f"the mean energy is {flow:.2f} kT here and {probe:.2f} kT in the probe, "
             f"{abs(flow - probe) / sigma:.1f} combined sigma apart, as if the temperature were off by "
-            f"{100 * (flow - probe) / variance:+.0f} %",
+            f"{100 * (flow - probe) / variance:+.0f} %; {remedies.NAME_TEMPERATURE}",
         )
     ]
 
@@ -332,7 +336,7 @@ def _energies_agree(
         (
             "unreliable",
             f"the energy that weighs the samples differs from OpenMM's on {off.sum()} of {len(rows)} frames "
-            "of the probe; report this",
+            f"of the probe; {remedies.REPORT}",
         )
     ]
 

@@ -21,7 +21,7 @@ from boltzgen.dynamics.masses import with_heavy_hydrogens as heavier_masses
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState, choose_platform, refuse_constraints
 from boltzgen.dynamics.replica_exchange import Block, RunState, run_blocks
 from boltzgen.dynamics.settings import SimulationSettings
-from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.errors import InputError, StoppedError, UnsupportedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
@@ -44,8 +44,8 @@ TIMESTEP, EXCHANGE_INTERVAL, DISCARDED = 2e-3, 0.1, 0.15
 #: Dalton; mass of a hydrogen in the probe.
 HYDROGEN_MASS = 3.0
 
-#: Frames of all temperatures and exchanges together.
-MOST_FRAMES = 8000
+#: Frames of all temperatures and exchanges together; those at each below which nothing is judged.
+MOST_FRAMES, FEWEST_FRAMES = 8000, 20
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,26 @@ def run_probe(
     engine = ReplicaEngine(heavy, ladder, timestep=TIMESTEP, friction=settings.friction, platform=name)
     relaxed = [engine.minimized(np.asarray(start, dtype=float)) for start in starts]
     parts: list[tuple[int, Block]] = []
+    whole, spent, ends = EXCHANGES * settings.total_segments, 0, stop or StopRequest()
+    progress(0, whole, None)
     for exchange in range(EXCHANGES):
         own = settings.model_copy(update={"seed": seed * EXCHANGES + exchange})
-        for block in run_blocks(engine, _begin(engine, relaxed, exchange, own), own):
+        before, last = exchange * settings.total_segments, 0
+        for block in run_blocks(engine, _begin(engine, relaxed, exchange, own), own, ends):
             parts.append((exchange, block))
-            progress(exchange * settings.n_frames + block.state.frames, EXCHANGES * settings.n_frames, None)
-        if stop is not None and stop.requested:
+            last = block.state.segments
+            progress(before + last, whole, None)
+            if ends.requested:
+                break
+        spent = budget * (before + last) // whole
+        if ends.requested:
             break
-    done = max(exchange for exchange, _ in parts) + 1
-    spent = budget * done // EXCHANGES
+    frames = sum(block.energies.shape[1] for _, block in parts)
+    if frames < FEWEST_FRAMES:
+        raise StoppedError(
+            f"{ends.reason} when the probe had {frames} frames at each temperature, of which nothing can be "
+            "judged; what was known of the samples stays. Give it more time, or a smaller `budget`."
+        )
     return replace(_joined(parts, np.array(ladder)), evaluations=spent, starts=len(starts))
 
 

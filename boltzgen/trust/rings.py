@@ -15,6 +15,7 @@ import torch
 
 from boltzgen.coordinates.domain import Domain
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.remedies import LADDER, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import lewis_structure
 from boltzgen.system.graph.molecular_graph import MolecularGraph
@@ -37,10 +38,7 @@ ENOUGH_EXPECTED = 5.0
 #: Share of what is expected that still counts as none.
 HARDLY = 1e-2
 #: What helps, by what the rows are.
-_REMEDIES = {
-    "frames": "simulate longer, or with a higher temperature in the ladder",
-    "samples": "train on data that hold this state",
-}
+_REMEDIES = {"frames": LADDER, "samples": TRAIN_ON_LADDER}
 #: States of one ring that are compared: all that hold this share, the most frequent first.
 LISTED, _MOST_STATES = 0.02, 6
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.free_energy.populations import populations
+from boltzgen.free_energy.populations import populations, share_of
 from boltzgen.generator import Target
 from boltzgen.system.formats.pdb_text import AtomName, parse_names
 from boltzgen.system.graph.torsions import WITH_STATES
@@ -48,15 +48,16 @@ def rotamer_comparison(
 def _compared(
     ensemble: Ensemble, name: str, drawn: np.ndarray, seen: np.ndarray, independent: float
 ) -> dict[str, Any]:
-    found = populations(ensemble.log_w, {name: drawn})[0]
+    reweighted, error = share_of(ensemble.log_w, drawn)
     share = float(seen.mean())
     expected = (share * independent + 1) / (independent + 2)
     return {
         "name": name,
         "target": share,
         "target_error": float(np.sqrt(expected * (1 - expected) / independent)),
-        "reweighted": found.population,
-        "reweighted_error": found.standard_error or 0.0,
+        "reweighted": reweighted,
+        "reweighted_error": error,
+        "reweighted_unknown": populations(ensemble.log_w, {name: drawn})[0].unknown.get("standard_error"),
     }
 
 

@@ -51,6 +51,7 @@ def observable(
         n_bootstrap=bootstrap,
         seed=seed,
     )
+    console.result(result)
     free_energy_tables.estimates(
         free_energy_tables.title("expectation values", result.document), result.document["estimates"]
     )
@@ -95,6 +96,7 @@ def thermo(
         n_bootstrap=bootstrap,
         seed=seed,
     )
+    console.result(result)
     content = result.document
     entries = [{**entry, "name": f"{entry['name']}: {entry['quantity']}"} for entry in content["estimates"]]
     free_energy_tables.estimates(free_energy_tables.title("configurational quantities", content), entries)

@@ -56,6 +56,7 @@ def between(
             seed=seed,
             progress=progress,
         )
+    console.result(result)
     content = result.document
     entries = content["estimates"]
     if entries[0]["unit"] == "kT":

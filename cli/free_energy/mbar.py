@@ -56,6 +56,7 @@ def mbar(
             seed=seed,
             progress=progress,
         )
+    console.result(result)
     content = result.document
     free_energy_tables.estimates(free_energy_tables.title("MBAR", content), content["estimates"])
     matrix = content["overlap_matrix"]

@@ -14,11 +14,12 @@ from boltzgen_cli.free_energy.between import between
 from boltzgen_cli.free_energy.mbar import mbar
 from boltzgen_cli.free_energy.surface import surface
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import Verbs
 
 if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.results import FreeEnergyResult
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = Verbs(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -67,6 +68,7 @@ def states(
     result = free_energy_states(
         folder, states_file, smoothed=smooth, output=output, n_bootstrap=bootstrap, seed=seed
     )
+    console.result(result)
     show(result)
     result.check(strict=strict)
 

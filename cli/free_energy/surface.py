@@ -55,6 +55,7 @@ def surface(
         n_bootstrap=bootstrap,
         seed=seed,
     )
+    console.result(result)
     found = result.surface
     assert found is not None
     rows = list(found.rows())

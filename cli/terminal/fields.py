@@ -64,6 +64,7 @@ FUNCTIONS = {
     "benchmark_transfer": "benchmark transfer",
     "observable": "free-energy observable",
     "thermodynamics": "free-energy thermo",
+    "write_report": "report",
     "model_card": "models",
     "check_config": "config check",
 }

@@ -13,7 +13,10 @@ Resume = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")]
 MaxTime = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Stop with a checkpoint after 90s, 15m, 2h.")
+    str | None, typer.Option(metavar="TIME", help="Stop with what is done after 90s, 15m, 2h.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and how long it takes, and end there.")
 ]
 CompileEnergies = Annotated[
     bool | None,

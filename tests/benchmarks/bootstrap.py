@@ -63,7 +63,7 @@ def surface(torsions: np.ndarray, log_w: np.ndarray, u: np.ndarray, n_bootstrap:
 
 
 def measure(name: str, n: int, n_bootstrap: int) -> None:
-    import arviz  # noqa: F401  imported here, so that its seconds are not the bootstrap's
+    import arviz_stats.base  # noqa: F401  imported here, so that its seconds are not the bootstrap's
 
     samples = weighted_samples(n)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE

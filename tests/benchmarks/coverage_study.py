@@ -10,7 +10,7 @@ ensembles count as checked for coverage, so that a warning is about their weight
 
 Acceptance: 92 to 98 % for nominal 95 %, 62 to 74 % for nominal 68 %, where k < 0.4. Elsewhere (the last
 two cases) the intervals may fail, and the verdict must warn. (Not called coverage.py: beside a script of that
-name Numba, which ArviZ imports, takes it for the package.)
+name Numba takes it for the package.)
 """
 
 from __future__ import annotations

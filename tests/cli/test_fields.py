@@ -17,6 +17,7 @@ import boltzgen
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen_cli.main import app
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.common import OPTIONS
 from boltzgen_cli.terminal.fields import FUNCTIONS, Words, speaking
 
 LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
@@ -28,8 +29,9 @@ OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 #: What stands between backticks in messages and is no argument of a verb: names of functions in Python.
 NO_ARGUMENTS = {"energy_plain", "periodic"}
 
-#: What the command line does around the function of a verb: a limit of time, and the verdict of the result.
-TERMINAL_ALONE = {"max_time", "strict"}
+#: What the command line does around the function of a verb: a limit of time, an end before the beginning, the
+#: verdict of the result, and the options of all verbs.
+TERMINAL_ALONE = {"max_time", "dry_run", "strict", *OPTIONS}
 
 VERBS = Words(app, []).verbs
 

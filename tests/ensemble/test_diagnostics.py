@@ -207,7 +207,7 @@ def test_the_verdict_rule():
     verdict, reasons = dg.judge(log_w, k_hat=0.2, coverage=None, n_effective={"a": 900.0, "phi > 0": 7.0})
     assert verdict == "unreliable" and len(reasons) == 2
     assert reasons[0].startswith(
-        "the state phi > 0 rests on 7 effective samples; draw about 67 000 more, or train"
+        "the state phi > 0 rests on 7 effective samples; draw about 72 000 in all by `sample(MODEL, SYS, "
     )
     assert dg.judge(log_w, k_hat=0.2, coverage=GOOD, n_effective={"a": 60.0})[0] == "caution"
     even = np.random.default_rng(13).normal(size=5000) * 0.02

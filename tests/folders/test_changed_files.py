@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from boltzgen.config.model import load_model, save_model
 from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.digests import CONTENT
 from boltzgen.ensemble.store import load_ensemble
-from boltzgen.errors import InputError, UnreliableError
+from boltzgen.errors import BoltzgenError, InputError, UnreliableError
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from boltzgen.workflows.sampling.check import check
@@ -59,6 +62,28 @@ def made(butane, tmp_path_factory) -> Path:
     save_checkpoint(folder / "RUN" / "checkpoints", 3, record)
     sample(folder / "RUN", folder / "SYS", folder / "OUT", 200)
     return folder
+
+
+@pytest.mark.parametrize("refused", ["weights.safetensors", "model.json", "topology.pdb", "system.json"])
+def test_a_set_that_cannot_be_written_whole_leaves_the_one_before(made, tmp_path, monkeypatch, refused):
+    folder = "SYS" if refused in ("topology.pdb", "system.json") else "RUN/model"
+    shutil.copytree(made / folder, tmp_path / "copy")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()}
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if name.name.startswith(f".{Path(refused).stem}.") and name.suffix == Path(refused).suffix:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), refused)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BoltzgenError, match="the disk is full"):
+        if folder == "SYS":
+            replace(MolecularSystem.load(tmp_path / "copy"), name="another").save(tmp_path / "copy")
+        else:
+            save_model(tmp_path / "copy", build_flow(FLOW, seed=3), {**MODEL, "temperature_K": 310.0})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()} == before
 
 
 def flip(path: Path, byte: int) -> None:

@@ -219,7 +219,7 @@ def test_results_that_cannot_be_printed_are_told(place):
 
 @pytest.mark.parametrize("verb", ["sample", "free-energy states", "train on data", "benchmark transfer"])
 def test_a_home_that_cannot_be_written_stops_no_work(place, verb):
-    """ArviZ and Matplotlib keep files there; /proc takes none, not even of root."""
+    """Matplotlib keeps files there; /proc takes none, not even of root."""
     nowhere = {
         name: "/proc/nowhere" for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
     }

@@ -12,8 +12,9 @@ import pytest
 from boltzgen.ensemble.diagnostics import log_z, pareto_k
 from boltzgen.errors import InputError
 from boltzgen.free_energy import expectation, expectations, log_partition, smoothed_log_weights
+from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import smooth_functions
+from boltzgen.free_energy.uncertainty import chosen_error, smooth_functions
 
 GOOD = {"verdict": "ok", "reasons": []}
 HARMONIC = {1: -0.918939, 2: -0.572365, 4: -0.225791, 8: 0.120782, 16: 0.467356}  # f_k, shared facts
@@ -97,15 +98,15 @@ def test_log_partition_agrees_with_the_summary_and_with_pymbar():
 
 
 def test_smoothed_weights_are_those_of_arviz_on_the_scale_given():
-    import arviz
+    from arviz_stats.base import array_stats
 
-    _, log_w = gaussian(np.random.default_rng(45), 4000, 0.6)
+    _, log_w = gaussian(np.random.default_rng(45), 3600, 0.6)  # 3 sqrt(3600) is whole: both take 180
     log_w = log_w + 123.0
     smoothed, k = smoothed_log_weights(log_w)
-    reference, reference_k = arviz.psislw(log_w.copy())
+    reference, reference_k = array_stats.psislw(-log_w)
     assert k == pytest.approx(float(reference_k)) and 0.2 < k < 0.6
     assert smoothed - np.logaddexp.reduce(smoothed) == pytest.approx(np.asarray(reference), abs=1e-9)
-    body = np.argsort(log_w)[: -math.ceil(3 * math.sqrt(4000)) - 1]
+    body = np.argsort(log_w)[: -math.ceil(3 * math.sqrt(3600)) - 1]
     assert smoothed[body] == pytest.approx(log_w[body], abs=1e-9)
     assert np.abs(smoothed - log_w).max() > 1e-3
 
@@ -197,12 +198,21 @@ def test_delta_method_of_a_known_function():
     assert found.bootstrap == pytest.approx(by_hand, rel=0.15)
 
 
+def _log_ratio(sums):
+    return np.log(sums[..., 1:]) - np.log(sums[..., :1])
+
+
 def test_errors_that_disagree_are_both_in_reasons_and_file():
     rng = np.random.default_rng(51)
     log_w = rng.normal(size=2000) * 0.1
-    log_w[7] = 9.0
-    e = expectation(log_w, rng.normal(size=2000), Statistics(rng), unit="nm")
+    log_w[7:10] = 12.0
+    (sample, found), a_n = (WeightedSample.of(log_w, Statistics(rng)), []), rng.normal(size=2000)
+    assert chosen_error(0.31, 0.47, found, "nm") == 0.47 and "0.47 nm bootstrap" in found[0][1]
+    rows = np.stack([np.full(2000, 1 / 2000), sample.w_n])
+    log_z = smooth_functions(rows, _log_ratio, sample.statistics)[0]
+    e = sample.estimate(log_z, name="x", quantity="expectation", unit="nm")
     assert any("disagree" in reason and "nm bootstrap" in reason for reason in e.reasons)
+    assert expectation(log_w, a_n, Statistics(rng), unit="nm").unit == "nm"
     assert e.standard_error == max(e.standard_error_asymptotic, e.standard_error_bootstrap)
     entry = e.to_json(300.0)
     assert entry["standard_error_bootstrap"] != entry["standard_error_asymptotic"]

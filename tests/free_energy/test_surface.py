@@ -122,8 +122,8 @@ def test_bands_cover():
 
 def test_empty_and_poor_bins_are_marked():
     rng = np.random.default_rng(86)
-    x = np.r_[rng.normal(size=3000) * 0.3, 5.05, 5.06]
-    s = free_energy_surface(np.zeros(3002), x, np.linspace(-1, 6, 8), Statistics(rng, coverage=GOOD))
+    x = np.r_[rng.normal(size=3000) * 0.3, 5.05, 5.06, 5.07]
+    s = free_energy_surface(np.zeros(3003), x, np.linspace(-1, 6, 8), Statistics(rng, coverage=GOOD))
     assert (s.n == 0).sum() == 4 and np.isnan(s.free_energy[s.n == 0]).all()
     for band in (s.standard_error, s.standard_error_asymptotic, s.low, s.high):
         assert np.isnan(band[s.n == 0]).all()
@@ -134,7 +134,7 @@ def test_empty_and_poor_bins_are_marked():
     assert "NaN" not in text and content["free_energy"][3] is None and content["high"][6] is None
     rows = list(s.rows())
     assert len(rows) == 7 and rows[3]["free_energy"] is None and rows[3]["n"] == 0
-    assert rows[6]["n"] == 2 and rows[6]["x0"] == pytest.approx(5.5)
+    assert rows[6]["n"] == 3 and rows[6]["x0"] == pytest.approx(5.5)
 
 
 def test_record_of_a_surface_matches_the_golden_file():

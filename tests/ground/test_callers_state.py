@@ -27,8 +27,8 @@ from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 from boltzgen.workflows.sampling.load import load_generator, load_samples
 
 #: Imported before anything is compared: what these do to a process on import is not ours to prevent
-#: (SciPy, torch and SymPy add filters of warnings, torch loggers with handlers, RDKit sets RDBASE, ArviZ
-#: imports pyplot; ``torch._dynamo`` is what torch imports with its first optimizer).
+#: (SciPy, torch and SymPy add filters of warnings, torch loggers with handlers, RDKit sets RDBASE;
+#: ``torch._dynamo`` is what torch imports with its first optimizer).
 FOUNDATIONS = (
     "scipy.optimize",
     "scipy.sparse",
@@ -40,7 +40,7 @@ FOUNDATIONS = (
     "mdtraj",
     "rdkit.Chem.rdForceFieldHelpers",
     "pymbar.timeseries",
-    "arviz.stats",
+    "arviz_stats.base",
     "pandas",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",

@@ -189,6 +189,12 @@ def test_coordinates_of_a_pdb(word, tmp_path):
         prepare(path)
 
 
+def solvent_of_one_value() -> openmm.CustomGBForce:
+    force = openmm.CustomGBForce()
+    force.addComputedValue("born", "1/r", openmm.CustomGBForce.ParticlePair)
+    return force
+
+
 @pytest.mark.parametrize(
     "force, method, given",
     [
@@ -196,6 +202,10 @@ def test_coordinates_of_a_pdb(word, tmp_path):
         (openmm.HarmonicAngleForce, "addAngle", (4, 5, 4, 1.8, 300.0)),
         (openmm.PeriodicTorsionForce, "addTorsion", (1, 4, 4, 6, 3, 0.2, 1.7)),
         (openmm.RBTorsionForce, "addTorsion", (1, 4, 5, 1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        (openmm.NonbondedForce, "addException", (3, 3, 0.1, 0.3, 0.2)),
+        (lambda: openmm.CustomNonbondedForce("r"), "addExclusion", (5, 5)),
+        (solvent_of_one_value, "addExclusion", (5, 5)),
+        (openmm.CMAPTorsionForce, "addTorsion", (0, 1, 4, 6, 8, 4, 6, 6, 10)),
     ],
 )
 def test_a_term_that_names_an_atom_twice(force, method, given, tmp_path):
@@ -240,4 +250,14 @@ def test_decimal_points_of_a_gro_that_do_not_stand_below_each_other(line, tmp_pa
     (tmp_path / "chain.top").write_text(PLAIN)
     (tmp_path / "chain.gro").write_text("\n".join([*lines, ""]))
     with pytest.raises(InputError, match=r"chain\.gro is damaged: the decimal points of line"):
+        prepare(tmp_path / "chain.top", coordinates=tmp_path / "chain.gro")
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "99", "-4", "0", "1_0", ""])
+def test_a_gro_that_promises_other_lines_than_it_has(count, tmp_path):
+    lines = GRO.splitlines()
+    lines[1] = f"  {count}"
+    (tmp_path / "chain.top").write_text(PLAIN)
+    (tmp_path / "chain.gro").write_text("\n".join([*lines, ""]))
+    with pytest.raises(InputError, match=r"chain\.gro is truncated"):
         prepare(tmp_path / "chain.top", coordinates=tmp_path / "chain.gro")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sabotage_cases as cases
+import small_model
 import torch
 from helpers import assert_refused
 
-from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.coordinates.internal import InternalCoordinates
@@ -32,14 +32,7 @@ from boltzgen_cli.main import main
 FLOW = CouplingSettings(layers=2, hidden=16, embedding=8, encoder_blocks=1)
 SAMPLES = 8000
 
-MODEL = {
-    "flow": FLOW.model_dump(mode="json"),
-    "n_features": N_FEATURES,
-    "isomers": "reference",
-    "temperature_K": 300.0,
-    "temperatures_K": [300.0],
-    "systems": [],
-}
+MODEL = {**small_model.MODEL, "flow": FLOW.model_dump(mode="json")}
 
 
 @pytest.fixture(scope="module")

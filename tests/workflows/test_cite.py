@@ -21,10 +21,11 @@ from boltzgen.free_energy import importance
 from boltzgen.potentials.learned.backends import BACKENDS
 from boltzgen.refine.draw import METHODS as REFINEMENTS
 from boltzgen.report.citations import METHODS, SELF, citations, references
+from boltzgen.system.described import FORCE_FIELDS, SOLVENTS
 from boltzgen.system.parametrise.forcefield import DEFAULT_FORCEFIELD, IMPLICIT_MODELS
 from boltzgen.system.parametrise.mmff import VARIANTS
 from boltzgen.workflows.free_energy import between
-from boltzgen.workflows.installation.cite import ESTIMATORS, FORCE_FIELDS, SOLVENTS, cite
+from boltzgen.workflows.installation.cite import ESTIMATORS, cite
 from boltzgen_cli.main import main
 
 #: What an entry of each type must hold.

@@ -75,6 +75,7 @@ def test_constraints_satisfy_the_declared_ranges():
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "Bio": "biopython",
+    "arviz_stats": "arviz-stats",
     "pydantic_core": "pydantic",
 }  # pydantic brings its core
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.parsers import expat
 
+from boltzgen import files
 from boltzgen.errors import InputError
 
 #: Bytes of one file: a PDB of a million lines with all its water, which is then told from the molecule.
@@ -37,22 +38,10 @@ _OPERATOR = re.compile(r"[-+*/^;,]")
 
 def read_text(path: Path, *, errors: str = "strict") -> str:
     """The text of `path` (UTF-8; `errors` as in `open`), or an InputError that names it."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise InputError(
-                f"{path} has {size / 2**20:.0f} MiB; a file of one molecule has at most "
-                f"{LARGEST_FILE // 2**20} MiB. Keep the molecule alone in it."
-            )
-        return path.read_text(encoding="utf-8", errors=errors)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not a text file; is it compressed or binary? Unpack it first."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    missing = "no such file; check the path."
+    return files.read_text(
+        path, missing=missing, kind="a molecule's file", largest=LARGEST_FILE, errors=errors
+    )
 
 
 def check_counts(counts: Iterable[int], text: str, where: Path | str) -> None:

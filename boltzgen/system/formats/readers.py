@@ -14,6 +14,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.formats.bounds import check_counts, read_text
 from boltzgen.system.formats.gromacs.reader import GromacsTopology
 from boltzgen.system.formats.locations import with_chosen_locations
+from boltzgen.system.formats.numbers import is_whole
 from boltzgen.system.formats.openmm_xml import deserialize_system
 from boltzgen.system.formats.parsing import parsing
 from boltzgen.system.formats.pdb_text import atom_lines, first_cut_line
@@ -287,7 +288,8 @@ def _read_gromacs(path: Path, coordinates: Path, include: Path | None) -> RawMol
     else:
         text = read_text(coordinates)
         lines = text.splitlines()
-        if len(lines) < 3 or not lines[1].strip().isdigit() or len(lines) < int(lines[1]) + 3:
+        count = lines[1].strip() if len(lines) > 1 else ""
+        if not is_whole(count) or not 0 < int(count) <= len(lines) - 3:
             raise InputError(
                 f"{coordinates} is truncated: it holds fewer lines than its second line says. Write it again."
             )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from boltzgen.errors import InputError
 from boltzgen.system.energy_model import MachineLearnedRegion
+from boltzgen.system.formats.numbers import is_whole
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.region.division import without_internal_terms
@@ -57,7 +58,7 @@ def with_region(system: MolecularSystem, asked: PrepareOptions) -> MolecularSyst
 
 def _workers(word: str) -> int:
     """Number of processes, an option of every backend that changes no energy."""
-    if not word.isdigit() or int(word) < 1:
+    if not is_whole(word) or int(word) < 1:
         raise InputError(f"`ml_options={ {'workers': word} }`: give a number of processes above 0.")
     return int(word)
 

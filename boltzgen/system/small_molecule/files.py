@@ -11,6 +11,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.system.formats.bounds import check_counts
+from boltzgen.system.formats.numbers import is_whole
 from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
@@ -217,7 +218,7 @@ def _take_unity_charges(molecule: Chem.Mol, text: str) -> int | None:
             total += charge
             if atom.GetFormalCharge() == 0 and atom.GetProp("_TriposAtomType") not in ("O.co2", "C.cat"):
                 atom.SetFormalCharge(charge)
-        elif words[0].isdigit() and 0 < int(words[0]) <= molecule.GetNumAtoms():
+        elif is_whole(words[0]) and 0 < int(words[0]) <= molecule.GetNumAtoms():
             atom = molecule.GetAtomWithIdx(int(words[0]) - 1)
     return total if rows else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +24,11 @@ from boltzgen.progress import Progress, silent
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import SimulationSource
-from boltzgen.workflows.datasets.settings import DatasetSettings, MoleculeSource, Split
+from boltzgen.workflows.datasets.settings import DatasetSettings, Place, seed_of
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.simulation.source import simulate_source
+from boltzgen.workflows.timing.datasets import expected_dataset
+from boltzgen.workflows.timing.expectation import Expect, Expectation
 
 __all__ = ["Dataset", "DatasetMolecule", "build_dataset", "load_dataset"]
 
@@ -47,6 +48,7 @@ def build_dataset(
     compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> Dataset:
     """Prepare and simulate the molecules of `config` into the folder `output`; complete ones are kept.
 
@@ -60,6 +62,7 @@ def build_dataset(
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
     rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
     device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
+    expect: told how long it will take before it begins.
 
     Returns
     -------
@@ -89,6 +92,8 @@ def build_dataset(
     asked = builder.selected(only, split)
     wanted = [place for place in builder.places if place in asked or place in anew]
     builder.refuse_changes([place for place in wanted if place not in anew], systems_only)
+    if expect is not None:
+        expect(builder.expected(wanted, systems_only))
     make_folder(builder.folder)
     builder.remove(anew)
     builder.write()  # from now on the folder is that of this data set, also when the process is killed
@@ -124,22 +129,6 @@ def load_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Datase
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One molecule of the configuration and where it lives, relative to the folder of the data set."""
-
-    split: Split
-    source: MoleculeSource
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def folder(self) -> str:
-        return f"molecules/{self.name}"
-
-
-@dataclass(frozen=True)
 class _Builder:
     settings: DatasetSettings
     folder: Path
@@ -149,10 +138,10 @@ class _Builder:
     progress: Progress
 
     @property
-    def places(self) -> list[_Place]:
-        return [_Place(split, one) for split, one in self.settings.molecules()]
+    def places(self) -> list[Place]:
+        return [Place(split, one) for split, one in self.settings.molecules()]
 
-    def selected(self, only: Sequence[str], splits: Sequence[str] = ()) -> list[_Place]:
+    def selected(self, only: Sequence[str], splits: Sequence[str] = ()) -> list[Place]:
         """The molecules of these names and splits; all, where none are given."""
         for split in splits:
             if split not in SPLITS:
@@ -164,7 +153,7 @@ class _Builder:
         chosen = [p for p in self.places if not only or p.name in only]
         return [p for p in chosen if not splits or p.split in splits]
 
-    def refuse_changes(self, wanted: list[_Place], systems_only: bool) -> None:
+    def refuse_changes(self, wanted: list[Place], systems_only: bool) -> None:
         """InputError where the folder holds something else than what is asked."""
         former = read_dataset_record(self.folder)
         if former is None and (self.folder / "molecules").exists():
@@ -179,7 +168,7 @@ class _Builder:
         for place in wanted:
             self._refuse_changed(place, systems_only)
 
-    def _refuse_changed(self, place: _Place, systems_only: bool) -> None:
+    def _refuse_changed(self, place: Place, systems_only: bool) -> None:
         changed = self._changed(place, systems_only)
         if changed:
             raise InputError(
@@ -187,7 +176,16 @@ class _Builder:
                 f"setting back, build into another folder, or make it anew with `rebuild={[place.name]}`."
             )
 
-    def remove(self, places: list[_Place]) -> None:
+    def expected(self, wanted: list[Place], systems_only: bool) -> Expectation:
+        """What to expect of what the `wanted` molecules lack, by the energy of the first of them."""
+        systems = [place for place in wanted if self.record(place)["fingerprint"] is None]
+        data = [] if systems_only else [p for p in wanted if not self._has_data(self.record(p))]
+        evaluations = [self.settings.simulation_of(place.split).evaluations for place in data]
+        first = next(iter([*systems, *data]), None)
+        asked = {} if first is None else {**self.settings.preparation_of(first.source), **first.source.words}
+        return expected_dataset(asked, len(systems), evaluations, self.device)
+
+    def remove(self, places: list[Place]) -> None:
         """Throw away what was built of `places`; the record first, so that it never promises what is gone."""
         for place in places:
             with alone_in(self.folder / place.folder) as folder:
@@ -197,7 +195,7 @@ class _Builder:
                         with alone_in(folder / part):
                             shutil.rmtree(folder / part)
 
-    def _changed(self, place: _Place, systems_only: bool) -> list[str]:
+    def _changed(self, place: Place, systems_only: bool) -> list[str]:
         """Settings in which a molecule that was built, or begun, differs from the configuration."""
         record = self.record(place)
         if record["fingerprint"] is None:
@@ -216,7 +214,7 @@ class _Builder:
                 changed += [f"{key}.{k}" for k, v in value.items() if (record[key] or {}).get(k) != v]
         return changed
 
-    def build(self, wanted: list[_Place], systems_only: bool) -> None:
+    def build(self, wanted: list[Place], systems_only: bool) -> None:
         """Systems of all `wanted` molecules, then their data.
 
         A molecule on which another process is at work comes last: it is waited for.
@@ -252,7 +250,7 @@ class _Builder:
                 f"No data of {', '.join(failed)}; the other molecules asked for are complete. {name}: {why}"
             )
 
-    def record(self, place: _Place) -> Record:
+    def record(self, place: Place) -> Record:
         """What is known of a molecule: its ``molecule.json``, or that it waits."""
         path = self.folder / place.folder / "molecule.json"
         empty: Record = {
@@ -300,11 +298,11 @@ class _Builder:
             },
         )
 
-    def _keep(self, place: _Place, record: Record) -> None:
+    def _keep(self, place: Place, record: Record) -> None:
         write_json(self.folder / place.folder / "molecule.json", record)
         self.write()
 
-    def _prepared(self, place: _Place, systems_only: bool) -> None:
+    def _prepared(self, place: Place, systems_only: bool) -> None:
         """The system of one molecule, refused when another split holds the same graph."""
         record = self.record(place)
         if record["fingerprint"] is None:
@@ -327,7 +325,7 @@ class _Builder:
             record["status"] = "partial" if record["simulation"] else "waiting"
         self._keep(place, record)
 
-    def _refuse_two_splits(self, place: _Place, graph: str) -> None:
+    def _refuse_two_splits(self, place: Place, graph: str) -> None:
         for other in self.places:
             if other.split != place.split and self.record(other)["graph"] == graph:
                 raise InputError(
@@ -335,12 +333,12 @@ class _Builder:
                     "a molecule belongs to one split, take one of them out."
                 )
 
-    def _simulation(self, place: _Place) -> Record:
+    def _simulation(self, place: Place) -> Record:
         """The settings of the data of one molecule, its seed with them; JSON types only."""
         wanted = self.settings.simulation_of(place.split)
-        return {**wanted.model_dump(mode="json"), "seed": _seed(self.settings.seed, place.name)}
+        return {**wanted.model_dump(mode="json"), "seed": seed_of(self.settings.seed, place.name)}
 
-    def _simulated(self, place: _Place, number: int, total: int) -> None:
+    def _simulated(self, place: Place, number: int, total: int) -> None:
         """The data of one molecule, and what they tell of their convergence."""
         wanted, record = self._simulation(place), self.record(place)
         folder = f"{place.folder}/MD"
@@ -393,8 +391,3 @@ class _Builder:
         self.write()
         done = sum(self.record(place)["status"] == "complete" for place in self.places)
         raise StoppedError(f"{sentence} {done} of {len(self.places)} molecules are complete.")
-
-
-def _seed(seed: int, name: str) -> int:
-    """A seed for each molecule that does not depend on the others."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "little")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -127,3 +129,24 @@ def _parsed(sequence: str) -> str:
         return str(parse_sequence(sequence))
     except InputError as error:
         raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Place:
+    """One molecule of the configuration and where it lives, relative to the folder of the data set."""
+
+    split: Split
+    source: MoleculeSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def folder(self) -> str:
+        return f"molecules/{self.name}"
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed for each molecule that does not depend on the others."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "little")

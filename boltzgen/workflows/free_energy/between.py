@@ -40,6 +40,7 @@ from boltzgen.free_energy.work import WorkSamples, bennett
 from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
+from boltzgen.remedies import OTHER_SEED
 from boltzgen.report.estimates import work_figure
 from boltzgen.workflows.free_energy.ends import (
     End,
@@ -255,7 +256,7 @@ def _simulated(
         forward = Work(-end.ensemble.log_w, end.ensemble.rejected(), 0)
         free_energies.append(
             bennett(
-                WorkSamples(forward.work),
+                WorkSamples(forward.work, drawn=True),
                 WorkSamples(backward.work),
                 asked.statistics,
                 A=f"flow of {end.name}",
@@ -358,7 +359,7 @@ def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Est
     found = []
     if _hashes(origin) & _hashes(leg.get("provenance", {})):
         reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
-        found.append(("caution", reason))
+        found.append(("caution", f"{reason}; {OTHER_SEED}"))
     return difference(
         own,
         other,

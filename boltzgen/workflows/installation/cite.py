@@ -13,25 +13,8 @@ from boltzgen.config.shipped import shipped_models
 from boltzgen.errors import InputError
 from boltzgen.files import is_there, read_json
 from boltzgen.report.citations import METHODS, Citations, citations
+from boltzgen.system.described import SOLVENTS, force_field_of
 from boltzgen.system.examples import EXAMPLE, system_folder
-
-#: What the names of force-field files begin with -> method; the first that fits counts.
-FORCE_FIELDS = {
-    "amber14-all": "ff14SB",
-    "amber14/protein.ff14SB": "ff14SB",
-    "amber19-all": "ff19SB",
-    "amber19/protein.ff19SB": "ff19SB",
-    "amber99sbildn": "ff99SB-ILDN",
-    "amber99sb.": "ff99SB",
-    "amber03": "ff03",
-    "charmm36": "charmm36",
-    "gaff": "gaff",
-    "mmff94s": "mmff94s",
-    "mmff94": "mmff94",
-}
-
-#: Models of implicit solvent -> method; a file such as ``amber99_obc.xml`` is OBC's.
-SOLVENTS = {"hct": "hct", "obc1": "obc", "obc2": "obc", "gbn": "gbn", "gbn2": "gbn2"}
 
 #: Files of a molecule that RDKit reads.
 SMALL = ("smiles", "sdf", "mol2")
@@ -145,7 +128,7 @@ class _Used:
         kind = str(given.get("kind"))
         self.methods += ["peptide_builder"] if kind == "sequence" else ["rdkit"] if kind in SMALL else []
         for name in _several(options.get("forcefield")):
-            method = next((m for start, m in FORCE_FIELDS.items() if str(name).startswith(start)), None)
+            method = force_field_of(str(name))
             if method is None:
                 self.notes.append(f"The force field {name} is not known here; cite it as its authors ask.")
             else:

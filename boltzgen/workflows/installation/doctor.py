@@ -29,7 +29,7 @@ FOUNDATIONS = (
     "mdtraj",
     "rdkit",
     "pymbar",
-    "arviz",
+    "arviz-stats",
     "safetensors",
 )
 
@@ -134,7 +134,7 @@ def _examine_foundation(report: _Report, name: str, version: Callable[[str], str
     logging.disable(max(disabled, logging.WARNING))  # pymbar greets with a banner
     try:
         report.facts[name] = version(name)
-        importlib.import_module(name)
+        importlib.import_module(name.replace("-", "_"))
     except metadata.PackageNotFoundError:
         report.facts[name] = "missing"
         report.faults.append(f"{name} is not installed: run pip install {name}.")

@@ -36,6 +36,8 @@ from boltzgen.trust.rings import RingColumn, missing_from, ring_minima
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
 from boltzgen.workflows.sampling.records import Coverage, Summary
+from boltzgen.workflows.timing.checking import expected_check, rows_within
+from boltzgen.workflows.timing.expectation import Expect
 
 #: Joint states of the ensemble that the probe starts from, beside the reference and the puckers.
 MOST_STARTS = 5
@@ -68,6 +70,7 @@ def check(
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
     **options: Unpack[CheckKeywords],
 ) -> Examination:
     """Examine the samples in `folder` (OUT), and write what was found into its manifest and summary.
@@ -77,6 +80,8 @@ def check(
 
     Parameters
     ----------
+    expect: told how long it will take before it begins. With it and a limit of `stop`, fewer samples may be
+        recomputed.
     options: the fields of `CheckOptions`: model, system, probe, budget, data, data_temperature, rows, seed,
         platform.
 
@@ -102,14 +107,16 @@ def check(
     out = Path(folder)
     read_manifest(out)  # what is no OUT folder is refused before it is locked
     with alone_in(out):
-        found, coverage = _examined(out, asked, stop, progress)
+        found, coverage = _examined(out, asked, stop or StopRequest(), progress, expect)
+    result = Examination(found, None if coverage is None else Coverage(coverage))
     if strict and found.verdict == "unreliable":
-        raise UnreliableError(f"{out}: the verdict is unreliable: {'; '.join(found.reasons)}.")
-    return Examination(found, None if coverage is None else Coverage(coverage))
+        reasons = "; ".join(found.reasons)
+        raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.", result=result)
+    return result
 
 
 def _examined(
-    out: Path, asked: CheckOptions, stop: StopRequest | None, progress: Progress
+    out: Path, asked: CheckOptions, stop: StopRequest, progress: Progress, expect: Expect | None
 ) -> tuple[Summary, dict[str, Any] | None]:
     """The new summary and coverage record of `check`, both written."""
     probe, data, seed = asked.probe, asked.data, asked.seed
@@ -133,8 +140,16 @@ def _examined(
     )
     flow = asked_at(trained.flow.double(), ensemble.provenance.get("proposal_temperatures"))
     generator = BoltzmannGenerator(flow, target)
+    rows, platform = min(asked.rows, len(ensemble)), asked.platform
     with closing(target):
-        findings, numbers = examine(generator, ensemble, kelvin, rows=asked.rows, seed=seed)
+        if expect is not None:
+            probed = molecule if probe else None
+            found, each, platform = expected_check(
+                generator, kelvin, rows, probed, asked.budget, asked.platform
+            )
+            expect(found)
+            rows = rows_within(stop, rows, each, before_a_probe=probe)
+        findings, numbers = examine(generator, ensemble, kelvin, rows=rows, seed=seed)
         minima = None if molecule is None else ring_minima(molecule, trained.isomers)
         if molecule is not None:
             findings = [*findings, *missing_from(molecule, ensemble, minima, kelvin)]
@@ -156,7 +171,7 @@ def _examined(
                 kelvin,
                 budget=asked.budget,
                 seed=seed,
-                platform=asked.platform,
+                platform=platform,
                 stop=stop,
                 progress=progress,
             )

@@ -53,6 +53,11 @@ class Summary(Record):
         return number(self._content["forward_ess"])
 
     @property
+    def forward_ess_frames(self) -> float | None:
+        """Independent frames of the target that `forward_ess` rests on, at least 30."""
+        return number(self._content.get("forward_ess_frames"))
+
+    @property
     def k_hat(self) -> float | None:
         """Pareto shape of the largest weights."""
         return number(self._content["k_hat"])

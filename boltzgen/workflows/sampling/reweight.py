@@ -39,6 +39,8 @@ from boltzgen.workflows.sampling.reweight_files import (
     write_record,
 )
 from boltzgen.workflows.sampling.reweight_target import NewTarget, new_target
+from boltzgen.workflows.timing.checking import expected_reweighting
+from boltzgen.workflows.timing.expectation import Expect
 
 #: Evaluations before the precision is first looked at, and by which factor they grow between two looks. Looks
 #: come at fixed numbers, so that a stopped run that goes on ends where one without a stop would have ended.
@@ -97,6 +99,7 @@ def reweight(
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> Reweighting:
     """Weigh the samples in `folder` (OUT) for another target and write the OUT folder `output`.
 
@@ -105,7 +108,7 @@ def reweight(
     to: SYS folder with the same atoms, or ``model:NAME``. temperature: K. At least one of both; a temperature
         alone takes the stored energies of a molecule, which do not change with it, and evaluates nothing.
     expensive, until_ess, until_error: see `Limits`; by default every row is evaluated.
-    seed: of the order in which rows are evaluated.
+    seed: of the order in which rows are evaluated. expect: told how long it will take before it begins.
     resume: ``auto`` goes on with the run in `output`, if there is one, also to a higher precision.
 
     Returns
@@ -158,11 +161,11 @@ def reweight(
             with closing(target):
                 task["to_fingerprint"] = target.fingerprint
                 run = _Run(ensemble, target, out, task, limits)
-                run.begin(former)
+                run.begin(former, expect)
                 result = run.to_the_end(stop or StopRequest(), progress)
     if strict and result.summary.verdict == "unreliable":
         reasons = "; ".join(result.summary.reasons)
-        raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.")
+        raise UnreliableError(f"{out}: the verdict is unreliable: {reasons}.", result=result)
     return result
 
 
@@ -258,7 +261,7 @@ class _Run:
     u: np.ndarray = field(init=False)
     seconds: float = 0.0
 
-    def begin(self, former: dict[str, Any] | None) -> None:
+    def begin(self, former: dict[str, Any] | None, expect: Expect | None) -> None:
         """Fix the order, and take over the energies of the run before."""
         inside = candidates(self.ensemble) & (self.target.reason == "")
         rng = np.random.default_rng(self.task["seed"])
@@ -274,6 +277,9 @@ class _Run:
                     "with the first command (only the limits may change), or choose another folder."
                 )
             self.u, self.seconds = former["u"], former["seconds"]
+        if expect is not None:
+            left = self.order.rows[len(self.u) : self._most()]
+            expect(expected_reweighting(self.target, self.ensemble, left))
         self._keep()
 
     def to_the_end(self, stop: StopRequest, progress: Progress) -> Reweighting:
@@ -295,7 +301,8 @@ class _Run:
         if ended is None:
             raise StoppedError(
                 f"{stop.reason} after {len(self.u)} of at most {self._most()} evaluations; "
-                f"they are saved and used in {self.out}."
+                f"they are saved and used in {self.out}.",
+                result=result,
             )
         return result
 
@@ -314,6 +321,7 @@ class _Run:
     def _evaluate(self, number: int, stop: StopRequest, progress: Progress) -> bool:
         """Energies of the first `number` rows; False when `stop` came first."""
         rows, saved = 16, time.monotonic()
+        progress(len(self.u), self._most(), None)
         while len(self.u) < number:
             if stop.requested:
                 return False

@@ -35,6 +35,8 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
+from boltzgen.workflows.timing.expectation import Expect
+from boltzgen.workflows.timing.sampling import expected, moves_of
 
 
 @takes(SampleOptions)
@@ -48,6 +50,7 @@ def sample(
     strict: bool = False,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
     **options: Unpack[SampleKeywords],
 ) -> Summary:
     """Draw `number` samples of `system`, each with its density, energy and weight, into the folder `output`.
@@ -58,6 +61,7 @@ def sample(
     system: SYS, ``example:NAME``, or ``model:NAME`` for a model system.
     output: the OUT folder; docs/files.md says what is in it.
     overwrite: replace samples that `output` already holds.
+    expect: told how long it will take before it begins.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
         device, data, data_temperature, refine, refine_budget, compile_energies.
 
@@ -89,14 +93,16 @@ def sample(
     with alone_in(output) as folder:
         if (folder / "manifest.json").exists() and not overwrite:
             raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
-        ensemble = _drawn(model, system, number, asked, stop, progress)
+        ensemble = _drawn(model, system, number, asked, stop, progress, expect)
         complete = len(ensemble) == number
         save_ensemble(ensemble, folder, status="complete" if complete else "partial")
     found = Summary(summary(ensemble))
     if not complete:
-        raise PartialError(f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}.")
+        drawn = f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}."
+        raise PartialError(drawn, result=found)
     if strict and found.verdict == "unreliable":
-        raise UnreliableError(f"{output}: the verdict is unreliable: {'; '.join(found.reasons)}.")
+        reasons = "; ".join(found.reasons)
+        raise UnreliableError(f"{output}: the verdict is unreliable: {reasons}.", result=found)
     return found
 
 
@@ -107,6 +113,7 @@ def _drawn(
     asked: SampleOptions,
     stop: StopRequest | None,
     progress: Progress,
+    expect: Expect | None,
 ) -> Ensemble:
     """The samples that `sample` was asked for, or those before `stop` asked to end, with their record."""
     trained = load_model(Path(model))
@@ -127,6 +134,9 @@ def _drawn(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
     with closing(target):  # the worker processes of its potential, if there are any
+        if expect is not None:
+            moves = moves_of(asked.refine, asked.refine_budget)
+            expect(expected(generator, number, kelvin, moves=moves))
         require_determinants(generator, kelvin)
         rng = torch.Generator().manual_seed(asked.seed)
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from boltzgen.dynamics.batched_run import (
     relaxed_start,
     run_batched_blocks,
     segments_per_block,
+    stepping,
 )
 from boltzgen.dynamics.batched_run import initial_state as initial_batched_state
 from boltzgen.dynamics.masses import with_heavy_hydrogens
@@ -22,6 +23,7 @@ from boltzgen.dynamics.replica_exchange import Block, RunState, initial_state, r
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.errors import UnsupportedError
+from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.potentials.of_system import potential_of
@@ -29,13 +31,14 @@ from boltzgen.system.molecular_system import MolecularSystem
 
 
 class Engine(Protocol):
-    """What a run needs of an engine; `platform` is recorded."""
+    """What a run needs of an engine; `platform` and `threads` are recorded."""
 
     platform: str
+    threads: int
 
     def start(self) -> RunState: ...
 
-    def blocks(self, state: RunState) -> Iterator[Block]: ...
+    def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]: ...
 
     def record(self, state: RunState) -> dict[str, Any]:
         """Keys of the manifest beyond those of all engines."""
@@ -50,6 +53,7 @@ class OpenMMEngine:
     system: MolecularSystem
     settings: SimulationSettings
     platform: str
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.system.energy_model.region is not None:
@@ -68,8 +72,8 @@ class OpenMMEngine:
     def start(self) -> RunState:
         return initial_state(self._engine(), self.system.reference_positions, self.settings)
 
-    def blocks(self, state: RunState) -> Iterator[Block]:
-        return run_blocks(self._engine(), state, self.settings)
+    def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
+        return run_blocks(self._engine(), state, self.settings, stop)
 
     def record(self, state: RunState) -> dict[str, Any]:
         return {}
@@ -97,6 +101,7 @@ class TorchEngine:
     device: str
     compile_energies: bool | None
     platform: str = field(init=False)
+    threads: int = field(init=False)
     compilation: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +110,7 @@ class TorchEngine:
             self.settings = self.settings.model_copy(update={"torsion_moves": 0})
         settings = self.settings
         self.platform = f"torch {self.device}"
+        self.threads = torch.get_num_threads()
         self._potential: Potential = potential_of(self.system).to(self.device)
         expected = settings.total_segments * settings.segment_evaluations
         self.compilation = decide_compilation(
@@ -124,8 +130,16 @@ class TorchEngine:
         positions = relaxed_start(self._problem, self.system.reference_positions)
         return initial_batched_state(self._problem, positions, self.settings)
 
-    def blocks(self, state: RunState) -> Iterator[Block]:
-        return run_batched_blocks(self._problem, state, self.settings)
+    def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
+        return run_batched_blocks(self._problem, state, self.settings, stop)
+
+    def seconds_of_a_step(self, timed: Callable[[Callable[[], object]], float]) -> float:
+        """Wall seconds of one step of all replicas, as `timed` measures a call; the run is not touched."""
+        start = self.system.reference_positions[None]
+        stepped = stepping(
+            self._problem, initial_batched_state(self._problem, start, self.settings), self.settings
+        )
+        return timed(stepped)
 
     def record(self, state: RunState) -> dict[str, Any]:
         """Evaluations (rows) of everything, independent walks, compilation and breakdowns."""

@@ -17,10 +17,7 @@ def progress_of(
     total = settings.total_segments * length
     done = state.segments * length
     rate = (state.segments - first) * length / max(elapsed, 1e-9)
-    values: dict[str, float | str] = {
-        "ns/day": rate * 86.4,
-        "left": f"{(total - done) / max(rate, 1e-12):.0f} s",
-    }
+    values: dict[str, float | str] = {"ns/day": rate * 86.4} if state.segments > first else {}
     acceptance = [a for a in state.exchanges.acceptance if math.isfinite(a)]
     if acceptance:
         values["lowest exchange rate"] = f"{min(acceptance):.2f}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time as clock
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-from boltzgen.config.devices import check_device
 from boltzgen.contents import check_output
 from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
@@ -18,53 +17,31 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
 from boltzgen.dynamics.replica_exchange import RunState
-from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
+from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import write_json
 from boltzgen.folders import alone_in, holds_other_files
+from boltzgen.guards import torch_threads
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.rings import rings_of_frames
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.simulation.asked import as_before, engines_of, settings_of
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
 from boltzgen.workflows.simulation.options import SimulateKeywords, SimulateOptions
 from boltzgen.workflows.simulation.record import Simulation
 from boltzgen.workflows.simulation.report import exchange_summary, progress_of
-
-#: What a time may be followed by, and how many ps it is.
-_PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
+from boltzgen.workflows.timing.expectation import Expect
+from boltzgen.workflows.timing.simulation import expected
 
 #: Settings that a resumed run may change.
 _FREE_ON_RESUME = ("time",)
 
-
-def parse_time(value: str | float, name: str) -> float:
-    """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
-    if isinstance(value, int | float):
-        return float(value)
-    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
-    if match is None or match[2].lower() not in _PICOSECONDS:
-        raise InputError(
-            f"`{name}={value!r}` is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
-        )
-    return float(match[1]) * _PICOSECONDS[match[2].lower()]
-
-
-def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...]:
-    """The ladder in ``"300,366,446"`` (K), in a number or in a sequence of them."""
-    if isinstance(value, int | float):
-        return (float(value),)
-    if not isinstance(value, str):
-        return tuple(float(v) for v in value)
-    try:
-        return tuple(float(word.strip().removesuffix("K")) for word in value.split(","))
-    except ValueError:
-        raise InputError(
-            f"`temperatures={value!r}` is not a list of numbers; write kelvin, such as 300,366,446."
-        ) from None
+#: Seconds below which a limit of time leaves nothing for a compiler.
+LEAST_TO_COMPILE = 120.0
 
 
 @takes(SimulateOptions)
@@ -75,6 +52,7 @@ def simulate(
     resume: str = "never",
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
     command: Sequence[str] | None = None,
     **options: Unpack[SimulateKeywords],
 ) -> Simulation:
@@ -85,7 +63,8 @@ def simulate(
     system: a molecule in memory, its SYS folder, or ``example:NAME``.
     output: the MD folder; must not hold a run unless `resume` is ``"auto"``.
     resume: ``auto`` goes on with (or lengthens) the run in `output`, if there is one.
-    stop: polled between blocks (a few seconds each). command: recorded in the manifest.
+    stop: polled every few seconds. command: recorded in the manifest.
+    expect: told how long it will take before it begins.
     options: the fields of `SimulateOptions`: temperatures (K), time, timestep, friction (1/ps),
         exchange_interval, save_interval, equilibration, seed, engine, platform, replicas, device,
         hydrogen_mass (dalton), torsion_moves, precision, compile_energies. Times are text with a unit or ps.
@@ -112,26 +91,8 @@ def simulate(
     (50, (300.0, 600.0))
     """
     asked = SimulateOptions(**options)
-    device = asked.device or "cpu"
-    ladder = parse_temperatures(asked.temperatures)
-    times = ("time", "timestep", "exchange_interval", "save_interval", "equilibration")
-    common: dict[str, Any] = {
-        "temperatures": ladder,
-        **{name: parse_time(getattr(asked, name), name) for name in times},
-        "friction": asked.friction,
-        "seed": asked.seed,
-    }
-    _check_engine(asked)
-    settings = SimulationSettings(**common).checked()
-    if asked.engine == "torch":
-        settings = BatchedSettings(
-            **common,
-            hydrogen_mass=asked.hydrogen_mass,
-            torsion_moves=asked.torsion_moves or 0,
-            precision="double" if asked.precision == "double" else "single",
-            replicas=usual_replicas(len(ladder)) if asked.replicas is None else asked.replicas,
-        ).checked()
-        check_device(device)
+    for engine in engines_of(asked):
+        settings_of(asked, engine)  # refused before anything is read
     if resume not in ("auto", "never"):
         raise InputError(f"`resume={resume!r}` is unknown; use auto (go on if there is a run) or never.")
     if Path(output).exists() and not Path(output).is_dir():
@@ -141,20 +102,39 @@ def simulate(
     _check_molecule(molecule)
     with alone_in(output) as folder:
         former = _former_manifest(folder, resume)
+        asked = asked if former is None else as_before(asked, former)
+        candidates = {engine: settings_of(asked, engine) for engine in engines_of(asked, molecule)}
         if former is not None:
-            _check_resume(folder, former, molecule, settings)
-        maker: Engine
-        if isinstance(settings, BatchedSettings):
-            maker = TorchEngine(molecule, settings, device, asked.compile_energies)
-        else:
-            again = former is not None and asked.platform == "auto"
-            platform = str(former["platform"]) if former and again else asked.platform
-            maker = OpenMMEngine(molecule, settings, platform)
-        try:
+            _check_resume(folder, former, molecule, next(iter(candidates.values())))
+        threads = None
+        if len(candidates) > 1 or expect is not None:
+            found = expected(molecule, candidates, asked, done=_segments_in(folder))
+            if expect is not None:
+                expect(found)
+            candidates = {found.chosen.engine: candidates[found.chosen.engine]}
+            asked, threads = found.decided(asked), found.chosen.threads
+        settings = next(iter(candidates.values()))
+        ends = stop or StopRequest()
+        with torch_threads(threads), closing(_engine(molecule, settings, asked, ends)) as maker:
             job = _Job.begin(folder, molecule, settings, maker, former, command)
-            return job.run(stop or StopRequest(), progress)
-        finally:
-            maker.close()
+            return job.run(ends, progress)
+
+
+def _engine(
+    molecule: MolecularSystem, settings: SimulationSettings, asked: SimulateOptions, stop: StopRequest
+) -> Engine:
+    if not isinstance(settings, BatchedSettings):
+        return OpenMMEngine(molecule, settings, asked.platform)
+    compiled = asked.compile_energies
+    if compiled is None and stop.left < LEAST_TO_COMPILE:
+        compiled = False
+    return TorchEngine(molecule, settings, asked.device or "cpu", compiled)
+
+
+def _segments_in(folder: Path) -> int:
+    """How far the run in `folder` is."""
+    state = latest_state(folder)
+    return 0 if state is None else state.segments
 
 
 @dataclass
@@ -191,6 +171,7 @@ class _Job:
             "settings": settings.model_dump(mode="json"),
             "temperatures_K": list(settings.temperatures),
             "platform": engine.platform,
+            "threads": engine.threads,
             "files": [],
             "frames": {},
             "exchange": None,
@@ -233,7 +214,8 @@ class _Job:
             if state is None:
                 state = self.engine.start()
             first = state.segments
-            for block in self.engine.blocks(state):
+            progress(*progress_of(settings, state, first, 0.0))
+            for block in self.engine.blocks(state, stop):
                 state = block.state
                 save_block(self.folder, block)
                 elapsed = clock.perf_counter() - start
@@ -278,7 +260,8 @@ class _Job:
             return Simulation(self.manifest, self.folder, frames)
         raise StoppedError(
             f"{stop.reason} after {frames} of {self.settings.n_frames} frames at each temperature; "
-            f"everything so far is saved in {self.folder}."
+            f"everything so far is saved in {self.folder}.",
+            result=Simulation(self.manifest, self.folder, frames),
         )
 
     def _write(self) -> None:
@@ -300,23 +283,6 @@ def _former_manifest(folder: Path, resume: str) -> dict[str, Any] | None:
     if manifest.get("settings") is None or not manifest.get("platform"):
         raise InputError(f"{folder / 'manifest.json'} is not of a simulation; choose another folder.")
     return manifest
-
-
-def _check_engine(asked: SimulateOptions) -> None:
-    """InputError unless the engine is known and no argument of the other one was given."""
-    if asked.engine not in ("openmm", "torch"):
-        raise InputError(f"`engine={asked.engine!r}` is unknown; use openmm or torch.")
-    of_torch = ("replicas", "device", "hydrogen_mass", "torsion_moves", "precision")
-    given = [name for name in of_torch if getattr(asked, name) is not None]
-    if asked.engine == "openmm" and given:
-        raise InputError(f'`{given[0]}` is for the torch engine; add `engine="torch"`, or leave it out.')
-    if asked.engine == "torch" and asked.platform != "auto":
-        raise InputError(
-            f"`platform={asked.platform!r}` is OpenMM's; "
-            'with `engine="torch"` choose `device="cpu"` or `device="cuda"`.'
-        )
-    if asked.precision not in (None, "single", "double"):
-        raise InputError(f"`precision={asked.precision!r}` is unknown; use single or double.")
 
 
 def _check_molecule(system: MolecularSystem) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
@@ -31,8 +31,11 @@ from boltzgen.training.schedule import schedule_value
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.records import Record, number
+from boltzgen.workflows.timing.expectation import Expect, Expectation
+from boltzgen.workflows.timing.sampling import expected as expected_draws
+from boltzgen.workflows.timing.training import expected_of
 from boltzgen.workflows.training.options import AdaptKeywords, AdaptOptions
-from boltzgen.workflows.training.resuming import changed_settings, checkpoint_to_resume
+from boltzgen.workflows.training.resuming import changed_settings, checkpoint_to_resume, steps_of
 from boltzgen.workflows.training.train import train
 
 SCHEMA = "boltzgen.adapt/1"
@@ -46,10 +49,13 @@ FIRST_SHARE, MOST_FIRST = 0.05, 8_192
 
 @dataclass(frozen=True)
 class Effective:
-    """Effective sample size (a fraction) of fresh draws, its standard error, and k-hat."""
+    """Effective sample size (a fraction) of fresh draws, its standard error, and k-hat.
+
+    The error is None where the size makes one or two effective samples.
+    """
 
     ess: float
-    standard_error: float
+    standard_error: float | None
     k_hat: float | None
 
 
@@ -120,6 +126,8 @@ class Adaptation(Record):
 
 
 def _percent(found: Effective) -> str:
+    if found.standard_error is None:
+        return f"{100 * found.ess:.3g} % (of one or two effective samples: no error bar)"
     return f"{100 * found.ess:.3g} % +- {100 * found.standard_error:.2g} %"
 
 
@@ -133,6 +141,7 @@ def adapt(
     resume: str = "never",
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
     **options: Unpack[AdaptKeywords],
 ) -> Adaptation:
     """Adapt `model` to `system` on energies alone, and leave the better of the two in ``run_folder/model``.
@@ -143,6 +152,7 @@ def adapt(
     system: SYS, ``example:NAME`` or ``model:NAME``.
     overrides: ``key=value`` departures from `config`, a training configuration without a number of steps.
     resume: ``"never"``, ``"auto"`` or a checkpoint folder, as for `train`.
+    expect: told how long it will take before it begins.
     options: the fields of `AdaptOptions`: budget, temperature, config, samples, device, seed,
         compile_energies.
 
@@ -176,9 +186,11 @@ def adapt(
     if samples is None:
         samples = min(max(FEWEST_SAMPLES, int(budget / 10)), MOST_SAMPLES)
     with alone_in(run_folder) as folder:
-        checkpoint_to_resume(folder, resume)  # a run that is in the way is refused before anything is written
+        start = checkpoint_to_resume(folder, resume)  # a run in the way is refused before anything is written
         if resume != "never":
             _refuse_other_settings(folder, settings)
+        if expect is not None:
+            expect(_expected(before, settings, device, samples, steps_of(start)))
         kept = {**_without_schema(before.record), "temperature_K": kelvin}
         if not (folder / "model" / "model.json").exists():  # until there is a better one, however this ends
             save_model(folder / "model", before.flow, kept, before.seen)
@@ -224,6 +236,17 @@ def adapt(
         }
         write_json(folder / "adapt.json", record)
     return Adaptation(record, folder)
+
+
+def _expected(model: Model, settings: TrainingSettings, device: str, samples: int, done: int) -> Expectation:
+    """What to expect: the training, and the two measurements around it."""
+    found = expected_of(settings, device, model, done=done)
+    target = read_target(str(settings.system), isomers=model.isomers)[1].to(device)
+    with closing(target):
+        generator = BoltzmannGenerator(model.flow.to(device), target)
+        drawn = expected_draws(generator, 2 * samples, settings.evaluation.temperature)
+    task = f"{found.task}, then {samples} samples of each model to compare them"
+    return replace(found, verb="adapt", seconds=found.seconds + drawn.seconds, task=task)
 
 
 def adaptation_settings(
@@ -300,8 +323,7 @@ def _measured(
     flow = model.flow.to(device)
     log_w = BoltzmannGenerator(flow, target).sample(samples, temperature, seed=seed + 2).log_w
     found = effective_fraction(log_w, Statistics(np.random.default_rng(seed), n_bootstrap=REPLICATES))
-    error = found.standard_error or 0.0
-    return {"ess": found.value, "standard_error": error, "k_hat": diagnose(log_w).k_hat}
+    return {"ess": found.value, "standard_error": found.standard_error, "k_hat": diagnose(log_w).k_hat}
 
 
 def _gain(found: dict[str, dict[str, Any]]) -> float | None:

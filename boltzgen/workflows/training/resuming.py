@@ -42,6 +42,12 @@ def checkpoint_to_resume(folder: Path, resume: str) -> Path | None:
     return None
 
 
+def steps_of(checkpoint: Path | None) -> int:
+    """Steps behind `checkpoint`, as its name says; 0 for none, and for a name of another kind."""
+    number = "" if checkpoint is None else checkpoint.name.removeprefix("step-")
+    return int(number) if number.isdecimal() else 0
+
+
 def changed_settings(
     written: Path, settings: TrainingSettings, free: Collection[str] = FREE
 ) -> dict[str, tuple[Any, Any]]:

@@ -35,6 +35,8 @@ from boltzgen.training.checkpoint import complete_checkpoints, load_checkpoint, 
 from boltzgen.training.optimizer.ranks import Ranks
 from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
+from boltzgen.workflows.timing.expectation import Expect
+from boltzgen.workflows.timing.training import expected_of
 from boltzgen.workflows.training.dataset import Learned, dataset_frames
 from boltzgen.workflows.training.frames import Frames, targets_and_frames
 from boltzgen.workflows.training.resuming import (
@@ -42,6 +44,7 @@ from boltzgen.workflows.training.resuming import (
     check_steps,
     checkpoint_to_resume,
     keep_former_settings,
+    steps_of,
 )
 from boltzgen.workflows.training.settings import training_settings
 
@@ -119,6 +122,7 @@ def train(
     compile_energies: bool | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> Training:
     """Train a flow as `config` says and leave the model in ``run_folder/model``.
 
@@ -129,6 +133,7 @@ def train(
     resume: ``"never"``, ``"auto"`` (the latest checkpoint of `run_folder`, if any) or a checkpoint folder.
     device: ``"cpu"`` or ``"cuda"``. seed: instead of the configuration's.
     compile_energies: None compiles the energy when the run is long enough to gain by it.
+    expect: told how long it will take before it begins.
 
     Returns
     -------
@@ -166,6 +171,8 @@ def train(
             start = checkpoint_to_resume(folder, resume)
             if start is not None:
                 check_resumed(settings, folder, start, chosen=resume != "auto")
+            if expect is not None and ranks.leads:
+                expect(expected_of(settings, device, model, done=steps_of(start)))
             return _train(settings, folder, model, start, ranks, compile_energies, stop, progress)
     finally:
         ranks.end()
@@ -224,13 +231,19 @@ def _train(
         if not ranks.leads:
             raise
         _save(folder, settings, kind, trainer, frames, model)
-        raise StoppedError(f"{error} The model so far is in {folder / 'model'}.") from None
+        so_far = f"{error} The model so far is in {folder / 'model'}."
+        raise StoppedError(so_far, result=_result(folder, trainer, frames, learned)) from None
     finally:
         for target in targets:
             target.close()
         shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
     if ranks.leads:
         _save(folder, settings, kind, trainer, frames, model)
+    return _result(folder, trainer, frames, learned)
+
+
+def _result(folder: Path, trainer: Trainer, frames: Frames, learned: Learned) -> Training:
+    """What there is to say of the run so far."""
     outside = dict(sum((Counter(part.outside) for part in frames.data if part), Counter[str]()))
     counters = trainer.counters
     return Training(

@@ -37,6 +37,8 @@ from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.timing.datasets import expected_transfer
+from boltzgen.workflows.timing.expectation import Expect
 from boltzgen.workflows.transfer.adapted import adapted_model
 from boltzgen.workflows.transfer.draws import draw, figures_of_speed, read_reference
 from boltzgen.workflows.transfer.molecule_record import MOLECULE_SCHEMA, read_molecule
@@ -87,6 +89,7 @@ def benchmark_transfer(
     *,
     stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
     **options: Unpack[TransferKeywords],
 ) -> TransferBenchmark:
     """Measure `model` on the molecules of one split of `dataset` and write the folder `output`.
@@ -94,6 +97,7 @@ def benchmark_transfer(
     Parameters
     ----------
     model: a run, a model folder or the name of a shipped model. dataset: DATASET of `build_dataset`.
+    expect: told how long it will take before it begins.
     options: the fields of `TransferOptions`: split, samples, temperature (K), adapt, molecules, seed, dtype,
         torus_samples, device.
 
@@ -139,6 +143,11 @@ def benchmark_transfer(
             "adapt": asked.adapt,
             "wanted": len(chosen),
         }
+        if expect is not None:
+            left = [one for one in chosen if not bench.complete(bench.known(one))]
+            kelvin, device = settings.temperature_K, asked.device
+            found = expected_transfer(trained, str(model), left, asked.samples, kelvin, asked.adapt, device)
+            expect(found)
         return bench.measure_all(chosen, header)
 
 

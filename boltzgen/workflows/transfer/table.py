@@ -100,8 +100,8 @@ def rows_of(records: Sequence[Record]) -> list[dict[str, Any]]:
 def summarise(rows: Sequence[Record]) -> dict[str, Any]:
     """For each stage and column: mean over molecules, its standard error, the worst decile, how many.
 
-    The standard error is the scatter among molecules over the root of their number. The worst decile is the
-    value that one molecule in ten reaches or falls short of.
+    The standard error is the scatter among molecules over the root of their number, None for one or
+    two. The worst decile is the value that one molecule in ten reaches or falls short of.
     """
     found: dict[str, Any] = {}
     for stage in dict.fromkeys(row["stage"] for row in rows):
@@ -254,7 +254,7 @@ def _summary(rows: Sequence[Record], column: Column) -> dict[str, Any]:
     values = np.array([row[column.key] for row in rows if row[column.key] is not None], dtype=float)
     if not values.size:
         return {"mean": None, "standard_error": None, "worst_decile": None, "molecules": 0}
-    error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else None
+    error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 2 else None
     ordered = np.sort(values if not column.high_is_bad else -values)
     worst = float(ordered[max(int(np.ceil(0.1 * values.size)) - 1, 0)])
     return {

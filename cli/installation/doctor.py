@@ -15,8 +15,9 @@ def doctor() -> None:
     from boltzgen.workflows.installation.doctor import doctor as work
 
     report = work()
+    console.result(report)
     console.key_values("boltzgen doctor", report.facts)
     for warning in report.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")
     report.raise_for_faults()
     console.message("no faults found.")

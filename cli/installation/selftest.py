@@ -33,6 +33,7 @@ def selftest(
 
     with console.progress("selftest") as progress:
         result = work(quick=quick, seed=seed, output=output, progress=progress)
+    console.result(result)
     console.table(
         "boltzgen selftest",
         ("number", "by", "exact", "value", "+-", "z"),

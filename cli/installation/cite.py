@@ -22,6 +22,7 @@ def cite(
     from boltzgen.workflows.installation.cite import cite as work
 
     found = work(path)
-    console.console().print(found.bibtex(), soft_wrap=True, end="")
+    console.result(found)
+    console.text(found.bibtex(), end="")
     for note in found.notes:
         console.message(note)

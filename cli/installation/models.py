@@ -23,9 +23,12 @@ def models(
     from boltzgen.workflows.installation.models import model_card, releases
 
     if name is not None:
-        console.console().print(model_card(name))
+        card = model_card(name)
+        console.result({"name": name, "card": card})
+        console.text(card)
         return
     found = releases()
+    console.result({"models": [{"name": release.name, **release.summary()} for release in found]})
     if not found:
         console.message("no model is shipped with this version; train one with `boltzgen train`.")
         return

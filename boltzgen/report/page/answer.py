@@ -1,0 +1,241 @@
+"""The answer first: in words and units, with its verdict, the reasons, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.report.axes import symbol
+from boltzgen.report.page.markup import (
+    Html,
+    badge,
+    bullets,
+    joined,
+    measured,
+    percentage,
+    prose,
+    table,
+    tag,
+)
+from boltzgen.report.page.record import Material, Section, part, several
+
+#: Estimates that are told in a sentence; the table has all of them.
+MOST_SENTENCES = 6
+
+#: What a verdict means, for people who see it for the first time.
+MEANING = {
+    "ok": "the checks that were made found nothing against these numbers",
+    "caution": "usable with the reservations below",
+    "unreliable": "do not use these numbers; the reasons say what is wrong",
+}
+
+
+def answer(material: Material) -> Section:
+    """The section ``answer``: there is always one."""
+    told = sentences(material)
+    verdict, reasons = judged(material)
+    following = [str(one) for one in next_steps(material, verdict)]
+    words = material.words
+    parts: list[object] = [tag("p", prose(one, words), class_="answer") for one in told]
+    if verdict:
+        meaning = MEANING.get(verdict, "")
+        parts.append(tag("p", joined(["Verdict: ", badge(verdict), f" – {meaning}." if meaning else ""])))
+    if reasons:
+        parts += [tag("h3", "Why"), bullets(prose(reason, words) for reason in reasons)]
+    if following:
+        parts += [tag("h3", "What to do next"), bullets(prose(one, words) for one in following)]
+    parts += [tag("p", one) for one in _circumstances(material)]
+    parts.append(_estimates(material))
+    parts.append(_populations(material))
+    if material.notes:
+        parts += [tag("h3", "What could not be read"), bullets(prose(one, words) for one in material.notes)]
+    numbers = {
+        "sentences": told,
+        "verdict": verdict,
+        "reasons": reasons,
+        "next": following,
+        "estimates": estimates_of(material),
+        "populations": populations_of(material),
+        "could_not_be_read": list(material.notes),
+    }
+    return Section("answer", "Answer", joined(parts), numbers)
+
+
+def _circumstances(material: Material) -> list[str]:
+    """Which road a run took, whether it came to its end, and the precision it reached."""
+    record, found = material.answer, []
+    road, precision = part(record, "road"), part(record, "precision")
+    if road.get("name"):
+        found.append(f"Road: {road['name']}" + (f" – {road['reason']}" if road.get("reason") else "") + ".")
+    if record.get("status") == "partial":
+        found.append("This is what there is so far; the same command goes on.")
+    asked, reached = precision.get("asked_kT"), precision.get("reached_kT")
+    if isinstance(asked, int | float):
+        told = f"{reached:.2g} kT" if isinstance(reached, int | float) else "not known"
+        found.append(f"Largest standard error: {told}; asked for {asked:g} kT.")
+    return found
+
+
+def sentences(material: Material) -> list[str]:
+    """What was found, most asked for first."""
+    given = [symbol(str(one)).replace("+-", "±") for one in several(material.answer, "sentences")]
+    if given:
+        return given
+    found = [*_told_estimates(material)]
+    if material.ensemble is not None:
+        found.append(_told_samples(material))
+    elif material.frames is not None:
+        found.append(_told_frames(material))
+    if not found and material.metrics:
+        found.append(_told_training(material))
+    if not found and material.training:
+        found.append(f"A training run in {material.source}; nothing was measured yet.")
+    if not found and material.molecule is not None:
+        size = material.molecule.n_atoms
+        found.append(f"{material.subject.line()}: {size} atoms, prepared; there are no samples yet.")
+    return found or [f"{material.source} holds nothing yet that a number could be made from."]
+
+
+def _told_estimates(material: Material) -> Iterator[str]:
+    where = material.subject.line()
+    for one in estimates_of(material)[:MOST_SENTENCES]:
+        value, error = part(one, "value"), part(one, "standard_error")
+        name, unit = symbol(str(one.get("name"))), str(one.get("unit", "kT"))
+        if value.get(unit) is None:
+            yield f"{name}: not known."
+            continue
+        others = [measured(value[key], error.get(key), key) for key in value if value[key] is not None]
+        low, high = [*several(part(one, "interval95"), unit), None, None][:2]
+        between = "" if low is None or high is None else f"; 95 % interval {low:.3g} to {high:.3g} {unit}"
+        told = " = ".join(others)
+        if one.get("A") and one.get("B"):
+            a, b = symbol(str(one["A"])), symbol(str(one["B"]))
+            yield f"G({b}) − G({a}) = {told}{between} ({where})."
+        else:
+            yield f"{name}: {told}{between} ({where})."
+
+
+def _told_samples(material: Material) -> str:
+    summary, n = material.summary, len(material.ensemble or ())
+    ess = summary.get("ess")
+    worth = "" if not isinstance(ess, int | float) else f" count as {ess * n:.0f} independent ones"
+    many = f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"The {many} weighted samples of {material.subject.line()}{worth} ({percentage(ess)})."
+
+
+def _told_frames(material: Material) -> str:
+    frames = material.frames
+    assert frames is not None
+    slowest = max([1.0, *frames.statistical_inefficiency.values()])
+    return (
+        f"The simulation of {material.subject.line()} has {len(frames)} frames, which count as "
+        f"{len(frames) / slowest:.0f} independent ones."
+    )
+
+
+def _told_training(material: Material) -> str:
+    last = [row for row in material.metrics if row.get("ess") is not None][-1:]
+    step = material.metrics[-1].get("step")
+    if not last:
+        return f"The flow was trained for {step} steps; how good its samples are was not measured."
+    return (
+        f"After {step} steps of training, {percentage(last[0]['ess'])} of the flow's samples count "
+        f"(effective sample size, measured at step {last[0].get('step')})."
+    )
+
+
+def judged(material: Material) -> tuple[str | None, list[str]]:
+    """The worst verdict among the records, with the reasons of those that have it."""
+    if material.answer.get("verdict") in VERDICTS:
+        return str(material.answer["verdict"]), [str(one) for one in several(material.answer, "reasons")]
+    records = [one for one in [*estimates_of(material), material.summary] if one.get("verdict") in VERDICTS]
+    if not records:
+        return None, []
+    verdict = max((str(one["verdict"]) for one in records), key=VERDICTS.index)
+    reasons = [
+        str(reason)
+        for one in records
+        if one["verdict"] == verdict
+        for reason in several(one, "reasons")
+        if " is null: " not in str(reason)
+    ]
+    return verdict, list(dict.fromkeys(reasons))
+
+
+def next_steps(material: Material, verdict: str | None) -> Sequence[str]:
+    """Commands that lead on."""
+    given = several(material.answer, "next")
+    if given:
+        return [str(one) for one in given]
+    source = repr(material.source)
+    if material.ensemble is not None:
+        if material.manifest.get("coverage") is None:
+            return [f"look whether the flow misses something: `check({source}, probe=True)`"]
+        return ["follow the reasons above, the first one first"] if verdict != "ok" else []
+    if material.metrics or material.training:
+        return [f"draw samples: `sample({source}, 'SYS', output='OUT')`"]
+    if material.frames is not None:
+        return ["train a flow on these frames, with `train()`, and draw samples from it"]
+    if material.molecule is not None:
+        return [f"simulate it: `simulate({source}, output='MD')`"]
+    return []
+
+
+def _estimates(material: Material) -> Html:
+    rows = []
+    for one in estimates_of(material):
+        value, error = part(one, "value"), part(one, "standard_error")
+        interval = part(one, "interval95")
+        for unit in value:
+            low, high = [*several(interval, unit), None, None][:2]
+            between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+            rows.append(
+                (
+                    symbol(str(one.get("name"))),
+                    measured(value[unit], error.get(unit)),
+                    unit,
+                    between,
+                    badge(one.get("verdict")),
+                )
+            )
+    if not rows:
+        return Html("")
+    return table(("free energy", "value", "unit", "95 % interval", "verdict"), rows, "Free energies")
+
+
+def estimates_of(material: Material) -> list[dict[str, Any]]:
+    """The free energies, as ``free_energy.json`` has them; those of the answer first."""
+    return several(material.answer, "free_energies") or several(material.free_energy, "estimates")
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    """``states/phi: left``: the name of a state, behind that of the question that it answers."""
+    asked = str(one.get("result") or "").rpartition("/")[2]
+    return f"{asked}: {one.get('name')}" if asked and asked != "states" else str(one.get("name"))
+
+
+def populations_of(material: Material) -> list[dict[str, Any]]:
+    """Name, share and its standard error of each state that was asked for."""
+    found = several(material.answer, "populations") or several(material.free_energy, "states")
+    shares = (int, float, type(None))
+    return [
+        {
+            "name": _named(one),
+            "population": one.get("population"),
+            "standard_error": one.get("standard_error"),
+        }
+        for one in found
+        if "population" in one
+        and isinstance(one["population"], shares)
+        and isinstance(one.get("standard_error"), shares)
+    ]
+
+
+def _populations(material: Material) -> Html:
+    rows = [
+        (symbol(one["name"]), percentage(one["population"], one["standard_error"]))
+        for one in populations_of(material)
+        if one["population"] is not None
+    ]
+    return table(("state", "population"), rows, "Populations") if rows else Html("")

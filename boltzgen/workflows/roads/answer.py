@@ -1,0 +1,187 @@
+"""``answer.json``: what was found, in sentences and numbers that anyone can read, with verdict and what next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.files import write_json
+from boltzgen.notebook import with_error
+from boltzgen.workflows.free_energy.results import FreeEnergyResult
+from boltzgen.workflows.records import Record
+from boltzgen.workflows.roads.asking import Asked
+
+SCHEMA = "boltzgen.answer/1"
+
+#: States that a sentence is said of, the likeliest of each result.
+SAID = 4
+
+
+@dataclass(frozen=True, repr=False)
+class Run(Record):
+    """``DIR/answer.json``, and the `folder` DIR that it stands in."""
+
+    folder: Path
+
+    @property
+    def road(self) -> str:
+        """The road that was taken."""
+        return str(self._content["road"]["name"])
+
+    @property
+    def reason(self) -> str:
+        """Why that one."""
+        return str(self._content["road"]["reason"])
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The answer in words."""
+        return tuple(self._content["sentences"])
+
+    @property
+    def populations(self) -> tuple[Mapping[str, Any], ...]:
+        """One record a state: result, name, population, standard_error, n_effective."""
+        return tuple(self._content["populations"])
+
+    @property
+    def error(self) -> float | None:
+        """The largest standard error (kT) among the free energies that the precision is about."""
+        found = self._content["precision"]["reached_kT"]
+        return None if found is None else float(found)
+
+    @property
+    def status(self) -> str:
+        """``complete``, or ``partial`` where time or a signal ended it before."""
+        return str(self._content["status"])
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``caution`` or ``unreliable``: the worst of the ensemble and of what counts."""
+        return str(self._content["verdict"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not better, worst first."""
+        return tuple(self._content["reasons"])
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """What would help."""
+        return tuple(self._content["next"])
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all calls."""
+        return float(self._content["seconds"])
+
+    def rows(self) -> dict[str, Any]:
+        precision = self._content["precision"]
+        return {
+            "road": self.road,
+            "samples": self._content["samples"],
+            "effective samples": self._content["n_effective"],
+            "largest standard error (kT)": precision["reached_kT"],
+            "asked for (kT)": precision["asked_kT"],
+            "status": self.status,
+            "verdict": self.verdict,
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Run in {self.folder}: {self.status}, verdict {self.verdict}>\n" + "\n".join(self.sentences)
+
+
+def write_answer(
+    folder: Path,
+    *,
+    road: Mapping[str, Any],
+    question: Mapping[str, Any],
+    ensemble: Ensemble,
+    asked: Asked,
+    found: Mapping[str, FreeEnergyResult],
+    error: float | None,
+    status: str,
+    why_partial: str,
+    next_steps: list[str],
+    seconds: float,
+) -> Run:
+    """Write ``answer.json`` into `folder`; the record of it."""
+    diagnostics = ensemble.diagnostics()
+    verdict, reasons = _verdict(diagnostics.verdict, diagnostics.reasons, asked, found)
+    if why_partial:
+        reasons = [why_partial, *reasons]
+    populations = [
+        {"result": name, **state.to_json()}
+        for name, result in found.items()
+        for state in sorted(result.populations, key=lambda one: -one.population)
+    ]
+    content = {
+        "schema": SCHEMA,
+        "status": status,
+        "question": dict(question),
+        "road": dict(road),
+        "temperature_K": ensemble.temperature,
+        "sentences": _sentences(ensemble, found),
+        "populations": populations,
+        "free_energies": [
+            {"result": name, "counts": _counts(asked, name, one), **one.to_json(ensemble.temperature)}
+            for name, result in found.items()
+            for one in result.estimates
+        ],
+        "precision": {"asked_kT": question["precision"], "reached_kT": error},
+        "samples": len(ensemble),
+        "n_effective": diagnostics.ess * len(ensemble),
+        "verdict": verdict,
+        "reasons": reasons,
+        "next": next_steps,
+        "seconds": seconds,
+    }
+    write_json(folder / "answer.json", content)
+    return Run(content, folder)
+
+
+def _counts(asked: Asked, name: str, one: Any) -> bool:
+    return [one.A, one.B] in [list(pair) for pair in asked.counts[name]]
+
+
+def _verdict(
+    verdict: str, reasons: tuple[str, ...], asked: Asked, found: Mapping[str, FreeEnergyResult]
+) -> tuple[str, list[str]]:
+    """The worst of the ensemble's verdict and of those of the differences that count, with the reasons."""
+    every = [(verdict, reason) for reason in reasons]
+    for name, result in found.items():
+        for one in result.estimates:
+            if _counts(asked, name, one):
+                every += [(one.verdict, reason) for reason in one.reasons]
+    worst = max([verdict, *(found_verdict for found_verdict, _ in every)], key=VERDICTS.index)
+    ordered = sorted(every, key=lambda pair: -VERDICTS.index(pair[0]))
+    return worst, list(dict.fromkeys(reason for _, reason in ordered))
+
+
+def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> list[str]:
+    """Populations of the likeliest states of each result, then its free energies."""
+    said = []
+    for name, result in found.items():
+        shares = sorted(result.populations, key=lambda one: -one.population)[:SAID]
+        told = [
+            f"{share.name} {with_error(100 * share.population, _percent(share.standard_error))} %"
+            for share in shares
+        ]
+        about = "" if "/" not in name else f" of {name.split('/')[1]}"
+        said.append(f"At {ensemble.temperature:g} K the states{about} hold: {'; '.join(told)}.")
+        for one in result.estimates[: SAID - 1]:
+            if one.value is not None:
+                said.append(
+                    f"G({one.B}) - G({one.A}) = {with_error(one.value, one.standard_error, one.unit)}."
+                )
+    if not said:
+        said.append("No torsion has more than one well here; OUT holds the ensemble.")
+    return said
+
+
+def _percent(error: float | None) -> float | None:
+    return None if error is None else 100 * error

@@ -1,0 +1,132 @@
+"""What suits a molecule: ladder and length of its simulation, steps and batch of its training.
+
+docs/run.md says the same in words. Everything follows from the number of atoms and of torsions that turn, so that
+the same molecule is treated alike on every machine; only where the time does not suffice is it cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+#: The molecule by whose size the others are measured (alanine dipeptide).
+ATOMS = 22
+
+#: Neighbours of the ladder differ by this factor at 22 atoms (a third of exchanges), and at most by the other.
+STEP, LARGEST_STEP = 1.22, 1.6
+
+#: Hottest over coldest: barriers of some 20 kJ/mol are then crossed within a walk.
+SPAN, SPAN_WITHOUT_TORSIONS = 2.4, 1.6
+
+#: Energies of the simulation: a base and so many for each torsion that turns, within bounds.
+BASE_EVALUATIONS, EVALUATIONS_A_TORSION, MOST_EVALUATIONS = 200_000, 150_000, 4_000_000
+
+#: Copies at a time (one batch), fewest ladders among them, and frames kept at each temperature.
+REPLICAS, FEWEST_LADDERS, FRAMES = 96, 8, 3000
+
+#: ps: between exchanges (when torsions are moved, too), and the step with hydrogens of three dalton.
+INTERVAL, TIMESTEP, MOVES = 0.1, 0.002, 5
+
+#: Steps at 22 atoms, within bounds, and rows of a step.
+STEPS, FEWEST_STEPS, MOST_STEPS, BATCH = 350, 200, 4000, 384
+
+#: Shares of the time where it does not suffice: simulation, check, training; the rest is for draws and answers.
+SHARES = {"simulate": 0.25, "check": 0.12, "train": 0.43}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """How to simulate: ladder (K), replicas, ps of each, ps between frames and thrown away, moves."""
+
+    temperatures: tuple[float, ...]
+    replicas: int
+    time: float
+    save_interval: float
+    equilibration: float
+    moves: int
+
+    @property
+    def evaluations(self) -> float:
+        """Energies with gradients of the whole run."""
+        ps = self.time + self.equilibration
+        return self.replicas * (ps / TIMESTEP + self.moves * ps / INTERVAL)
+
+    def options(self) -> dict[str, object]:
+        """Keyword arguments of `simulate`."""
+        return {
+            "temperatures": ",".join(f"{kelvin:g}" for kelvin in self.temperatures),
+            "time": f"{self.time:g}ps",
+            "timestep": f"{1e3 * TIMESTEP:g}fs",
+            "exchange_interval": f"{INTERVAL:g}ps",
+            "save_interval": f"{self.save_interval:g}ps",
+            "equilibration": f"{self.equilibration:g}ps",
+            "engine": "torch",
+            "replicas": self.replicas,
+            "hydrogen_mass": 3.0,
+            **({"torsion_moves": self.moves} if self.moves else {}),
+        }
+
+    def to_json(self) -> dict[str, object]:
+        """The fields, JSON types only."""
+        return {**vars(self), "temperatures": list(self.temperatures)}
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Simulated:
+        """Inverse of `to_json`."""
+        return cls(**{**content, "temperatures": tuple(content["temperatures"])})
+
+    def within(self, evaluations: float) -> Simulated:
+        """The same, shorter where it would need more than so many `evaluations`; at least 2 ps long."""
+        share = min(1.0, evaluations / self.evaluations)
+        return self if share == 1.0 else _timed(replace(self), share * (self.time + self.equilibration))
+
+
+def ladder(atoms: int, temperature: float, torsions: int) -> tuple[float, ...]:
+    """Temperatures (K), rising by one factor that falls with the root of the size."""
+    step = min(STEP ** math.sqrt(ATOMS / atoms), LARGEST_STEP)
+    span = SPAN if torsions else SPAN_WITHOUT_TORSIONS
+    rungs = max(2, math.ceil(math.log(span) / math.log(step)))
+    return tuple(round(temperature * span ** (k / rungs), 3 if k == 0 else 0) for k in range(rungs + 1))
+
+
+def simulation(atoms: int, temperature: float, torsions: int) -> Simulated:
+    """The simulation of a molecule of so many `atoms` and `torsions` that turn."""
+    rungs = ladder(atoms, temperature, torsions)
+    walks = max(FEWEST_LADDERS, REPLICAS // len(rungs))
+    wanted = min(BASE_EVALUATIONS + EVALUATIONS_A_TORSION * torsions, MOST_EVALUATIONS)
+    moves = MOVES if torsions else 0
+    a_ps = len(rungs) * walks * (1 / TIMESTEP + moves / INTERVAL)
+    empty = Simulated(rungs, len(rungs) * walks, 0.0, INTERVAL, 0.0, moves)
+    return _timed(empty, wanted / a_ps)
+
+
+def check(whole: Simulated) -> Simulated:
+    """A second run, to check with: the same ladder, half as long."""
+    return _timed(whole, 0.5 * (whole.time + whole.equilibration))
+
+
+def _timed(empty: Simulated, ps: float) -> Simulated:
+    """`empty` with so many `ps` in all, a fifth of them thrown away, and about `FRAMES` frames."""
+    total = max(ps, 2.0)
+    equilibration = round(max(0.2 * total, INTERVAL) / INTERVAL) * INTERVAL
+    walks = empty.replicas // len(empty.temperatures)
+    between = max(round((total - equilibration) * walks / FRAMES / INTERVAL), 1) * INTERVAL
+    time = max(round((total - equilibration) / between), 1) * between
+    return replace(
+        empty,
+        time=round(time, 6),
+        save_interval=round(between, 6),
+        equilibration=round(equilibration, 6),
+    )
+
+
+def steps(atoms: int) -> int:
+    """Training steps."""
+    return min(max(round(STEPS * (atoms / ATOMS) ** 1.5, -1), FEWEST_STEPS), MOST_STEPS)
+
+
+def batch(atoms: int) -> int:
+    """Rows of a step of each loss."""
+    return BATCH if atoms >= ATOMS else max(128, round(BATCH * atoms / ATOMS / 64) * 64)

@@ -1,0 +1,109 @@
+"""The long road: simulate (or take given frames), train on them and on the energy, draw; a second run checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from boltzgen.workflows.roads import defaults
+from boltzgen.workflows.roads.frames import give
+from boltzgen.workflows.roads.look import fitted, why_not
+from boltzgen.workflows.roads.measures import seconds_a_step, seconds_an_energy
+from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
+from boltzgen.workflows.roads.walk import CHECK_SEED
+
+#: The shipped configuration that this road trains with.
+CONFIG = "run"
+
+#: Steps below which a flow has hardly learned.
+FEWEST_STEPS = 120
+
+#: Seconds for what is neither simulated nor trained nor drawn.
+AROUND = 30.0
+
+
+class Simulated(Road):
+    """For everything else: any molecule whose energy can be evaluated."""
+
+    name, order = "simulate, train, draw", 90
+
+    def suits(self, scene: Scene) -> str | None:
+        if scene.walk.question.frames is not None:
+            return "frames to train on were given"
+        return f"{why_not(scene)}, so that a flow of this molecule is trained from the beginning"
+
+    def expect(self, scene: Scene) -> Expected:
+        plan = self._decided(scene)
+        energies = 0.0
+        if "simulate" in plan:
+            runs = [defaults.Simulated.of(plan[name]).evaluations for name in ("simulate", "check")]
+            if "an_energy" not in scene.measured:
+                rows = int(plan["simulate"]["replicas"])
+                scene.measured["an_energy"] = seconds_an_energy(scene.system, rows)
+            energies = sum(runs) * scene.measured["an_energy"]
+        training = 0.0 if "steps" not in plan else plan["steps"] * self._a_step(scene)
+        limit, wanted = scene.walk.limit, defaults.steps(scene.atoms)
+        warning = ""
+        if limit is not None and "steps" in plan and plan["steps"] < wanted // 2:
+            longer = limit * wanted / max(plan["steps"], 1) / 60
+            warning = f"this hardly suffices; about {longer:.0f} minutes would"
+        grounds = f"simulations {energies:.0f} s, training {training:.0f} s"
+        return Expected(energies + training + 0.2 * (energies + training) + AROUND, grounds, warning)
+
+    def _a_step(self, scene: Scene) -> float:
+        if "a_step" not in scene.measured:
+            kelvin, batch = scene.walk.question.temperature, defaults.batch(scene.atoms)
+            scene.measured["a_step"] = seconds_a_step(scene.system, CONFIG, kelvin, batch)
+        return scene.measured["a_step"]
+
+    def _decided(self, scene: Scene) -> dict[str, Any]:
+        """How to simulate, to check and how many steps to train, within the time; decided once."""
+        walk, question = scene.walk, scene.walk.question
+        kept = walk.plan.decided("training")
+        if kept is not None:
+            return dict(kept)
+        found: dict[str, Any] = {}
+        if question.frames is None:
+            whole = defaults.simulation(scene.atoms, question.temperature, scene.torsions)
+            found["simulate"] = fitted(scene, whole, defaults.SHARES["simulate"]).to_json()
+            found["check"] = fitted(scene, defaults.check(whole), defaults.SHARES["check"]).to_json()
+        if question.config is None:
+            steps, seconds = defaults.steps(scene.atoms), walk.share(defaults.SHARES["train"])
+            if seconds is not None:
+                steps = min(steps, max(int(seconds / self._a_step(scene)), FEWEST_STEPS))
+            found["steps"] = steps
+        return dict(walk.plan.decide("training", found))
+
+    def steps(self, scene: Scene) -> Source:
+        walk, plan = scene.walk, self._decided(scene)
+        if "simulate" in plan:
+            for name, seed in (("simulate", walk.seed()), ("check", walk.seed(CHECK_SEED))):
+                how = defaults.Simulated.of(plan[name])
+                folder = {"simulate": "MD", "check": "CHECK"}[name]
+                walk.simulate(folder, how, seed=seed, part=defaults.SHARES[name])
+        else:
+            give(walk)
+        config = walk.question.config or CONFIG
+        walk.train(config, self._overrides(scene, plan), part=1.0 - defaults.SHARES["check"])
+        frames = walk.path("MD")
+        return Source(walk.path("RUN"), walk.path("CHECK"), frames=Path(frames))
+
+    def _overrides(self, scene: Scene, plan: dict[str, Any]) -> list[str]:
+        """Departures from the configuration: those given, or those that suit the molecule."""
+        question = scene.walk.question
+        if question.config is not None:
+            return list(question.overrides)
+        rows, kelvin = defaults.batch(scene.atoms), f"{question.temperature:g}"
+        steps = int(plan["steps"])
+        return [
+            f"optimizer.steps={steps}",
+            f"evaluation.every={max(steps // 4, 1)}",
+            f"evaluation.temperature={kelvin}",
+            f"likelihood.batch_size={rows}",
+            f"reweighted.batch_size={rows}",
+            f"reweighted.temperatures=[{kelvin}]",
+            *question.overrides,
+        ]
+
+
+ROAD = Simulated()

@@ -1,0 +1,84 @@
+"""How long it will take to draw samples here: a few of them, drawn and thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from boltzgen.checks import check_number
+from boltzgen.config.model import load_model
+from boltzgen.flows.temperature_mixture import asked_at
+from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.refine.refinement import EXPECTED_MOVES
+from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
+
+#: Samples of one measurement, and rows of a batch of energies.
+_ROWS, USUAL_ROWS = 200, 128
+
+
+def expect_sampling(
+    model: str | PathLike[str],
+    system: str | PathLike[str],
+    number: int,
+    *,
+    temperature: float | None = None,
+    proposal_temperatures: Sequence[float] = (),
+    dtype: str = "float64",
+    device: str = "cpu",
+    moves: int = 0,
+) -> Expectation:
+    """How long `sample` would take here for `number` samples of `system`, each with so many `moves`.
+
+    Raises InputError for a model or a system that `sample` refuses. Nothing is written.
+    """
+    check_number(number)
+    trained = load_model(Path(model))
+    _, target = read_target(str(system), isomers=trained.isomers)
+    with closing(target):
+        flow = asked_at(
+            trained.flow.to(device=device, dtype=getattr(torch, dtype)), tuple(proposal_temperatures)
+        )
+        generator = BoltzmannGenerator(flow, target.to(device))
+        kelvin = trained.temperature if temperature is None else temperature
+        return expected(generator, number, kelvin, moves=moves)
+
+
+def expected(
+    generator: BoltzmannGenerator, number: int, temperature: float, *, moves: int = 0
+) -> Expectation:
+    """What to expect of `number` draws of `generator` at `temperature` (K), `moves` energies each beside."""
+    rows = min(number, _ROWS)
+    sample = seconds_of_a_sample(generator, number, temperature)
+    move, refined = 0.0, ""
+    if moves:
+        move = seconds_of_an_energy(generator.target, rows) * moves
+        refined = f", {moves} moves each"
+    seconds = number * (sample + move)
+    task = f"{number} samples{refined}"
+    return Expectation("sample", seconds, task, f"{1 / max(sample + move, 1e-9):.3g} samples a second")
+
+
+def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature: float) -> float:
+    """Wall seconds of one of `number` draws at `temperature` (K)."""
+    rows = min(number, _ROWS)
+    return seconds_of(lambda: generator.sample(rows, temperature), within=MEASURING / 2) / rows
+
+
+def moves_of(refine: str | None, budget: int | None) -> int:
+    """Energies of each sample beside its first: those of its refinement."""
+    return 0 if refine is None else budget or EXPECTED_MOVES
+
+
+def seconds_of_an_energy(target: Target, rows: int) -> float:
+    """Wall seconds of one energy of `target` with its gradient, in a batch of `rows`."""
+    positions = target.reference[:1].repeat_interleave(rows, dim=0)
+
+    def work() -> None:
+        moving = positions.clone().requires_grad_()
+        torch.autograd.grad(target.potential(moving).sum(), moving)
+
+    return seconds_of(work, within=MEASURING / 4) / rows

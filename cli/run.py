@@ -1,0 +1,154 @@
+"""``boltzgen run``: from a molecule and a question to an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from boltzgen.interrupts import StopRequest
+from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal import prepare_options as options
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.roads.answer import Run
+
+
+def run(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MOLECULE",
+            help="What prepare takes, a SYS folder, or example:NAME; or --sequence, --smiles.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything; goes on in it.")
+    ] = Path("DIR"),
+    states: Annotated[
+        str, typer.Option(metavar="FILE|auto", help="States file; auto: the wells of each torsion.")
+    ] = "auto",
+    temperature: Annotated[float, typer.Option(help="Temperature in K.")] = 300.0,
+    precision: Annotated[
+        str, typer.Option(metavar="0.1kT", help="Standard error to reach; kT, kJ/mol or kcal/mol.")
+    ] = "0.1kT",
+    time: Annotated[str, typer.Option(metavar="TIME", help="Most time, such as 5m, 30m or 2h.")] = "30m",
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="MD", help="Trajectory or MD folder to train on, instead of simulating."),
+    ] = None,
+    check_frames: Annotated[
+        Path | None,
+        typer.Option(metavar="MD", help="Another one to check with; default: the last half of --frames."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="CONFIG", help="How to train, instead of what suits the molecule.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Departure from it, repeatable.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples to draw, instead of what a pilot says.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is drawn.")] = 0,
+    sequence: options.Sequence = None,
+    smiles: options.Smiles = None,
+    capped: options.Capped = False,
+    coordinates: options.Coordinates = None,
+    include: options.Include = None,
+    forcefield: options.Forcefield = None,
+    implicit: options.Implicit = "none",
+    surface: options.Surface = "ace",
+    constraints: options.Constraints = "none",
+    add_hydrogens: options.AddHydrogens = False,
+    ph: options.Ph = 7.0,
+    minimize: options.Minimize = None,
+    name: options.Name = None,
+    free_rotation: options.FreeRotation = None,
+    bridge: options.Bridge = False,
+    bridge_platform: options.BridgePlatform = "auto",
+    bridge_workers: options.BridgeWorkers = 1,
+    ml: options.Ml = None,
+    ml_region: options.MlRegion = "all",
+    ml_option: options.MlOption = None,
+) -> None:
+    """From a molecule to populations and free energies with errors and a verdict, in one command.
+
+    It takes the road that suits the molecule (a shipped model, adapted or not, or a simulation and training),
+    says why and how long that takes, and prints the commands that do the same by hand.
+
+    Examples:
+
+    boltzgen run --sequence AGS --implicit obc1 -o AGS --precision 0.3kT --time 5m
+
+    boltzgen run --smiles ClCCCl -o DCE
+
+    boltzgen run molecule.prmtop --coordinates molecule.inpcrd -o DIR --states states.yaml --time 2h
+    """
+    from boltzgen.workflows.preparation.hybrid import option_words
+    from boltzgen.workflows.roads.run import run as work
+
+    given: dict[str, Any] = {
+        "sequence": (sequence, None),
+        "smiles": (smiles, None),
+        "capped": (capped, False),
+        "coordinates": (coordinates, None),
+        "include": (include, None),
+        "forcefield": (forcefield or [], []),
+        "implicit": (implicit, "none"),
+        "surface": (surface, "ace"),
+        "constraints": (constraints, "none"),
+        "add_hydrogens": (add_hydrogens, False),
+        "ph": (ph, 7.0),
+        "minimize": (minimize, None),
+        "name": (name, None),
+        "free_rotations": (free_rotation or [], []),
+        "bridge": (bridge, False),
+        "platform": (bridge_platform, "auto"),
+        "workers": (bridge_workers, 1),
+        "ml": (ml, None),
+        "ml_region": (ml_region, "all"),
+        "ml_options": (option_words(ml_option or ()), {}),
+    }
+    with StopRequest() as stop:
+        result = work(
+            source,
+            output,
+            states=states,
+            temperature=temperature,
+            precision=precision,
+            time=time,
+            frames=frames,
+            check_frames=check_frames,
+            config=config,
+            overrides=override or (),
+            samples=samples,
+            seed=seed,
+            stop=stop,
+            say=console.message,
+            listen=console.progress,
+            **{key: value for key, (value, default) in given.items() if value != default},
+        )
+    show(result)
+
+
+def show(result: Run) -> None:
+    """Print the answer."""
+    console.result(result)
+    rows = [
+        (one["result"], one["name"], 100 * one["population"], _percent(one["standard_error"]))
+        for one in result.populations
+    ]
+    if rows:
+        console.table("populations", ("result", "state", "%", "+-"), rows)
+    console.key_values(f"answer: {result.folder}", result.rows())
+    for sentence in result.sentences:
+        console.message(sentence)
+    console.message(f"verdict: {result.verdict}")
+    for reason in (*result.reasons, *result.next):
+        console.message(f"- {reason}")
+
+
+def _percent(error: float | None) -> float | None:
+    return None if error is None else 100 * error
