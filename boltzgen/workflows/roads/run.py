@@ -52,6 +52,7 @@ def run(
     time: str | float | None = "30m",
     frames: str | PathLike[str] | None = None,
     check_frames: str | PathLike[str] | None = None,
+    data_temperature: float | None = None,
     config: str | PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     samples: int | None = None,
@@ -72,6 +73,7 @@ def run(
         (with a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
     time: most wall time, ``30m``, ``2h`` or seconds; None: as long as it takes.
     frames, check_frames: trajectories or MD folders to train on and to check with; one alone is divided.
+    data_temperature: K at which they were simulated, for files that do not say it (DCD, XTC).
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
@@ -110,6 +112,7 @@ def run(
         config=config,
         overrides=overrides,
         samples=samples,
+        data_temperature=data_temperature,
     )
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
