@@ -106,6 +106,7 @@ class Training:
             "effective sample size": self.evaluation.get("ess"),
             "k-hat": self.evaluation.get("k_hat"),
             "forward effective sample size": self.evaluation.get("forward_ess"),
+            "independent frames that it rests on": self.evaluation.get("forward_ess_frames"),
             "held-out -log q": self.evaluation.get("held_out_likelihood"),
             **{f"frames left out: {reason}": count for reason, count in self.outside.items()},
         }
