@@ -127,6 +127,8 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
+    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
     road = _road(scene)
