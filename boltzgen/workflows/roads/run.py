@@ -15,7 +15,7 @@ from boltzgen.data.trajectory import read_trajectory_at
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError, PartialError, StoppedError
-from boltzgen.folders import alone_in, holds_other_files
+from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.variables import read_topology, ready_torsions
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
@@ -116,7 +116,10 @@ def run(
     )
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
-            raise InputError(f"{output} holds other files and no run; name another folder as `output`.")
+            first = min(path.name for path in folder.iterdir() if not is_own_file(path))
+            raise InputError(
+                f"{output} holds other files ({first}, ...) and no run; name another folder as `output`."
+            )
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen)
         try:
@@ -128,6 +131,8 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
+    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
     road = _road(scene)
