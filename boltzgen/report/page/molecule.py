@@ -39,7 +39,7 @@ def molecule(material: Material) -> Section | None:
     except (BoltzgenError, ValueError, RuntimeError) as error:  # RDKit's, of a molecule it cannot lay out
         trouble = f"It could not be drawn ({error})."
     rows = [
-        (index, str(name), element(int(number)), round(float(mass), 3))
+        (index, str(name), element(int(number)), f"{float(mass):.3f}")
         for index, (name, number, mass) in enumerate(
             zip(system.atom_names, system.atomic_numbers, system.masses, strict=True)
         )

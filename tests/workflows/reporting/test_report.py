@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from report_cases import HOSTILE, weighted_frames, write_whole_run
 
 import boltzgen as bg
@@ -134,6 +135,28 @@ def test_numbers_are_json_and_say_what_the_ensemble_says(page, whole):
     assert "noe2019" in cited["keys"] and cited["bibtex"].count("@") == len(cited["keys"])
     digests = [one["sha256"] for one in numbers["sections"]["origin"]["files"]]
     assert len(digests) >= 6 and all(re.fullmatch("[0-9a-f]{64}", one) for one in digests)
+
+
+def test_every_number_is_explained(page):
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    text = text.partition("written by `boltzgen report`")[2].partition("## The file of")[0]
+    assert set(page.numbers) == {
+        "schema",
+        "source",
+        "kind",
+        "molecule",
+        "force_field",
+        "temperature_K",
+        "version",
+        "sections",
+        "figures",
+    }
+    names = [*page.numbers, *page.numbers["sections"]]
+    for section in page.numbers["sections"].values():
+        for one in section[:1] if isinstance(section, list) else [section]:
+            names += list(one) if isinstance(one, dict) else []
+    missing = [name for name in names if f"`{name}`" not in text and name not in ("schema", "source")]
+    assert not missing
 
 
 def test_each_figure_is_a_file_too_and_names_what_it_is_of(page):
