@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 
 def code(text: object) -> str:
-    """`text` in the letters of code, safe inside a table."""
-    return f"`{text}`".replace("|", "\\|")
+    """`text` in the letters of code; a bar in them parts no cells of a table."""
+    return f"`{text}`"
 
 
 def plain(text: str) -> str:
