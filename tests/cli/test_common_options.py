@@ -1,4 +1,4 @@
-"""What every command takes: --json, --quiet, --log-file, --threads, --seed, completion, NO_COLOR; time told."""
+"""Options of every command: --json, --quiet, --log-file, --threads, --seed, completion, NO_COLOR; time told."""
 
 from __future__ import annotations
 
