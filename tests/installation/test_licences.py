@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
 
-from licences import OF_THE_PACKAGE_ALONE, PAGE, PERMISSIVE, ROOT, SBOM, closure, licence, page, parts, pins
+from licences import (
+    OF_THE_PACKAGE_ALONE,
+    PAGE,
+    PERMISSIVE,
+    ROOT,
+    SBOM,
+    closure,
+    licence,
+    normal,
+    page,
+    parts,
+    pins,
+)
 
 RECORD = json.loads(SBOM.read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -44,3 +57,12 @@ def test_what_is_needed_is_all_in_the_bill():
 
 def test_the_page_says_what_the_bill_says():
     assert PAGE.read_text(encoding="utf-8") == page(RECORD), AGAIN
+
+
+def test_what_is_installed_fits_together():
+    """``pip check`` finds no fault with a package of ours; others in the same environment are not ours."""
+    words = [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    ours = {"boltzgen-sampler", *pins()}
+    faults = [line for line in done.stdout.splitlines() if line and normal(line.split()[0]) in ours]
+    assert not faults, "\n".join(faults)
