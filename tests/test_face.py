@@ -83,6 +83,7 @@ ROAD = (
     "simulate",
     "load_trajectory",
     "train",
+    "run",
     "sample",
     "load_samples",
     "load_generator",
