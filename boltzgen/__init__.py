@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from boltzgen.workflows.installation.cite import cite
     from boltzgen.workflows.installation.demo import Demo, demo
     from boltzgen.workflows.installation.doctor import Installation, doctor
+    from boltzgen.workflows.installation.glossary import Glossary, glossary
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
@@ -97,6 +98,7 @@ _TAKEN = {
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
+    "boltzgen.workflows.installation.glossary": "glossary Glossary",
     "boltzgen.workflows.installation.demo": "demo Demo",
     "boltzgen.report.citations": "Citations",
     "boltzgen.workflows.installation.models": "model_card releases Release",
@@ -167,10 +169,12 @@ __all__ = [
     "FreeEnergyResult",
     # this installation
     "cite",
+    "glossary",
     "doctor",
     "selftest",
     "demo",
     "Citations",
+    "Glossary",
     "Installation",
     "SelfTest",
     "Demo",

@@ -75,6 +75,7 @@ from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
+from boltzgen_cli.glossary import glossary
 from boltzgen_cli.merge import merge
 from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
@@ -100,6 +101,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "models": models,
     "cite": cite,
+    "glossary": glossary,
     "doctor": doctor,
     "selftest": selftest,
 }
@@ -136,6 +138,8 @@ def options(
     """Boltzmann generators: from a molecule to a free energy with its error.
 
     The road: prepare, simulate, train, sample, free-energy. Example: boltzgen demo
+
+    Words such as k-hat, forward ESS or domain: boltzgen glossary
     """
 
 

@@ -103,6 +103,7 @@ ROAD = (
     "releases",
     "model_card",
     "cite",
+    "glossary",
     "doctor",
     "selftest",
     "demo",
