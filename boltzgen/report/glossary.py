@@ -32,7 +32,7 @@ GLOSSARY: dict[str, dict[str, str]] = {
         "weight": "How much a sample counts: what physics gives it over what the flow gave it, exp(-u) / q.",
         "effective sample size": "ESS: as how many independent samples of the true distribution the "
         "weighted ones count; in percent of those drawn. 100 samples in each state are enough for "
-        "`ok`.",
+        "ok.",
         "k-hat": "Whether rare samples of huge weight may still be missing. Up to 0.4 error bars are "
         "right, up to 0.7 too small; above, the next draw may change the answer, and more draws do "
         "not help.",
