@@ -75,7 +75,7 @@ from boltzgen_cli.demo import demo
 from boltzgen_cli.doctor import doctor
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
-from boltzgen_cli.glossary import glossary
+from boltzgen_cli.installation.glossary import glossary
 from boltzgen_cli.merge import merge
 from boltzgen_cli.models import models
 from boltzgen_cli.prepare import prepare
