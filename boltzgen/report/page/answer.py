@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
@@ -35,7 +35,7 @@ def answer(material: Material) -> Section:
     """The section ``answer``: there is always one."""
     told = sentences(material)
     verdict, reasons = judged(material)
-    following = [str(one) for one in next_steps(material, verdict)]
+    following = next_steps(material)
     words = material.words
     parts: list[object] = [tag("p", prose(one, words), class_="answer") for one in told]
     if verdict:
@@ -163,23 +163,9 @@ def judged(material: Material) -> tuple[str | None, list[str]]:
     return verdict, list(dict.fromkeys(reasons))
 
 
-def next_steps(material: Material, verdict: str | None) -> Sequence[str]:
-    """Commands that lead on."""
-    given = several(material.answer, "next")
-    if given:
-        return [str(one) for one in given]
-    source = repr(material.source)
-    if material.ensemble is not None:
-        if material.manifest.get("coverage") is None:
-            return [f"look whether the flow misses something: `check({source}, probe=True)`"]
-        return ["follow the reasons above, the first one first"] if verdict != "ok" else []
-    if material.metrics or material.training:
-        return [f"draw samples: `sample({source}, 'SYS', output='OUT')`"]
-    if material.frames is not None:
-        return ["train a flow on these frames, with `train()`, and draw samples from it"]
-    if material.molecule is not None:
-        return [f"simulate it: `simulate({source}, output='MD')`"]
-    return []
+def next_steps(material: Material) -> list[str]:
+    """What the answer of a whole run says, else what can be done with the folder."""
+    return [str(one) for one in several(material.answer, "next")] or list(material.steps)
 
 
 def _estimates(material: Material) -> Html:
