@@ -22,8 +22,11 @@ from boltzgen_cli.terminal.fields import FUNCTIONS, Words, speaking
 
 LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
 
-#: Files that write commands to paste: the demo, and the report of a benchmark. Lines of another program.
-COMMANDS = {ROOT / "boltzgen" / "workflows" / name for name in ("installation/demo.py", "transfer/table.py")}
+#: Files that write commands to paste: `run`, and the report of a benchmark. Lines of another program.
+COMMANDS = {
+    ROOT / "boltzgen" / "workflows" / name
+    for name in ("roads/walk.py", "roads/asking.py", "roads/run.py", "transfer/table.py")
+}
 OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 
 #: What stands between backticks in messages and is no argument of a verb: names of functions in Python.

@@ -50,8 +50,8 @@ class Look:
     def told(self) -> str:
         tail = "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
         return (
-            f"the shipped model {self.model} knows such molecules (unfamiliarity {self.score:.3g}); of {PILOT} "
-            f"pilot draws {100 * self.ess:.2g} % are effective{tail}"
+            f"the shipped model {self.model} knows such molecules (unfamiliarity {self.score:.3g}); "
+            f"of {PILOT} pilot draws {100 * self.ess:.2g} % are effective{tail}"
         )
 
     @property
@@ -104,10 +104,10 @@ def why_not(scene: Scene) -> str:
     return str((scene.walk.plan.decided("look") or {}).get("why", "no shipped model is good enough"))
 
 
-def check_simulation(scene: Scene) -> defaults.Simulated:
-    """How to simulate frames to check a shipped model with, within its share of the time."""
-    how = defaults.check(defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions))
-    return fitted(scene, how, CHECK_SHARE)
+def check_simulation(scene: Scene, part: float) -> defaults.Simulated:
+    """How to simulate frames to check a shipped model with, within `part` (a fraction) of the time."""
+    how = defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions)
+    return fitted(scene, how, part)
 
 
 def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simulated:
@@ -120,11 +120,11 @@ def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simul
     return how.within(seconds / scene.measured["an_energy"])
 
 
-def simulated_check(scene: Scene) -> Path:
+def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path:
     """CHECK, simulated from another seed than anything else."""
     walk = scene.walk
     kept = walk.plan.decided("check")
-    how = check_simulation(scene) if kept is None else defaults.Simulated.of(kept)
+    how = check_simulation(scene, part) if kept is None else defaults.Simulated.of(kept)
     walk.plan.decide("check", how.to_json())
-    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=CHECK_SHARE)
+    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=part)
     return walk.path("CHECK")

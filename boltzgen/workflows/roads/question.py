@@ -23,12 +23,13 @@ _PRECISION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(kT|kJ/mol|
 
 
 def parse_precision(text: str | float, temperature: float) -> float:
-    """kT in ``"0.1kT"``, ``"0.3 kJ/mol"`` or ``"0.1kcal/mol"``; a number alone is kT. InputError otherwise."""
+    """kT in ``"0.1kT"``, ``"0.3 kJ/mol"`` or ``"0.1kcal/mol"``; a number alone is kT."""
     found = _PRECISION.fullmatch(str(text))
     value = 0.0 if found is None else float(found[1])
     if found is None or not 0.0 < value < 1e6:
         raise InputError(
-            f"`precision={text!r}` is not a standard error with a unit; write 0.1kT, 0.3kJ/mol or 0.1kcal/mol."
+            f"`precision={text!r}` is not a standard error with a unit; write 0.1kT, 0.3kJ/mol or "
+            "0.1kcal/mol."
         )
     kj = {"kJ/mol": 1.0, "kcal/mol": KJ_PER_KCAL}.get(found[2] or "", thermal_energy(temperature))
     return float(value * kj / thermal_energy(temperature))

@@ -28,13 +28,14 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.options import PrepareKeywords
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.roads.answer import Run, write_answer
-from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, pilot_error
-from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough, number_for
+from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
+from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
+from boltzgen.workflows.subjects import subject_of_system
 
 #: Samples where the pilot cannot say how many, and most at all.
 UNKNOWN, MOST = 20_000, 1_000_000
@@ -67,16 +68,16 @@ def run(
     source: what `prepare` takes, a SYS folder, or ``example:NAME``; None with `sequence` or `smiles`.
     output: the folder for everything; the same call goes on where it was stopped.
     states: a states file, or ``auto``: the wells of each torsion and what joint states hold above 1 %.
-    temperature: K. precision: largest standard error of the free energies of states that hold 5 % or more (with
-        a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
+    temperature: K. precision: largest standard error of the free energies of states that hold 5 % or more
+        (with a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
     time: most wall time, ``30m``, ``2h`` or seconds; None: as long as it takes.
     frames, check_frames: trajectories or MD folders to train on and to check with; one alone is divided.
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
-    options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield, implicit,
-        surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform, workers, ml,
-        ml_region, ml_options.
+    options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
+        implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
+        workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -213,7 +214,7 @@ def _drawn(
     elif pilot is None:
         draws = Draws(int(walk.question.samples or UNKNOWN), enlarged=True)
     else:
-        wanted = number_for(pilot_error(asked, pilot, scene.atoms), len(pilot), precision)
+        wanted = wanted_by(asked, pilot, precision)
         draws = Draws(min(UNKNOWN if wanted is None else wanted, MOST))
     a_sample = 0.0
     if walk.limit is not None and walk.question.samples is None:
@@ -248,7 +249,8 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     ensemble = load_ensemble(walk.path("OUT"))
     draws = plan.decided("draws")
     cut = [step["name"] for step in plan.content["steps"] if step["status"] != COMPLETE]
-    short = sum(draws["parts"]) < draws["wanted"]
+    unknown = error is None or error > walk.question.precision
+    short = unknown and sum(draws["parts"]) < draws["wanted"]
     why = ""
     if cut or short:
         what = f"the step {cut[0]} was cut" if cut else f"{sum(draws['parts'])} of {draws['wanted']} samples"
@@ -281,8 +283,8 @@ def _next(walk: Walk, error: float | None, why: str) -> list[str]:
         return ["run the same command again: it goes on where it stopped"]
     if error is not None and error > walk.question.precision and walk.question.samples is None:
         return [
-            f"the largest error is {error:.2g} kT, {walk.question.precision:.2g} were asked: ask again with more "
-            "time and another folder, or train longer"
+            f"the largest error is {error:.2g} kT, {walk.question.precision:.2g} were asked: ask again with "
+            "more time and another folder, or train longer"
         ]
     return []
 
@@ -310,7 +312,8 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     panels.append(
         panel("reweighted flow", ensemble.positions, pdb, ensemble.log_w, note="the same, weighted", **names)
     )
-    ramachandran_figure(walk.path("ramachandran.png"), panels)
+    of = subject_of_system(scene.system, walk.question.temperature)
+    ramachandran_figure(walk.path("ramachandran.png"), panels, subject=of)
 
 
 def _page(folder: Path) -> None:

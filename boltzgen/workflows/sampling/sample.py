@@ -35,6 +35,7 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
+from boltzgen.workflows.subjects import words_of
 from boltzgen.workflows.timing.expectation import Expect
 from boltzgen.workflows.timing.sampling import expected, moves_of
 
@@ -157,6 +158,7 @@ def _drawn(
             "model": str(model),
             "compilation": compilation,
             "system": str(system),
+            "subject": words_of(str(system), molecule),
             "notes": notes,
             "familiarity": familiar,
             "proposal_temperatures": list(asked.proposal_temperatures),

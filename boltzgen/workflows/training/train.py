@@ -20,8 +20,7 @@ from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
-from boltzgen.config.settings import dump_yaml, load_settings
-from boltzgen.config.shipped import find_config
+from boltzgen.config.settings import dump_yaml
 from boltzgen.contents import check_output
 from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import write_atomic, write_json
@@ -47,6 +46,7 @@ from boltzgen.workflows.training.resuming import (
     keep_former_settings,
     steps_of,
 )
+from boltzgen.workflows.training.settings import training_settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,7 +158,7 @@ def train(
     (10, 'RUN')
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    settings = load_settings(TrainingSettings, find_config(config), words)
+    settings = training_settings(config, words)
     check_device(device)
     model = None if settings.start is None else load_model(Path(settings.start))
     if model is not None:
