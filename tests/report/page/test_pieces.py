@@ -11,7 +11,7 @@ from report_cases import HOSTILE
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from boltzgen.report.page import geometry, markup, states, viewer, weights
+from boltzgen.report.page import geometry, markup, states, training, viewer, weights
 from boltzgen.report.page.svg import VIRIDIS, Axis, Plot, linear_axis, log_axis
 
 
@@ -168,3 +168,14 @@ def test_what_the_script_reads_cannot_end_its_element():
     text = document.document(Material(HOSTILE, "OUT"), [], {"names": [HOSTILE]})
     data = text.partition('id="frames">')[2].partition("</script>")[0]
     assert json.loads(data) == {"names": [HOSTILE]}
+
+
+def test_losses_without_a_zero_of_their_own_are_drawn_as_changes():
+    points = np.array([[10.0, 249.0], [20.0, 99.0], [30.0, 39.5]])
+    title, unit, drawn = training.drawn_as("reverse_kl", points)
+    assert drawn.tolist() == [[10.0, 0.0], [20.0, -150.0], [30.0, -209.5]]
+    assert "change" in title and unit == "kT"
+    title, unit, drawn = training.drawn_as("likelihood_change", points)
+    assert drawn is points and unit == "nats a degree of freedom"
+    title, unit, drawn = training.drawn_as("reweighted_dispersion", points)
+    assert drawn is points and (title, unit) == ("Reweighted dispersion", "nats")
