@@ -159,6 +159,10 @@ def test_shares_of_thirds_have_the_error_of_the_binomial_and_none_from_two_sampl
     assert share == pytest.approx(0.3) and error == pytest.approx(np.sqrt(2.0 * 0.3 * 0.7 / 100))
     assert states.share_with_error(np.arange(100) < 2, np.ones(100), 1.0) == (pytest.approx(0.02), None)
     assert states.share_with_error(np.arange(100) >= 2, np.ones(100), 1.0) == (pytest.approx(0.98), None)
+    w = np.ones(100)
+    w[:3] = 50.0, 1e-3, 1e-3  # three samples that count as one
+    assert states.share_with_error(np.arange(100) < 3, w, 1.0)[1] is None
+    assert states.share_with_error(inside, np.ones(100), 11.0)[1] is None  # 30 samples that count as 2.7
 
 
 def test_what_the_script_reads_cannot_end_its_element():
