@@ -30,7 +30,7 @@ def list_configurations() -> None:
     from boltzgen.workflows.configurations.listing import configurations
 
     found = configurations()
-    console.result([vars(one) for one in found])
+    console.result({"configurations": [vars(one) for one in found]})
     for verb, title in (("train", "of train"), ("build_dataset", "of dataset build")):
         rows = [(one.name, one.purpose) for one in found if one.verb == verb]
         console.table(title, ("name", "purpose"), rows)
@@ -46,9 +46,9 @@ def show(
     """
     from boltzgen.workflows.configurations.listing import configuration_text
 
-    text = configuration_text(name)
-    console.result({"name": name, "text": text})
-    console.text(text, end="")
+    content = configuration_text(name)
+    console.result({"name": name, "text": content})
+    console.text(content, end="")
 
 
 @app.command("keys")
@@ -68,7 +68,7 @@ def keys(
     from boltzgen.workflows.configurations.listing import configuration_keys
 
     found = configuration_keys(prefix, of_dataset=dataset, config=of)
-    console.result([vars(key) for key in found])
+    console.result({"keys": [vars(key) for key in found]})
     for key in found:
         console.text(f"{key.name}: {key.type}; {_default(key.default)}. {key.meaning}")
 
@@ -105,7 +105,7 @@ def check(
         rows = [(name, _short(value)) for name, value in found.chosen.items()]
         console.table("chosen for this molecule and its frames", ("key", "value"), rows)
     for warning in found.warnings:
-        console.message(f"warning: {warning}")
+        console.finding(f"warning: {warning}")
 
 
 def _default(value: Any) -> str:

@@ -48,7 +48,8 @@ MADE = {
     "RINGMD": f"boltzgen simulate RING -o RINGMD {LADDER} --temperatures 300,366,446,543,662,800,1000"
     " --replicas 112 --time 60ps --save-interval 1ps",
     "RINGRUN": "boltzgen train ring.yaml -o RINGRUN",
-    "RINGOUT": "boltzgen sample RINGRUN RING -o RINGOUT -n 10000 --temperature 300",
+    "RINGOUT": "boltzgen sample RINGRUN RING -o RINGOUT -n 3000 --temperature 300"
+    " --refine smc --refine-budget 8",
     "DRUG": f"boltzgen prepare --smiles '{DOPAMINE}' --implicit obc2 -o DRUG",
     "DRUGMD": f"boltzgen simulate DRUG -o DRUGMD {LADDER} --temperatures 300,400,530,700"
     " --replicas 64 --time 30ps --save-interval 0.5ps --torsion-moves 3",

@@ -1,15 +1,14 @@
-"""The reference of keys: the settings that files hold, from the pydantic classes and their docstrings."""
+"""The reference of keys: the settings that files hold, as `boltzgen.config.keys` reads them."""
 
 from __future__ import annotations
 
-import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable
+from itertools import groupby
 
 from markdown_words import code, plain, table
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
-from boltzgen.flows.settings import KINDS, FlowSettings
+from boltzgen.config.keys import Key, keys_of
+from boltzgen.flows.settings import DEFAULT_KIND, KINDS, FlowSettings
 from boltzgen.training.losses.objective import LOSSES, LossSettings
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.datasets.settings import DatasetSettings
@@ -21,82 +20,39 @@ def page() -> str:
         "# Keys of configurations",
         "",
         "A file holds only departures from these defaults; on the command line they are `key.sub=value`.",
+        "`boltzgen config keys` prints the same.",
         "How they work together: [losses](../concepts.md#losses), [recipes](../energy_training.md),",
         "[flows](../flows.md), [data sets](../datasets.md).",
         "",
-        "## boltzgen train",
-        "",
-        *_section(TrainingSettings, 3),
+        *_sections("boltzgen train", keys_of(TrainingSettings)),
     ]
-    for kind in KINDS.own:
+    for kind in (kind for kind in KINDS.own if kind != DEFAULT_KIND):
         settings = KINDS.load_subclass(kind, "flow", FlowSettings)
-        text += [f"### flow of kind {kind}", "", *_rows(settings, "flow")]
-    named = {*TrainingSettings.model_fields}
-    for loss in (loss for loss in LOSSES.own if loss not in named):
+        text += [f"### flow of kind {kind}", "", *_rows(keys_of(settings, above="flow."))]
+    for loss in (loss for loss in LOSSES.own if loss not in TrainingSettings.model_fields):
         settings = LOSSES.load_subclass(loss, "losses", LossSettings)
-        text += [f"### losses.{loss}", "", *_rows(settings, f"losses.{loss}")]
-    text += ["## boltzgen dataset build", "", *_section(DatasetSettings, 3)]
+        text += [f"### losses.{loss}", "", *_rows(keys_of(settings, above=f"losses.{loss}."))]
+    text += _sections("boltzgen dataset build", keys_of(DatasetSettings))
     return "\n".join(text)
 
 
-def _section(settings, level, prefix=""):
-    """The plain keys of a class, then each of its sections under a heading."""
-    yield from _rows(settings, prefix)
-    for name, field in settings.model_fields.items():
-        inner = _section_class(field.annotation)
-        if inner is not None and inner is not FlowSettings:
-            yield from [f"{'#' * level} {prefix}{name}", "", plain(_summary(inner)), ""]
-            yield from _section(inner, level, f"{prefix}{name}.")
+def _sections(title: str, keys: Iterable[Key]) -> list[str]:
+    """The keys at the top, then those of each part under a heading."""
+    every = list(keys)
+    lines = [f"## {title}", "", *_rows(key for key in every if "." not in key.name)]
+    parts = (key for key in every if "." in key.name)
+    for part, inner in groupby(parts, key=lambda key: key.name.rpartition(".")[0]):
+        lines += [f"### {part}", "", *_rows(inner)]
+    return lines
 
 
-def _rows(settings, prefix):
-    prefix = prefix.rstrip(".") + "." if prefix else ""
-    rows = []
-    for name, field in settings.model_fields.items():
-        if _section_class(field.annotation) is None or name == "flow":
-            default = "needed" if field.default is PydanticUndefined and field.default_factory is None else ""
-            if not default and _section_class(field.annotation) is None:
-                default = code(_shown(field.get_default(call_default_factory=True)))
-            rows.append(
-                (code(prefix + name), _type(field.annotation), default, plain(field.description or ""))
-            )
+def _rows(keys: Iterable[Key]) -> list[str]:
+    rows = [(code(key.name), key.type.replace("|", "\\|"), _default(key), plain(key.meaning)) for key in keys]
     return [*table(("key", "type", "default", "meaning"), rows), ""]
 
 
-def _summary(cls: type) -> str:
-    return (cls.__doc__ or "").strip().split("\n\n")[0]
-
-
-def _section_class(annotation: Any) -> type[BaseModel] | None:
-    """The settings class behind an annotation, be it optional; None for a plain key."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, types.UnionType, Annotated):
-        found = [_section_class(each) for each in get_args(annotation)]
-        return next((each for each in found if each is not None), None)
-    return None
-
-
-def _type(annotation: Any) -> str:
-    """An annotation in the words of YAML."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type(inner[0])
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(each) for each in inner if each is not type(None)))
-    if origin is Literal:
-        return " or ".join(code(each) for each in inner)
-    if origin in (list, tuple):
-        return "list" if origin is tuple else f"list of {_type(inner[0])}"
-    if origin is dict or annotation is dict:
-        return "mapping"
-    words = {str: "text", int: "integer", float: "number", bool: "true or false"}
-    return words.get(annotation, "section" if isinstance(annotation, type) else "any")
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value).replace("'", "") if value != "" else '""'
+def _default(key: Key) -> str:
+    words = {None: "none", True: "true", False: "false", "": '""', "(needed)": "needed"}
+    if isinstance(key.default, str | bool | None):
+        return code(words.get(key.default, key.default))
+    return code(str(key.default).replace("'", ""))

@@ -44,7 +44,7 @@ def page() -> str:
 def _entry(name, value):
     if inspect.isfunction(value):
         yield from ["```python", _signature(name, value), "```", ""]
-    yield from _docstring(inspect.getdoc(value) or "")
+    yield from _docstring(inspect.getdoc(value) or "", getattr(value, "__globals__", {}))
 
 
 def _signature(name, value):
@@ -64,8 +64,11 @@ def _signature(name, value):
     return "\n".join([f"{name}(", *(f"    {each}," for each in parameters), f") -> {returned}"])
 
 
-def _docstring(text):
-    """Paragraphs and numpydoc's sections; items of a section begin with ``name:`` at the margin."""
+def _docstring(text, known):
+    """Paragraphs and numpydoc's sections; items of a section begin with ``name:`` at the margin.
+
+    known: names of the module, among them the record whose fields are the options of a verb.
+    """
     pieces = _SECTION.split(text)
     yield from [plain(pieces[0].strip()), ""]
     for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -75,6 +78,18 @@ def _docstring(text):
         elif title in ("Notes", "Returns", "Raises"):
             yield from [plain(body.strip()), ""]
         else:
-            for item in re.split(r"\n(?=\S)", body.strip()):
-                yield f"- {plain(' '.join(item.split()))}"
+            named = (item.partition(": ") for item in _items(body, known))
+            yield from (f"- `{name}`: {plain(meaning)}" for name, _, meaning in named)
             yield ""
+
+
+def _items(body, known):
+    """Each ``name: meaning`` on one line; for ``options: the fields of RECORD`` those of the record."""
+    for item in re.split(r"\n(?=\S)", body.strip()):
+        words = " ".join(item.split())
+        record = re.match(r"options: the fields of `(?:[\w.]*\.)?(\w+)`", words)
+        fields = _SECTION.split(inspect.getdoc(known[record[1]])) if record and record[1] in known else []
+        if "Attributes" in fields:
+            yield from _items(fields[fields.index("Attributes") + 1], {})
+        else:
+            yield words

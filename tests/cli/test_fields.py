@@ -226,9 +226,9 @@ REFUSALS = [
     (
         "simulation.simulate:simulate",
         ("SYS", "MD"),
-        {"torsion_moves": 3},
+        {"torsion_moves": 3, "engine": "openmm"},
         "torsion_moves",
-        "simulate SYS -o MD --torsion-moves 3",
+        "simulate SYS -o MD --torsion-moves 3 --engine openmm",
         "--torsion-moves is for the torch engine; add --engine torch,",
     ),
     (

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.config.keys import keys_of
-from boltzgen.config.model import load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import dump_yaml, load_settings, read_yaml
 from boltzgen.config.shipped import find_config
 from boltzgen.data.dataset import Dataset
+from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.notebook import html_table
-from boltzgen.progress import silent
+from boltzgen.progress import hours_and_minutes, silent
 from boltzgen.settings import Settings
 from boltzgen.training.schedule import schedule_value
 from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.workflows.configurations.listing import is_of_dataset
 from boltzgen.workflows.datasets.settings import DatasetSettings
+from boltzgen.workflows.timing.training import expected_of
 from boltzgen.workflows.training.frames import targets_and_frames
 from boltzgen.workflows.training.settings import training_settings
 
@@ -105,11 +107,20 @@ def check_config(config: str | PathLike[str], overrides: Sequence[str] = ()) -> 
         settings = training_settings(config, overrides)
         model = None if settings.start is None else load_model(Path(settings.start))
         does = _of_training(settings, known_flow=model is not None)
+        expected = expected_of(_with_flow(settings, model), "cpu", model)
+    does |= {"time here": hours_and_minutes(expected.seconds), "time from": expected.measured}
     given = load_settings(TrainingSettings, path, overrides).model_dump(mode="json", exclude_unset=True)
     notes = [str(one.message) for one in told if issubclass(one.category, UserWarning)]
     return CheckedConfiguration(
         str(config), "train", settings, _chosen(settings, given), does, tuple(dict.fromkeys(notes))
     )
+
+
+def _with_flow(settings: TrainingSettings, model: Model | None) -> TrainingSettings:
+    """`settings` with the flow of the model that the run begins from."""
+    if model is None:
+        return settings
+    return settings.model_copy(update={"flow": FlowSettings.model_validate(model.record["flow"])})
 
 
 def _of_training(settings: TrainingSettings, known_flow: bool) -> dict[str, Any]:

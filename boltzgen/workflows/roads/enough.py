@@ -47,7 +47,7 @@ class Draws:
         if left <= 0:
             return 0
         if not self.parts:
-            return max(min(left, most), FEWEST)
+            return min(left, max(most, FEWEST))
         return 0 if most < min(left, FEWEST) else min(left, most)
 
     def with_part(self, number: int) -> Draws:

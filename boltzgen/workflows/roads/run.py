@@ -15,7 +15,7 @@ from boltzgen.data.trajectory import read_trajectory_at
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError, PartialError, StoppedError
-from boltzgen.folders import alone_in, holds_other_files
+from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.variables import read_topology, ready_torsions
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
@@ -52,6 +52,7 @@ def run(
     time: str | float | None = "30m",
     frames: str | PathLike[str] | None = None,
     check_frames: str | PathLike[str] | None = None,
+    data_temperature: float | None = None,
     config: str | PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     samples: int | None = None,
@@ -72,6 +73,7 @@ def run(
         (with a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
     time: most wall time, ``30m``, ``2h`` or seconds; None: as long as it takes.
     frames, check_frames: trajectories or MD folders to train on and to check with; one alone is divided.
+    data_temperature: K at which they were simulated, for files that do not say it (DCD, XTC).
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
@@ -110,10 +112,14 @@ def run(
         config=config,
         overrides=overrides,
         samples=samples,
+        data_temperature=data_temperature,
     )
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
-            raise InputError(f"{output} holds other files and no run; name another folder as `output`.")
+            first = min(path.name for path in folder.iterdir() if not is_own_file(path))
+            raise InputError(
+                f"{output} holds other files ({first}, ...) and no run; name another folder as `output`."
+            )
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen)
         try:
@@ -125,6 +131,8 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
+    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
     road = _road(scene)

@@ -321,7 +321,6 @@ class _Run:
     def _evaluate(self, number: int, stop: StopRequest, progress: Progress) -> bool:
         """Energies of the first `number` rows; False when `stop` came first."""
         rows, saved = 16, time.monotonic()
-        progress(len(self.u), self._most(), None)
         while len(self.u) < number:
             if stop.requested:
                 return False

@@ -36,7 +36,7 @@ def test_all_that_is_shipped_is_listed_with_a_purpose(capsys: pytest.CaptureFixt
     assert set(found) == set(shipped_configs()) and all(one.purpose for one in found.values())
     assert found["dataset-dipeptides"].verb == "build_dataset" and found["butane"].verb == "train"
     listed = json.loads(printed(capsys, "config", "list", "--json"))
-    assert {one["name"] for one in listed} == set(found)
+    assert {one["name"] for one in listed["configurations"]} == set(found)
     assert "alanine-dipeptide-demo" in printed(capsys, "config", "list")
 
 
@@ -58,7 +58,8 @@ def test_keys_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert "flow.layers" in printed(capsys, "config", "keys", "flow", "--of", "butane")
     assert [key.name for key in configuration_keys("steps")] == ["optimizer.steps"]
     content = json.loads(printed(capsys, "config", "keys", "isomers", "--json"))
-    assert content[0]["default"] == "reference" and content[0]["type"] == "reference or free"
+    (key,) = content["keys"]
+    assert key["default"] == "reference" and key["type"] == "reference or free"
     assert_refused(["config", "keys", "colour"], "'colour': no key begins so", "optimizer")
 
 

@@ -17,6 +17,7 @@ from boltzgen.training import suited
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.suited import Material
 from boltzgen.training.upgrades import upgraded_run_settings
+from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.training.settings import suited_to_its_molecule, training_settings
 from boltzgen.workflows.training.train import train
 
@@ -135,3 +136,8 @@ def test_frames_made_by_the_run_or_of_others(tmp_path: Path, butane: MolecularSy
     for other in ({"system": "model:double-well"}, {"system": values["system"]}, {"dataset": "D"}):
         settings = build_settings(TrainingSettings, other)
         assert suited_to_its_molecule(settings, "x") == settings
+
+
+def test_run_takes_the_same_steps_and_rows() -> None:
+    for atoms in (2, 8, 14, 22, 23, 31, 54, 90, 400):
+        assert (defaults.steps(atoms), defaults.batch(atoms)) == (suited.steps(atoms), suited.rows(atoms))
