@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from boltzgen.interrupts import StopRequest
     from boltzgen.report.citations import Citations
     from boltzgen.system.molecular_system import MolecularSystem
+    from boltzgen.workflows.configurations.check import CheckedConfiguration, check_config
     from boltzgen.workflows.datasets.build import build_dataset, load_dataset
     from boltzgen.workflows.exact_answers.selftest import SelfTest, selftest
     from boltzgen.workflows.free_energy.averages import observable
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from boltzgen.workflows.free_energy.states import free_energy_states
     from boltzgen.workflows.free_energy.surface import surface as free_energy_surface
     from boltzgen.workflows.installation.cite import cite
-    from boltzgen.workflows.installation.demo import Demo, demo
+    from boltzgen.workflows.installation.demo import demo
     from boltzgen.workflows.installation.doctor import Installation, doctor
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
@@ -106,7 +107,8 @@ _TAKEN = {
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
     "boltzgen.workflows.installation.cite": "cite",
-    "boltzgen.workflows.installation.demo": "demo Demo",
+    "boltzgen.workflows.installation.demo": "demo",
+    "boltzgen.workflows.configurations.check": "check_config CheckedConfiguration",
     "boltzgen.workflows.reporting.show": "show",
     "boltzgen.workflows.reporting.shown": "Shown",
     "boltzgen.report.citations": "Citations",
@@ -183,7 +185,9 @@ __all__ = [
     "Page",
     # what was made before
     "show",
+    "check_config",
     "Shown",
+    "CheckedConfiguration",
     # this installation
     "cite",
     "doctor",
@@ -192,7 +196,6 @@ __all__ = [
     "Citations",
     "Installation",
     "SelfTest",
-    "Demo",
     # errors, and how to stop
     "BoltzgenError",
     "InputError",

@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -113,6 +113,29 @@ class StopRequest:
             _end(number, frame)
         self._signal = signal.Signals(number)
         _say(f"\n{self._signal.name}: finishing the batch and saving; once more to end at once.\n")
+
+
+#: Seconds that whoever stops something waits for the end of a part that could be cut short.
+PATIENCE = 2.0
+
+#: Seconds of work between two looks at whether to stop.
+_LOOK_EVERY = 0.5
+
+
+def in_turns(steps: int, advance: Callable[[int], None], stop: StopRequest, *, beyond: float = 1.0) -> bool:
+    """Call ``advance(n)`` until all `steps` are made; False when a stop came that would have had to wait.
+
+    It would where more than `PATIENCE` seconds are left of all `beyond` times so many steps.
+    """
+    began, done, turn = time.monotonic(), 0, min(10, steps)
+    while done < steps:
+        advance(turn)
+        done += turn
+        each = (time.monotonic() - began) / done
+        if (beyond * steps - done) * each > PATIENCE and stop.requested:
+            return False
+        turn = min(steps - done, max(1, int(_LOOK_EVERY / max(each, 1e-9))))
+    return True
 
 
 #: The signal by which this process is ending.

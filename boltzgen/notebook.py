@@ -29,6 +29,23 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
     return f"{value:.{decimals}f} +- {error:.{decimals}f}{behind}"
 
 
+def with_interval(value: float | None, interval: tuple[float | None, float | None], unit: str = "") -> str:
+    """``3.94 kT (95 %: 3.80 to 4.08)``: decimals by the width; no bound, and no error bar, are said."""
+    behind = "" if unit in ("", "1") else f" {unit}"
+    if value is None:
+        return "not known"
+    low, high = interval
+    if low is None and high is None:
+        return f"{value:.4g}{behind} (no error bar)"
+    reach = max((abs(end - value) for end in interval if end is not None), default=0.0)
+    decimals = max(0, 1 - math.floor(math.log10(reach))) if math.isfinite(reach) and reach > 0 else None
+    ends = [
+        "no bound" if x is None else f"{x:.4g}" if decimals is None else f"{x:.{decimals}f}" for x in interval
+    ]
+    told = f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+    return f"{told}{behind} (95 %: {ends[0]} to {ends[1]})"
+
+
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
     """An HTML table with text escaped; `columns` empty: no header line."""
 

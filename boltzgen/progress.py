@@ -6,7 +6,6 @@ A workflow takes ``progress: Progress | None = None`` and calls it as often as i
 
 The command line hands in one that draws a live bar on a terminal and prints one plain line every
 few seconds elsewhere (``boltzgen_cli.terminal.console.progress``), both with the time left (`TimeLeft`).
-A workflow that calls ``progress(done, total)`` before it begins makes that right from the first step on.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ def build(
         bool | None,
         typer.Option("--compile/--no-compile", help="Compile each energy; default: if the run gains by it."),
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the configuration's.")] = None,
     max_time: MaxTime = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -77,6 +78,7 @@ def build(
             rebuild=rebuild or (),
             device=device,
             compile_energies=compile_energies,
+            seed=seed,
             stop=stop,
             progress=progress,
             expect=progress.expecting(dry_run),

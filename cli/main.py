@@ -84,6 +84,7 @@ from boltzgen.interrupts import ended_by, ending_by_signal
 from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
+from boltzgen_cli.config import app as config
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
@@ -167,6 +168,7 @@ for _name, _verb in VERBS.items():
 app.add_typer(free_energy, name="free-energy")
 app.add_typer(dataset, name="dataset")
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(config, name="config")
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ import typer
 from boltzgen.interrupts import StopRequest
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
+from boltzgen_cli.terminal.run_options import DataTemperature
 
 if TYPE_CHECKING:
     from boltzgen.workflows.roads.answer import Run
@@ -42,6 +43,7 @@ def run(
         Path | None,
         typer.Option(metavar="MD", help="Another one to check with; default: the last half of --frames."),
     ] = None,
+    data_temperature: DataTemperature = None,
     config: Annotated[
         str | None, typer.Option(metavar="CONFIG", help="How to train, instead of what suits the molecule.")
     ] = None,
@@ -121,6 +123,7 @@ def run(
             time=time,
             frames=frames,
             check_frames=check_frames,
+            data_temperature=data_temperature,
             config=config,
             overrides=override or (),
             samples=samples,

@@ -26,8 +26,9 @@ def simulate(
     equilibration: Annotated[str, typer.Option(help="Time run and thrown away first.")] = "10ps",
     seed: Annotated[int, typer.Option(help="Seed of velocities, noise and exchanges.")] = 0,
     engine: Annotated[
-        str, typer.Option(metavar="openmm|torch", help="One replica a temperature, or many in one batch.")
-    ] = "openmm",
+        str,
+        typer.Option(metavar="auto|openmm|torch", help="What makes the steps; auto: the faster one here."),
+    ] = "auto",
     platform: Annotated[
         str, typer.Option(help="OpenMM platform; auto measures and takes the fastest.")
     ] = "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow, tensor_shapes
 from boltzgen.config.model_record import ModelRecord
 from boltzgen.config.settings import build_settings
-from boltzgen.config.shipped import find_model
+from boltzgen.config.shipped import NEXT, find_model
 from boltzgen.config.upgrades import MODEL, MODEL_STEPS, MODEL_VERSION
 from boltzgen.digests import CONTENT, file_digests, require_signed, require_unchanged, signed
 from boltzgen.errors import InputError
@@ -74,8 +75,23 @@ class Model:
 def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None = None) -> None:
     """Write ``weights.safetensors``, ``model.json`` and, if given, ``seen.safetensors`` to `folder`.
 
-    All of them or none. The present version is written, whatever `record` says of another.
+    The present version is written, whatever `record` says of another. A model that stands there is replaced
+    by a whole one: whenever the process is killed, `find_model` finds the one or the other.
     """
+    if not (folder / "model.json").exists():
+        _write_model(folder, flow, record, seen)
+        return
+    following, former = folder.with_name(NEXT.format(folder.name)), folder.with_name(f".{folder.name}.former")
+    with writing(folder):
+        for left in (following, former):
+            shutil.rmtree(left, ignore_errors=True)
+        _write_model(following, flow, record, seen)
+        folder.rename(former)
+        following.rename(folder)
+        shutil.rmtree(former)
+
+
+def _write_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None) -> None:
     make_folder(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in flow.state_dict().items()}
     with together(folder / "model.json"):

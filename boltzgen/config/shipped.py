@@ -46,13 +46,17 @@ def shipped_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.json"))}
 
 
+#: Where a model is made that takes the place of another one, by its name.
+NEXT = ".{}.next"
+
+
 def find_model(model: str | PathLike[str]) -> Path:
     """`model` as the folder that holds ``model.json``: its own, that of a run, or a shipped model's name.
 
     The checksums of a shipped model are compared. InputError when it is none of these.
     """
     path = Path(model)
-    for folder in (path / "model", path):
+    for folder in (path / "model", path / NEXT.format("model"), path):
         if (folder / "model.json").is_file():
             return folder
     known = shipped_models()

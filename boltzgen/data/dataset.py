@@ -85,6 +85,21 @@ class Dataset:
         rows = [(m.name, m.split, m.atoms, m.frames, m.evaluations, m.status) for m in self.molecules]
         return html_table(columns, rows, caption=f"{self.folder}: {self.status}")
 
+    def to_json(self) -> dict[str, Any]:
+        """Folder, status and the fields of each molecule, JSON types only."""
+        plain = ("name", "split", "status", "fingerprint", "graph", "atoms", "frames", "evaluations")
+        molecules = [
+            {
+                **{key: getattr(one, key) for key in plain},
+                "source": dict(one.source),
+                "system": str(one.system),
+                "data": None if one.data is None else str(one.data),
+                "convergence": dict(one.convergence),
+            }
+            for one in self.molecules
+        ]
+        return {"folder": str(self.folder), "status": self.status, "molecules": molecules}
+
     def of(self, split: str) -> tuple[DatasetMolecule, ...]:
         """The complete molecules of `split`; those that were prepared without data have ``data`` None."""
         if split not in SPLITS:

@@ -36,7 +36,7 @@ from boltzgen.dynamics.replica_exchange import Block, RunState, segments_until
 from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.dynamics.torsion_moves import Rotors, torsion_move
 from boltzgen.errors import BoltzgenError
-from boltzgen.interrupts import StopRequest
+from boltzgen.interrupts import StopRequest, in_turns
 from boltzgen.potentials.base import Potential
 from boltzgen.units import GAS_CONSTANT
 
@@ -196,9 +196,14 @@ class _Run:
         exchanges = state.exchanges
         broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
         frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        segment = state.segments
+        reached = state.segments
         for segment in segments_until(state.segments, end, stop):
-            point, sound = self._segment(point, ladder[rung].to(problem.dtype), ceilings[rung], generator)
+            kt = ladder[rung].to(problem.dtype)
+            moved = self._segment(point, kt, ceilings[rung], generator, stop)
+            if moved is None:
+                break
+            point, sound = moved
+            reached = segment
             broken += ~sound
             point = self._turned(point, ladder[rung], turned, generator)
             sampling = segment > settings.equilibration_segments
@@ -212,7 +217,7 @@ class _Run:
                 rung = swaps.rung
                 if sampling:
                     exchanges = _counted(exchanges, swaps.low, swaps.accepted, rung)
-        self._check(broken, segment - state.segments)
+        self._check(broken, reached - state.segments)
         replicas = ReplicaState(
             point.positions.cpu().numpy(), point.velocities.cpu().numpy(), rung.cpu().numpy()
         )
@@ -220,7 +225,7 @@ class _Run:
         done = RunState(
             replicas,
             exchanges,
-            segment,
+            reached,
             count,
             state.restarts + int(broken.sum()),
             state.torsion_moves + int(turned.sum()),
@@ -236,20 +241,31 @@ class _Run:
         return PhasePoint(x, v, *self.problem.energy(x))
 
     def _segment(
-        self, point: PhasePoint, kt: Tensor, ceiling: Tensor, generator: torch.Generator
-    ) -> tuple[PhasePoint, Tensor]:
-        """The point one segment later, and which rows (R,) got there without breaking down."""
+        self, point: PhasePoint, kt: Tensor, ceiling: Tensor, generator: torch.Generator, stop: StopRequest
+    ) -> tuple[PhasePoint, Tensor] | None:
+        """The point one segment later, and which rows (R,) got there without breaking down.
+
+        None where it was given up, for a `stop` would have had to wait.
+        """
         settings, masses = self.settings, self.problem.masses
-        new, sound = langevin(
-            point,
-            self.problem.energy,
-            steps=settings.segment_steps,
-            timestep=settings.timestep,
-            friction=settings.friction,
-            kt=kt,
-            masses=masses,
-            generator=generator,
-        )
+        new, sound = point, torch.ones_like(point.energy, dtype=torch.bool)
+
+        def advance(steps: int) -> None:
+            nonlocal new, sound
+            new, still = langevin(
+                new,
+                self.problem.energy,
+                steps=steps,
+                timestep=settings.timestep,
+                friction=settings.friction,
+                kt=kt,
+                masses=masses,
+                generator=generator,
+            )
+            sound = sound & still
+
+        if not in_turns(settings.segment_steps, advance, stop):
+            return None
         sound = sound & (new.energy < ceiling) & torch.isfinite(new.velocities).flatten(1).all(dim=1)
         fresh = thermal_velocities(point.positions, kt=kt, masses=masses, generator=generator)
         new = put_back(new, point, sound, fresh)

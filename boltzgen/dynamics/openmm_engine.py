@@ -17,6 +17,7 @@ import openmm
 from openmm import unit
 
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.interrupts import StopRequest, in_turns
 from boltzgen.system.platforms import platform_names
 from boltzgen.units import thermal_energy
 
@@ -97,16 +98,23 @@ class ReplicaEngine:
             context.setPositions(state.positions[k])
             context.setVelocities(state.velocities[k])
 
-    def step(self, steps: int) -> None:
-        """Advance every replica by `steps` steps; BoltzgenError when one of them blows up."""
-        for context in self._contexts:
+    def step(self, steps: int, stop: StopRequest) -> bool:
+        """Advance every replica by `steps` steps; BoltzgenError when one of them blows up.
+
+        False when a `stop` came that would have had to wait: the replicas then stand at different times. One
+        after the other goes all the way, for on the Reference platform they share one stream of noise.
+        """
+        for place, context in enumerate(self._contexts):
             try:
-                context.getIntegrator().step(steps)
+                step = context.getIntegrator().step
+                if not in_turns(steps, step, stop, beyond=self.n_replicas - place):
+                    return False
             except openmm.OpenMMException as error:
                 raise BoltzgenError(
                     f"The dynamics broke down in OpenMM ({error}); try a shorter `timestep` "
                     "or a longer `equilibration`."
                 ) from error
+        return True
 
     def energies(self) -> np.ndarray:
         """Potential energy of each replica, ``(replicas,)`` kJ/mol."""

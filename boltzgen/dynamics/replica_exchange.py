@@ -20,13 +20,10 @@ from boltzgen.dynamics.exchange import ExchangeRecord, swaps_of_round
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import BoltzgenError
-from boltzgen.interrupts import StopRequest
+from boltzgen.interrupts import PATIENCE, StopRequest
 
 #: (atoms^2 x steps x replicas) per block: one or two seconds on one core for a small molecule.
 _BLOCK_WORK = 3.0e7
-
-#: Seconds that whoever stops a run waits for the end of a block.
-PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -136,9 +133,13 @@ def _run_block(
     engine.begin(state.replicas, noise)
     exchanges = state.exchanges
     frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    segment = state.segments
+    before: ReplicaState | None = state.replicas  # at the end of the segment before, where it may be needed
+    reached = state.segments
     for segment in segments_until(state.segments, end, stop):
-        engine.step(settings.segment_steps)
+        begin = time.monotonic()
+        if not engine.step(settings.segment_steps, StopRequest() if before is None else stop):
+            return _block(engine, state, frames, before, exchanges, reached)
+        slow = time.monotonic() - begin > PATIENCE / 2
         sampling = segment > settings.equilibration_segments
         if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
             positions, energies = engine.frames()
@@ -147,7 +148,7 @@ def _run_block(
         elif len(temperatures) > 1 and segment % settings.segments_per_exchange == 0:
             energies = engine.energies()
         else:
-            continue
+            energies = np.zeros(0)
         _require_finite(energies, engine, settings, segment)
         if len(temperatures) > 1 and segment % settings.segments_per_exchange == 0:
             round_index = segment // settings.segments_per_exchange
@@ -158,15 +159,28 @@ def _run_block(
                 engine.swap(cold, hot)
             if sampling:
                 exchanges = exchanges.after(attempted, [a[0] for a in accepted], engine.temperature_index)
-    n_atoms, rungs = len(engine.masses), len(temperatures)
-    done = RunState(engine.state(), exchanges, segment, state.frames + len(frames))
+        reached, before = segment, engine.state() if slow else None
+    return _block(engine, state, frames, before, exchanges, reached)
+
+
+def _block(
+    engine: ReplicaEngine,
+    state: RunState,
+    frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    replicas: ReplicaState | None,
+    exchanges: ExchangeRecord,
+    reached: int,
+) -> Block:
+    """The block after `state`, with `replicas` (None: as they are) at the end of the segment `reached`."""
+    n_atoms, rungs = len(engine.masses), engine.n_replicas
+    done = RunState(replicas or engine.state(), exchanges, reached, state.frames + len(frames))
     if not frames:
         empty = np.zeros((rungs, 0))
         return Block(
             state.frames, np.zeros((rungs, 0, n_atoms, 3), np.float32), empty, empty.astype(np.int32), done
         )
-    positions, energies, replicas = (np.stack(column, axis=1) for column in zip(*frames, strict=True))
-    return Block(state.frames, positions, energies, replicas, done)
+    positions, energies, rows = (np.stack(column, axis=1) for column in zip(*frames, strict=True))
+    return Block(state.frames, positions, energies, rows, done)
 
 
 def _require_finite(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.notebook import html_table, with_error
+from boltzgen.notebook import html_table, with_interval
 from boltzgen.units import GAS_CONSTANT, KJ_PER_KCAL, energy_in_units
 
 SCHEMA = "boltzgen.free_energy/1"
@@ -36,7 +36,8 @@ class Estimate:
         (an entropy, a heat capacity) are also written in kJ/mol and kcal/mol (per K), ``1`` is a
         number without unit.
     value, standard_error: None where not known. interval95: (low, high), an end None where the
-        bootstrap has no bound.
+        bootstrap has no bound. The interval is the error bar that tables and figures show; the standard error
+        is there to be added in squares.
     n: samples drawn. n_effective: effective samples in the poorer of the two states.
     k_hat: Pareto k-hat of the weights. overlap: between ensembles, None with one.
     verdict: ``ok``, ``caution`` or ``unreliable``; reasons: why, worst first.
@@ -66,7 +67,7 @@ class Estimate:
     further: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        shown = with_error(self.value, self.standard_error, self.unit)
+        shown = with_interval(self.value, self.interval95, self.unit)
         return f"<Estimate {self.name}: {shown} by {self.estimator}, n = {self.n}; verdict {self.verdict}>"
 
     def _repr_html_(self) -> str:
@@ -116,7 +117,7 @@ def estimates_table(estimates: Sequence[Estimate], caption: str = "") -> str:
             one.name,
             one.estimator,
             one.unit,
-            with_error(one.value, one.standard_error),
+            one.value,
             *one.interval95,
             one.k_hat,
             one.verdict,

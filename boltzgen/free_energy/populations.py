@@ -44,12 +44,17 @@ from boltzgen.free_energy.uncertainty import (
 )
 from boltzgen.remedies import LENGTHEN
 
+#: Half of a normal's 95 % interval, in standard deviations.
+Z95 = 1.959963984540054
+
 
 @dataclass(frozen=True)
 class Population:
     """One state: its share of all weight, the share's standard error, and its counts of samples.
 
-    standard_error: None where `unknown` says why: one or two effective samples lie inside, or outside.
+    standard_error, interval95: None where `unknown` says why: one or two effective samples lie inside, or
+    outside. The interval is Wilson's for as many independent draws as have this standard error, so that it
+    never leaves 0 to 1 (J. Am. Stat. Assoc. 22, 209 (1927)).
     """
 
     name: str
@@ -58,6 +63,7 @@ class Population:
     n: int
     n_effective: float
     unknown: Mapping[str, str] = field(default_factory=dict)
+    interval95: tuple[float | None, float | None] = (None, None)
 
     def to_json(self) -> dict[str, Any]:
         """The entry of ``states`` in free_energy.json; `reasons` say why a number is null."""
@@ -65,6 +71,7 @@ class Population:
             "name": self.name,
             "population": self.population,
             "standard_error": self.standard_error,
+            "interval95": list(self.interval95),
             "n": self.n,
             "n_effective": self.n_effective,
             "reasons": [f"{key} is null: {why}" for key, why in self.unknown.items()],
@@ -95,10 +102,18 @@ def populations(
         p, error = share_of(log_w, h_n, inefficiency=inefficiency)
         inside, rest = (_n_effective(w_n * part, inefficiency) for part in (h_n, ~h_n))
         why = no_error_bar(min(inside, rest))
-        unknown = {} if why is None else {"standard_error": why if inside <= rest else f"of the rest: {why}"}
-        known = error if why is None else None
-        found.append(Population(name, p, known, int(h_n.sum()), inside, unknown))
+        why = why if why is None or inside <= rest else f"of the rest: {why}"
+        unknown = {} if why is None else dict.fromkeys(("standard_error", "interval95"), why)
+        known, interval = (None, (None, None)) if why is not None else (error, _wilson(p, error))
+        found.append(Population(name, p, known, int(h_n.sum()), inside, unknown, interval))
     return found
+
+
+def _wilson(p: float, error: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share `p` between 0 and 1, from its standard error."""
+    spread = Z95**2 * error**2 / (p * (1 - p))  # z^2 / n
+    centre, half = p + spread / 2, np.sqrt(Z95**2 * error**2 + spread**2 / 4)
+    return float((centre - half) / (1 + spread)), float((centre + half) / (1 + spread))
 
 
 def state_free_energies(

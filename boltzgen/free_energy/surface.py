@@ -39,6 +39,12 @@ from boltzgen.remedies import WIDER_BINS, WIDER_RANGE
 #: Bins of a surface at most: each is bootstrapped.
 MAX_BINS = 40_000
 
+#: Free energies above this many kT are not shown: a bin so rare is one sample in twenty thousand.
+HIGHEST_KT = 10.0
+
+#: Bins that rest on fewer effective samples are not shown.
+FEWEST_EFFECTIVE = TOO_FEW_EFFECTIVE
+
 
 @dataclass(frozen=True, repr=False)
 class Surface:
@@ -80,6 +86,16 @@ class Surface:
     def centres(self) -> tuple[np.ndarray, ...]:
         return tuple((edge[1:] + edge[:-1]) / 2 for edge in self.edges)
 
+    @property
+    def shown(self) -> np.ndarray:
+        """`free_energy` where tables and figures show it, else NaN; see `shown_free_energy`."""
+        return shown_free_energy(self.free_energy, self.n_effective)
+
+    @property
+    def is_shown(self) -> list[bool]:
+        """Whether each bin is shown, in the order of `rows`."""
+        return [bool(known) for known in np.isfinite(self.shown).ravel()]
+
     def __repr__(self) -> str:
         empty = int(np.isnan(self.free_energy).sum())
         return (
@@ -115,6 +131,15 @@ class Surface:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
         }
+
+
+def shown_free_energy(
+    free_energy: ArrayLike, n_effective: ArrayLike, fewest: float = FEWEST_EFFECTIVE
+) -> np.ndarray:
+    """`free_energy` (kT) where it is shown, NaN above `HIGHEST_KT` and below `fewest` effective samples."""
+    f, n = np.asarray(free_energy, dtype=np.float64), np.asarray(n_effective, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(f) & (f <= HIGHEST_KT) & (n >= fewest), f, np.nan)
 
 
 _ERRORS = ("standard_error_asymptotic", "standard_error_bootstrap", "low", "high")

@@ -18,14 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boltzgen.ensemble.diagnostics import TOO_FEW_EFFECTIVE
+from boltzgen.free_energy.surface import FEWEST_EFFECTIVE as FEWEST_EFFECTIVE
+from boltzgen.free_energy.surface import HIGHEST_KT as HIGHEST_KT
+from boltzgen.free_energy.surface import shown_free_energy as shown_free_energy
 from boltzgen.units import KJ_PER_KCAL, energy_in_units, thermal_energy
-
-#: Free energies above this many kT are not drawn: a state so rare is one sample in twenty thousand.
-HIGHEST_KT = 10.0
-
-#: Bins that rest on fewer effective samples are not drawn.
-FEWEST_EFFECTIVE = TOO_FEW_EFFECTIVE
 
 #: Degrees between two ticks of a torsion.
 TICK_STEP = 60.0
@@ -125,15 +121,6 @@ def _read(degrees: float) -> float:
     """The angle in (-180, 180]."""
     turn = -np.remainder(-degrees + 180.0, 360.0) + 180.0
     return 0.0 if turn == 0 else float(turn)
-
-
-def shown_free_energy(
-    free_energy: ArrayLike, n_effective: ArrayLike, fewest: float = FEWEST_EFFECTIVE
-) -> np.ndarray:
-    """`free_energy` (kT) where it is drawn, NaN above `HIGHEST_KT` and below `fewest` effective samples."""
-    f, n = np.asarray(free_energy, dtype=np.float64), np.asarray(n_effective, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(f) & (f <= HIGHEST_KT) & (n >= fewest), f, np.nan)
 
 
 def three_units(value: float, temperature: float | None, digits: int = 3) -> str:

@@ -1,4 +1,7 @@
-"""Figures of estimates: numbers with error bars, distributions of observables, work in two directions."""
+"""Figures of estimates: numbers with error bars, distributions of observables, work in two directions.
+
+The one error bar of a number is its 95 % interval, as in tables and files. What has none is an open circle.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.free_energy.estimate import Estimate
+from boltzgen.free_energy.estimate import Estimate, in_units
 from boltzgen.free_energy.populations import Population
+from boltzgen.report.axes import Subject, label, shares_need_logarithm, symbol
 from boltzgen.report.drawing import (
     BLUE,
     GREY,
     ORANGE,
     VERDICT_COLOURS,
+    describe,
+    energy_scales,
     new_figure,
     save,
-    with_unit,
 )
 
 if TYPE_CHECKING:
@@ -34,43 +39,72 @@ MOST_BARS = 24
 
 
 def states_figure(
-    path: str | os.PathLike[str], populations: Sequence[Population], estimates: Sequence[Estimate]
+    path: str | os.PathLike[str],
+    populations: Sequence[Population],
+    estimates: Sequence[Estimate],
+    *,
+    subject: Subject | None = None,
 ) -> Path:
-    """Populations of the states as bars with errors, and the differences between them beside."""
+    """Populations of the states in percent with 95 % intervals, and the differences between them beside.
+
+    The scale is logarithmic where one of them is below one percent.
+    """
+    of = Subject() if subject is None else subject
     count = max(len(populations), len(estimates))
-    figure, axes = new_figure(9.0, 2.2 + 0.3 * min(count, MOST_BARS), 1, 2)
-    shown = list(populations)[:MOST_BARS]
-    places = np.arange(len(shown))
-    axes[0, 0].barh(
-        places,
-        [p.population for p in shown],
-        xerr=[p.standard_error or 0.0 for p in shown],
-        color=BLUE,
-        alpha=0.75,
-        height=0.6,
-        error_kw={"ecolor": "0.2", "capsize": 3, "elinewidth": 1.0},
-    )
-    axes[0, 0].set_yticks(places, [p.name for p in shown])
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].set_xlim(left=0.0)
-    axes[0, 0].set_xlabel("population")
+    figure, axes = new_figure(9.0, 3.0 + 0.34 * min(count, MOST_BARS), 1, 2)
+    _shares(axes[0, 0], list(populations)[:MOST_BARS])
     _bars(axes[0, 1], estimates, "ΔG (kT)", [e.name for e in estimates])
+    energy_scales(axes[0, 1], "x", of.temperature)
+    describe(figure, of, "bars: 95 % interval")
     return save(figure, path)
 
 
+def _shares(axis: Axes, shown: Sequence[Population]) -> None:
+    """Populations (percent) as points with their intervals; what was not seen has none on a logarithm."""
+    logarithm = shares_need_logarithm([p.population for p in shown])
+    for place, one in enumerate(shown):
+        share = 100 * one.population
+        if logarithm and share <= 0:
+            axis.text(0.5, place, "not seen", transform=axis.get_yaxis_transform(), ha="center", color=GREY)
+            continue
+        low, high = one.interval95
+        if low is not None and high is not None:
+            axis.plot([100 * low, 100 * high], [place, place], color=BLUE, linewidth=2.0)
+        filled = BLUE if low is not None else "white"
+        axis.plot(share, place, "o", color=BLUE, markerfacecolor=filled, markersize=6)
+    axis.set_yticks(range(len(shown)), [symbol(p.name) for p in shown])
+    axis.set_ylim(len(shown) - 0.4, -0.6)
+    if logarithm:
+        axis.set_xscale("log")
+        axis.set_xlim(right=130.0)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        axis.set_xlim(0.0, 100.0)
+    axis.grid(axis="x", color="0.9", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.set_xlabel("population (%)")
+
+
 def estimates_figure(
-    path: str | os.PathLike[str], estimates: Sequence[Estimate], *, checks: Sequence[float | None] = ()
+    path: str | os.PathLike[str],
+    estimates: Sequence[Estimate],
+    *,
+    checks: Sequence[float | None] = (),
+    subject: Subject | None = None,
 ) -> Path:
-    """One panel a unit, each estimate with its standard error and 95 % interval.
+    """One panel a unit, each estimate with its 95 % interval, and its value in the other units below.
 
     `checks` are second answers to the same questions, drawn as crosses.
     """
     if not estimates:
         raise InputError("there are no estimates to draw.")
+    of = Subject() if subject is None else subject
     found = list(checks) or [None] * len(estimates)
-    figure, axes = new_figure(2.0 + 2.1 * len(estimates[:MOST_PANELS]), 3.2, 1, len(estimates[:MOST_PANELS]))
+    shown = estimates[:MOST_PANELS]
+    figure, axes = new_figure(2.0 + 2.1 * len(shown), 3.6, 1, len(shown))
     for axis, estimate, check in zip(axes[0], estimates, found, strict=False):
-        _column(axis, estimate, check)
+        _column(axis, estimate, check, of.temperature)
+    describe(figure, of, "bars: 95 % interval")
     return save(figure, path)
 
 
@@ -85,7 +119,9 @@ class Observed:
     estimate: Estimate
 
 
-def observables_figure(path: str | os.PathLike[str], observed: Sequence[Observed]) -> Path:
+def observables_figure(
+    path: str | os.PathLike[str], observed: Sequence[Observed], *, subject: Subject | None = None
+) -> Path:
     """The distribution of each observable, as drawn and reweighted, with the mean and its interval."""
     if not observed:
         raise InputError("there are no observables to draw.")
@@ -100,6 +136,7 @@ def observables_figure(path: str | os.PathLike[str], observed: Sequence[Observed
     axes[0, 0].set_ylabel("density")
     if axes[0, 0].get_legend_handles_labels()[0]:
         axes[0, 0].legend(frameon=False, fontsize=8)
+    describe(figure, Subject() if subject is None else subject)
     return save(figure, path)
 
 
@@ -110,6 +147,7 @@ def work_figure(
     *,
     answer: float | None,
     label: str,
+    subject: Subject | None = None,
 ) -> Path:
     """All estimates of one difference with error bars; beside them the work of each map, both ways.
 
@@ -117,18 +155,27 @@ def work_figure(
     histograms of W and of minus the reverse work cross, Crooks' relation puts the difference `answer`.
     """
     shown = list(works.items())[: MOST_PANELS - 1]
-    figure, axes = new_figure(4.2 + 3.6 * len(shown), 3.4, 1, 1 + len(shown))
+    of = Subject() if subject is None else subject
+    figure, axes = new_figure(4.6 + 3.6 * len(shown), 4.0, 1, 1 + len(shown))
     _bars(axes[0, 0], estimates, label, [e.estimator for e in estimates])
+    energy_scales(axes[0, 0], "x", of.temperature)
     for axis, (name, (work_a, work_b)) in zip(axes[0, 1:], shown, strict=True):
         _crossing(axis, work_a, work_b, answer)
         axis.set_title(name, fontsize=9)
+    describe(figure, of, "bars: 95 % interval")
     return save(figure, path)
 
 
 def overlap_figure(
-    path: str | os.PathLike[str], estimates: Sequence[Estimate], names: Sequence[str], overlap_kk: np.ndarray
+    path: str | os.PathLike[str],
+    estimates: Sequence[Estimate],
+    names: Sequence[str],
+    overlap_kk: np.ndarray,
+    *,
+    subject: Subject | None = None,
 ) -> Path:
     """Estimates with error bars, differences beside ``ln Z``, and the overlap matrix (K, K) of the states."""
+    of = Subject() if subject is None else subject
     groups = [[e for e in estimates if (e.quantity == "ln Z") is absolute] for absolute in (False, True)]
     shown = [group for group in groups if group]
     size = 2.4 + 0.45 * min(max(len(names), *map(len, shown)), MOST_BARS)
@@ -136,6 +183,8 @@ def overlap_figure(
     for axis, group in zip(axes[0], shown, strict=False):
         label = "ln Z" if group[0].quantity == "ln Z" else "f − f of the first state (kT)"
         _bars(axis, group, label, [e.name for e in group])
+        if label != "ln Z" and all(e.unit == "kT" for e in group):
+            energy_scales(axis, "x", of.temperature)
     axis = axes[0, -1]
     axis.imshow(overlap_kk, cmap="Blues", vmin=0.0, vmax=1.0)
     axis.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
@@ -144,73 +193,72 @@ def overlap_figure(
     for i, j in np.ndindex(overlap_kk.shape) if len(names) <= 12 else ():
         dark = "white" if overlap_kk[i, j] > 0.6 else "0.2"
         axis.text(j, i, f"{overlap_kk[i, j]:.2f}", ha="center", va="center", fontsize=7, color=dark)
+    describe(figure, of, "bars: 95 % interval")
     return save(figure, path)
 
 
 def _bars(axis: Axes, estimates: Sequence[Estimate], label: str, names: Sequence[str]) -> None:
-    """Estimates as points with standard errors (thick) and 95 % intervals (thin), coloured by verdict."""
+    """Estimates as points with 95 % intervals, coloured by verdict."""
     shown = list(estimates)[:MOST_BARS]
+    reach = _reach(shown)
     used = set()
     for place, estimate in enumerate(shown):
         if estimate.value is None:
             axis.text(0.5, place, "not known", transform=axis.get_yaxis_transform(), ha="center", color=GREY)
             continue
         colour = VERDICT_COLOURS[estimate.verdict]
-        low, high = (estimate.value if end is None else end for end in estimate.interval95)
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.0)
-        error = estimate.standard_error or 0.0
-        axis.plot(
-            [estimate.value - error, estimate.value + error],
-            [place, place],
-            color=colour,
-            linewidth=3.5,
-            alpha=0.6,
-            solid_capstyle="butt",
-        )
-        fresh = estimate.verdict not in used
-        axis.plot(
-            estimate.value,
-            place,
-            "o",
-            color=colour,
-            markersize=5,
-            label=estimate.verdict if fresh else None,
-        )
+        for end, (mark, sign) in zip(estimate.interval95, (("<", -1), (">", 1)), strict=True):
+            if end is not None:
+                axis.plot([estimate.value, end], [place, place], color=colour, linewidth=2.0)
+            elif estimate.interval95 != (None, None):  # without a bound on this side
+                far = estimate.value + sign * reach
+                axis.plot([estimate.value, far], [place, place], color=colour, linewidth=1.2, linestyle=":")
+                axis.plot(far, place, mark, color=colour, markersize=5)
+        name = estimate.verdict if estimate.verdict not in used else None
+        axis.plot(estimate.value, place, "o", color=colour, label=name, **_circle(estimate, colour))
         used.add(estimate.verdict)
-    axis.set_yticks(range(len(shown)), [_wrapped(name) for name in names[: len(shown)]])
+    axis.set_yticks(range(len(shown)), [_wrapped(symbol(name)) for name in names[: len(shown)]])
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.locator_params(axis="x", nbins=5)
     axis.grid(axis="x", color="0.9", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.set_xlabel(label)
     if used:
-        axis.legend(frameon=False, fontsize=8, loc="best")
+        axis.legend(frameon=False, fontsize=7, loc="best")
 
 
-def _column(axis: Axes, estimate: Estimate, check: float | None) -> None:
-    """One number on an axis of its own: its unit is not its neighbour's."""
-    axis.set_xticks([])
-    axis.set_title(_wrapped(estimate.quantity), fontsize=9)
-    axis.set_ylabel(with_unit(estimate.name, estimate.unit))
+def _reach(estimates: Sequence[Estimate]) -> float:
+    """How far an interval without a bound is drawn: as far as the longest of those that have one."""
+    known = [
+        abs(x - e.value) for e in estimates if e.value is not None for x in e.interval95 if x is not None
+    ]
+    return max(known, default=1.0) or 1.0
+
+
+def _circle(estimate: Estimate, colour: str) -> dict[str, Any]:
+    """An open circle for a number without an error bar."""
+    bare = estimate.interval95 == (None, None)
+    return {"markersize": 6, "markerfacecolor": "white" if bare else colour}
+
+
+def _column(axis: Axes, estimate: Estimate, check: float | None, temperature: float | None) -> None:
+    """One estimate as a point with its interval, in a panel of its own; a second answer as a cross."""
     axis.set_xlim(-1.0, 1.0)
+    axis.set_xticks([])
+    unit = "" if estimate.unit == "1" else f" ({estimate.unit})"
+    axis.set_title(f"{symbol(estimate.name)}{unit}", fontsize=10)
     if estimate.value is None:
-        axis.text(0.5, 0.5, "not known", transform=axis.transAxes, ha="center", color=GREY)
+        axis.text(0.0, 0.5, "not known", ha="center", color=GREY)
         return
     colour = VERDICT_COLOURS[estimate.verdict]
-    low, high = (estimate.value if end is None else end for end in estimate.interval95)
-    axis.plot([0, 0], [low, high], color=colour, linewidth=1.0)
-    error = estimate.standard_error or 0.0
-    axis.plot(
-        [0, 0],
-        [estimate.value - error, estimate.value + error],
-        color=colour,
-        linewidth=4,
-        alpha=0.6,
-        solid_capstyle="butt",
-    )
-    axis.plot(0, estimate.value, "o", color=colour, markersize=6, label=estimate.verdict)
+    ends = [estimate.value if end is None else end for end in estimate.interval95]
+    axis.plot([0, 0], ends, color=colour, linewidth=2.0)
+    axis.plot(0, estimate.value, "o", color=colour, label=estimate.verdict, **_circle(estimate, colour))
     if check is not None:
         axis.plot(0.3, check, "x", color="0.3", label="by reweighting")
+    units = in_units(estimate.value, temperature, estimate.unit)
+    told = [f"{value:.4g} {name}" for name, value in units.items() if value is not None and name != "1"]
+    axis.set_xlabel("\n".join(told), fontsize=8)
     axis.margins(y=0.4)
     axis.ticklabel_format(axis="y", useOffset=False)
     axis.legend(frameon=False, fontsize=7, loc="upper left")
@@ -218,7 +266,7 @@ def _column(axis: Axes, estimate: Estimate, check: float | None) -> None:
 
 def _distribution(axis: Axes, item: Observed) -> None:
     kept = np.isfinite(item.values) & np.isfinite(item.log_w)
-    axis.set_xlabel(with_unit(item.name, item.unit))
+    axis.set_xlabel(label(item.name, item.unit))
     if not kept.any():
         axis.text(0.5, 0.5, "no weight", transform=axis.transAxes, ha="center", color=GREY)
         return

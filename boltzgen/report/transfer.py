@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.errors import InputError
-from boltzgen.report.drawing import BLUE, GREY, ORANGE, new_figure, save
+from boltzgen.report.axes import Subject
+from boltzgen.report.drawing import BLUE, GREY, ORANGE, describe, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 _STAGES = {"zero_shot": (BLUE, "o", "zero-shot"), "adapted": (ORANGE, "s", "adapted")}
 
 
-def transfer_figure(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], samples: int) -> Path:
+def transfer_figure(
+    path: str | os.PathLike[str],
+    rows: Sequence[Mapping[str, Any]],
+    samples: int,
+    *,
+    subject: Subject | None = None,
+) -> Path:
     """Draw one panel each for ESS (%), gap per atom (nats) and seconds for `samples` samples; PNG at `path`.
 
     A panel of which nothing is known is left out.
@@ -46,6 +53,7 @@ def transfer_figure(path: str | os.PathLike[str], rows: Sequence[Mapping[str, An
         axis.set_xlabel("atoms")
         axis.set_ylabel(label)
     axes[0, 0].legend(frameon=False, fontsize=8)
+    describe(figure, Subject() if subject is None else subject)
     return save(figure, path)
 
 

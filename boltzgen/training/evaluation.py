@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from boltzgen.data.record import Trajectory
-from boltzgen.ensemble.diagnostics import diagnose, forward_ess
+from boltzgen.ensemble.diagnostics import FEWEST_QUOTED, diagnose, forward_ess
 from boltzgen.flows.base import Flow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.training.settings import EvaluationSettings
@@ -27,7 +27,8 @@ def evaluate(
     -------
     ``ess``, ``k_hat``, ``log_z``; ``held_out_likelihood`` (mean ``-log q``) and ``forward_ess`` of at most as
     many unseen frames at the temperature of the evaluation as samples, those outside the domain left out;
-    None without them.
+    None without them. ``forward_ess_frames``: how many of them are independent; `forward_ess` is None from
+    fewer than `FEWEST_QUOTED`.
     """
     boltzmann = BoltzmannGenerator(flow, target)
     ensemble = boltzmann.sample(settings.samples, settings.temperature, seed=seed)
@@ -49,7 +50,7 @@ def mean(found: Sequence[Measured]) -> Measured:
 def _held_out(
     boltzmann: BoltzmannGenerator, frames: Trajectory | None, settings: EvaluationSettings
 ) -> Measured:
-    unknown: Measured = {"held_out_likelihood": None, "forward_ess": None}
+    unknown: Measured = {"held_out_likelihood": None, "forward_ess": None, "forward_ess_frames": None}
     if frames is None:
         return unknown
     rows = np.flatnonzero(np.abs(frames.temperatures - settings.temperature) < 0.01)
@@ -64,5 +65,11 @@ def _held_out(
     if not found.any():
         return unknown
     log_w = -energies / thermal_energy(settings.temperature) - log_q
-    forward = forward_ess(log_w) if np.isfinite(energies).all() else None
-    return {"held_out_likelihood": float(-log_q[found].mean()), "forward_ess": forward}
+    inefficiency = max([1.0, *frames.statistical_inefficiency.values()])
+    independent = min(float(inside.sum()), len(frames) / inefficiency)
+    known = bool(np.isfinite(energies).all()) and independent >= FEWEST_QUOTED
+    return {
+        "held_out_likelihood": float(-log_q[found].mean()),
+        "forward_ess": forward_ess(log_w) if known else None,
+        "forward_ess_frames": independent,
+    }

@@ -23,6 +23,7 @@ LAST = (
     "evaluations_per_second",
     "held_out_likelihood",
     "forward_ess",
+    "forward_ess_frames",
     "ess",
     "k_hat",
     "log_z",

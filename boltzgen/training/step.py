@@ -75,7 +75,7 @@ class Objectives:
         for weight, term in terms:
             for rows in shares(term.rows, parts):
                 call = partial(term.compute, rows, random(FIRST_OF_TASKS + len(tasks)))
-                tasks.append(Task(weight, term.share * rows / term.rows, call))
+                tasks.append(Task(weight, term.share * rows / term.rows, call, term.of))
         return tasks, draws
 
     def _streams(self, name: str) -> int:

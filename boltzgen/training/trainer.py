@@ -19,6 +19,7 @@ from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.training.changes import Changes
 from boltzgen.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from boltzgen.training.evaluation import Measured, evaluate, mean
 from boltzgen.training.metrics import MetricsFiles, append_molecules
@@ -59,7 +60,7 @@ class Trainer:
     folder: the run folder; checkpoints and metrics go there.
     data_evaluations: energy evaluations that the data cost; they count in the budget.
     judged: molecules to measure on, with frames that training never sees; the first target when not given.
-    ranks: the processes that train together.
+    ranks: the processes that train together. kept: called after each checkpoint.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Trainer:
         data_evaluations: int = 0,
         judged: Sequence[tuple[Target, Trajectory | None]] = (),
         ranks: Ranks | None = None,
+        kept: Callable[[], None] | None = None,
     ) -> None:
         self.settings, self.targets, self.folder, self.ranks = settings, targets, folder, ranks or Ranks()
         first = data[0] if data else None
@@ -88,8 +90,10 @@ class Trainer:
         self.objectives = Objectives(
             settings, flow, targets, data, rank=self.ranks.rank, ranks=self.ranks.size
         )
+        shown = {name: one.shown(name) for name, one in settings.all_losses().items()}
+        self.changes = Changes(shown, [target.features.dimension for target in targets])
         self.counters = Counters(energy_evaluations=data_evaluations)
-        self.data_evaluations = data_evaluations
+        self.data_evaluations, self._kept = data_evaluations, kept
         self.last_evaluation: Measured = {}
         self._last_energies = 0
 
@@ -104,21 +108,25 @@ class Trainer:
     def _run(self, stop: StopRequest, progress: Progress) -> None:
         metrics = self._metrics() if self.ranks.leads else None
         counters, total = self.counters, self.settings.optimizer.steps
-        started = time.monotonic() - counters.seconds
+        started, measuring = time.monotonic() - counters.seconds, 0.0
         enough = self._enough()
-        progress(counters.step, total)
         while counters.step < total and not enough:
+            begin = time.monotonic()
             values = self._step()
+            spent = time.monotonic() - begin
             counters.seconds = time.monotonic() - started
             step, enough = counters.step, self._agreed(self._enough())
             if step % self.settings.evaluation.every == 0 or step == total or enough:
                 if metrics is not None:
                     self.last_evaluation = self.evaluate()
-                    counters.seconds = time.monotonic() - started
+                    measuring = time.monotonic() - started - counters.seconds
+                    counters.seconds += measuring
                     metrics.append({**values, **self.last_evaluation, **self._pace()})
                 enough = self._agreed(self._enough())
             progress(step, total, self._shown(values))
-            last, stopped = step == total or enough, self._agreed(stop.requested)
+            due = (step + 1) % self.settings.evaluation.every == 0
+            ahead = spent / 2 + (measuring if due else 0.0)
+            last, stopped = step == total or enough, self._agreed(not stop.leaves(ahead))
             if self.ranks.leads and (step % self.settings.checkpoint_every == 0 or last or stopped):
                 self.save()
             if stopped and not last:
@@ -145,7 +153,8 @@ class Trainer:
         """The run's metrics, with a column for each statistic of each loss."""
         losses = self.settings.all_losses()
         statistics = [column for name, loss in losses.items() for column in loss.statistics(name)]
-        return MetricsFiles(self.folder, statistics, keep_until=self.counters.step)
+        columns = [*statistics, *self.changes.columns]
+        return MetricsFiles(self.folder, columns, keep_until=self.counters.step)
 
     def _agreed(self, wish: bool) -> bool:
         """Whether any rank wishes it; all ranks go on or stop together."""
@@ -203,6 +212,7 @@ class Trainer:
             "progress": progress,
             "learning_rate": rate,
             **_values(outcomes),
+            **self.changes.of(outcomes),
             "gradient_norm": None if math.isnan(norm) else norm,
             "discarded_rows": counters.discarded_rows,
             "skipped_steps": counters.skipped_steps,
@@ -257,12 +267,17 @@ class Trainer:
         tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
         tensors |= {f"buffer/{k}": v for k, v in self.objectives.tensors().items()}
+        first = self.changes.first
+        tensors |= {f"first/{k}": torch.tensor(v, dtype=torch.float64) for k, v in first.items()}
         record: dict[str, Any] = {
             "counters": vars(self.counters),
             "last_evaluation": self.last_evaluation,
             "systems": self._fingerprints(),
         }
-        return save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
+        place = save_checkpoint(self.folder / "checkpoints", self.counters.step, Checkpoint(tensors, record))
+        if self._kept is not None:
+            self._kept()
+        return place
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`; InputError when it is of another flow or of other molecules."""
@@ -276,6 +291,8 @@ class Trainer:
             self.average.load_state_dict(checkpoint.part("average"))
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
             self.objectives.restore(checkpoint.part("buffer"))
+            # a run of an older version has none of them, and counts changes from where it goes on
+            self.changes.first = {key: float(value) for key, value in checkpoint.part("first").items()}
             counters = Counters(**checkpoint.record["counters"])
             evaluation = dict(checkpoint.record["last_evaluation"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -287,15 +304,13 @@ class Trainer:
 
     def _shown(self, values: Measured) -> dict[str, float | str]:
         """What the progress line shows."""
-        shown: dict[str, float | str] = {}
-        for name in self.objectives.losses:
-            value = values.get(name)
-            if value is not None:
-                shown[name.replace("_", " ")] = f"{value:.2f}"
-        for name, title in (("ess", "ESS"), ("forward_ess", "forward ESS")):
-            share = self.last_evaluation.get(name)
-            if share is not None:
-                shown[title] = f"{100 * share:.1f} %"
+        shown: dict[str, float | str] = dict(self.changes.told(values))
+        ess, forward = self.last_evaluation.get("ess"), self.last_evaluation.get("forward_ess")
+        if ess is not None:
+            shown["ESS"] = f"{100 * ess:.1f} %"
+        if forward is not None:
+            frames = self.last_evaluation.get("forward_ess_frames") or 0
+            shown["forward ESS"] = f"{100 * forward:.1f} % (of {frames:.0f} frames)"
         k_hat, rate = self.last_evaluation.get("k_hat"), self._pace().get("evaluations_per_second")
         if k_hat is not None:
             shown["k-hat"] = f"{k_hat:.2f}"

@@ -125,7 +125,6 @@ def run_probe(
     relaxed = [engine.minimized(np.asarray(start, dtype=float)) for start in starts]
     parts: list[tuple[int, Block]] = []
     whole, spent, ends = EXCHANGES * settings.total_segments, 0, stop or StopRequest()
-    progress(0, whole, None)
     for exchange in range(EXCHANGES):
         own = settings.model_copy(update={"seed": seed * EXCHANGES + exchange})
         before, last = exchange * settings.total_segments, 0

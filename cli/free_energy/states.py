@@ -85,11 +85,6 @@ def show(result: FreeEnergyResult) -> None:
     content = result.document
     heading = free_energy_tables.title("free-energy differences", content)
     free_energy_tables.estimates(f"{heading}, {content['convention']}", content["estimates"])
-    columns = ("name", "population", "standard_error", "n", "n_effective")
-    console.table(
-        "states",
-        ("state", "population", "+-", "samples", "effective"),
-        [[state[column] for column in columns] for state in content["states"]],
-    )
+    free_energy_tables.populations(content["states"])
     free_energy_tables.verdicts(content["estimates"])
     free_energy_tables.written(result)

@@ -61,13 +61,22 @@ def surface(
     rows = list(found.rows())
     heading = free_energy_tables.title(f"free energy along {' and '.join(along)}", result.document)
     if len(along) == 1:
-        columns = (along[0], "free_energy", "standard_error", "low", "high", "n", "n_effective")
+        columns = ("free_energy", "low", "high")
         console.table(
             f"{heading} (kT)",
-            (along[0], "F", "+-", "95 % from", "to", "samples", "effective"),
-            [[row[column] for column in columns] for row in rows],
+            (along[0], "F", "95 % from", "to", "samples", "effective samples"),
+            [
+                [
+                    row[along[0]],
+                    *(row[column] if shown else None for column in columns),
+                    row["n"],
+                    row["n_effective"],
+                ]
+                for row, shown in zip(rows, found.is_shown, strict=True)
+            ],
         )
     known = [row["free_energy"] for row in rows if row["free_energy"] is not None]
+    visible = [row["free_energy"] for row, shown in zip(rows, found.is_shown, strict=True) if shown]
     lowest = None if found.reference is None else [c[i] for c, i in zip(found.centres, found.reference)]
     console.key_values(
         "surface" if len(along) == 1 else heading,
@@ -75,7 +84,8 @@ def surface(
             "bins": len(rows),
             "empty bins": len(rows) - len(known),
             "lowest bin": None if lowest is None else ", ".join(f"{value:.4g}" for value in lowest),
-            "highest (kT)": max(known, default=None),
+            "not shown (fewer than 10 effective samples, or above 10 kT)": len(known) - len(visible),
+            "highest shown (kT)": max((f for f in visible if f is not None), default=None),
             "share of the weight outside": found.outside,
         },
     )

@@ -18,22 +18,37 @@ def title(what: str, content: Mapping[str, Any]) -> str:
 
 
 def estimates(heading: str, entries: Sequence[Mapping[str, Any]], first: str = "name") -> None:
-    """One row for each estimate and unit; the column `first` of an entry names it, once."""
+    """One row for each estimate and unit with its 95 % interval; the column `first` of an entry names it."""
     rows = [row for entry in entries for row in _rows(entry, first)]
-    console.table(heading, ("", "unit", "value", "+-", "95 % from", "to"), rows)
+    console.table(heading, ("", "unit", "value", "95 % from", "to"), rows)
 
 
 def verdicts(entries: Sequence[Mapping[str, Any]], first: str = "name") -> None:
-    """Why each verdict is not better, one reason a row; entries with the same reasons share their rows."""
+    """Why each verdict is not better, one reason a row; entries with the same reasons share their rows.
+
+    Names and verdict stand in each row.
+    """
     groups: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
         reasons = [reason for reason in entry["reasons"] if " is null: " not in reason] or [""]
         groups.setdefault((entry["verdict"], *reasons), []).append(entry[first])
     rows = []
     for (verdict, *reasons), names in groups.items():
-        for number, reason in enumerate(reasons):
-            rows.append(("", "", reason) if number else ("\n".join(names), verdict, reason))
+        for reason in reasons:
+            rows.append(("\n".join(names), verdict, reason))
     console.table("verdict", ("", "verdict", "why not better"), rows)
+
+
+def populations(states: Sequence[Mapping[str, Any]]) -> None:
+    """Populations in percent with their 95 % intervals, and the samples that they rest on."""
+    rows = []
+    for state in states:
+        shares = (state["population"], *state["interval95"])
+        percent = [None if share is None else 100 * share for share in shares]
+        rows.append([state["name"], *percent, state["n"], state["n_effective"]])
+    console.table(
+        "populations", ("state", "percent", "95 % from", "to", "samples", "effective samples"), rows
+    )
 
 
 def written(result: FreeEnergyResult) -> None:
@@ -44,12 +59,11 @@ def written(result: FreeEnergyResult) -> None:
 
 
 def _rows(entry: Mapping[str, Any], first: str) -> list[tuple[str | float | None, ...]]:
-    """One row a unit; the name stands in the first. A unit that is not known is left out."""
+    """One row a unit. A unit that is not known is left out."""
     rows: list[tuple[str | float | None, ...]] = []
     for unit, value in entry["value"].items():
         if value is None and rows:
             continue
-        name = "" if rows else entry[first]
-        shown = "" if unit == "1" else unit
-        rows.append((name, shown, value, entry["standard_error"][unit], *entry["interval95"][unit]))
+        shown = "no unit" if unit == "1" else unit
+        rows.append((entry[first], shown, value, *entry["interval95"][unit]))
     return rows

@@ -40,6 +40,13 @@ DIFFERENT = {
         "ml_options": "ml_option",
         "free_rotations": "free_rotation",
     },
+    "run": {
+        "platform": "bridge_platform",
+        "workers": "bridge_workers",
+        "ml_options": "ml_option",
+        "free_rotations": "free_rotation",
+        "overrides": "override",
+    },
     "train": {"run_folder": "output"},
     "adapt": {"run_folder": "output"},
     "sample": {"proposal_temperatures": "proposal_temperature"},

@@ -49,7 +49,7 @@ class Session:
             return
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
-            self.log.write("".join(f"{now}  {line}\n" for line in text.splitlines() if line.strip()))
+            self.log.write("".join(f"{now}  {line.rstrip()}\n" for line in text.splitlines() if line.strip()))
             self.log.flush()
         except OSError as error:
             name, self.log = self.log.name, None

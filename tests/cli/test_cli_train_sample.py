@@ -89,6 +89,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path, number):
         text=True,
     )
     assert process.stderr is not None
+    assert process.stderr.readline().startswith("train: 100000 steps, ")  # what to expect
     assert process.stderr.readline().startswith("train  1/")
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)

@@ -22,8 +22,11 @@ from boltzgen_cli.terminal.fields import FUNCTIONS, Words, speaking
 
 LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
 
-#: Files that write commands to paste: the demo, and the report of a benchmark. Lines of another program.
-COMMANDS = {ROOT / "boltzgen" / "workflows" / name for name in ("installation/demo.py", "transfer/table.py")}
+#: Files that write commands to paste: `run`, and the report of a benchmark. Lines of another program.
+COMMANDS = {
+    ROOT / "boltzgen" / "workflows" / name
+    for name in ("roads/walk.py", "roads/asking.py", "roads/run.py", "transfer/table.py")
+}
 OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 
 #: What stands between backticks in messages and is no argument of a verb: names of functions in Python.
@@ -223,9 +226,9 @@ REFUSALS = [
     (
         "simulation.simulate:simulate",
         ("SYS", "MD"),
-        {"torsion_moves": 3},
+        {"torsion_moves": 3, "engine": "openmm"},
         "torsion_moves",
-        "simulate SYS -o MD --torsion-moves 3",
+        "simulate SYS -o MD --torsion-moves 3 --engine openmm",
         "--torsion-moves is for the torch engine; add --engine torch,",
     ),
     (

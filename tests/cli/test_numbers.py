@@ -26,6 +26,7 @@ from boltzgen_cli.main import app, main
 
 #: What a verb needs besides the number; no path is there, so that nothing is computed.
 WORDS = {
+    "run": ("none.pdb", "-o", "DIR"),
     "prepare": ("none.pdb", "-o", "SYS"),
     "simulate": ("none", "-o", "MD", "--engine", "torch"),
     "train": ("none.yaml", "-o", "RUN"),

@@ -22,6 +22,7 @@ from boltzgen.errors import InputError
 from boltzgen.progress import silent
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.free_energy.between import between
+from boltzgen.workflows.roads.frames import divide
 from boltzgen.workflows.sampling.check import check
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.simulation.load import load_trajectory
@@ -189,7 +190,7 @@ def test_training_must_be_told_and_believes(written, molecule, tmp_path):
 
 
 #: Frames of a file that says nothing enter by each of these; the words name the key or option to give.
-ROADS = ["train", "sample", "check", "between", "load_trajectory"]
+ROADS = ["train", "sample", "check", "between", "load_trajectory", "run"]
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,10 @@ def entered(road, folder, place, told):
     elif road == "between":
         both = {"data_a": frames, "samples": 20, "n_bootstrap": 10, "output": place / "between.json"}
         between(folder / "OUT", folder / "OTHER", **both, **words)
+    elif road == "run":
+        parts = [place / "MD", place / "CHECK"]
+        divide(frames, system, parts, told)  # what `run` does with the frames that it is given
+        assert load_trajectory(parts[1]).temperature_ladder.tolist() == [told]
     else:
         load_trajectory(frames, system, temperature=told)
 
@@ -232,7 +237,7 @@ def test_no_road_assumes_a_temperature(road, unsaid, tmp_path):
     with pytest.raises(InputError, match=rf"frames\.xtc does not say its temperature.*{key}"):
         entered(road, unsaid, tmp_path / "NEW", None)
     entered(road, unsaid, tmp_path / "NEW", 310.0)
-    if road not in ("train", "load_trajectory"):
+    if road not in ("train", "load_trajectory", "run"):
         with pytest.raises(InputError, match="310 K; it has 350 K"):
             entered(road, unsaid, tmp_path / "AGAIN", 350.0)
 

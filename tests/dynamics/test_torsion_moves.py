@@ -180,6 +180,6 @@ def test_refused(tmp_path, monkeypatch, butane):
     monkeypatch.chdir(tmp_path)
     words = ["simulate", "SYS", "-o", "MD", "--torsion-moves"]
     assert_refused([*words, "-1", "--engine", "torch"], "--torsion-moves -1", "negative")
-    assert_refused([*words, "2"], "--torsion-moves", "--engine torch")
+    assert_refused([*words, "2", "--engine", "openmm"], "--torsion-moves", "--engine torch")
     record = BatchedSettings(temperatures=(300.0,), time=1.0, torsion_moves=2).model_dump(mode="json")
     assert json.loads(json.dumps(record))["torsion_moves"] == 2

@@ -95,6 +95,10 @@ def short_demo(work: Callable) -> Callable:
     return partial(work, config="tiny.yaml", samples=60, shipped="SHIPPED")
 
 
+def short_pilot(_: int) -> int:
+    return 300
+
+
 def short_selftest(cases: Callable) -> Callable:
     return lambda quick: dict(list(cases(quick).items())[:1])
 
@@ -102,6 +106,7 @@ def short_selftest(cases: Callable) -> Callable:
 #: Functions to be replaced by shorter ones: module, name, what makes the new one of the old.
 SHORTER = {
     "demo": ("boltzgen.workflows.installation.demo", "demo", short_demo),
+    "run": ("boltzgen.workflows.roads.run", "PILOT", short_pilot),
     "selftest": ("boltzgen.workflows.exact_answers.selftest", "cases", short_selftest),
 }
 
@@ -249,6 +254,7 @@ def main() -> None:
     import boltzgen.workflows.free_energy.states
     import boltzgen.workflows.free_energy.surface
     import boltzgen.workflows.installation.demo
+    import boltzgen.workflows.roads.run
     import boltzgen.workflows.sampling.check
     import boltzgen.workflows.sampling.export
     import boltzgen.workflows.sampling.merge

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.datasets.build import build_dataset
+from boltzgen.workflows.installation import demo
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.simulation.simulate import simulate
 from boltzgen_cli import main
@@ -64,6 +66,7 @@ SHORT = ["--temperatures", "300,400", "--time", "0.4ps", "--save-interval", "0.1
 SHORT += ["--exchange-interval", "0.1ps", "--equilibration", "0.1ps"]
 ADAPTING = ["reweighted.fresh=16", "reweighted.first=16", "reweighted.batch_size=16", "evaluation.samples=50"]
 ADAPTING += ["evaluation.every=4", "checkpoint_every=2", "workers=1", "--budget", "100"]
+ASKING = ["--frames", "MD300", "--config", "data.yaml", "--precision", "0.3kT"]
 BOOTSTRAP = ["--bootstrap", "20"]
 
 
@@ -80,7 +83,7 @@ class Verb:
         return " ".join(self.words[:2]) if self.words[0] in GROUPS else self.words[0]
 
 
-GROUPS = ("dataset", "benchmark", "free-energy")
+GROUPS = ("dataset", "benchmark", "free-energy", "config")
 
 
 def exported(format: str, file: str, *words: str) -> Verb:
@@ -130,6 +133,11 @@ VERBS = {
     "report": Verb("page.html", ["report", "DRAWN", "-o", "page.html"]),
     "selftest": Verb("selftest.json", ["selftest", "--quick", "-o", "selftest.json"], "selftest"),
     "demo": Verb("demo", ["demo", "-o", "demo"], "demo"),
+    "run": Verb(
+        "ANSWER",
+        ["run", "system.xml", "--coordinates", "butane.pdb", "-o", "ANSWER", *ASKING],
+        "run",
+    ),
 }
 
 #: Verbs that write no file.
@@ -137,6 +145,10 @@ READING = {
     "models": "prints what is shipped",
     "cite": "prints BibTeX",
     "doctor": "prints what is installed",
+    "config list": "prints what is shipped",
+    "config show": "prints a configuration",
+    "config keys": "prints keys",
+    "config check": "reads a configuration",
     "show": "prints what a folder is; only a drawing is written, and only where one is asked for",
     "dataset list": "prints the table of a data set",
 }
@@ -178,4 +190,5 @@ def make_inputs(folder: Path, butane: MolecularSystem, peptide: MolecularSystem 
                 platform="Reference",
                 seed=seed,
             )
+        shutil.copy(demo.SHIPPED / "states.yaml", folder / "SHIPPED")
     return folder

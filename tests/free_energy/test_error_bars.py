@@ -193,3 +193,17 @@ def test_the_bars_of_a_surface_and_of_an_effective_size():
     ess = effective_fraction(log_w, statistics())
     low, high = ess.interval95
     assert 0 <= low <= ess.value - ess.standard_error and ess.value + ess.standard_error <= high <= 1
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.006, 500), (0.3, 40), (0.97, 200)])
+def test_the_interval_of_a_population_is_wilsons(p, n):
+    from scipy.stats import binomtest
+
+    inside = round(p * n)
+    (found,) = populations(np.zeros(n), {"a": np.arange(n) < inside})
+    expected = binomtest(inside, n).proportion_ci(0.95, method="wilson")
+    assert found.interval95 == pytest.approx((expected.low, expected.high), rel=1e-9)
+    low, high = found.interval95
+    assert 0 < low <= found.population - found.standard_error
+    assert found.population + found.standard_error <= high < 1
+    assert found.to_json()["interval95"] == [low, high]

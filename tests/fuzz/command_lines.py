@@ -4,12 +4,14 @@
 
 Each runs in a child of its own, in a copy of a folder that holds a little of everything. A fault is an end
 that no table of exit codes has, a traceback, "This is a fault of boltzgen", anything written outside the
-folder, or a command that does not stop when Ctrl-C asks it to after `SECONDS`.
+folder, standard output that is not JSON although ``--json`` was asked for, or a command that does not stop
+when Ctrl-C asks it to after `SECONDS`. Every second line has some of the options that all verbs take.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -96,6 +98,25 @@ def options() -> dict[tuple[str, ...], list[str]]:
 
 OPTIONS = options()
 
+#: Options of every verb, or of the long ones, and values for them.
+OF_ALL = {
+    "--json": (),
+    "--quiet": (),
+    "--dry-run": (),
+    "--log-file": (
+        "log.txt",
+        "SYS",
+        "SYS/system.json",
+        "none/log.txt",
+        "",
+        "/dev/null",
+        "/dev/full",
+        "\udcff",
+    ),
+    "--threads": ("1", "2", "0", "-1", "nan", "9" * 400),
+    "--max-time": ("1s", "2m", "0s", "soon", "1e9h"),
+}
+
 
 def line(number: int) -> list[str]:
     """Random command line `number`."""
@@ -119,6 +140,8 @@ def line(number: int) -> list[str]:
             words[place], words[other] = words[other], words[place]
         elif OPTIONS.get(path):
             words += [rng.choice(OPTIONS[path]), *([rng.choice(_WORDS)] if rng.random() < 0.8 else [])]
+    for option in rng.sample(sorted(OF_ALL), rng.randrange(1, 4)) if rng.random() < 0.5 else []:
+        words += [option, *([rng.choice(OF_ALL[option])] if OF_ALL[option] else [])]
     return [word for word in words if "\x00" not in word]
 
 
@@ -133,10 +156,12 @@ def run(number: int, template: Path) -> str | None:
     work = place / "work"
     shutil.copytree(template, work)
     before = outside(work)
-    said = place.parent / f"{place.name}.said"
+    said, printed = (place.parent / f"{place.name}.{what}" for what in ("said", "printed"))
     try:
-        code, late = _child(line(number), work, said)
-        text = said.read_text(errors="replace")
+        words = line(number)
+        code, late = _child(words, work, said, printed)
+        output = printed.read_text(errors="replace")
+        text = said.read_text(errors="replace") + output
         if late:
             return f"does not stop within {PATIENCE:g} s of Ctrl-C"
         if "Traceback" in text or "fault of boltzgen" in text or "Exception ignored" in text:
@@ -145,24 +170,35 @@ def run(number: int, template: Path) -> str | None:
             return f"exit code {code}: {text.strip()[-300:]}"
         if code and not text.strip():
             return f"exit code {code} without a word"
+        if "--json" in words and not {"-h", "--help", "--", "--version"} & set(words) and not is_json(output):
+            return f"exit code {code}, and standard output is no JSON: {output.strip()[:200]}"
         if outside(work) != before:
             return f"wrote {sorted(set(outside(work)) - set(before))} outside its folder"
         return None
     finally:
         shutil.rmtree(place, ignore_errors=True)
         said.unlink(missing_ok=True)
+        printed.unlink(missing_ok=True)
 
 
-def _child(words: list[str], work: Path, said: Path) -> tuple[int, bool]:
-    """Exit code of ``boltzgen WORDS`` in `work`, its output in `said`; whether Ctrl-C was ignored."""
+def is_json(text: str) -> bool:
+    """Whether `text` is one JSON document."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _child(words: list[str], work: Path, said: Path, printed: Path) -> tuple[int, bool]:
+    """Exit code of ``boltzgen WORDS`` in `work`, what it told in two files; whether Ctrl-C was ignored."""
     process = os.fork()
     if process == 0:
         code = 99
         try:
-            file = os.open(said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(file, 1)
-            os.dup2(file, 2)
+            for number, path in ((1, printed), (2, said)):
+                os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
             sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
             os.chdir(work)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

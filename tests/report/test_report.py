@@ -62,7 +62,7 @@ def test_the_figure_has_three_panels_on_one_scale(tmp_path):
     assert picture.shape[1] > 2 * picture.shape[0] > 800
     # viridis, reversed: the rarer, the darker; only the third panel lowers the state at phi > 0
     red, green, blue = (picture[:, :, i] for i in range(3))
-    dark = (blue > red + 0.15) & (blue > 0.3) & (green < 0.45)
+    dark = (blue > red + 0.15) & (blue > 0.3) & (green < 0.62)
     wide = picture.shape[1] // 3
     first, second, third = (dark[:, i * wide : (i + 1) * wide].sum() for i in range(3))
     assert third > 1.5 * max(first, second) and abs(first - second) < 0.05 * first

@@ -100,7 +100,7 @@ def test_resumed_equals_uninterrupted_and_can_grow(tmp_path, monkeypatch):
     np.testing.assert_array_equal(after.energies.reshape(3, 15)[:, :10], before)
     assert (after.replicas.reshape(3, 15) // 3 == np.arange(3)[:, None]).all()
     with pytest.raises(InputError, match='`engine="torch"`'):
-        simulate(chain(), whole.folder, time="4ps", resume="auto", temperatures=LADDER)
+        simulate(chain(), whole.folder, engine="openmm", time="4ps", resume="auto", temperatures=LADDER)
     with pytest.raises(InputError, match="begun with replicas = 9"):
         simulate(chain(), whole.folder, time="4ps", resume="auto", **{**short, "replicas": 12})
 
@@ -162,7 +162,8 @@ def test_bad_input(case, tmp_path, monkeypatch):
 def test_options_of_torch_need_torch(tmp_path, monkeypatch):
     chain().save(tmp_path / "SYS")
     monkeypatch.chdir(tmp_path)
-    assert_refused(["simulate", "SYS", "-o", "MD", "--replicas", "12"], "--replicas", "--engine torch")
+    words = ["simulate", "SYS", "-o", "MD", "--replicas", "12", "--engine", "openmm"]
+    assert_refused(words, "--replicas", "--engine torch")
 
 
 def test_usual_replicas_are_whole_ladders():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
-from boltzgen.workflows.installation.demo import demo
+from boltzgen.workflows.installation.demo import SHIPPED, demo
 from boltzgen.workflows.simulation.simulate import simulate
 
 CONFIG = """\
@@ -38,6 +41,7 @@ def road(tmp_path_factory, alanine_dipeptide):
             platform="Reference",
             seed=seed,
         )
+    shutil.copy(SHIPPED / "states.yaml", base / "shipped")
     (base / "tiny.yaml").write_text(CONFIG)
     said: list[str] = []
     result = demo(
@@ -66,10 +70,13 @@ def test_everything_is_there(road):
             "free_energy.csv",
             "free_energy.png",
             "ramachandran.png",
+            "answer.json",
+            "run.json",
         ]
     )
-    assert result.summary.requested == 200
-    assert result.figure.read_bytes().startswith(b"\x89PNG")
+    assert load_ensemble(base / "demo" / "OUT").log_w.shape == (200,)
+    assert result.to_json()["samples"] == 200 and result.status == "complete"
+    assert (base / "demo" / "ramachandran.png").read_bytes().startswith(b"\x89PNG")
     answer = json.loads((base / "demo" / "free_energy.json").read_text())
     (estimate,) = answer["estimates"]
     assert (estimate["A"], estimate["B"]) == ("phi < 0", "phi > 0")
@@ -82,7 +89,10 @@ def test_each_printed_command_is_one(road):
     base, _, said = road
     lines = [line.partition("$ boltzgen ")[2] for line in said if "$ boltzgen " in line]
     verbs = [shlex.split(line)[0] for line in lines]
-    assert verbs == ["prepare", "simulate", "simulate", "train", "sample", "free-energy"]
+    assert verbs == ["prepare", "train", "sample", "free-energy"]
+    copied = [shlex.split(line.partition("$ ")[2]) for line in said if "$ cp " in line]
+    assert [words[:2] for words in copied] == [["cp", "-r"]] * 2
+    assert [Path(words[3]).name for words in copied] == ["MD", "CHECK"]
     assert set(verbs) - {"free-energy"} <= set(main.VERBS)
     answer = base / "again.json"
     words = shlex.split(lines[-1])
@@ -96,7 +106,13 @@ def test_each_printed_command_is_one(road):
     assert first["estimates"][0]["value"] == again["estimates"][0]["value"]
 
 
-def test_it_replaces_only_what_a_demo_made(road, tmp_path):
+def test_it_goes_on_and_leaves_the_files_of_others_alone(road, tmp_path):
+    base, result, _ = road
+    before = (base / "demo" / "OUT" / "samples.npz").read_bytes()
+    words = {"config": base / "tiny.yaml", "samples": 200, "shipped": base / "shipped", "seed": 4}
+    again = demo(base / "demo", say=lambda text: None, **words)
+    assert (base / "demo" / "OUT" / "samples.npz").read_bytes() == before
+    assert again.populations == result.populations
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match=r"thesis\.tex"):
         demo(tmp_path)

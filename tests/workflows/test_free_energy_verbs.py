@@ -270,7 +270,7 @@ def test_the_commands(folders, tmp_path, capsys):
 
     lines = {
         "surface {}/OUT --along psi --bins 90": ("free energy along psi at 310 K", "coverage not checked"),
-        "surface {}/OUT --along ends --coordinates {}/c.yaml --smooth": ("lowest bin", "highest (kT)"),
+        "surface {}/OUT --along ends --coordinates {}/c.yaml --smooth": ("lowest bin", "highest shown (kT)"),
         "surface {}/OUT --along phi --along psi --range auto --range -180,0": ("empty bins", "outside"),
         "observable {}/OUT --of rg --of ends --coordinates {}/c.yaml": ("values at 310 K", "ends"),
         "observable {}/OUT --values {}/mine.npy --unit kT": ("mine", "kcal/mol"),

@@ -147,6 +147,22 @@ def test_doctor_is_content_here():
     assert "Reference" in report.facts["OpenMM platforms"]
 
 
+def test_doctor_names_every_extra(monkeypatch):
+    """From what is installed, not from a list of its own; `dev` is for those who have a clone."""
+    declared = [
+        'tblite>=0.8; extra == "qm"',
+        "ase>=3.23 ; extra=='qm'",
+        'some.thing==0.14.*; python_version > "3" and extra == "later-one"',
+        'pytest>=8; extra == "dev"',
+        "numpy>=2.0",
+    ]
+    monkeypatch.setattr(metadata, "requires", lambda name: declared)
+    facts = doctor(fake_versions(tblite="0.8.7", ase="3.29.1", **{NAMESAKE: None})).facts
+    assert facts["extra qm"] == "tblite 0.8.7, ase 3.29.1"
+    assert facts["extra later-one"] == "not installed (pip install 'boltzgen-sampler[later-one]')"
+    assert "extra dev" not in facts
+
+
 def test_doctor_exit_code(monkeypatch):
     monkeypatch.setattr(
         "boltzgen.workflows.installation.doctor.doctor",

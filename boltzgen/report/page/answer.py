@@ -101,7 +101,7 @@ def _told_estimates(material: Material) -> Iterator[str]:
     where = material.subject.line()
     for one in estimates_of(material)[:MOST_SENTENCES]:
         value, error = part(one, "value"), part(one, "standard_error")
-        name, unit = symbol(str(one.get("name"))), str(one.get("unit", "kT"))
+        name, unit = named(one), str(one.get("unit", "kT"))
         if value.get(unit) is None:
             yield f"{name}: not known."
             continue
@@ -192,7 +192,7 @@ def _estimates(material: Material) -> Html:
             between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
             rows.append(
                 (
-                    symbol(str(one.get("name"))),
+                    named(one),
                     measured(value[unit], error.get(unit)),
                     unit,
                     between,
@@ -202,6 +202,11 @@ def _estimates(material: Material) -> Html:
     if not rows:
         return Html("")
     return table(("free energy", "value", "unit", "95 % interval", "verdict"), rows, "Free energies")
+
+
+def named(one: Mapping[str, Any]) -> str:
+    """The name of an estimate with Greek letters and an arrow."""
+    return symbol(str(one.get("name"))).replace("->", "→")
 
 
 def estimates_of(material: Material) -> list[dict[str, Any]]:

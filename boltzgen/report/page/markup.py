@@ -8,7 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from boltzgen.notebook import shown
+from boltzgen.report.axes import symbol
 from boltzgen.report.page.record import Picture
+
+#: Signs of a cell that are kept in one line.
+LONGEST_UNBROKEN = 28
 
 
 class Html(str):
@@ -27,9 +31,14 @@ def escaped(value: object) -> Html:
 
 
 def prose(text: object, words: Callable[[str], str] = str) -> Html:
-    """A sentence of the library: arguments in the words of the caller, code between backticks set as code."""
-    safe = escaped(words(str(text)))
-    return Html(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", safe))
+    """A sentence of the library: arguments in the words of the caller, code between backticks set as code.
+
+    Outside of code torsions have their Greek letters.
+    """
+    pieces = re.split(r"(`[^`\n]+`)", words(str(text)))
+    return joined(
+        tag("code", one[1:-1]) if one[:1] == one[-1:] == "`" and one else symbol(one) for one in pieces
+    )
 
 
 def tag(name: str, content: object = "", **attributes: object) -> Html:
@@ -74,8 +83,10 @@ def _counted(value: object) -> object:
 
 
 def _cell(cell: object) -> Html:
-    number = isinstance(cell, int) and not isinstance(cell, bool)
-    return tag("td", _counted(cell), class_="number" if number else "")
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return tag("td", _counted(cell), class_="number")
+    short = isinstance(cell, Html) or len(str(cell)) <= LONGEST_UNBROKEN
+    return tag("td", cell, class_="short" if short else "")
 
 
 def folded(summary: object, content: object) -> Html:

@@ -13,8 +13,8 @@ from boltzgen.report.structure import structure_svg
 MOST_ATOMS = 400
 
 _SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y "
-    "Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
+    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
 ).split()
 
 
@@ -39,7 +39,7 @@ def molecule(material: Material) -> Section | None:
     except (BoltzgenError, ValueError, RuntimeError) as error:  # RDKit's, of a molecule it cannot lay out
         trouble = f"It could not be drawn ({error})."
     rows = [
-        (index, str(name), element(int(number)), round(float(mass), 3))
+        (index, str(name), element(int(number)), f"{float(mass):.3f}")
         for index, (name, number, mass) in enumerate(
             zip(system.atom_names, system.atomic_numbers, system.masses, strict=True)
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.report.page.answer import estimates_of
+from boltzgen.report.page.answer import estimates_of, named
 from boltzgen.report.page.markup import (
     badge,
     bullets,
@@ -40,7 +40,7 @@ def overlap(material: Material) -> Section | None:
         parts += _told(material, coverage)
     if bars:
         rows = [
-            (one.get("name"), one.get("estimator"), measured(part(one, "value").get(one.get("unit", "kT"))),
+            (named(one), one.get("estimator"), measured(part(one, "value").get(one.get("unit", "kT"))),
              one.get("unit"), one.get("overlap"))
             for one in bars
         ]  # fmt: skip
@@ -48,7 +48,16 @@ def overlap(material: Material) -> Section | None:
             table(("free energy", "by", "value", "unit", "overlap (0 to 1)"), rows, "Overlap of ensembles")
         )
     parts.append(figures(pictures))
-    keys = ("source", "n_target", "n_independent", "forward_ess", "missed", "verdict", "reasons")
+    keys = (
+        "source",
+        "n_target",
+        "n_independent",
+        "forward_ess",
+        "forward_ess_frames",
+        "missed",
+        "verdict",
+        "reasons",
+    )
     numbers = {
         "coverage": {key: coverage.get(key) for key in keys} if coverage else None,
         "bar": [{key: one.get(key) for key in ("name", "estimator", "value", "overlap")} for one in bars],

@@ -54,8 +54,8 @@ def ramachandran(material: Material, found: Sequence[Source]) -> Section | None:
         pictures += drawn
         numbers.append({"residue": number, "bins": bins, **told})
     words = (
-        f"Free energy over φ and ψ in {bins} × {bins} bins, the same for all maps, on one scale; blank "
-        f"above {HIGHEST_KT:g} kT and where a bin rests on fewer than {FEWEST_EFFECTIVE:g} effective samples. The "
+        f"Free energy over φ and ψ in {bins} × {bins} bins, the same for all maps, on one scale; blank above "
+        f"{HIGHEST_KT:g} kT and where a bin rests on fewer than {FEWEST_EFFECTIVE:g} effective samples. The "
         "axes are cut where the free energy is highest."
     )
     more = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,9 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
         ]
         caption = "Against samples that the flow did not draw"
         parts.append(table(("state", "by weight", f"in {source}"), rows, caption))
+        if any(re.match(r"torsion \d+-\d+", row[0]) for row in rows):
+            told_from_1 = "The numbers of atoms in these names count from 1, all others on this page from 0."
+            parts.append(tag("p", told_from_1))
     numbers = {
         "asked_for": populations_of(material),
         "torsions": [

@@ -51,9 +51,10 @@ def torsions(material: Material, found: Sequence[Source]) -> Section | None:
     words = [
         tag(
             "p",
-            f"Each circle has {bins} bins of {360 / bins:g}°, the same for all curves. Zero is the lowest bin "
-            f"of the simulation and of the reweighted samples, curves end at {HIGHEST_KT:g} kT, and bins of fewer "
-            f"than {FEWEST_EFFECTIVE:g} effective samples are blank. Bands and bars are one standard error.",
+            f"Each circle has {bins} bins of {360 / bins:g}°, the same for all curves. Zero is the lowest "
+            f"bin of the simulation and of the reweighted samples, curves end at {HIGHEST_KT:g} kT, and "
+            f"bins of fewer than {FEWEST_EFFECTIVE:g} effective samples are blank. Bands and bars are one "
+            "standard error.",
         )
     ]
     if rows:

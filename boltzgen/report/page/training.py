@@ -41,11 +41,14 @@ def training(material: Material) -> Section | None:
     told = [{key: value for key, value in row.items() if value is not None} for row in rows[-1:]]
     parts = [
         facts(shown),
-        tag("p", "A loss says how a step went; only differences of one and the same loss mean something. What "
-            "counts is the effective sample size."),
+        tag(
+            "p",
+            "A loss says how a step went; only differences of one and the same loss mean something. What "
+            "counts is the effective sample size.",
+        ),
         figures(pictures),
         folded("The last row", table(("column", "value"), list(told[0].items()))),
-    ]  # fmt: skip
+    ]
     numbers: dict[str, Any] = {
         "steps": last.get("step"),
         "rows": len(rows),

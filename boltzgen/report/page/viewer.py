@@ -1,8 +1,8 @@
 """The 3D view: which conformations it holds, laid over each other, and the words around it.
 
 By weight: the heaviest samples first, then rows at even steps of the sum of all weights, each row once.
-Frames of a simulation are taken at even distances. Each is moved and turned onto the first (Kabsch, Acta Cryst. A 32, 922
-(1976)), and rounded to 0.01 Å.
+Frames of a simulation are taken at even distances. Each is moved and turned onto the first (Kabsch, Acta
+Cryst. A 32, 922 (1976)), and rounded to 0.01 Å.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _words(shown: _Shown, turning: bool) -> Html:
     count = len(shown.rows)
     if shown.shares is not None:
         told = (
-            f"{count} of the samples: the {shown.heaviest} heaviest, then samples by weight. Drag to turn, pinch "
-            "or scroll to come closer."
+            f"{count} of the samples: the {shown.heaviest} heaviest, then samples by weight. Drag to turn, "
+            "pinch or scroll to come closer."
         )
     else:
         told = f"{count} {shown.what if count > 1 else 'conformation, the ' + shown.what}. Drag to turn."

@@ -47,9 +47,10 @@ def weights(material: Material, *, in_3d: bool) -> Section | None:
         facts(told),
         tag(
             "p",
-            f"A weight says how much a sample counts. If few samples hold most of the weight, the answer rests "
-            f"on them. k-hat measures how heavy the tail of the weights is: up to {K_GOOD} error bars are trusted, "
-            f"up to {K_BAD} they are too small, above that a sample yet to be drawn could change the answer.",
+            "A weight says how much a sample counts. If few samples hold most of the weight, the answer "
+            f"rests on them. k-hat measures how heavy the tail of the weights is: up to {K_GOOD} error bars "
+            f"are trusted, up to {K_BAD} they are too small, above that a sample yet to be drawn could "
+            "change the answer.",
         ),
         figures(pictures),
         _table(material, rows, w, in_3d),

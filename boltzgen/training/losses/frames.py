@@ -39,6 +39,11 @@ class FrameObjective(Objective):
         known, size = len(self.places), self.batch_size
         chosen = turn.molecules(known, min(known if self.molecules is None else self.molecules, size))
         return [
-            Term(rows, partial(self.loss, self.places[number], turn.progress), share=rows / size)
+            Term(
+                rows,
+                partial(self.loss, self.places[number], turn.progress),
+                share=rows / size,
+                of=(self.places[number],),
+            )
             for rows, number in zip(shares(size, len(chosen)), chosen, strict=True)
         ]

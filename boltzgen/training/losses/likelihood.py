@@ -7,7 +7,7 @@ from pydantic import Field
 
 from boltzgen.training.losses.frames import FrameLossSettings, FrameObjective
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Given
+from boltzgen.training.losses.objective import Given, Shown
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.schedule import Ladder, Schedule, Temperature, schedule_value
 from boltzgen.training.training_data import draw_pairs
@@ -30,6 +30,9 @@ class LikelihoodSettings(FrameLossSettings):
 
     def statistics(self, name: str) -> tuple[str, ...]:
         return (name, f"{name}_dispersion")
+
+    def shown(self, name: str) -> Shown:
+        return Shown(f"{name.replace('_', ' ')} -log q", "nats/dof", change=True, a_degree=True)
 
     @property
     def needs_energies_of_frames(self) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from boltzgen.training.losses.frames import FrameLossSettings, FrameObjective
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Given
+from boltzgen.training.losses.objective import Given, Shown
 from boltzgen.training.training_data import draw_pairs
 
 #: Fixed-point steps to the centre; each at least halves what is left for the weights met here.
@@ -35,6 +35,9 @@ class LogDispersionSettings(FrameLossSettings):
 
     def objective(self, name: str, given: Given) -> LogDispersion:
         return LogDispersion(name, self, given)
+
+    def shown(self, name: str) -> Shown:
+        return Shown(name.replace("log_dispersion", "log-dispersion").replace("_", " "), "nats")
 
     @property
     def needs_energies_of_frames(self) -> bool:

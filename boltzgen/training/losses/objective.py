@@ -92,12 +92,14 @@ class Turn:
 class Term:
     """What an objective computes at one step, or one molecule's `share` of it.
 
-    `compute` takes a number of rows, at most `rows`, and a random stream.
+    `compute` takes a number of rows, at most `rows`, and a random stream. `of`: the place of the target, and
+    what else its values are to be compared with alone, such as the rung of a temperature.
     """
 
     rows: int
     compute: Callable[[int, torch.Generator], Loss]
     share: float = 1.0
+    of: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,21 @@ class Draw:
 
     buffer: ReplayBuffer
     compute: Callable[[], Samples]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How people see a statistic: in `words`, with a `unit`, as it is or as its change since the run began.
+
+    change: whether its zero means nothing, as that of ``-log q`` (a density in nm) or of ``log q + u``. What
+    is shown is then the difference to the first value of the same molecule: 0 is where the run began, and
+    below 0 is better. a_degree: whether that is divided by the molecule's internal degrees of freedom.
+    """
+
+    words: str
+    unit: str = ""
+    change: bool = False
+    a_degree: bool = False
 
 
 class LossSettings(Settings):
@@ -126,6 +143,10 @@ class LossSettings(Settings):
     def statistics(self, name: str) -> tuple[str, ...]:
         """What `Loss.parts` may hold; the metrics have a column for each."""
         return (name,)
+
+    def shown(self, name: str) -> Shown:
+        """How progress shows the loss, called `name`; as it is and without a unit if a loss does not say."""
+        return Shown(name.replace("_", " "))
 
     @property
     def needs_energies_of_frames(self) -> bool:
@@ -206,7 +227,7 @@ class MoleculeObjective(Objective):
 
     def terms(self, turn: Turn) -> list[Term]:
         place = self.places[turn.molecules(len(self.places), 1)[0]]
-        return [Term(self.batch_size, partial(self.loss, place, turn.progress))]
+        return [Term(self.batch_size, partial(self.loss, place, turn.progress), of=(place,))]
 
 
 def random_stream(seed: int, step: int, task: int) -> torch.Generator:

@@ -12,7 +12,7 @@ from boltzgen.conditioning.context import Context
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
 from boltzgen.training.losses.loss import Loss, mean_loss
-from boltzgen.training.losses.objective import Given, LossSettings, MoleculeObjective
+from boltzgen.training.losses.objective import Given, LossSettings, MoleculeObjective, Shown
 from boltzgen.training.schedule import Ladder, Schedule
 
 
@@ -32,6 +32,9 @@ class ReverseKLSettings(LossSettings):
 
     def objective(self, name: str, given: Given) -> ReverseKL:
         return ReverseKL(name, self, given)
+
+    def shown(self, name: str) -> Shown:
+        return Shown(name.replace("_kl", " KL").replace("_", " "), "kT", change=True)
 
     @property
     def evaluations_a_step(self) -> int:

@@ -13,7 +13,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.base import InvertibleFlow
 from boltzgen.training.losses.annealed_draws import draw_annealed
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Draw, Given, LossSettings, Objective, Term, Turn
+from boltzgen.training.losses.objective import Draw, Given, LossSettings, Objective, Shown, Term, Turn
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.schedule import Ladder, Schedule, positive, schedule_value
@@ -58,6 +58,9 @@ class ReweightedSettings(LossSettings):
     def statistics(self, name: str) -> tuple[str, ...]:
         return (name, f"{name}_dispersion")
 
+    def shown(self, name: str) -> Shown:
+        return Shown(f"{name.replace('_', ' ')} -log q", "nats/dof", change=True, a_degree=True)
+
     @property
     def evaluations_a_step(self) -> int:
         return self.fresh * (1 + self.moves)
@@ -86,7 +89,7 @@ class Reweighted(Objective):
         if not len(self.buffers[place][rung]):
             return []
         compute = partial(self.loss, place, rung, turn.progress)
-        return [Term(self.batch_size, compute)]
+        return [Term(self.batch_size, compute, of=(place, rung))]
 
     def draws(self, turn: Turn) -> list[Draw]:
         settings, (place, rung) = self.settings, self._whose_turn(turn)

@@ -24,11 +24,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Task:
-    """One `share` of a loss; ``weight * loss`` is differentiated. The loss itself says what it is called."""
+    """One `share` of a loss; ``weight * loss`` is differentiated. The loss itself says what it is called.
+
+    `of`: the molecule, as in `boltzgen.training.losses.objective.Term`.
+    """
 
     weight: float
     share: float
     compute: Callable[[], Loss]
+    of: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def build_dataset(
     rebuild: Sequence[str] = (),
     device: str = "cpu",
     compile_energies: bool | None = None,
+    seed: int | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
     expect: Expect | None = None,
@@ -62,7 +63,7 @@ def build_dataset(
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
     rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
     device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
-    expect: told how long it will take before it begins.
+    seed: instead of the configuration's. expect: told how long it will take before it begins.
 
     Returns
     -------
@@ -81,10 +82,11 @@ def build_dataset(
     >>> bg.build_dataset("two.yaml", "DATASET", words, systems_only=True).molecules[0].atoms
     6
     """
+    words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     settings = (
         config
         if isinstance(config, DatasetSettings)
-        else load_settings(DatasetSettings, find_config(config, of_dataset=True), overrides)
+        else load_settings(DatasetSettings, find_config(config, of_dataset=True), words)
     )
     check_device(device)
     builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)

@@ -32,6 +32,7 @@ from boltzgen.workflows.free_energy.results import (
     statistics_of,
     write_results,
 )
+from boltzgen.workflows.subjects import subject_of_ensemble
 
 
 def observable(
@@ -92,7 +93,8 @@ def observable(
         Observed(column.name, column.unit, column.values, ensemble.log_w, estimate)
         for column, estimate in zip(columns, estimates, strict=True)
     ]
-    figure = write_results(content, path, lambda picture: observables_figure(picture, drawn))
+    of = subject_of_ensemble(ensemble, folder)
+    figure = write_results(content, path, lambda picture: observables_figure(picture, drawn, subject=of))
     return FreeEnergyResult(tuple(estimates), content, path, figure)
 
 
@@ -152,7 +154,10 @@ def thermo(
     origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, **further)
     content = document(estimates, ensemble.temperature, origin, scope=SCOPE)
     checks = [estimate.further["by_reweighting"] for estimate in whole]
-    figure = write_results(content, path, lambda picture: estimates_figure(picture, whole, checks=checks))
+    whose = subject_of_ensemble(ensemble, folder)
+    figure = write_results(
+        content, path, lambda picture: estimates_figure(picture, whole, checks=checks, subject=whose)
+    )
     return FreeEnergyResult(tuple(estimates), content, path, figure)
 
 

@@ -62,6 +62,7 @@ from boltzgen.workflows.free_energy.targeted_map import (
     target_work,
     why_not_mapped,
 )
+from boltzgen.workflows.subjects import subject_of_ensemble, subject_of_pair
 
 ONE_SIDED = "one-sided: partition functions of both flows"
 SIMULATED = "BAR, flow and simulation of each system"
@@ -171,9 +172,13 @@ def between(
         work=record["work"],
         left_out=record["left_out"],
     )
+    a_subject, b_subject = (subject_of_ensemble(end.ensemble, end.folder) for end in (first, second))
+    of = subject_of_pair(a_subject, b_subject, temperature)
     label = "ΔG (kT)" if one_temperature else "f_B − f_A"
     figure = write_results(
-        content, path, lambda file: work_figure(file, estimates, works, answer=answer, label=label)
+        content,
+        path,
+        lambda file: work_figure(file, estimates, works, answer=answer, label=label, subject=of),
     )
     return FreeEnergyResult(tuple(estimates), content, path, figure)
 

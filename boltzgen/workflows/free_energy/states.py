@@ -20,6 +20,7 @@ from boltzgen.workflows.free_energy.results import (
     statistics_of,
     write_results,
 )
+from boltzgen.workflows.subjects import subject_of_ensemble
 
 __all__ = ["FreeEnergyResult", "free_energy_states"]
 
@@ -91,5 +92,6 @@ def free_energy_states(
         seed=seed,
     )
     content = document(estimates, ensemble.temperature, origin, states=[share.to_json() for share in shares])
-    figure = write_results(content, path, lambda picture: states_figure(picture, shares, estimates))
+    of = subject_of_ensemble(ensemble, folder)
+    figure = write_results(content, path, lambda file: states_figure(file, shares, estimates, subject=of))
     return FreeEnergyResult(tuple(estimates), content, path, figure, populations=tuple(shares))

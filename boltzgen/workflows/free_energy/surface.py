@@ -28,6 +28,7 @@ from boltzgen.workflows.free_energy.results import (
     statistics_of,
     write_results,
 )
+from boltzgen.workflows.subjects import subject_of_ensemble
 
 #: Bins a variable when none are given: for one variable, for two.
 BINS = (60, 36)
@@ -105,8 +106,8 @@ def surface(
     )
     origin = provenance(ensemble, folder, bootstrap=n_bootstrap, seed=seed, coordinates=_name(coordinates))
     content = document([], ensemble.temperature, origin, surface=surface_json(found, ensemble.temperature))
-    at = "" if ensemble.temperature is None else f"{ensemble.temperature:g} K"
-    draw = None if found.reference is None else lambda picture: surface_figure(picture, found, title=at)
+    of = subject_of_ensemble(ensemble, folder)
+    draw = None if found.reference is None else lambda picture: surface_figure(picture, found, subject=of)
     figure = write_results(content, path, draw, surface_csv(found, ensemble.temperature))
     return FreeEnergyResult((), content, path, figure, surface=found)
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -97,6 +98,7 @@ def doctor(version: Callable[[str], str] = metadata.version) -> Installation:
     _examine_names(report, version)
     for name in FOUNDATIONS:
         _examine_foundation(report, name, version)
+    _examine_extras(report, version)
     if "missing" not in report.facts["torch"]:
         _examine_torch(report)
         _examine_compiler(report)
@@ -143,6 +145,25 @@ def _examine_foundation(report: _Report, name: str, version: Callable[[str], str
         report.faults.append(f"{name} is installed but does not import: {error}.")
     finally:
         logging.disable(disabled)
+
+
+def _examine_extras(report: _Report, version: Callable[[str], str]) -> None:
+    """A row for each extra of the installed distribution but `dev`: versions, or how it is installed."""
+    try:
+        declared = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return
+    extras: dict[str, list[str]] = {}
+    for text in declared:
+        found = re.match(r"([\w.-]+).*extra\s*==\s*[\"']([\w-]+)[\"']", text)
+        if found and found[2] != "dev":
+            extras.setdefault(found[2], []).append(found[1])
+    for extra, names in extras.items():
+        try:
+            told = ", ".join(f"{name} {version(name)}" for name in names)
+        except metadata.PackageNotFoundError:
+            told = f"not installed (pip install '{DISTRIBUTION}[{extra}]')"
+        report.facts[f"extra {extra}"] = told
 
 
 def _examine_torch(report: _Report) -> None:

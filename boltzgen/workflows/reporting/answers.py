@@ -59,24 +59,32 @@ def benchmark_said(given: Path, found: Found) -> Said:
 
 
 def directory_said(given: Path, found: Found) -> Said:
+    """What was asked, the road that was taken, how far it came, and the answer so far."""
     record = found.record
-    answer = {}
-    if is_there(found.path / "answer.json"):
-        answer = read_json(found.path / "answer.json")
-    numbers = {"question": record.get("question"), "road": record.get("road"), "why": record.get("why")}
-    numbers = {name: value if isinstance(value, str) else None for name, value in numbers.items()}
-    rows = [
-        (one.get("name"), one.get("status"), one.get("seconds"))
-        for one in record.get("steps", ())
-        if isinstance(one, Mapping)
-    ]
-    tables = (Table("steps", ("step", "status", "seconds"), tuple(rows)),) if rows else ()
-    sentences = [one for one in answer.get("sentences", ()) if isinstance(one, str)]
-    numbers |= {f"answer {number}": one for number, one in enumerate(sentences, start=1)}
-    numbers["verdict"] = answer.get("verdict")
-    report = Step("all of it on one page", call("report", given, output=beside(given / "x", "report.html")))
-    reasons = [one for one in answer.get("reasons", ()) if isinstance(one, str)]
-    return Said(known(numbers), tables, tuple(reasons), (report,))
+    answer = read_json(found.path / "answer.json") if is_there(found.path / "answer.json") else {}
+    question, road, precision = part(record, "question"), part(record, "road"), part(answer, "precision")
+    numbers = {
+        "molecule": question.get("molecule"),
+        "asked at, K": question.get("temperature"),
+        "road": road.get("name"),
+        "why": road.get("reason"),
+        "samples": answer.get("samples"),
+        "effective samples": answer.get("n_effective"),
+        "largest error, kT": precision.get("reached_kT"),
+        "error that was asked for, kT": precision.get("asked_kT"),
+        "verdict": answer.get("verdict"),
+    }
+    sentences = [(one,) for one in answer.get("sentences") or () if isinstance(one, str)]
+    listed = [one for one in record.get("steps") or () if isinstance(one, Mapping)]
+    rows = [(one.get("name"), one.get("status"), one.get("seconds"), one.get("command")) for one in listed]
+    tables = [Table("answer", ("",), tuple(sentences))] if sentences else []
+    tables += [Table("what was done", ("step", "status", "seconds", "command"), tuple(rows))] if rows else []
+    page = call("write_report", given, output=beside(given / "x", "report.html"))
+    steps = [Step("all of it on one page", page)]
+    if is_there(found.path / "OUT" / "manifest.json"):
+        steps.append(Step("the samples that it rests on", call("show", given / "OUT")))
+    told = [*(answer.get("reasons") or ()), *(f"what helps: {one}" for one in answer.get("next") or ())]
+    return Said(known(numbers), tuple(tables), tuple(map(str, told)), tuple(steps))
 
 
 def selftest_said(given: Path, found: Found) -> Said:

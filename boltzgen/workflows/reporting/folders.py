@@ -276,14 +276,17 @@ def _benchmark(folder: Path) -> Status:
 
 
 def _answer(folder: Path) -> Status:
-    return _by_status(_mapping(folder / "run.json"))
+    record = _mapping(folder / "run.json")
+    if record.get("status") == "running":
+        return "partial", "it is at work, or was killed; the same command goes on", record
+    return _by_status(record)
 
 
 def _by_status(record: Mapping[str, Any]) -> Status:
     status = str(record.get("status"))
     if status == "complete":
         return status, "", record
-    reason = str(record.get("reason") or "its manifest says so")
+    reason = str(record.get("reason") or "it was stopped before its end")
     return status if status == "failed" else "partial", reason, record
 
 

@@ -55,7 +55,7 @@ def _simulation(given: Path, found: Found) -> Said:
         "wall time, s": record.get("wall_seconds"),
     }
     system = _system_of(given, found)
-    steps = [Step("a picture of it", call("report", given, output=beside(given, "report.html")))]
+    steps = [Step("a picture of it", call("write_report", given, output=beside(given, "report.html")))]
     if found.whole:
         words = [f"system={system}", f"data={given}"]
         train = call("train", "molecule", words, run_folder=beside(given, "RUN"))
@@ -120,7 +120,7 @@ def _run(given: Path, found: Found) -> Said:
     if model is not None:
         drawn = call("sample", given, target, output=beside(given, "OUT"), number=_DRAWS)
         steps.append(Step("samples with weights", drawn))
-    steps.append(Step("how it learned", call("report", given, output=beside(given, "report.html"))))
+    steps.append(Step("how it learned", call("write_report", given, output=beside(given, "report.html"))))
     return Said(known(numbers), (), (), tuple(steps))
 
 
@@ -229,7 +229,9 @@ def _after_samples(given: Path, found: Found, summary: Mapping[str, Any]) -> tup
         surface = call("free_energy_surface", given, along=along, output=beside(given, "surface.json"))
         steps.append(Step(f"the free energy along {' and '.join(along)}", surface))
     frames = call("export", given, format="pdb", output=beside(given, "frames.pdb"), equal_weight=100)
-    steps.append(Step("all of it on one page", call("report", given, output=beside(given, "report.html"))))
+    steps.append(
+        Step("all of it on one page", call("write_report", given, output=beside(given, "report.html")))
+    )
     return (*steps, Step("frames for other programs", frames))
 
 

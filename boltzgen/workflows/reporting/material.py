@@ -1,7 +1,8 @@
 """What a page is made from, read leniently: what is damaged or missing leaves a sentence, not an error.
 
 A folder of a whole run holds its parts (SYS, MD, CHECK, RUN, OUT) beside its answer. One part alone says
-where the others were when it was made; they are used where they still lie there and belong to the same molecule.
+where the others were when it was made; they are used where they still lie there and belong to the same
+molecule.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def kind_to_show(path: Path) -> str:
     kind = recognise(path).kind
     if kind not in SHOWN:
         raise InputError(
-            f"{path} is no molecule, simulation, training run, samples or folder of a whole run, so that there "
-            "is no page of it; name SYS, MD, RUN, OUT or the folder that holds them."
+            f"{path} is no molecule, simulation, training run, samples or folder of a whole run, so that "
+            "there is no page of it; name SYS, MD, RUN, OUT or the folder that holds them."
         )
     return kind
 

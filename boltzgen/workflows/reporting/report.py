@@ -77,8 +77,8 @@ def report(
 
     Notes
     -----
-    The same input gives the same bytes: the page has no time but those of the records that it was made from. What
-    is damaged is named on the page; the rest is shown.
+    The same input gives the same bytes: the page has no time but those of the records that it was made
+    from. What is damaged is named on the page; the rest is shown.
 
     Example
     -------

@@ -1,1 +1,1 @@
-"""``run``: from a molecule and a question to an answer; one file ``road_*.py`` for each road that leads there."""
+"""``run``: from a molecule and a question to an answer; one file ``road_*.py`` for each road."""

@@ -1,4 +1,4 @@
-"""``answer.json``: what was found, in sentences and numbers that anyone can read, with verdict and what next."""
+"""``answer.json``: what was found, in sentences and numbers for anyone, with verdict and what next."""
 
 from __future__ import annotations
 
@@ -132,7 +132,10 @@ def write_answer(
             for name, result in found.items()
             for one in result.estimates
         ],
-        "precision": {"asked_kT": question["precision"], "reached_kT": error},
+        "precision": {
+            "asked_kT": question["precision"],
+            "reached_kT": error if any(asked.counts.values()) else None,
+        },
         "samples": len(ensemble),
         "n_effective": diagnostics.ess * len(ensemble),
         "verdict": verdict,

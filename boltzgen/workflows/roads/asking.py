@@ -24,6 +24,7 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.loaders.yaml_text import parse_yaml
 from boltzgen.workflows.free_energy.states import FreeEnergyResult, free_energy_states
+from boltzgen.workflows.roads.enough import number_for, number_with
 from boltzgen.workflows.roads.look import COUNTS
 from boltzgen.workflows.roads.road import Scene, Source
 from boltzgen.workflows.roads.walk import Walk
@@ -99,7 +100,7 @@ def _plain(one: Wells) -> str:
 
 
 def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndarray, np.ndarray]:
-    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, half of the weight each."""
+    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, in equal shares."""
     kelvin = scene.walk.question.temperature
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     if pilot is not None:
@@ -112,10 +113,13 @@ def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndar
     return positions, weights / weights.sum()
 
 
-def pilot_error(asked: Asked, pilot: Ensemble, system_atoms: int) -> float | None:
-    """The largest standard error (kT) among the differences that count, in the `pilot`; None: not known."""
-    topology = read_topology(pilot.topology_pdb, n_atoms=system_atoms)
-    largest = 0.0
+def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
+    """Samples for `precision` (kT) in each difference that counts, with enough effective ones in each state.
+
+    As the `pilot` says; None where it has nothing of a state.
+    """
+    topology = read_topology(pilot.topology_pdb, n_atoms=pilot.positions.shape[1])
+    found: list[int | None] = [number_with(pilot.diagnostics().ess * len(pilot), len(pilot))]
     for name, content in asked.files.items():
         pairs = [(str(a), str(b)) for a, b in asked.counts[name]]
         if not pairs:
@@ -123,10 +127,10 @@ def pilot_error(asked: Asked, pilot: Ensemble, system_atoms: int) -> float | Non
         masks = parse_states(content, topology).masks(pilot.positions)
         statistics = Statistics(np.random.default_rng(0), n_bootstrap=100)
         for estimate in state_free_energies(pilot.log_w, masks, pairs, statistics):
-            if estimate.standard_error is None:
-                return None
-            largest = max(largest, estimate.standard_error)
-    return largest
+            found.append(number_for(estimate.standard_error, len(pilot), precision))
+            found.append(number_with(estimate.n_effective or 0.0, len(pilot)))
+    known = [number for number in found if number is not None]
+    return max(known) if len(known) == len(found) else None
 
 
 def answered(walk: Walk, asked: Asked) -> dict[str, FreeEnergyResult]:

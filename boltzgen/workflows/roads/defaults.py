@@ -1,7 +1,7 @@
 """What suits a molecule: ladder and length of its simulation, steps and batch of its training.
 
-docs/run.md says the same in words. Everything follows from the number of atoms and of torsions that turn, so that
-the same molecule is treated alike on every machine; only where the time does not suffice is it cut.
+docs/run.md says the same in words. Everything follows from the number of atoms and of torsions that turn, so
+that a molecule is treated alike on every machine; only where the time does not suffice is it cut.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 #: The molecule by whose size the others are measured (alanine dipeptide).
 ATOMS = 22
 
-#: Neighbours of the ladder differ by this factor at 22 atoms (a third of exchanges), and at most by the other.
+#: Neighbours of the ladder differ by this factor at 22 atoms (half of the exchanges), at most by the other.
 STEP, LARGEST_STEP = 1.22, 1.6
 
 #: Hottest over coldest: barriers of some 20 kJ/mol are then crossed within a walk.
@@ -32,7 +32,7 @@ INTERVAL, TIMESTEP, MOVES = 0.1, 0.002, 5
 #: Steps at 22 atoms, within bounds, and rows of a step.
 STEPS, FEWEST_STEPS, MOST_STEPS, BATCH = 350, 200, 4000, 384
 
-#: Shares of the time where it does not suffice: simulation, check, training; the rest is for draws and answers.
+#: Shares of the time where it does not suffice; the rest is for draws and the answer.
 SHARES = {"simulate": 0.25, "check": 0.12, "train": 0.43}
 
 

@@ -2,7 +2,7 @@
 
 To draw until one's own error is small enough makes the error too small: one stops where it happens to be.
 Here the pilot's samples are not part of the answer, so that the first number knows nothing of the answer's
-own error; if that is still too large the rest is drawn in one go, and the first part is kept whatever it says.
+own error; if that is still too large the rest is drawn in one go, and the first part is kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE
 
 #: Samples of the pilot.
 PILOT = 2000
@@ -45,14 +47,14 @@ class Draws:
         if left <= 0:
             return 0
         if not self.parts:
-            return max(min(left, most), FEWEST)
+            return min(left, max(most, FEWEST))
         return 0 if most < min(left, FEWEST) else min(left, most)
 
     def with_part(self, number: int) -> Draws:
         return replace(self, parts=(*self.parts, number))
 
     def judged(self, error: float | None, precision: float) -> Draws:
-        """The same, or once with a larger number wanted: where all are drawn and `error` (kT) is too large."""
+        """The same, or once with a larger number wanted: all are drawn and `error` (kT) is too large."""
         if self.enlarged or self.number < self.wanted or (error is not None and error <= precision):
             return self
         most = math.ceil(MOST_GROWTH * self.number)
@@ -67,6 +69,11 @@ def number_for(error: float | None, number: int, precision: float) -> int | None
     return max(FEWEST, math.ceil(MARGIN * number * (error / precision) ** 2))
 
 
+def number_with(effective: float, number: int) -> int | None:
+    """Samples with which a state has `ENOUGH_EFFECTIVE`, of whose `number` so many are `effective`."""
+    return None if effective <= 0 else math.ceil(MARGIN * number * ENOUGH_EFFECTIVE / effective)
+
+
 def draw_enough(
     draws: Draws,
     precision: float,
@@ -78,20 +85,19 @@ def draw_enough(
 ) -> tuple[Draws, float | None]:
     """Draw what is wanted, and once more where the error (kT) is then above `precision`.
 
-    ``draw(number, part)`` draws part 0, 1, ..., independent of the pilot and of each other; `error` is the largest
-    standard error of what is asked for, from all parts so far; `most` how many more there is time for; `keep`
-    is told the state before each part. Returns the state at the end and the error.
+    ``draw(number, part)`` draws part 0, 1, ..., independent of the pilot and of each other; `error` is the
+    largest standard error of what is asked for, from all parts so far; `most` how many more there is time
+    for; `keep` is told the state before each part. Returns the state at the end and the error.
     """
-    found: float | None = None
     while True:
         keep(draws)
-        number = draws.next_part(most())
+        left, number = draws.wanted - draws.number, draws.next_part(most())
         if number:
             draw(number, len(draws.parts))
             draws = draws.with_part(number)
             keep(draws)
         found = error()
-        raised = draws.judged(found, precision)
-        if raised == draws and (number == 0 or draws.next_part(most()) == 0):
+        raised = draws if number < left else draws.judged(found, precision)
+        if raised == draws:
             return draws, found
         draws = raised

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.data.record import Trajectory
-from boltzgen.data.trajectory import read_trajectory, write_trajectory
+from boltzgen.data.trajectory import read_trajectory, require_temperature, write_trajectory
 from boltzgen.errors import InputError
 from boltzgen.folders import alone_in
 from boltzgen.system.molecular_system import MolecularSystem
@@ -32,7 +32,7 @@ def give(walk: Walk) -> None:
 
 def _divide(walk: Walk, frames: Path, names: tuple[str, ...]) -> None:
     """The step that writes the parts of `frames`."""
-    folders, kelvin = [walk.path(name) for name in names], walk.question.temperature
+    folders, kelvin = [walk.path(name) for name in names], walk.question.data_temperature
     program = (
         f"from boltzgen.workflows.roads.frames import divide; "
         f"divide({str(frames)!r}, {str(walk.system)!r}, {[str(one) for one in folders]!r}, {kelvin!r})"
@@ -45,10 +45,13 @@ def _divide(walk: Walk, frames: Path, names: tuple[str, ...]) -> None:
     )
 
 
-def divide(frames: str | Path, system: str | Path, folders: Sequence[str | Path], temperature: float) -> None:
+def divide(
+    frames: str | Path, system: str | Path, folders: Sequence[str | Path], temperature: float | None
+) -> None:
     """Write the trajectory `frames` in so many parts, by time at each temperature, into `folders` (MD).
 
-    temperature: K, for a file that does not say it. InputError where there are too few frames.
+    temperature: K, for a file that does not say it. InputError where it is not told, and where there are too
+    few frames.
     """
     molecule = MolecularSystem.load(str(system))
     whole = _read(Path(frames), molecule, temperature)
@@ -63,5 +66,7 @@ def divide(frames: str | Path, system: str | Path, folders: Sequence[str | Path]
             write_trajectory(place, whole[np.sort(np.concatenate(rows))], divided=str(frames))
 
 
-def _read(frames: Path, molecule: MolecularSystem, temperature: float) -> Trajectory:
+def _read(frames: Path, molecule: MolecularSystem, temperature: float | None) -> Trajectory:
+    remedy = "give it in K as `data_temperature`, for example `data_temperature=300`."
+    require_temperature(frames, temperature, remedy)
     return read_trajectory(frames, molecule, temperature=temperature)

@@ -30,6 +30,14 @@ CHECK_SHARE = 0.2
 #: Seconds that plain draws may take where no time was given.
 PATIENCE = 900.0
 
+#: First guess of the effective fraction of draws: it falls by this much with each atom above so many, and with
+#: every unit of unfamiliarity (the card of the shipped model, 65 molecules; good to a factor of ten).
+AN_ATOM, FROM_ATOMS, A_UNIT = 0.15, 20, 0.02
+
+#: What an energy of adapting costs in draws of the same flow (drawn once, it is learned from many times), and
+#: energies with which adapting is worth it.
+OF_AN_ENERGY, ENOUGH_ENERGIES = 8.0, 20_000
+
 
 @dataclass(frozen=True)
 class Look:
@@ -50,8 +58,8 @@ class Look:
     def told(self) -> str:
         tail = "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
         return (
-            f"the shipped model {self.model} knows such molecules (unfamiliarity {self.score:.3g}); of {PILOT} "
-            f"pilot draws {100 * self.ess:.2g} % are effective{tail}"
+            f"the shipped model {self.model} knows such molecules (unfamiliarity {self.score:.3g}); "
+            f"of {PILOT} pilot draws {100 * self.ess:.2g} % are effective{tail}"
         )
 
     @property
@@ -68,14 +76,37 @@ def look(scene: Scene) -> Look | None:
         kept = walk.plan.decide("look", _nearest(scene))
     if "model" not in kept:
         return None
-    walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
     if "a_sample" not in scene.measured:
         kelvin = walk.question.temperature
         scene.measured["a_sample"] = seconds_a_sample(kept["model"], walk.system, kelvin)
+        walk.say(_first_guess(scene, kept["model"], kept["score"]))
+    walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
     found = load_ensemble(walk.path("PILOT")).diagnostics()
     precision = walk.question.precision
-    needed = math.ceil(MARGIN / (max(found.ess, 1e-9) * COUNTS * precision**2))
+    needed = draws_for(found.ess, precision)
     return Look(kept["model"], kept["score"], found.ess, found.k_hat, needed, scene.measured["a_sample"])
+
+
+def draws_for(ess: float, precision: float) -> int:
+    """Draws for the `precision` (kT) of a state of share `COUNTS` when the fraction `ess` is effective."""
+    return math.ceil(MARGIN / (max(ess, 1e-9) * COUNTS * precision**2))
+
+
+def _first_guess(scene: Scene, model: str, score: float) -> str:
+    """What to expect, before anything was drawn; a pilot corrects it."""
+    walk, a_sample = scene.walk, scene.measured["a_sample"]
+    guess = math.exp(-AN_ATOM * max(scene.atoms - FROM_ATOMS, 0) - A_UNIT * score)
+    drawing = draws_for(guess, walk.question.precision) * a_sample
+    adapting = ENOUGH_ENERGIES * OF_AN_ENERGY * a_sample
+    shortest = min(drawing, adapting + draws_for(0.1, walk.question.precision) * a_sample)
+    text = (
+        f"first guess: {model} draws {1 / a_sample:.3g} samples a second here, of which some "
+        f"{100 * guess:.1g} % count (by size and unfamiliarity); about "
+        f"{math.ceil(1.5 * shortest / 60 + 0.5)} minutes"
+    )
+    if walk.limit is not None and 1.5 * shortest > walk.limit:
+        text += f". The {walk.limit / 60:.3g} minutes given will hardly suffice"
+    return text
 
 
 def _nearest(scene: Scene) -> dict[str, object]:
@@ -104,10 +135,10 @@ def why_not(scene: Scene) -> str:
     return str((scene.walk.plan.decided("look") or {}).get("why", "no shipped model is good enough"))
 
 
-def check_simulation(scene: Scene) -> defaults.Simulated:
-    """How to simulate frames to check a shipped model with, within its share of the time."""
-    how = defaults.check(defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions))
-    return fitted(scene, how, CHECK_SHARE)
+def check_simulation(scene: Scene, part: float) -> defaults.Simulated:
+    """How to simulate frames to check a shipped model with, within `part` (a fraction) of the time."""
+    how = defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions)
+    return fitted(scene, how, part)
 
 
 def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simulated:
@@ -120,11 +151,11 @@ def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simul
     return how.within(seconds / scene.measured["an_energy"])
 
 
-def simulated_check(scene: Scene) -> Path:
+def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path:
     """CHECK, simulated from another seed than anything else."""
     walk = scene.walk
     kept = walk.plan.decided("check")
-    how = check_simulation(scene) if kept is None else defaults.Simulated.of(kept)
+    how = check_simulation(scene, part) if kept is None else defaults.Simulated.of(kept)
     walk.plan.decide("check", how.to_json())
-    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=CHECK_SHARE)
+    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=part)
     return walk.path("CHECK")

@@ -1,7 +1,8 @@
 """``run.json``: what `run` was asked, which road it took, each step with its command, and how far it came.
 
-Every step's folder is its own record of being whole; this file keeps what was decided on the way, so that the same
-command goes on as it began, whatever the machine's speed is then. It is written before and after each step.
+Every step's folder is its own record of being whole; this file keeps what was decided on the way, so that the
+same command goes on as it began, whatever the machine's speed is then. It is written before and after each
+step.
 """
 
 from __future__ import annotations
@@ -122,8 +123,9 @@ def _same_question(path: Path, former: Mapping[str, Any], asked: Mapping[str, An
     if changed:
         name = changed[0]
         raise InputError(
-            f"{path.parent} holds a run that was asked something else ({name} {_short(former.get(name))}, now "
-            f"{_short(asked[name])}); go on with the first words (only `time` may differ), or name another folder."
+            f"{path.parent} holds a run that was asked something else ({name} {_short(former.get(name))}, "
+            f"now {_short(asked[name])}); go on with the first words (only `time` may differ), or name "
+            "another folder."
         )
 
 

@@ -23,12 +23,13 @@ _PRECISION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(kT|kJ/mol|
 
 
 def parse_precision(text: str | float, temperature: float) -> float:
-    """kT in ``"0.1kT"``, ``"0.3 kJ/mol"`` or ``"0.1kcal/mol"``; a number alone is kT. InputError otherwise."""
+    """kT in ``"0.1kT"``, ``"0.3 kJ/mol"`` or ``"0.1kcal/mol"``; a number alone is kT."""
     found = _PRECISION.fullmatch(str(text))
     value = 0.0 if found is None else float(found[1])
     if found is None or not 0.0 < value < 1e6:
         raise InputError(
-            f"`precision={text!r}` is not a standard error with a unit; write 0.1kT, 0.3kJ/mol or 0.1kcal/mol."
+            f"`precision={text!r}` is not a standard error with a unit; write 0.1kT, 0.3kJ/mol or "
+            "0.1kcal/mol."
         )
     kj = {"kJ/mol": 1.0, "kcal/mol": KJ_PER_KCAL}.get(found[2] or "", thermal_energy(temperature))
     return float(value * kj / thermal_energy(temperature))
@@ -43,7 +44,8 @@ class Question:
     molecule: what the molecule was made from, in words that tell one from another.
     temperature: K. precision: largest standard error of the free energies asked for, kT.
     states: the content of a states file, or ``auto``. seed: of everything that is drawn.
-    frames, check_frames: trajectories to train on and to check with, or None.
+    frames, check_frames: trajectories to train on and to check with, or None. data_temperature: K at which
+        those were simulated whose files do not say it.
     config, overrides: how to train, instead of what suits the molecule; None.
     samples: how many to draw, instead of what a pilot says; None.
     """
@@ -58,6 +60,7 @@ class Question:
     config: str | None
     overrides: tuple[str, ...]
     samples: int | None
+    data_temperature: float | None
 
     @classmethod
     def of(
@@ -73,9 +76,12 @@ class Question:
         config: str | PathLike[str] | None,
         overrides: Sequence[str],
         samples: int | None,
+        data_temperature: float | None,
     ) -> Question:
         """The question in the words of a caller; InputError where one means nothing."""
         check_temperature(temperature)
+        if data_temperature is not None:
+            check_temperature(data_temperature, "data_temperature")
         check_seed(seed)
         if samples is not None:
             check_number(samples, "samples", least=2)
@@ -98,6 +104,7 @@ class Question:
             None if config is None else str(config),
             tuple(overrides),
             samples,
+            data_temperature,
         )
 
     @property

@@ -1,7 +1,7 @@
 """A road: when it suits a molecule, how long it takes, and its steps; and all that there are.
 
-A new road is one file ``road_*.py`` in this folder with a `Road` called ``ROAD``. The first that suits, in the
-order of their numbers, is taken.
+A new road is one file ``road_*.py`` in this folder with a `Road` called ``ROAD``. The first that suits, in
+the order of their numbers, is taken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Scene:
     @cached_property
     def variables(self) -> list[Variable]:
         """The coordinates whose states are asked for when none are named."""
-        return turning(self.system, self.system.topology_pdb)
+        return turning(self.system)
 
     @property
     def torsions(self) -> int:

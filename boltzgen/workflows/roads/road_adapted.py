@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from boltzgen.workflows.roads.look import CHECK_SHARE, Look, look, simulated_check
+from boltzgen.workflows.roads.look import (
+    CHECK_SHARE,
+    ENOUGH_ENERGIES,
+    OF_AN_ENERGY,
+    Look,
+    draws_for,
+    look,
+    simulated_check,
+)
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
 
-#: Energies to adapt with: as many as docs/transfer.md was measured with, the fewest that are worth a try, and
-#: those below which the result is doubtful.
-BUDGET, FEWEST, DOUBTFUL = 100_000, 3_000, 20_000
-
-#: What an energy of adapting costs in draws of the same flow: it is drawn once, and learned from many times.
-OF_AN_ENERGY = 8.0
+#: Energies to adapt with: as many as docs/transfer.md was measured with, and the fewest worth a try.
+BUDGET, FEWEST = 100_000, 3_000
 
 #: Share of the time for adapting; effective fraction that is expected of it at least, and at most.
 ADAPT_SHARE, EXPECTED, BEST = 0.45, 0.1, 0.6
@@ -34,13 +38,13 @@ class Adapted(Road):
         budget = self.budget(scene, found)
         limit, precision = scene.walk.limit, scene.walk.question.precision
         ess = min(max(EXPECTED, 5 * found.ess), BEST)
-        draws = 1.2 / (ess * 0.05 * precision**2) * found.a_sample
+        draws = draws_for(ess, precision) * found.a_sample
         check = 120.0 if limit is None else CHECK_SHARE * limit
         a_energy = OF_AN_ENERGY * found.a_sample
         seconds = budget * a_energy + draws + check + 20.0
         warning = ""
-        if limit is not None and (budget < DOUBTFUL or seconds > limit):
-            whole = DOUBTFUL * a_energy + draws + 120.0
+        if limit is not None and (budget < ENOUGH_ENERGIES or seconds > limit):
+            whole = ENOUGH_ENERGIES * a_energy + draws + 120.0
             warning = f"this hardly suffices; about {max(whole, 1.2 * limit) / 60:.0f} minutes would"
         return Expected(
             seconds, f"{budget} energies to adapt, {1 / found.a_sample:.3g} samples a second", warning

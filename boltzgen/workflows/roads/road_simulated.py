@@ -1,4 +1,4 @@
-"""The long road: simulate (or take given frames), train on them and on the energy, draw; a second run checks."""
+"""Simulate (or take given frames), train on them and on the energy, draw, check with a second run."""
 
 from __future__ import annotations
 

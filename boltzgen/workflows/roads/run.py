@@ -15,7 +15,7 @@ from boltzgen.data.trajectory import read_trajectory_at
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError, PartialError, StoppedError
-from boltzgen.folders import alone_in, holds_other_files
+from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.variables import read_topology, ready_torsions
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
@@ -28,13 +28,14 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.options import PrepareKeywords
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.roads.answer import Run, write_answer
-from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, pilot_error
-from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough, number_for
+from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
+from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
+from boltzgen.workflows.subjects import subject_of_system
 
 #: Samples where the pilot cannot say how many, and most at all.
 UNKNOWN, MOST = 20_000, 1_000_000
@@ -51,6 +52,7 @@ def run(
     time: str | float | None = "30m",
     frames: str | PathLike[str] | None = None,
     check_frames: str | PathLike[str] | None = None,
+    data_temperature: float | None = None,
     config: str | PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     samples: int | None = None,
@@ -67,16 +69,17 @@ def run(
     source: what `prepare` takes, a SYS folder, or ``example:NAME``; None with `sequence` or `smiles`.
     output: the folder for everything; the same call goes on where it was stopped.
     states: a states file, or ``auto``: the wells of each torsion and what joint states hold above 1 %.
-    temperature: K. precision: largest standard error of the free energies of states that hold 5 % or more (with
-        a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
+    temperature: K. precision: largest standard error of the free energies of states that hold 5 % or more
+        (with a file: of all that it asks for), such as ``0.1kT`` or ``0.3kJ/mol``.
     time: most wall time, ``30m``, ``2h`` or seconds; None: as long as it takes.
     frames, check_frames: trajectories or MD folders to train on and to check with; one alone is divided.
+    data_temperature: K at which they were simulated, for files that do not say it (DCD, XTC).
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
-    options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield, implicit,
-        surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform, workers, ml,
-        ml_region, ml_options.
+    options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
+        implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
+        workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -109,10 +112,14 @@ def run(
         config=config,
         overrides=overrides,
         samples=samples,
+        data_temperature=data_temperature,
     )
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
-            raise InputError(f"{output} holds other files and no run; name another folder as `output`.")
+            first = min(path.name for path in folder.iterdir() if not is_own_file(path))
+            raise InputError(
+                f"{output} holds other files ({first}, ...) and no run; name another folder as `output`."
+            )
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen)
         try:
@@ -124,6 +131,8 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
+    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
     road = _road(scene)
@@ -213,7 +222,7 @@ def _drawn(
     elif pilot is None:
         draws = Draws(int(walk.question.samples or UNKNOWN), enlarged=True)
     else:
-        wanted = number_for(pilot_error(asked, pilot, scene.atoms), len(pilot), precision)
+        wanted = wanted_by(asked, pilot, precision)
         draws = Draws(min(UNKNOWN if wanted is None else wanted, MOST))
     a_sample = 0.0
     if walk.limit is not None and walk.question.samples is None:
@@ -248,7 +257,8 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     ensemble = load_ensemble(walk.path("OUT"))
     draws = plan.decided("draws")
     cut = [step["name"] for step in plan.content["steps"] if step["status"] != COMPLETE]
-    short = sum(draws["parts"]) < draws["wanted"]
+    unknown = error is None or error > walk.question.precision
+    short = unknown and sum(draws["parts"]) < draws["wanted"]
     why = ""
     if cut or short:
         what = f"the step {cut[0]} was cut" if cut else f"{sum(draws['parts'])} of {draws['wanted']} samples"
@@ -281,8 +291,8 @@ def _next(walk: Walk, error: float | None, why: str) -> list[str]:
         return ["run the same command again: it goes on where it stopped"]
     if error is not None and error > walk.question.precision and walk.question.samples is None:
         return [
-            f"the largest error is {error:.2g} kT, {walk.question.precision:.2g} were asked: ask again with more "
-            "time and another folder, or train longer"
+            f"the largest error is {error:.2g} kT, {walk.question.precision:.2g} were asked: ask again with "
+            "more time and another folder, or train longer"
         ]
     return []
 
@@ -310,7 +320,8 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     panels.append(
         panel("reweighted flow", ensemble.positions, pdb, ensemble.log_w, note="the same, weighted", **names)
     )
-    ramachandran_figure(walk.path("ramachandran.png"), panels)
+    of = subject_of_system(scene.system, walk.question.temperature)
+    ramachandran_figure(walk.path("ramachandran.png"), panels, subject=of)
 
 
 def _page(folder: Path) -> None:

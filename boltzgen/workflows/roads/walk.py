@@ -231,7 +231,7 @@ class Walk:
                     progress=progress,
                 )
 
-        words = ["boltzgen", "sample", model, self.system, "-o", target, "-n", number]
+        words: list[object] = ["boltzgen", "sample", model, self.system, "-o", target, "-n", number]
         words += ["--temperature", f"{kelvin:g}", *(["--data", data] if data else []), "--seed", seed]
         places = [target] if moved is None else [target, moved]
         whole = any((place / "manifest.json").is_file() for place in places)

@@ -67,14 +67,14 @@ class Wells:
         return found
 
 
-def turning(system: MolecularSystem, topology_pdb: str) -> list[Variable]:
+def turning(system: MolecularSystem) -> list[Variable]:
     """The torsions whose states are asked for when none are named, then the pucker of each saturated ring.
 
     Torsions that turn (`boltzgen.system.graph.torsions`, open ones); not those in which half a turn only
     exchanges equal atoms, as of a carboxylate or a phenyl.
     """
     graph = MolecularGraph.from_system(system)
-    topology = read_topology(topology_pdb, n_atoms=system.n_atoms)
+    topology = read_topology(system.topology_pdb, n_atoms=system.n_atoms)
     ready: dict[frozenset[int], tuple[str, tuple[int, ...]]] = {}
     for base in READY_NAMES:
         try:
@@ -121,7 +121,7 @@ def _halves_alike(graph: MolecularGraph, torsion: Torsion) -> bool:
 
 
 def find_wells(variable: Variable, positions: np.ndarray, weights: np.ndarray) -> Wells | None:
-    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None where there is only one."""
+    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None for a single one."""
     values = variable.evaluate(positions)
     kept = np.isfinite(values) & (weights > 0)
     if not kept.any():
@@ -174,7 +174,7 @@ def _on_line(variable: Variable, values: np.ndarray, weights: np.ndarray) -> Wel
 def joint_states(
     wells: Sequence[Wells], positions: np.ndarray, weights: np.ndarray
 ) -> tuple[dict[str, Any] | None, list[tuple[int, ...]]]:
-    """A states file of the combinations that hold more than `NAMED`, the likeliest first; None: fewer than two.
+    """A states file of the combinations that hold more than `NAMED`, likeliest first; None: fewer than two.
 
     And the wells of each state, one number a coordinate.
     """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from boltzgen.checks import check_number
 from boltzgen.ensemble import Ensemble, Frames, equal_weight_frames, weighted_frames
@@ -53,6 +54,10 @@ class Export:
     rejected: int
     n_effective: float
     notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, JSON types only."""
+        return {**vars(self), "files": [str(path) for path in self.files], "notes": list(self.notes)}
 
 
 def export(

@@ -203,7 +203,7 @@ def _provenance(ensemble: Ensemble, task: dict[str, Any], evaluations: int) -> d
         **{key: former.get(key) for key in ("model", "system", "seed")},
         "temperature_K": ensemble.temperature,
     }
-    kept: dict[str, Any] = {key: former[key] for key in ("seed", "dtype", "rows") if key in former}
+    kept: dict[str, Any] = {key: former[key] for key in ("seed", "dtype", "rows", "subject") if key in former}
     return {
         **kept,
         "command": sys.argv,
@@ -321,7 +321,6 @@ class _Run:
     def _evaluate(self, number: int, stop: StopRequest, progress: Progress) -> bool:
         """Energies of the first `number` rows; False when `stop` came first."""
         rows, saved = 16, time.monotonic()
-        progress(len(self.u), self._most(), None)
         while len(self.u) < number:
             if stop.requested:
                 return False
@@ -356,7 +355,7 @@ class _Run:
         )
 
     def _write(self, ended: str | None) -> Reweighting:
-        provenance = _provenance(self.ensemble, self.task, len(self.u))
+        provenance = _provenance(self.ensemble, self.task, len(self.u)) | {"subject": self.target.subject}
         left = len(self.order.rows) - len(self.u)
         if left:
             provenance["notes"].append(

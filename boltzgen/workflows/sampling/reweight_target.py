@@ -18,6 +18,7 @@ from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.of_system import potential_of, require_invariance
 from boltzgen.system.formats.pdb_text import parse_bonds, parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.subjects import words_of
 
 MODEL = "model:"
 
@@ -33,6 +34,7 @@ class NewTarget:
     ----------
     name: the folder or ``model:NAME``. temperature: K, of the new weights; kT of a model's units otherwise.
     reason: (n,) str, why a row of the samples lies outside the target's domain; ``""`` elsewhere.
+    subject: what figures say that it is, see `boltzgen.workflows.subjects`.
     """
 
     name: str
@@ -41,6 +43,7 @@ class NewTarget:
     potential: Potential
     temperature: float
     reason: np.ndarray
+    subject: dict[str, str]
 
     def reduced_energy(self, positions: np.ndarray) -> np.ndarray:
         """u (m,) of stored positions; NaN or infinite where the energy is not defined."""
@@ -71,7 +74,8 @@ def new_target(folder: Path, ensemble: Ensemble, to: str | None, temperature: fl
     reason = _outside(folder, ensemble, name, system)
     potential = potential_of(system)
     require_invariance(potential, system.name)
-    return NewTarget(name, system.fingerprint, system.topology_pdb, potential, kelvin, reason)
+    words = words_of(name, system)
+    return NewTarget(name, system.fingerprint, system.topology_pdb, potential, kelvin, reason, words)
 
 
 def _model(folder: Path, ensemble: Ensemble, name: str, kelvin: float) -> NewTarget:
@@ -82,7 +86,8 @@ def _model(folder: Path, ensemble: Ensemble, name: str, kelvin: float) -> NewTar
             f"{folder} holds points of {dimension} coordinates, {name} has {potential.dimension}; "
             "the two must agree."
         )
-    return NewTarget(name, name, "", potential, kelvin, np.full(len(ensemble), ""))
+    inside = np.full(len(ensemble), "")
+    return NewTarget(name, name, "", potential, kelvin, inside, words_of(name, None))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -35,8 +36,12 @@ from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
+from boltzgen.workflows.subjects import words_of
 from boltzgen.workflows.timing.expectation import Expect
 from boltzgen.workflows.timing.sampling import expected, moves_of
+
+#: Seconds of a batch under a limit of time, where the batches would take longer than the second number.
+BATCH_SECONDS, LONGEST_BATCH = 2.0, 4.0
 
 
 @takes(SampleOptions)
@@ -134,12 +139,13 @@ def _drawn(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
     with closing(target):  # the worker processes of its potential, if there are any
+        rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
-            moves = moves_of(asked.refine, asked.refine_budget)
-            expect(expected(generator, number, kelvin, moves=moves))
+            told = expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
+            expect(told)
+            rows = _rows_within(stop, rows or target.batch_rows(), told.seconds / number)
         require_determinants(generator, kelvin)
         rng = torch.Generator().manual_seed(asked.seed)
-        rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
@@ -157,6 +163,7 @@ def _drawn(
             "model": str(model),
             "compilation": compilation,
             "system": str(system),
+            "subject": words_of(str(system), molecule),
             "notes": notes,
             "familiarity": familiar,
             "proposal_temperatures": list(asked.proposal_temperatures),
@@ -177,16 +184,23 @@ def _drawn(
     return ensemble
 
 
+def _rows_within(stop: StopRequest | None, rows: int, each: float) -> int:
+    """Samples of a batch, of `each` seconds: `rows`, but under a limit of time what takes `BATCH_SECONDS`."""
+    slow = stop is not None and stop.max_time is not None and rows * each > LONGEST_BATCH
+    return max(1, int(BATCH_SECONDS / each)) if slow else rows
+
+
 def _until_stopped(
     draws: Iterator[Ensemble], number: int, stop: StopRequest | None, progress: Progress
 ) -> Ensemble:
     """All of `draws`, or those before `stop` asked to end."""
     parts, drawn = [], 0
+    began = time.monotonic()
     for part in draws:
         parts.append(part)
         drawn += len(part)
         progress(drawn, number, None)
-        if stop is not None and stop.requested:
+        if stop is not None and not stop.leaves((time.monotonic() - began) / len(parts) / 2):
             break
     return concatenate(parts)
 

@@ -52,7 +52,7 @@ def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...
 def check_asked(asked: SimulateOptions) -> None:
     """InputError unless the engine is known and no argument of the other one was given."""
     if asked.engine not in ENGINES:
-        raise InputError(f"`engine={asked.engine!r}` is unknown; use openmm, torch or auto.")
+        raise InputError(f"`engine={asked.engine!r}` is unknown; use auto, openmm or torch.")
     given = [name for name in _OF_TORCH if getattr(asked, name) is not None]
     if asked.engine == "openmm" and given:
         raise InputError(f'`{given[0]}` is for the torch engine; add `engine="torch"`, or leave it out.')

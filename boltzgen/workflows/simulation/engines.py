@@ -31,10 +31,9 @@ from boltzgen.system.molecular_system import MolecularSystem
 
 
 class Engine(Protocol):
-    """What a run needs of an engine; `platform` and `threads` are recorded."""
+    """What a run needs of an engine; `platform` is recorded."""
 
     platform: str
-    threads: int
 
     def start(self) -> RunState: ...
 
@@ -53,7 +52,6 @@ class OpenMMEngine:
     system: MolecularSystem
     settings: SimulationSettings
     platform: str
-    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.system.energy_model.region is not None:
@@ -101,7 +99,6 @@ class TorchEngine:
     device: str
     compile_energies: bool | None
     platform: str = field(init=False)
-    threads: int = field(init=False)
     compilation: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +107,6 @@ class TorchEngine:
             self.settings = self.settings.model_copy(update={"torsion_moves": 0})
         settings = self.settings
         self.platform = f"torch {self.device}"
-        self.threads = torch.get_num_threads()
         self._potential: Potential = potential_of(self.system).to(self.device)
         expected = settings.total_segments * settings.segment_evaluations
         self.compilation = decide_compilation(
@@ -151,6 +147,7 @@ class TorchEngine:
             + settings.replicas * (state.segments * settings.segment_evaluations + blocks),
             "torch": {
                 "walks": settings.walks,
+                "threads": torch.get_num_threads(),
                 "compilation": self.compilation,
                 "restarts": state.restarts,
                 "torsion_moves": self._moves(state),

@@ -17,7 +17,8 @@ class SimulateOptions:
     time: sampling time of each replica. timestep: at most 2 fs, for nothing is constrained.
     friction: 1/ps. exchange_interval: between rounds of exchanges. save_interval: between saved frames.
     equilibration: run and thrown away first. seed: of velocities, noise and exchanges.
-    engine: ``openmm``, one replica for each temperature, or ``torch``, many ladders at once.
+    engine: ``openmm``, one replica for each temperature, ``torch``, many ladders at once, or ``auto``: what
+        other arguments name, else the faster of the two here for one ladder.
     platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
     replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
         (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
@@ -32,7 +33,7 @@ class SimulateOptions:
     save_interval: str | float = "0.5ps"
     equilibration: str | float = "10ps"
     seed: int = 0
-    engine: str = "openmm"
+    engine: str = "auto"
     platform: str = "auto"
     replicas: int | None = None
     device: str | None = None

@@ -17,7 +17,7 @@ def progress_of(
     total = settings.total_segments * length
     done = state.segments * length
     rate = (state.segments - first) * length / max(elapsed, 1e-9)
-    values: dict[str, float | str] = {"ns/day": rate * 86.4} if state.segments > first else {}
+    values: dict[str, float | str] = {"ns/day": rate * 86.4}
     acceptance = [a for a in state.exchanges.acceptance if math.isfinite(a)]
     if acceptance:
         values["lowest exchange rate"] = f"{min(acceptance):.2f}"

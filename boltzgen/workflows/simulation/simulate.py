@@ -171,7 +171,6 @@ class _Job:
             "settings": settings.model_dump(mode="json"),
             "temperatures_K": list(settings.temperatures),
             "platform": engine.platform,
-            "threads": engine.threads,
             "files": [],
             "frames": {},
             "exchange": None,
@@ -214,7 +213,6 @@ class _Job:
             if state is None:
                 state = self.engine.start()
             first = state.segments
-            progress(*progress_of(settings, state, first, 0.0))
             for block in self.engine.blocks(state, stop):
                 state = block.state
                 save_block(self.folder, block)

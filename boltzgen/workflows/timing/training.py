@@ -14,8 +14,6 @@ import numpy as np
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import Model, load_model
-from boltzgen.config.settings import load_settings
-from boltzgen.config.shipped import find_config
 from boltzgen.data.dataset import Dataset
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
@@ -28,6 +26,7 @@ from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
 from boltzgen.workflows.timing.sampling import USUAL_ROWS, seconds_of_an_energy
+from boltzgen.workflows.training.settings import training_settings
 
 #: Places of the run whose steps are measured: the weights of losses may change on the way.
 _PLACES = (0.25, 0.75)
@@ -45,11 +44,12 @@ def expect_training(
 ) -> Expectation:
     """How long `train` with this configuration would take here, with the data that it makes itself.
 
-    Other data need not be there yet: frames of the reference structure stand in for them. Raises InputError
-    for a configuration that `train` refuses. Nothing is written.
+    Other data need not be there yet, where the configuration says how to train: frames of the reference
+    structure stand in for them. Raises InputError for a configuration that `train` refuses. Nothing is
+    written.
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    settings = load_settings(TrainingSettings, find_config(config), words)
+    settings = training_settings(config, words)
     model = None if settings.start is None else load_model(Path(settings.start))
     if model is not None:
         kind = FlowSettings.model_validate(model.record["flow"])

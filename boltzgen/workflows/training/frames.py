@@ -143,7 +143,7 @@ def _read_frames(
     simulated with another system, always.
     """
     if other is None:
-        trajectory = _read_told(settings, path, molecule)
+        trajectory = read_told(settings, path, molecule)
         if not any(loss.needs_energies_of_frames for loss in settings.all_losses().values()):
             return trajectory, None, 0
         whole, cost = energies_of_frames(target, trajectory, known=True)
@@ -154,7 +154,7 @@ def _read_frames(
             f"data_system: {other} has {source.n_atoms} atoms, the system to learn has {molecule.n_atoms}; "
             "the atoms must be the same, in the same order."
         )
-    before, _ = energies_of_frames(Target.from_system(source), _read_told(settings, path, source), known=True)
+    before, _ = energies_of_frames(Target.from_system(source), read_told(settings, path, source), known=True)
     after, cost = energies_of_frames(target, before, known=False)
     with np.errstate(invalid="ignore"):
         log_weights = (before.energies - after.energies) / thermal_energy(before.temperatures)
@@ -168,7 +168,7 @@ def _read_frames(
     return replace(after, system_fingerprint=molecule.fingerprint), log_weights, cost
 
 
-def _read_told(settings: TrainingSettings, path: str, system: MolecularSystem) -> Trajectory:
+def read_told(settings: TrainingSettings, path: str, system: MolecularSystem) -> Trajectory:
     """The frames of `path`, which is told `data_temperature` where it does not say its temperature."""
     told = settings.data_temperature
     require_temperature(path, told, "give it in K under 'data_temperature', as in 'data_temperature: 300'.")

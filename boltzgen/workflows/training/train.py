@@ -20,10 +20,9 @@ from boltzgen.conditioning.features import FEATURES_VERSION, N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model, save_model
-from boltzgen.config.settings import dump_yaml, load_settings
-from boltzgen.config.shipped import find_config
+from boltzgen.config.settings import dump_yaml
 from boltzgen.contents import check_output
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import write_atomic, write_json
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.folders import alone_in
@@ -47,6 +46,7 @@ from boltzgen.workflows.training.resuming import (
     keep_former_settings,
     steps_of,
 )
+from boltzgen.workflows.training.settings import training_settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,6 +106,7 @@ class Training:
             "effective sample size": self.evaluation.get("ess"),
             "k-hat": self.evaluation.get("k_hat"),
             "forward effective sample size": self.evaluation.get("forward_ess"),
+            "independent frames that it rests on": self.evaluation.get("forward_ess_frames"),
             "held-out -log q": self.evaluation.get("held_out_likelihood"),
             **{f"frames left out: {reason}": count for reason, count in self.outside.items()},
         }
@@ -158,7 +159,7 @@ def train(
     (10, 'RUN')
     """
     words = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    settings = load_settings(TrainingSettings, find_config(config), words)
+    settings = training_settings(config, words)
     check_device(device)
     model = None if settings.start is None else load_model(Path(settings.start))
     if model is not None:
@@ -210,6 +211,7 @@ def _train(
         judged=learned.judged,
         ranks=ranks,
         data_evaluations=frames.evaluations,
+        kept=lambda: _save(folder, settings, kind, trainer, frames, model),
     )
     if start is not None:
         trainer.restore(load_checkpoint(start))
@@ -230,14 +232,21 @@ def _train(
     except StoppedError as error:
         if not ranks.leads:
             raise
-        _save(folder, settings, kind, trainer, frames, model)
         so_far = f"{error} The model so far is in {folder / 'model'}."
         raise StoppedError(so_far, result=_result(folder, trainer, frames, learned)) from None
+    except InputError:
+        raise
+    except BoltzgenError as error:
+        kept = complete_checkpoints(folder / "checkpoints")
+        if not ranks.leads or not kept:
+            raise
+        there = f"The model of the last checkpoint, at step {steps_of(kept[-1])}, is in {folder / 'model'}."
+        raise BoltzgenError(f"{error} {there}") from error
     finally:
         for target in targets:
             target.close()
         shutil.rmtree(_frames_folder(folder, ranks), ignore_errors=True)  # read anew when the run goes on
-    if ranks.leads:
+    if ranks.leads and start is not None:  # where nothing was left to do, a process may have been killed here
         _save(folder, settings, kind, trainer, frames, model)
     return _result(folder, trainer, frames, learned)
 

@@ -33,6 +33,7 @@ from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
+from boltzgen.report.axes import Subject
 from boltzgen.report.transfer import transfer_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.determinant import require_determinants
@@ -345,7 +346,11 @@ def _write(
     write_json(folder / "transfer.json", document)
     write_atomic(folder / "transfer.csv", csv_text(list(rows[0]), rows))
     write_atomic(folder / "transfer.md", markdown(document, rows))
-    transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"])
+    of = Subject(
+        f"{header['model']} on the {header['split']} molecules of {header['dataset']}",
+        temperature=header["settings"]["temperature_K"],
+    )
+    transfer_figure(folder / "transfer.png", rows, header["settings"]["samples"], subject=of)
     return TransferBenchmark(document)
 
 

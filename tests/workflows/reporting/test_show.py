@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import io
 import json
 import shlex
@@ -75,6 +77,10 @@ def test_its_commands_can_be_pasted(name: str, folders: Path, monkeypatch: pytes
     steps = json.loads(printed.getvalue())["next"]
     assert steps
     for step in steps:
+        called = ast.parse(step["call"], mode="eval").body
+        verb = called.func.id
+        assert verb in bg.__all__  # the call is good Python, too
+        inspect.signature(getattr(bg, verb)).bind(*called.args, **{one.arg: 0 for one in called.keywords})
         program, *words = shlex.split(step["command"])
         assert program == "boltzgen" and step["why"]
         with contextlib.redirect_stdout(io.StringIO()):
@@ -190,11 +196,39 @@ def test_nothing_heavy_is_loaded(name: str, folders: Path) -> None:
         "import sys; from boltzgen_cli.main import main; "
         f"code = main(['show', {str(place)!r}, '--json']); "
         "heavy = {'torch', 'openmm', 'mdtraj', 'h5py', 'scipy', 'rdkit', 'numpy', 'pandas', 'matplotlib'}; "
-        "sys.stderr.write(' '.join(sorted(heavy & set(sys.modules)))); sys.exit(code)"
+        "sys.stderr.write('loaded:' + ' '.join(sorted(heavy & set(sys.modules)))); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.returncode == 0 and done.stderr.endswith("loaded:"), done.stderr
 
 
 def test_the_face_has_it(folders: Path) -> None:
     assert bg.show(folders / "DRAWN").kind == "OUT" and isinstance(bg.show(folders / "SYS"), bg.Shown)
+
+
+def test_an_answer_with_its_steps(tmp_path: Path) -> None:
+    run = {
+        "schema": "boltzgen.run/1",
+        "status": "partial",
+        "question": {"molecule": "smiles=CCCC", "temperature": 310.0},
+        "road": {"name": "simulated", "reason": "no shipped model knows it"},
+        "steps": [
+            {"name": "simulate", "status": "complete", "seconds": 7.5, "command": "boltzgen simulate SYS"}
+        ],
+    }
+    answer = {
+        "sentences": ["At 310 K the states hold: trans 61 +- 2 %."],
+        "verdict": "caution",
+        "reasons": ["coverage not checked"],
+        "next": ["more time"],
+        "precision": {"asked_kT": 0.1, "reached_kT": 0.25},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    found = show(tmp_path)
+    assert (found.kind, found.status, found.reason) == ("DIR", "partial", "it was stopped before its end")
+    assert found.numbers["road"] == "simulated" and found.numbers["largest error, kT"] == 0.25
+    assert [table.title for table in found.tables] == ["answer", "what was done"]
+    assert found.reasons == ("coverage not checked", "what helps: more time")
+    (tmp_path / "run.json").write_text(json.dumps({**run, "status": "running"}))
+    assert "the same command goes on" in show(tmp_path).reason

@@ -1,0 +1,1 @@
+"""``config``: configurations that are shipped, their keys, and what a file would do."""
