@@ -91,9 +91,9 @@ from boltzgen_cli.free_energy.states import app as free_energy
 from boltzgen_cli.installation.cite import cite
 from boltzgen_cli.installation.demo import demo
 from boltzgen_cli.installation.doctor import doctor
+from boltzgen_cli.installation.glossary import glossary
 from boltzgen_cli.installation.models import models
 from boltzgen_cli.installation.selftest import selftest
-from boltzgen_cli.installation.glossary import glossary
 from boltzgen_cli.merge import merge
 from boltzgen_cli.prepare import prepare
 from boltzgen_cli.report import report
