@@ -58,3 +58,18 @@ def test_a_comparison_says_what_differs():
     hot = Subject("KG", "ff14SB, vacuum", 450.0)
     assert subject_of_pair(a, hot, None).line() == "KG · ff14SB, vacuum · 300 K → 450 K"
     assert np.unique([subject_of_pair(a, a, 300.0).line(), a.line()]).size == 1
+
+
+def test_samples_carry_the_words_and_reweighting_takes_those_of_the_new_target(tmp_path):
+    from between_cases import untrained_model
+
+    from boltzgen.workflows.sampling.reweight import reweight
+    from boltzgen.workflows.sampling.sample import sample
+
+    out, new = tmp_path / "OUT", tmp_path / "NEW"
+    sample(untrained_model(tmp_path / "MODEL"), "model:harmonic-well-1", out, 60)
+    reweight(out, new, to="model:harmonic-well-2")
+    found = [
+        json.loads((folder / "manifest.json").read_text())["provenance"]["subject"] for folder in (out, new)
+    ]
+    assert [one["molecule"] for one in found] == ["harmonic-well-1", "harmonic-well-2"]
