@@ -30,7 +30,6 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
-from boltzgen.report.axes import Subject
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import with_findings
@@ -42,7 +41,7 @@ from boltzgen.workflows.free_energy.results import (
     statistics_of,
     write_results,
 )
-from boltzgen.workflows.subjects import words_of
+from boltzgen.workflows.subjects import subject_of_states
 
 #: A difference between two temperatures belongs to no one kT.
 DIMENSIONLESS = "f_B - f_A = -ln(Z_B / Z_A), each at its own temperature"
@@ -155,23 +154,11 @@ def mbar(
         overlap_matrix={"states": names, "rows": result.overlap_kk.tolist()},
         overlap=result.overlap,
     )
-    of = _subject(states)
+    of = subject_of_states([(s.system.name, s.system.molecule, s.temperature) for s in states])
     figure = write_results(
         content, path, lambda file: overlap_figure(file, estimates, names, result.overlap_kk, subject=of)
     )
     return FreeEnergyResult(tuple(estimates), content, path, figure)
-
-
-def _subject(states: list[_State]) -> Subject:
-    """One molecule, the force fields of the states, and their temperature where they have one."""
-    words = [words_of(state.system.name, state.system.molecule) for state in states]
-    fields = dict.fromkeys(one["force_field"] for one in words)
-    temperatures = {state.temperature for state in states if state.system.molecule is not None}
-    return Subject(
-        words[0]["molecule"],
-        " and ".join(fields),
-        temperatures.pop() if len(temperatures) == 1 else None,
-    )
 
 
 def _flow(folder: str | os.PathLike[str], device: str, opened: ExitStack) -> End:
