@@ -6,7 +6,7 @@ prepared system that the manifest names is asked, if it is still there, else the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,6 @@ def subject_of_pair(a: Subject, b: Subject, temperature: float | None) -> Subjec
     if temperature is None and a.temperature is not None and b.temperature is not None:
         fields = f"{fields} · {a.temperature:g} K → {b.temperature:g} K"
     return Subject(both(a.molecule, b.molecule), fields, temperature)
-
-
-def subject_of_states(states: Sequence[tuple[str, MolecularSystem | None, float]]) -> Subject:
-    """One molecule, the force fields of `states` (name, molecule, K), their temperature if it is one."""
-    words = [words_of(name, molecule) for name, molecule, _ in states]
-    fields = dict.fromkeys(one["force_field"] for one in words)
-    kelvin = {temperature for _, molecule, temperature in states if molecule is not None}
-    one_kelvin = kelvin.pop() if len(kelvin) == 1 else None
-    return Subject(words[0]["molecule"], " and ".join(fields), one_kelvin)
 
 
 def _of_folder(source: str, folder: str | PathLike[str] | None) -> dict[str, str] | None:

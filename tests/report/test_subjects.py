@@ -73,13 +73,3 @@ def test_samples_carry_the_words_and_reweighting_takes_those_of_the_new_target(t
         json.loads((folder / "manifest.json").read_text())["provenance"]["subject"] for folder in (out, new)
     ]
     assert [one["molecule"] for one in found] == ["harmonic-well-1", "harmonic-well-2"]
-
-
-def test_states_of_several_systems():
-    from boltzgen.system.molecular_system import MolecularSystem
-    from boltzgen.workflows.subjects import subject_of_states
-
-    elil = MolecularSystem.load("example:elil")
-    states = [("SYS", elil, 300.0), ("HOT", elil, 450.0), ("model:double-well", None, 300.0)]
-    assert subject_of_states(states).line() == "elil · ff99SB-ILDN, OBC and energies in kT"
-    assert subject_of_states(states[:1]).line() == "elil · ff99SB-ILDN, OBC · 300 K"

@@ -40,7 +40,7 @@ from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.estimates import work_figure
-from boltzgen.workflows.free_energy.cycle import relative_to_leg, require_one_cycle
+from boltzgen.workflows.free_energy.cycle import relative_to_leg
 from boltzgen.workflows.free_energy.ends import (
     End,
     TargetSamples,
@@ -145,7 +145,7 @@ def between(
             DIFFERENCE if one_temperature else DIMENSIONLESS,
         )
         if leg is not None:
-            require_one_cycle(leg, asked.unit, temperature)
+            _require_one_cycle(leg, asked.unit, temperature)
         found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, progress)
     estimates = agreement(found)
     content_origin = {
@@ -341,3 +341,12 @@ def _read_leg(path: Path) -> dict[str, Any]:
         remedy="give what another `free_energy_between()` wrote.",
         of="a result of `free_energy_between()`",
     )
+
+
+def _require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None) -> None:
+    other, at = leg["estimates"][0].get("unit"), leg["temperature_K"]
+    if other != unit:
+        raise InputError("one leg is at one temperature, the other between two; a cycle needs equal legs.")
+    if at != temperature:
+        words = [f"{t:g} K" if t is not None else "a model system's" for t in (temperature, at)]
+        raise InputError(f"the legs differ in temperature ({words[0]} and {words[1]}); a cycle needs one.")

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from boltzgen.errors import InputError
 from boltzgen.free_energy.combination import difference, from_json
 from boltzgen.free_energy.estimate import Estimate
 from boltzgen.remedies import OTHER_SEED
-
-
-def require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None) -> None:
-    """InputError unless the result file `leg` is in this `unit` and at this `temperature` (K)."""
-    other, at = leg["estimates"][0].get("unit"), leg["temperature_K"]
-    if other != unit:
-        raise InputError("one leg is at one temperature, the other between two; a cycle needs equal legs.")
-    if at != temperature:
-        words = [f"{t:g} K" if t is not None else "a model system's" for t in (temperature, at)]
-        raise InputError(f"the legs differ in temperature ({words[0]} and {words[1]}); a cycle needs one.")
 
 
 def relative_to_leg(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Estimate:

@@ -30,6 +30,7 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import Target, read_target
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
+from boltzgen.report.axes import Subject
 from boltzgen.report.estimates import overlap_figure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import with_findings
@@ -41,7 +42,7 @@ from boltzgen.workflows.free_energy.results import (
     statistics_of,
     write_results,
 )
-from boltzgen.workflows.subjects import subject_of_states
+from boltzgen.workflows.subjects import words_of
 
 #: A difference between two temperatures belongs to no one kT.
 DIMENSIONLESS = "f_B - f_A = -ln(Z_B / Z_A), each at its own temperature"
@@ -154,11 +155,19 @@ def mbar(
         overlap_matrix={"states": names, "rows": result.overlap_kk.tolist()},
         overlap=result.overlap,
     )
-    of = subject_of_states([(s.system.name, s.system.molecule, s.temperature) for s in states])
+    of = _subject(states)
     figure = write_results(
         content, path, lambda file: overlap_figure(file, estimates, names, result.overlap_kk, subject=of)
     )
     return FreeEnergyResult(tuple(estimates), content, path, figure)
+
+
+def _subject(states: list[_State]) -> Subject:
+    """One molecule, the force fields of the states, and their temperature where they have one."""
+    words = [words_of(state.system.name, state.system.molecule) for state in states]
+    fields = " and ".join(dict.fromkeys(one["force_field"] for one in words))
+    kelvin = {state.temperature for state in states if state.system.molecule is not None}
+    return Subject(words[0]["molecule"], fields, kelvin.pop() if len(kelvin) == 1 else None)
 
 
 def _flow(folder: str | os.PathLike[str], device: str, opened: ExitStack) -> End:
