@@ -30,7 +30,6 @@ from boltzgen.free_energy.combination import (
     EstimateRecord,
     agreement,
     difference,
-    from_json,
     paired_difference,
 )
 from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
@@ -41,8 +40,8 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
-from boltzgen.remedies import OTHER_SEED
 from boltzgen.report.estimates import work_figure
+from boltzgen.workflows.free_energy.cycle import relative_to_leg
 from boltzgen.workflows.free_energy.ends import (
     End,
     TargetSamples,
@@ -171,7 +170,7 @@ def between(
     }
     answer = estimates[0].value
     if leg is not None:
-        estimates = [_relative(estimates[0], leg, content_origin), *estimates]
+        estimates = [relative_to_leg(estimates[0], leg, content_origin), *estimates]
         content_origin["relative_to"] = {"file": str(relative_to), "sha256": sha256_file(str(relative_to))}
     content = document(
         estimates,
@@ -374,31 +373,3 @@ def _require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None
     if at != temperature:
         words = [f"{t:g} K" if t is not None else "a model system's" for t in (temperature, at)]
         raise InputError(f"the legs differ in temperature ({words[0]} and {words[1]}); a cycle needs one.")
-
-
-def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Estimate:
-    """This leg minus the other one, errors added in squares."""
-    other = from_json(leg["estimates"][0])
-    found = []
-    if _hashes(origin) & _hashes(leg.get("provenance", {})):
-        reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
-        found.append(("caution", f"{reason}; {OTHER_SEED}"))
-    return difference(
-        own,
-        other,
-        name=f"({own.name}) - ({other.name})",
-        A=other.name,
-        B=own.name,
-        estimator=f"cycle: {own.estimator}, minus {other.estimator}",
-        unit=own.unit,
-        quantity=own.quantity,
-        findings=found,
-    )
-
-
-def _hashes(origin: dict[str, Any]) -> set[str]:
-    return {
-        str(end["samples_sha256"])
-        for end in (origin.get("A"), origin.get("B"))
-        if isinstance(end, dict) and "samples_sha256" in end
-    }
