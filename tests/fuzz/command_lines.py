@@ -183,7 +183,7 @@ def run(number: int, template: Path) -> str | None:
 
 
 def asks_for_json(words: list[str]) -> bool:
-    """Whether one of `words` is ``--json`` and cannot be the value of the word before it; no help is asked."""
+    """Whether `words` hold ``--json``, not as the value of the word before it, and ask for no help."""
     flags = {option for option, values in OF_ALL.items() if not values}
     asked = any(
         word == "--json" and (not before.startswith("-") or before in flags)
