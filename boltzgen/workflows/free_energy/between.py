@@ -83,6 +83,7 @@ class _Asked:
     unit: str
     quantity: str
     data_temperature: float | None
+    stop: StopRequest
 
 
 def between(
@@ -153,13 +154,13 @@ def between(
             "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
             data_temperature,
+            stop or StopRequest(),
         )
         if leg is not None:
             _require_one_cycle(leg, asked.unit, temperature)
         if expect is not None:
             expect(expected_between(first, second, samples if need else 0))
-        ends = stop or StopRequest()
-        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, ends, progress)
+        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, progress)
     estimates = agreement(found)
     content_origin = {
         "A": {**first.record, **record["targets"][0]},
@@ -195,13 +196,7 @@ Works = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _all_estimates(
-    a: End,
-    b: End,
-    data: tuple[Any, Any],
-    samples: int,
-    asked: _Asked,
-    stop: StopRequest,
-    progress: Progress,
+    a: End, b: End, data: tuple[Any, Any], samples: int, asked: _Asked, progress: Progress
 ) -> tuple[list[Estimate], Works, dict[str, Any]]:
     """Every estimate that the ends allow, the work of each map, and a record of what was used."""
     found, works = [_one_sided(a, b, asked)], Works()
@@ -227,8 +222,8 @@ def _all_estimates(
         maps.pop()
     for done, (name, work) in enumerate(maps):
         progress(done, len(maps), {"now": name})
-        if stop.requested:
-            record["left_out"][name] = stop.reason
+        if asked.stop.requested:
+            record["left_out"][name] = asked.stop.reason
             continue
         forward = work(a.system, b.system, targets[0].positions, targets[0].u)
         backward = work(b.system, a.system, targets[1].positions, targets[1].u)
