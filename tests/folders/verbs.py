@@ -67,6 +67,7 @@ SHORT += ["--exchange-interval", "0.1ps", "--equilibration", "0.1ps"]
 ADAPTING = ["reweighted.fresh=16", "reweighted.first=16", "reweighted.batch_size=16", "evaluation.samples=50"]
 ADAPTING += ["evaluation.every=4", "checkpoint_every=2", "workers=1", "--budget", "100"]
 ASKING = ["--frames", "MD300", "--config", "data.yaml", "--precision", "0.3kT"]
+ASKING += ["--states", "states.yaml"]
 BOOTSTRAP = ["--bootstrap", "20"]
 
 

@@ -34,8 +34,8 @@ PATIENCE = 900.0
 #: every unit of unfamiliarity (the card of the shipped model, 65 molecules; good to a factor of ten).
 AN_ATOM, FROM_ATOMS, A_UNIT = 0.15, 20, 0.02
 
-#: What an energy of adapting costs in draws of the same flow (drawn once, it is learned from many times), and
-#: energies with which adapting is worth it.
+#: What an energy of adapting costs in draws of the same flow (it is learned from many times), and energies
+#: with which adapting is worth it.
 OF_AN_ENERGY, ENOUGH_ENERGIES = 8.0, 20_000
 
 

@@ -63,7 +63,7 @@ class Adapted(Road):
         found = look(scene)
         assert found is not None
         check = simulated_check(scene)
-        scene.walk.adapt(found.model, self.budget(scene, found), part=ADAPT_SHARE + 0.15)
+        scene.walk.adapt(found.model, self.budget(scene, found))
         return Source(scene.walk.path("RUN"), check, frames=check, pilot="PILOT_ADAPTED")
 
 

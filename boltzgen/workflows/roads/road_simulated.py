@@ -82,7 +82,7 @@ class Simulated(Road):
         else:
             give(walk)
         config = walk.question.config or CONFIG
-        walk.train(config, self._overrides(scene, plan), part=1.0 - defaults.SHARES["check"])
+        walk.train(config, self._overrides(scene, plan))
         frames = walk.path("MD")
         return Source(walk.path("RUN"), walk.path("CHECK"), frames=Path(frames))
 

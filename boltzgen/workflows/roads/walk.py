@@ -35,8 +35,9 @@ Listen = Callable[[str], AbstractContextManager[Progress]]
 #: What is added to the seed, so that no two draws are of one stream.
 CHECK_SEED, PART_SEED, PILOT_SEED = 1, 100, 1000
 
-#: Share of the time that is kept for the answer itself: free energies, figures, the page.
-RESERVE = 0.08
+#: Share of the time that is kept for the answer itself: free energies, figures, the page; and for the draws,
+#: when the training takes longer than it should.
+RESERVE, DRAWS = 0.08, 0.15
 
 
 class Share(StopRequest):
@@ -166,11 +167,16 @@ class Walk:
         words = ["boltzgen", "simulate", self.system, "-o", target, *words, "--seed", seed]
         self.step(name, words, work, whole=(target / "manifest.json").is_file)
 
-    def train(self, config: str, overrides: Sequence[str], *, part: float) -> None:
-        """Train into RUN with `config` and `overrides`, within `part` (a fraction) of the time."""
+    def learning(self) -> float | None:
+        """Seconds that a training may take, those for the draws left out; None without a limit."""
+        left = self.left()
+        return None if left is None or self.limit is None else max(left - DRAWS * self.limit, 0.0)
+
+    def train(self, config: str, overrides: Sequence[str]) -> None:
+        """Train into RUN with `config` and `overrides`, and stop in time for the draws."""
         target = self.path("RUN")
         settings = [f"system={self.system}", f"data={self.path('MD')}", *overrides]
-        seed, seconds = self.seed(), self.share(part)
+        seed, seconds = self.seed(), self.learning()
 
         def work() -> None:
             with self.listen("train") as progress:
@@ -180,10 +186,10 @@ class Walk:
         words = ["boltzgen", "train", config, "-o", target, *settings, "--seed", seed]
         self.step("RUN", words, work, whole=(target / "model" / "model.json").is_file)
 
-    def adapt(self, model: str, budget: int, *, part: float) -> None:
-        """Adapt the shipped `model` into RUN with so many energies, within `part` of the time."""
+    def adapt(self, model: str, budget: int) -> None:
+        """Adapt the shipped `model` into RUN with so many energies, and stop in time for the draws."""
         target, kelvin, seed = self.path("RUN"), self.question.temperature, self.seed()
-        seconds = self.share(part)
+        seconds = self.learning()
 
         def work() -> None:
             with self.listen("adapt") as progress:
