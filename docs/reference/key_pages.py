@@ -21,7 +21,7 @@ def page() -> str:
         "",
         "A file holds only departures from these defaults; on the command line they are `key.sub=value`.",
         "`boltzgen config keys` prints the same.",
-        "How they work together: [losses](../concepts.md#losses), [recipes](../energy_training.md),",
+        "How they work together: [losses](../energy_training.md#the-losses),",
         "[flows](../flows.md), [data sets](../datasets.md).",
         "",
         *_sections("boltzgen train", keys_of(TrainingSettings)),

@@ -8,6 +8,7 @@ smaller numbers. What a notebook shows as HTML (py3Dmol, tables) is left out: it
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +28,8 @@ def run(path: Path, replacements: dict[str, str] | None = None) -> nbformat.Note
         for cell in cells:
             cell.source = cell.source.replace(old, new)
     with tempfile.TemporaryDirectory() as work:
-        nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}}).execute()
+        client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}})
+        client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     return notebook
 
 
