@@ -246,6 +246,13 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(name, whole, tmp_path):
     assert len(found.numbers["sections"]) >= 5
 
 
+def test_next_steps_are_calls_and_none_of_them_is_this_page(whole, tmp_path):
+    for name in ("SYS", "MD", "OUT"):
+        told = report(whole / name, tmp_path / "p.html", figures=False).numbers["sections"]["answer"]["next"]
+        assert told and all(re.fullmatch(r"[^`]+: `\w+\(.*\)`", one) for one in told)
+        assert not [one for one in told if "report(" in one]
+
+
 def test_parts_that_are_missing_leave_no_empty_section(whole, tmp_path):
     for name in ("SYS", "OUT"):
         shutil.copytree(whole / name, tmp_path / "DIR" / name)
