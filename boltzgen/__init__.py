@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from boltzgen.workflows.installation.cite import cite
     from boltzgen.workflows.installation.demo import demo
     from boltzgen.workflows.installation.doctor import Installation, doctor
+    from boltzgen.workflows.installation.glossary import Glossary, glossary
     from boltzgen.workflows.installation.models import Release, model_card, releases
     from boltzgen.workflows.preparation.load import load_system
     from boltzgen.workflows.preparation.prepare import Preparation, prepare
@@ -106,6 +107,7 @@ _TAKEN = {
     "boltzgen.workflows.reporting.report": "report=write_report Page",
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
+    "boltzgen.workflows.installation.glossary": "glossary Glossary",
     "boltzgen.workflows.installation.cite": "cite",
     "boltzgen.workflows.installation.demo": "demo",
     "boltzgen.workflows.configurations.check": "check_config CheckedConfiguration",
@@ -190,10 +192,12 @@ __all__ = [
     "CheckedConfiguration",
     # this installation
     "cite",
+    "glossary",
     "doctor",
     "selftest",
     "demo",
     "Citations",
+    "Glossary",
     "Installation",
     "SelfTest",
     # errors, and how to stop

@@ -72,8 +72,15 @@ def check(
     states = () if result.coverage is None else result.coverage.states
     if states:
         console.table(
-            "populations",
+            "populations (%)",
             ("state", "samples, reweighted", "+-", "target", "+-"),
-            [[s.name, s.reweighted, s.reweighted_error, s.target, s.target_error] for s in states],
+            [
+                [s.name, *map(_percent, (s.reweighted, s.reweighted_error, s.target, s.target_error))]
+                for s in states
+            ],
         )
     show_summary(folder, result.summary)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

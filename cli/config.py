@@ -22,18 +22,21 @@ def config() -> None:
 
 
 @app.command("list")
-def list_configurations() -> None:
+def list_configurations(
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Those whose names begin so.")] = "",
+) -> None:
     """List the shipped configurations with what each is for.
 
     Example: boltzgen config list
     """
     from boltzgen.workflows.configurations.listing import configurations
 
-    found = configurations()
+    found = configurations(prefix)
     console.result({"configurations": [vars(one) for one in found]})
     for verb, title in (("train", "of train"), ("build_dataset", "of dataset build")):
         rows = [(one.name, one.purpose) for one in found if one.verb == verb]
-        console.table(title, ("name", "purpose"), rows)
+        if rows:
+            console.table(title, ("name", "purpose"), rows)
 
 
 @app.command("show")
@@ -67,7 +70,7 @@ def keys(
     """
     from boltzgen.workflows.configurations.listing import configuration_keys
 
-    found = configuration_keys(prefix, of_dataset=dataset, config=of)
+    found = configuration_keys(prefix, dataset=dataset, of=of)
     console.result({"keys": [vars(key) for key in found]})
     for key in found:
         console.text(f"{key.name}: {key.type}; {_default(key.default)}. {key.meaning}")
@@ -81,24 +84,18 @@ def check(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Departures from CONFIG.")
     ] = None,
-    resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print the whole configuration with every number.")
-    ] = False,
 ) -> None:
     """Say what is wrong with a configuration, or what it will do.
 
     Example: boltzgen config check train.yaml system=SYS
 
     It is read as train (or dataset build) reads it, with its molecules and frames. Numbers that it leaves
-    open are chosen for the molecule and shown. Exits with 2 where something is wrong.
+    open are chosen for the molecule and shown; --json has all of them. Exits with 2 where something is wrong.
     """
     from boltzgen.workflows.configurations.check import check_config
 
     found = check_config(config, overrides or [])
     console.result(found)
-    if resolved:
-        console.text(found.yaml(), end="")
-        return
     verb = "train" if found.verb == "train" else "dataset build"
     console.key_values(f"{config}: boltzgen {verb}", found.rows())
     if found.chosen:

@@ -91,6 +91,7 @@ from boltzgen_cli.free_energy.states import app as free_energy
 from boltzgen_cli.installation.cite import cite
 from boltzgen_cli.installation.demo import demo
 from boltzgen_cli.installation.doctor import doctor
+from boltzgen_cli.installation.glossary import glossary
 from boltzgen_cli.installation.models import models
 from boltzgen_cli.installation.selftest import selftest
 from boltzgen_cli.merge import merge
@@ -125,6 +126,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "models": models,
     "cite": cite,
+    "glossary": glossary,
     "doctor": doctor,
     "selftest": selftest,
 }
@@ -160,6 +162,8 @@ def options(
     """Boltzmann generators: from a molecule to a free energy with its error.
 
     The road: prepare, simulate, train, sample, free-energy. Example: boltzgen demo
+
+    Words such as k-hat, forward ESS or domain: boltzgen glossary
     """
 
 

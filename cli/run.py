@@ -10,6 +10,7 @@ import typer
 from boltzgen.interrupts import StopRequest
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
+from boltzgen_cli.terminal.fields import in_words
 from boltzgen_cli.terminal.run_options import DataTemperature
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def run(
             stop=stop,
             say=console.message,
             listen=console.progress,
+            words=in_words,
             **{key: value for key, (value, default) in given.items() if value != default},
         )
     show(result)

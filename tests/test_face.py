@@ -107,6 +107,7 @@ ROAD = (
     "show",
     "check_config",
     "cite",
+    "glossary",
     "doctor",
     "selftest",
     "demo",

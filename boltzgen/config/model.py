@@ -78,17 +78,18 @@ def save_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | No
     The present version is written, whatever `record` says of another. A model that stands there is replaced
     by a whole one: whenever the process is killed, `find_model` finds the one or the other.
     """
-    if not (folder / "model.json").exists():
-        _write_model(folder, flow, record, seen)
-        return
     following, former = folder.with_name(NEXT.format(folder.name)), folder.with_name(f".{folder.name}.former")
     with writing(folder):
+        if (folder / "model.json").exists():
+            shutil.rmtree(following, ignore_errors=True)
+            shutil.rmtree(former, ignore_errors=True)
+            _write_model(following, flow, record, seen)
+            folder.rename(former)
+            following.rename(folder)
+        else:
+            _write_model(folder, flow, record, seen)
         for left in (following, former):
             shutil.rmtree(left, ignore_errors=True)
-        _write_model(following, flow, record, seen)
-        folder.rename(former)
-        following.rename(folder)
-        shutil.rmtree(former)
 
 
 def _write_model(folder: Path, flow: Flow, record: dict[str, Any], seen: Seen | None) -> None:

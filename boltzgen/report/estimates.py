@@ -131,12 +131,15 @@ def observables_figure(
     figure, axes = new_figure(1.0 + 3.6 * columns, 0.6 + 2.9 * rows, rows, columns)
     for axis in list(axes.flat)[len(shown) :]:
         axis.set_visible(False)
+    of = Subject() if subject is None else subject
     for axis, item in zip(axes.flat, shown, strict=False):
         _distribution(axis, item)
+        if item.unit == "kT":
+            energy_scales(axis, "x", of.temperature)
     axes[0, 0].set_ylabel("density")
     if axes[0, 0].get_legend_handles_labels()[0]:
         axes[0, 0].legend(frameon=False, fontsize=8)
-    describe(figure, Subject() if subject is None else subject)
+    describe(figure, of)
     return save(figure, path)
 
 
@@ -161,6 +164,7 @@ def work_figure(
     energy_scales(axes[0, 0], "x", of.temperature)
     for axis, (name, (work_a, work_b)) in zip(axes[0, 1:], shown, strict=True):
         _crossing(axis, work_a, work_b, answer)
+        energy_scales(axis, "x", of.temperature)
         axis.set_title(name, fontsize=9)
     describe(figure, of, "bars: 95 % interval")
     return save(figure, path)

@@ -10,7 +10,7 @@ import typer
 from boltzgen_cli.free_energy import tables as free_energy_tables
 from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun, MaxTime
 
 
 def between(
@@ -30,6 +30,8 @@ def between(
     strict: words.Strict = False,
     bootstrap: words.Bootstrap = 1000,
     seed: words.Seed = 0,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Free-energy difference between two systems with the same atoms, dG(A->B) = G_B - G_A.
 
@@ -41,7 +43,7 @@ def between(
     """
     from boltzgen.workflows.free_energy.between import between as work
 
-    with console.progress("between") as progress:
+    with console.long_verb("between", max_time) as (stop, progress):
         result = work(
             a,
             b,
@@ -54,7 +56,9 @@ def between(
             device=device,
             n_bootstrap=bootstrap,
             seed=seed,
+            stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
     console.result(result)
     content = result.document

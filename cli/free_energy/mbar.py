@@ -10,6 +10,7 @@ import typer
 from boltzgen_cli.free_energy import tables as free_energy_tables
 from boltzgen_cli.free_energy import words
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 
 def mbar(
@@ -33,6 +34,8 @@ def mbar(
     strict: words.Strict = False,
     bootstrap: words.Bootstrap = 1000,
     seed: words.Seed = 0,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Free energies of many states from the samples of all of them, by MBAR.
 
@@ -43,7 +46,7 @@ def mbar(
     """
     from boltzgen.workflows.free_energy.mbar import mbar as work
 
-    with console.progress("mbar") as progress:
+    with console.long_verb("mbar", max_time) as (stop, progress):
         result = work(
             folders,
             systems=systems or (),
@@ -54,7 +57,9 @@ def mbar(
             device=device,
             n_bootstrap=bootstrap,
             seed=seed,
+            stop=stop,
             progress=progress,
+            expect=progress.expecting(dry_run),
         )
     console.result(result)
     content = result.document

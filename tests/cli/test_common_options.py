@@ -1,4 +1,4 @@
-"""Options of every command: --json, --quiet, --log-file, --threads, --seed, completion, NO_COLOR; time told."""
+"""What every command takes: --json, --quiet, --log-file, --threads, completion, NO_COLOR; time told."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COMMON = {"--json", "--quiet", "--log-file", "--threads"}
 
 #: Verbs that may take long: they tell how long, keep to a limit and can be asked before.
 LONG = {"simulate", "train", "adapt", "sample", "check", "reweight", "dataset build", "benchmark transfer"}
+LONG |= {"free-energy between", "free-energy mbar"}
 
 #: Verbs without chance: the same input gives the same output.
 WITHOUT_CHANCE = {"prepare", "merge", "models", "cite", "doctor", "dataset list"}
@@ -270,9 +271,7 @@ def test_progress_says_how_long_it_still_takes(monkeypatch, capsys):
     assert told[0] == "work: much; about 2:01 h (a guess)."
     assert told[1] == "work  10/40  60 s  2:00 h left"
     assert told[2] == "work  20/40  0:02 h  0:02 h left"
-    assert (
-        told[3].endswith("left") and "1 d 14:00 h" in told[3]
-    )  # the later half of the time: one part in two hours
+    assert told[3].endswith("left") and "1 d 14:00 h" in told[3]  # of late: a part in two hours
     assert told[4] == "work  40/40  2:02 h"
 
 

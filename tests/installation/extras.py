@@ -117,7 +117,7 @@ def try_extra(name: str, wheel: Path, place: Path, torch: str) -> str:
     folder = place / f"venv-{name or 'plain'}"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
     pip += ["-c", str(ROOT / "constraints.txt")]
     start = time.monotonic()
     try:

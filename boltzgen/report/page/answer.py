@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
@@ -23,6 +23,9 @@ from boltzgen.report.page.record import Material, Section, part, several
 #: Estimates that are told in a sentence; the table has all of them.
 MOST_SENTENCES = 6
 
+#: Units of a free energy.
+ENERGIES = ("kT", "kJ/mol", "kcal/mol")
+
 #: What a verdict means, for people who see it for the first time.
 MEANING = {
     "ok": "the checks that were made found nothing against these numbers",
@@ -35,7 +38,7 @@ def answer(material: Material) -> Section:
     """The section ``answer``: there is always one."""
     told = sentences(material)
     verdict, reasons = judged(material)
-    following = [str(one) for one in next_steps(material, verdict)]
+    following = next_steps(material)
     words = material.words
     parts: list[object] = [tag("p", prose(one, words), class_="answer") for one in told]
     if verdict:
@@ -163,45 +166,33 @@ def judged(material: Material) -> tuple[str | None, list[str]]:
     return verdict, list(dict.fromkeys(reasons))
 
 
-def next_steps(material: Material, verdict: str | None) -> Sequence[str]:
-    """Commands that lead on."""
-    given = several(material.answer, "next")
-    if given:
-        return [str(one) for one in given]
-    source = repr(material.source)
-    if material.ensemble is not None:
-        if material.manifest.get("coverage") is None:
-            return [f"look whether the flow misses something: `check({source}, probe=True)`"]
-        return ["follow the reasons above, the first one first"] if verdict != "ok" else []
-    if material.metrics or material.training:
-        return [f"draw samples: `sample({source}, 'SYS', output='OUT')`"]
-    if material.frames is not None:
-        return ["train a flow on these frames, with `train()`, and draw samples from it"]
-    if material.molecule is not None:
-        return [f"simulate it: `simulate({source}, output='MD')`"]
-    return []
+def next_steps(material: Material) -> list[str]:
+    """What the answer of a whole run says, else what can be done with the folder."""
+    return [str(one) for one in several(material.answer, "next")] or list(material.steps)
 
 
 def _estimates(material: Material) -> Html:
-    rows = []
+    """One line an estimate: those in kT in three units, others in their own."""
+    energies, others = [], []
     for one in estimates_of(material):
         value, error = part(one, "value"), part(one, "standard_error")
-        interval = part(one, "interval95")
-        for unit in value:
-            low, high = [*several(interval, unit), None, None][:2]
-            between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
-            rows.append(
-                (
-                    named(one),
-                    measured(value[unit], error.get(unit)),
-                    unit,
-                    between,
-                    badge(one.get("verdict")),
-                )
-            )
-    if not rows:
-        return Html("")
-    return table(("free energy", "value", "unit", "95 % interval", "verdict"), rows, "Free energies")
+        unit = str(one.get("unit", "kT"))
+        low, high = [*several(part(one, "interval95"), unit), None, None][:2]
+        between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+        if unit == "kT":
+            known = (measured(value.get(key), error.get(key)) for key in ENERGIES)
+            energies.append((named(one), *known, between, badge(one.get("verdict"))))
+        else:
+            shown = measured(value.get(unit), error.get(unit))
+            others.append((named(one), shown, unit, between, badge(one.get("verdict"))))
+    found = []
+    if energies:
+        columns = ("free energy", *ENERGIES, "95 % interval (kT)", "verdict")
+        found.append(table(columns, energies, "Free energies"))
+    if others:
+        words = ("", "value", "unit", "95 % interval", "verdict")
+        found.append(table(words, others, "Other quantities"))
+    return joined(found)
 
 
 def named(one: Mapping[str, Any]) -> str:
@@ -217,7 +208,8 @@ def estimates_of(material: Material) -> list[dict[str, Any]]:
 def _named(one: Mapping[str, Any]) -> str:
     """``states/phi: left``: the name of a state, behind that of the question that it answers."""
     asked = str(one.get("result") or "").rpartition("/")[2]
-    return f"{asked}: {one.get('name')}" if asked and asked != "states" else str(one.get("name"))
+    plain = asked in ("", "states", "free_energy")
+    return str(one.get("name")) if plain else f"{asked}: {one.get('name')}"
 
 
 def populations_of(material: Material) -> list[dict[str, Any]]:

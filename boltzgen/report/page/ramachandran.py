@@ -22,7 +22,7 @@ from boltzgen.report.page.markup import figures, joined, tag
 from boltzgen.report.page.record import Material, Picture, Section
 from boltzgen.report.page.sources import Source, best_number_of_bins, topology_pdb
 from boltzgen.report.page.svg import DIVERGING, MAGMA, VIRIDIS, Axis, Plot
-from boltzgen.report.page.torsions import lowest, safe
+from boltzgen.report.page.torsions import lowest_of_target, safe
 
 #: Residues on a page at most.
 MOST = 8
@@ -49,8 +49,10 @@ def ramachandran(material: Material, found: Sequence[Source]) -> Section | None:
             flat = np.where((first < 0) | (second < 0), -1, first * bins + second)
             curves[one.key] = curve(flat, one.weights, bins * bins, one.inefficiency).reshaped(bins, bins)
         names = (symbol(phi.name), symbol(psi.name)) if len(pairs) > 1 else ("φ", "ψ")
-        drawn, told = _maps(material, found, curves, names, number)
+        drawn, told, blank = _maps(material, found, curves, names, number)
         parts += [tag("h3", f"Residue {number}") if len(pairs) > 1 else "", figures(drawn)]
+        if blank:
+            parts.append(tag("p", f"Not drawn, for no bin rests on enough samples: {', '.join(blank)}."))
         pictures += drawn
         numbers.append({"residue": number, "bins": bins, **told})
     words = (
@@ -74,13 +76,12 @@ def _maps(
     curves: dict[str, Curve],
     names: tuple[str, str],
     residue: int,
-) -> tuple[list[Picture], dict[str, Any]]:
+) -> tuple[list[Picture], dict[str, Any], list[str]]:
+    """Pictures, numbers, and the titles of those maps that would be blank."""
     shown = {
         key: np.where(one.known(FEWEST_EFFECTIVE), one.free_energy, np.nan) for key, one in curves.items()
     }
-    zero = lowest(
-        [shown[key] for key in ("simulation", "reweighted") if key in shown] or list(shown.values())
-    )
+    zero = lowest_of_target(shown)
     leading = curves.get("reweighted", curves[found[0].key]).free_energy
     cuts = [cut_bin(marginal(leading, axis)) for axis in (0, 1)]
     bins = leading.shape[0]
@@ -92,12 +93,16 @@ def _maps(
     line = material.subject.line(f"residue {residue}")
     pictures: list[Picture] = []
     told: dict[str, Any] = {}
+    blank: list[str] = []
 
     def draw(
         key: str, title: str, f: np.ndarray, ends: tuple[float, float], colours: list[str], unit: str
     ) -> None:
         plot = Plot(x, y, title, line, width=330, height=350, background="#efefef")
         plot.scale(*ends, colours, unit)
+        if not np.isfinite(f).any():
+            blank.append(title)
+            return
         turned_f = np.roll(f, (-cuts[0], -cuts[1]), axis=(0, 1))
         plot.cells(edges[0], edges[1], turned_f, *ends, colours)
         words = f"{title}, {names[0]} and {names[1]} of residue {residue}."
@@ -121,7 +126,7 @@ def _maps(
             "root_mean_square_kT": float(np.sqrt(np.mean(value[both] ** 2))) if both.any() else None,
             "beyond_two_errors": int((np.abs(value[both]) > 2 * error[both]).sum()),
         }
-    return pictures, told
+    return pictures, told, blank
 
 
 def _share(one: Curve, shown: np.ndarray) -> float:

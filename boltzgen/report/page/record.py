@@ -59,6 +59,7 @@ class Material:
     manifest, summary: of the ensemble; simulation: the manifest of the frames; system: ``system.json``.
     training: ``environment.json``, ``config`` and ``model`` of a run; metrics: its rows.
     files: (path, SHA-256) of what was read. notes: sentences on what could not be used.
+    steps: what can be done next, in sentences with a call between backticks.
     words: turns names of arguments in sentences into those of the caller's language.
     """
 
@@ -82,6 +83,7 @@ class Material:
     citations: Citations | None = None
     files: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    steps: Sequence[str] = ()
     words: Callable[[str], str] = str
 
 

@@ -18,6 +18,9 @@ from boltzgen.report.page.sources import Source, turns
 THIRDS = ((0, 120), (120, 240), (240, 360))
 _NAMES = ("0° to 120°", "120° to −120°", "−120° to 0°")
 
+#: Effective samples that an error bar needs: one or two show no scatter.
+FEWEST = 3.0
+
 #: Torsions in the table at most.
 MOST = 30
 
@@ -54,7 +57,10 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
         columns = ("torsion", "between", *(one.label for one in found))
         parts.append(table(columns, rows, "Thirds of each torsion's circle"))
         parts.append(
-            tag("p", "Errors are one standard error; none stands where fewer than three samples lie.")
+            tag(
+                "p",
+                "Errors are one standard error; none stands where fewer than three effective samples lie.",
+            )
         )
     if compared:
         source = part(material.manifest, "coverage").get("source")
@@ -95,11 +101,15 @@ def share_with_error(
     """The share (0 to 1) of the `weights` (n,) that lies `inside` (n,) bool, and its standard error.
 
     ``p = sum w h``, ``var p = g sum w^2 (h - p)^2`` for weights that sum to one (delta method). No error from
-    fewer than three samples in the state or outside it.
+    fewer than three effective samples in the state or outside it.
     """
     w = weights / weights.sum() if weights.sum() > 0 else weights
     p = float(w @ inside)
-    count = int((inside & (weights > 0)).sum())
-    if min(count, int((weights > 0).sum()) - count) < 3:
+    if min(_effective(w[inside]), _effective(w[~inside])) < FEWEST * inefficiency:
         return p, None
     return p, float(np.sqrt(inefficiency * np.sum((w * (inside - p)) ** 2)))
+
+
+def _effective(w: np.ndarray) -> float:
+    square = float(np.sum(w**2))
+    return float(w.sum()) ** 2 / square if square > 0 else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,9 +80,7 @@ def _one(
     shown = {
         key: np.where(one.known(FEWEST_EFFECTIVE), one.free_energy, np.nan) for key, one in curves.items()
     }
-    zero = lowest(
-        [shown[key] for key in ("simulation", "reweighted") if key in shown] or list(shown.values())
-    )
+    zero = lowest_of_target(shown)
     leading = shown.get("reweighted", shown[found[0].key])
     first = cut_bin(leading)
     x_edges, _ = turned(edges, leading, first)
@@ -169,10 +167,13 @@ def energy_plot(material: Material, x: Axis, title: str) -> Plot:
     return Plot(x, y, title, subject, right=right, right_label="kJ/mol" if right else "", note=note)
 
 
-def lowest(values: Sequence[np.ndarray]) -> float:
-    """The lowest number that is known; 0 where none is."""
-    finite = [float(np.nanmin(one)) for one in values if np.isfinite(one).any()]
-    return min(finite, default=0.0)
+def lowest_of_target(shown: Mapping[str, np.ndarray]) -> float:
+    """The lowest number of simulation and reweighted samples; of the flow where they have none; or 0."""
+    for keys in (("simulation", "reweighted"), tuple(shown)):
+        known_here = [shown[key] for key in keys if key in shown and np.isfinite(shown[key]).any()]
+        if known_here:
+            return min(float(np.nanmin(one)) for one in known_here)
+    return 0.0
 
 
 def known(values: np.ndarray) -> list[float | None]:

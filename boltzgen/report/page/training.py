@@ -15,8 +15,14 @@ from boltzgen.report.page.torsions import safe
 #: Columns of the metrics that are no curves, or stand in a plot of their own.
 NO_LOSSES = (
     "step progress learning_rate gradient_norm discarded_rows skipped_steps energy_evaluations "
-    "evaluations_per_second forward_ess ess k_hat log_z evaluation_energies seconds"
+    "evaluations_per_second forward_ess forward_ess_frames ess k_hat log_z evaluation_energies seconds"
 ).split()
+
+#: Losses whose zero means nothing (a density in nm, a divergence but for ln Z): their change is drawn.
+WITHOUT_ZERO = ("likelihood", "held_out_likelihood", "reverse_kl", "reweighted")
+
+#: What the metrics call the change of a loss since the run began, in nats a degree of freedom or in kT.
+CHANGE = "_change"
 
 #: Points of a curve at most: then every second, third, ... row.
 POINTS = 400
@@ -27,7 +33,8 @@ def training(material: Material) -> Section | None:
     rows = [row for row in material.metrics if isinstance(row.get("step"), int)]
     if not rows:
         return None
-    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NO_LOSSES]
+    logged = dict.fromkeys(key for row in rows for key in row)
+    names = [name for name in logged if name not in NO_LOSSES and name + CHANGE not in logged]
     pictures = [one for name in names if (one := _loss(material, rows, name)) is not None]
     pictures += [one for one in [_effective(material, rows)] if one is not None]
     last = rows[-1]
@@ -43,8 +50,8 @@ def training(material: Material) -> Section | None:
         facts(shown),
         tag(
             "p",
-            "A loss says how a step went; only differences of one and the same loss mean something. What "
-            "counts is the effective sample size.",
+            "Lower is better. Of a loss whose zero means nothing the change is drawn: 0 is where the run "
+            "began. What counts is the effective sample size.",
         ),
         figures(pictures),
         folded("The last row", table(("column", "value"), list(told[0].items()))),
@@ -75,19 +82,27 @@ def _loss(material: Material, rows: Sequence[Mapping[str, Any]], name: str) -> P
     points = np.array(_points(rows, name))
     if len(points) < 2:
         return None
+    title, unit, points = drawn_as(name, points)
     low, high = np.quantile(points[:, 1], (0.0, 0.98 if len(points) > 50 else 1.0))
     room = 0.08 * (high - low) or 0.5
-    words = name.replace("_", " ")
     x = linear_axis(0.0, float(points[-1, 0]), "step")
-    plot = Plot(
-        x,
-        linear_axis(low - room, high + room, words),
-        words.capitalize(),
-        material.subject.line(),
-        height=240,
-    )
+    plot = Plot(x, linear_axis(low - room, high + room, unit), title, material.subject.line(), height=240)
     plot.line(points[:, 0], points[:, 1], BLUE)
-    return Picture(f"training-{safe(name)}", plot.svg, f"{words.capitalize()} against the step.")
+    return Picture(f"training-{safe(name)}", plot.svg, f"{title}, against the step.")
+
+
+def drawn_as(name: str, points: np.ndarray) -> tuple[str, str, np.ndarray]:
+    """Title, unit, and [step, value] (n, 2) as they are drawn: changes of what has no zero of its own."""
+    loss = name.removesuffix(CHANGE)
+    words = loss.replace("_kl", " KL").replace("_", " ")
+    words = words[:1].upper() + words[1:]
+    if loss != name:
+        unit = "kT" if loss.startswith("reverse_kl") else "nats a degree of freedom"
+        return f"{words}: change since the run began", unit, points
+    if name in WITHOUT_ZERO:
+        points = points - [0.0, points[0, 1]]
+        return f"{words}: change since the first row", "kT" if name == "reverse_kl" else "nats", points
+    return words, "nats" if "dispersion" in name else "value", points
 
 
 def _effective(material: Material, rows: Sequence[Mapping[str, Any]]) -> Picture | None:

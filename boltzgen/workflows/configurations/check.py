@@ -13,7 +13,7 @@ from typing import Any
 
 from boltzgen.config.keys import keys_of
 from boltzgen.config.model import Model, load_model
-from boltzgen.config.settings import dump_yaml, load_settings, read_yaml
+from boltzgen.config.settings import load_settings, read_yaml
 from boltzgen.config.shipped import find_config
 from boltzgen.data.dataset import Dataset
 from boltzgen.flows.settings import FlowSettings
@@ -50,10 +50,6 @@ class CheckedConfiguration:
     chosen: Mapping[str, Any]
     does: Mapping[str, Any]
     warnings: tuple[str, ...]
-
-    def yaml(self) -> str:
-        """The resolved configuration, as it will stand in ``RUN/config.yaml``."""
-        return dump_yaml(self.settings)
 
     def rows(self) -> dict[str, Any]:
         return dict(self.does)

@@ -23,20 +23,24 @@ class ShippedConfiguration:
     purpose: str
 
 
-def configurations() -> list[ShippedConfiguration]:
-    """All that are shipped, those of `train` first; their purpose is the first sentence of the file."""
+def configurations(prefix: str = "") -> list[ShippedConfiguration]:
+    """Those that are shipped and whose names begin with `prefix`, those of `train` first.
+
+    Their purpose is the first sentence of the file.
+    """
     found = []
     for name, path in shipped_configs().items():
         lines = read_text(path, missing="install boltzgen-sampler anew.").splitlines()
         comment = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
         verb = "build_dataset" if name.startswith(OF_DATASET) else "train"
         found.append(ShippedConfiguration(name, verb, comment.partition(". ")[0].rstrip(".")))
+    found = [one for one in found if one.name.startswith(prefix)]
     return sorted(found, key=lambda one: (one.verb != "train", one.name))
 
 
-def configuration_text(config: str | PathLike[str]) -> str:
+def configuration_text(name: str | PathLike[str]) -> str:
     """The text of a configuration, shipped or a file, with its comments."""
-    return read_text(find_config(config, of_dataset=is_of_dataset(str(config))), missing="no such file.")
+    return read_text(find_config(name, of_dataset=is_of_dataset(str(name))), missing="no such file.")
 
 
 def is_of_dataset(name: str) -> bool:
@@ -44,14 +48,14 @@ def is_of_dataset(name: str) -> bool:
     return name.startswith(OF_DATASET)
 
 
-def configuration_keys(prefix: str = "", *, of_dataset: bool = False, config: str | None = None) -> list[Key]:
+def configuration_keys(prefix: str = "", *, dataset: bool = False, of: str | None = None) -> list[Key]:
     """Keys whose names begin with `prefix`, in the order of a configuration.
 
-    of_dataset: those of `build_dataset()`; else those of `train()`. config: a configuration whose choices (of
-    the kind of flow) decide which keys there are. InputError where no key begins so.
+    dataset: those of `build_dataset()`; else those of `train()`. of: a configuration whose choices (of the
+    kind of flow) decide which keys there are. InputError where no key begins so.
     """
-    values: Mapping[str, Any] | None = None if config is None else read_yaml(find_config(config))
-    known = list(keys_of(_class(of_dataset), values))
+    values: Mapping[str, Any] | None = None if of is None else read_yaml(find_config(of))
+    known = list(keys_of(_class(dataset), values))
     found = [key for key in known if f"{key.name}.".startswith(f"{prefix}.".lstrip(".")) or not prefix]
     found = found or [key for key in known if key.name.startswith(prefix) or key.last.startswith(prefix)]
     if not found:

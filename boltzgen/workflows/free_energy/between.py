@@ -37,6 +37,7 @@ from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
 from boltzgen.free_energy.partition import log_partition
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett
+from boltzgen.interrupts import StopRequest
 from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
@@ -63,6 +64,8 @@ from boltzgen.workflows.free_energy.targeted_map import (
     why_not_mapped,
 )
 from boltzgen.workflows.subjects import subject_of_ensemble, subject_of_pair
+from boltzgen.workflows.timing.differences import expected_between
+from boltzgen.workflows.timing.expectation import Expect
 
 ONE_SIDED = "one-sided: partition functions of both flows"
 SIMULATED = "BAR, flow and simulation of each system"
@@ -96,7 +99,9 @@ def between(
     device: str = "cpu",
     n_bootstrap: int = 1000,
     seed: int = 0,
+    stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> FreeEnergyResult:
     """``dG(A->B) = G_B - G_A`` between the targets of two OUT folders with the same atoms.
 
@@ -106,6 +111,7 @@ def between(
     one-sided answer alone. relative_to: result file of another leg, which is subtracted (thermodynamic
     cycle). device: ``cpu`` or ``cuda``.
     n_bootstrap, seed: replicates of the bootstrap, its seed.
+    stop: asked before each map, which is then left out. expect: told how long it will take before it begins.
 
     Writes `output` (default ``between.json``), CSV and figure beside it; the best estimate comes first.
     At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``.
@@ -151,7 +157,10 @@ def between(
         )
         if leg is not None:
             _require_one_cycle(leg, asked.unit, temperature)
-        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, progress)
+        if expect is not None:
+            expect(expected_between(first, second, samples if need else 0))
+        ends = stop or StopRequest()
+        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, ends, progress)
     estimates = agreement(found)
     content_origin = {
         "A": {**first.record, **record["targets"][0]},
@@ -187,7 +196,13 @@ Works = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _all_estimates(
-    a: End, b: End, data: tuple[Any, Any], samples: int, asked: _Asked, progress: Progress
+    a: End,
+    b: End,
+    data: tuple[Any, Any],
+    samples: int,
+    asked: _Asked,
+    stop: StopRequest,
+    progress: Progress,
 ) -> tuple[list[Estimate], Works, dict[str, Any]]:
     """Every estimate that the ends allow, the work of each map, and a record of what was used."""
     found, works = [_one_sided(a, b, asked)], Works()
@@ -213,6 +228,9 @@ def _all_estimates(
         maps.pop()
     for done, (name, work) in enumerate(maps):
         progress(done, len(maps), {"now": name})
+        if stop.requested:
+            record["left_out"][name] = stop.reason
+            continue
         forward = work(a.system, b.system, targets[0].positions, targets[0].u)
         backward = work(b.system, a.system, targets[1].positions, targets[1].u)
         found.append(_bar(a, b, targets, forward, backward, name, asked))

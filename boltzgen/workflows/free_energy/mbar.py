@@ -28,6 +28,7 @@ from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
 from boltzgen.free_energy.multistate import mbar as solve
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import Target, read_target
+from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.axes import Subject
@@ -43,6 +44,8 @@ from boltzgen.workflows.free_energy.results import (
     write_results,
 )
 from boltzgen.workflows.subjects import words_of
+from boltzgen.workflows.timing.differences import expected_mbar, polling
+from boltzgen.workflows.timing.expectation import Expect
 
 #: A difference between two temperatures belongs to no one kT.
 DIMENSIONLESS = "f_B - f_A = -ln(Z_B / Z_A), each at its own temperature"
@@ -86,14 +89,17 @@ def mbar(
     device: str = "cpu",
     n_bootstrap: int = 1000,
     seed: int = 0,
+    stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> FreeEnergyResult:
     """Free energies of all states that `folders` (OUT of ``sample``, MD of ``simulate``) hold samples of.
 
     systems: prepared systems (SYS) that the MD folders belong to; one that no folder belongs to becomes a
     state without samples, at the temperature of the first state. temperatures: K, at which every system is a
     state besides. samples: rows of each OUT folder that are used.
-    device: ``cpu`` or ``cuda``. n_bootstrap, seed: replicates of the bootstrap, its seed.
+    device: ``cpu`` or ``cuda``. n_bootstrap, seed: replicates of the bootstrap, its seed. expect: told how
+    long it will take. stop: polled before each state and flow; StoppedError then, for a part is no answer.
 
     Differences start at the state `reference` (a name such as ``SYS@300K``), by default that of the first
     folder. Writes `output` (default ``mbar.json``), CSV and figure. States that do not overlap have no value.
@@ -140,7 +146,13 @@ def mbar(
         known = _systems(systems, list(ends.values()), device, opened)
         states = _states([str(f) for f in folders], ends, known, temperatures)
         _reference(states, reference)  # a wrong name is told before the work
-        result, record = _solved(states, list(ends.values()), samples, statistics, progress)
+        flows = list(ends.values())
+        if expect is not None:
+            rows = sum(state.n for state in states) + sum(min(samples, len(end.ensemble)) for end in flows)
+            targets = {id(state.system): state.system.target for state in states}
+            expect(expected_mbar(list(targets.values()), flows, rows))
+        told = polling(stop or StopRequest(), progress)
+        result, record = _solved(states, flows, samples, statistics, told)
     estimates = _estimates(result, states, _reference(states, reference), bool(ends))
     origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": VERSION}
     names = list(result.names)

@@ -31,7 +31,9 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.metrics import read_metrics
 from boltzgen.workflows.installation.cite import cite
 from boltzgen.workflows.reporting.answer_records import KNOWN
+from boltzgen.workflows.reporting.calls import located
 from boltzgen.workflows.reporting.folders import recognise
+from boltzgen.workflows.reporting.kinds import said_of
 
 #: What a whole run keeps, by the kind of its parts; the first that is there counts.
 PARTS = {"SYS": ("SYS",), "MD": ("MD",), "CHECK": ("CHECK",), "RUN": ("RUN",), "OUT": ("OUT", "PILOT")}
@@ -52,7 +54,7 @@ def gather(path: str | PathLike[str], words: Callable[[str], str] = str) -> Mate
     """
     place = Path(path)
     kind = kind_to_show(place)
-    found = _Found(str(path), kind)
+    found = _Found(place, kind)
     if kind == "DIR":
         found.whole_run(place)
     else:
@@ -83,8 +85,9 @@ def kind_to_show(path: Path) -> str:
 class _Found:
     """What was read so far, and where the rest may be."""
 
-    source: str
+    asked: Path
     kind: str
+    samples: Path | None = None
     molecule: MolecularSystem | None = None
     ensemble: Ensemble | None = None
     frames: Trajectory | None = None
@@ -106,7 +109,7 @@ class _Found:
         except BoltzgenError as error:
             self.notes.append(str(error))
         except OSError as error:
-            self.notes.append(f"{error.filename or self.source} cannot be read ({error.strerror}).")
+            self.notes.append(f"{error.filename or self.asked} cannot be read ({error.strerror}).")
         return None
 
     def record(self, key: str, path: Path) -> Mapping[str, Any]:
@@ -153,6 +156,7 @@ class _Found:
         if manifest is None:
             return
         self.records["manifest"] = manifest
+        self.samples = folder
         self.ensemble = self.attempt(lambda: load_ensemble(folder))
         self._remember(folder, part(manifest, "files"))
         if self.ensemble is not None:
@@ -210,12 +214,13 @@ class _Found:
 
     def _elsewhere(self, place: Any, kind: str, read: Callable[[Path], None]) -> None:
         """Read what a record names, where it still lies there and is of the molecule at hand."""
-        kinds = {"SYS": "system", "MD": "simulation", "RUN": "run"}
-        if not isinstance(place, str | Path) or not str(place) or kind_of_folder(place) != kinds[kind]:
+        if not isinstance(place, str | Path) or not str(place):
             return
-        if kind in ("SYS", "MD") and not self._same_molecule(Path(place), kind):
+        folder = Path(located(place, self.asked))
+        if kind_of_folder(folder) != {"SYS": "system", "MD": "simulation", "RUN": "run"}[kind]:
             return
-        read(Path(place))
+        if kind == "RUN" or self._same_molecule(folder, kind):
+            read(folder)
 
     def _same_molecule(self, folder: Path, kind: str) -> bool:
         name = "system.json" if kind == "SYS" else "manifest.json"
@@ -258,8 +263,9 @@ class _Found:
 
     def material(self, place: Path, words: Callable[[str], str]) -> Material:
         citations = self.attempt(lambda: cite(place)) if self.kind != "DIR" else self._citations(place)
+        steps = self._steps()
         return Material(
-            source=self.source,
+            source=str(self.asked),
             kind=self.kind,
             subject=self._subject(),
             temperature=self._temperature(),
@@ -271,6 +277,7 @@ class _Found:
             citations=citations,
             files=tuple(dict.fromkeys(self.files)),
             notes=tuple(dict.fromkeys(self.notes)),
+            steps=steps,
             words=words,
             **{
                 key: part(self.records, key)
@@ -286,6 +293,15 @@ class _Found:
                 )
             },
         )
+
+    def _steps(self) -> list[str]:
+        """What can be done next, as `show` says it; nothing while there is damage to mend."""
+        folder = self.samples or self.asked
+        if self.notes or kind_of_folder(folder) == "":
+            return []
+        said = self.attempt(lambda: said_of(folder, recognise(folder)))
+        steps = [] if said is None else said.steps
+        return [f"{step.why}: `{step.call}`" for step in steps if not step.call.startswith("report(")]
 
     def _citations(self, folder: Path) -> Any:
         """Of the answer of a whole run, else of the last part that it has."""

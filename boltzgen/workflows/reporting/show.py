@@ -55,6 +55,17 @@ def show(path: str | PathLike[str], *, picture: str | PathLike[str] | None = Non
     >>> found.kind, found.whole, [table.title for table in found.tables]
     ('SYS', True, ['atoms', 'torsions'])
     """
+    try:
+        return _shown(path, picture)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        raise InputError(
+            f"{path}: its record is not as boltzgen writes it ({type(error).__name__}: {error}); it may be "
+            "damaged, copy it anew or make it again."
+        ) from error
+
+
+def _shown(path: str | PathLike[str], picture: str | PathLike[str] | None) -> Shown:
+    """`show` itself; records of kinds that are not held against a schema may hold anything."""
     found = recognise(path)
     if picture is not None and found.kind != "SYS":
         raise InputError(f"`picture={str(picture)!r}`: {path} is {found.what}; a drawing is of a SYS folder.")

@@ -147,7 +147,7 @@ def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simul
     if seconds is None:
         return how
     if "an_energy" not in scene.measured:
-        scene.measured["an_energy"] = seconds_an_energy(scene.system, how.replicas)
+        scene.measured["an_energy"] = seconds_an_energy(scene.system, how)
     return how.within(seconds / scene.measured["an_energy"])
 
 

@@ -11,6 +11,7 @@ from boltzgen.workflows.roads.look import fitted, why_not
 from boltzgen.workflows.roads.measures import seconds_a_step, seconds_an_energy
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
 from boltzgen.workflows.roads.walk import CHECK_SEED
+from boltzgen.workflows.timing.training import expect_training
 
 #: The shipped configuration that this road trains with.
 CONFIG = "run"
@@ -36,25 +37,20 @@ class Simulated(Road):
         plan = self._decided(scene)
         energies = 0.0
         if "simulate" in plan:
-            runs = [defaults.Simulated.of(plan[name]).evaluations for name in ("simulate", "check")]
+            runs = [defaults.Simulated.of(plan[name]) for name in ("simulate", "check")]
             if "an_energy" not in scene.measured:
-                rows = int(plan["simulate"]["replicas"])
-                scene.measured["an_energy"] = seconds_an_energy(scene.system, rows)
-            energies = sum(runs) * scene.measured["an_energy"]
-        training = 0.0 if "steps" not in plan else plan["steps"] * self._a_step(scene)
+                scene.measured["an_energy"] = seconds_an_energy(scene.system, runs[0])
+            energies = sum(run.evaluations for run in runs) * scene.measured["an_energy"]
+        config = scene.walk.question.config or CONFIG
+        words = [f"system={scene.walk.system}", f"data={scene.walk.path('MD')}"]
+        training = expect_training(config, [*words, *self._overrides(scene, plan)]).seconds
         limit, wanted = scene.walk.limit, defaults.steps(scene.atoms)
         warning = ""
         if limit is not None and "steps" in plan and plan["steps"] < wanted // 2:
             longer = limit * wanted / max(plan["steps"], 1) / 60
             warning = f"this hardly suffices; about {longer:.0f} minutes would"
         grounds = f"simulations {energies:.0f} s, training {training:.0f} s"
-        return Expected(energies + training + 0.2 * (energies + training) + AROUND, grounds, warning)
-
-    def _a_step(self, scene: Scene) -> float:
-        if "a_step" not in scene.measured:
-            kelvin, batch = scene.walk.question.temperature, defaults.batch(scene.atoms)
-            scene.measured["a_step"] = seconds_a_step(scene.system, CONFIG, kelvin, batch)
-        return scene.measured["a_step"]
+        return Expected(1.2 * (energies + training) + AROUND, grounds, warning)
 
     def _decided(self, scene: Scene) -> dict[str, Any]:
         """How to simulate, to check and how many steps to train, within the time; decided once."""
@@ -70,7 +66,9 @@ class Simulated(Road):
         if question.config is None:
             steps, seconds = defaults.steps(scene.atoms), walk.share(defaults.SHARES["train"])
             if seconds is not None:
-                steps = min(steps, max(int(seconds / self._a_step(scene)), FEWEST_STEPS))
+                words = [f"system={walk.system}", f"data={walk.path('MD')}"]
+                words += self._overrides(scene, {"steps": steps})
+                steps = min(steps, max(int(seconds / seconds_a_step(CONFIG, words)), FEWEST_STEPS))
             found["steps"] = steps
         return dict(walk.plan.decide("training", found))
 

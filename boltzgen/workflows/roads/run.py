@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from importlib import import_module
-from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -27,6 +25,7 @@ from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.options import PrepareKeywords
 from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.reporting.report import report
 from boltzgen.workflows.roads.answer import Run, write_answer
 from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
@@ -60,6 +59,7 @@ def run(
     stop: StopRequest | None = None,
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
+    words: Callable[[str], str] = str,
     **options: Unpack[PrepareKeywords],
 ) -> Run:
     """Answer how a molecule is distributed over its states, to a precision or for a time, all into `output`.
@@ -77,6 +77,7 @@ def run(
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
+    words: how the page names arguments.
     options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
         implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
         workers, ml, ml_region, ml_options.
@@ -121,7 +122,7 @@ def run(
                 f"{output} holds other files ({first}, ...) and no run; name another folder as `output`."
             )
         plan = Plan.begin(folder, question)
-        walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen)
+        walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen, words)
         try:
             return _walked(walk, source, options)
         except StoppedError:
@@ -279,7 +280,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     )
     _draw_map(scene, ensemble)
     plan.end(PARTIAL if why else COMPLETE, walk.elapsed, verdict=answer.verdict)
-    _page(walk.folder)
+    report(walk.folder, walk.path("report.html"), words=walk.words)
     if why:
         raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.")
     return answer
@@ -322,10 +323,3 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     )
     of = subject_of_system(scene.system, walk.question.temperature)
     ramachandran_figure(walk.path("ramachandran.png"), panels, subject=of)
-
-
-def _page(folder: Path) -> None:
-    """``report.html``, where this installation can make one."""
-    name = "boltzgen.workflows.reporting.report"
-    if find_spec("boltzgen.workflows.reporting") is not None and find_spec(name) is not None:
-        import_module(name).report(folder, folder / "report.html")

@@ -69,6 +69,7 @@ class Walk:
     stop: StopRequest
     say: Callable[[str], None]
     listen: Listen
+    words: Callable[[str], str] = str
     started: float = field(default_factory=time.monotonic)
 
     def path(self, name: str) -> Path:

@@ -11,7 +11,7 @@ from report_cases import HOSTILE
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from boltzgen.report.page import geometry, markup, states, viewer, weights
+from boltzgen.report.page import geometry, markup, states, training, viewer, weights
 from boltzgen.report.page.svg import VIRIDIS, Axis, Plot, linear_axis, log_axis
 
 
@@ -159,6 +159,10 @@ def test_shares_of_thirds_have_the_error_of_the_binomial_and_none_from_two_sampl
     assert share == pytest.approx(0.3) and error == pytest.approx(np.sqrt(2.0 * 0.3 * 0.7 / 100))
     assert states.share_with_error(np.arange(100) < 2, np.ones(100), 1.0) == (pytest.approx(0.02), None)
     assert states.share_with_error(np.arange(100) >= 2, np.ones(100), 1.0) == (pytest.approx(0.98), None)
+    w = np.ones(100)
+    w[:3] = 50.0, 1e-3, 1e-3  # three samples that count as one
+    assert states.share_with_error(np.arange(100) < 3, w, 1.0)[1] is None
+    assert states.share_with_error(inside, np.ones(100), 11.0)[1] is None  # 30 samples that count as 2.7
 
 
 def test_what_the_script_reads_cannot_end_its_element():
@@ -168,3 +172,14 @@ def test_what_the_script_reads_cannot_end_its_element():
     text = document.document(Material(HOSTILE, "OUT"), [], {"names": [HOSTILE]})
     data = text.partition('id="frames">')[2].partition("</script>")[0]
     assert json.loads(data) == {"names": [HOSTILE]}
+
+
+def test_losses_without_a_zero_of_their_own_are_drawn_as_changes():
+    points = np.array([[10.0, 249.0], [20.0, 99.0], [30.0, 39.5]])
+    title, unit, drawn = training.drawn_as("reverse_kl", points)
+    assert drawn.tolist() == [[10.0, 0.0], [20.0, -150.0], [30.0, -209.5]]
+    assert "change" in title and unit == "kT"
+    title, unit, drawn = training.drawn_as("likelihood_change", points)
+    assert drawn is points and unit == "nats a degree of freedom"
+    title, unit, drawn = training.drawn_as("reweighted_dispersion", points)
+    assert drawn is points and (title, unit) == ("Reweighted dispersion", "nats")

@@ -38,6 +38,7 @@ def test_all_that_is_shipped_is_listed_with_a_purpose(capsys: pytest.CaptureFixt
     listed = json.loads(printed(capsys, "config", "list", "--json"))
     assert {one["name"] for one in listed["configurations"]} == set(found)
     assert "alanine-dipeptide-demo" in printed(capsys, "config", "list")
+    assert {one.verb for one in configurations("dataset-")} == {"build_dataset"}
 
 
 def test_one_is_shown_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +86,7 @@ def test_what_is_left_open_is_told(folder: Path, tmp_path: Path, capsys: pytest.
     found = bg.check_config(path)
     assert found.chosen["optimizer.steps"] == 200 and "system" not in found.chosen
     assert "optimizer.steps" in printed(capsys, "config", "check", path)
-    resolved = yaml.safe_load(printed(capsys, "config", "check", path, "--resolved"))
+    resolved = json.loads(printed(capsys, "config", "check", path, "--json"))["settings"]
     assert resolved["optimizer"]["steps"] == 200 and resolved["evaluation"]["temperature"] == 300.0
     assert repr(found).startswith("<CheckedConfiguration") and "<table>" in found._repr_html_()
 

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import json
+import random
 import shlex
 import shutil
 import subprocess
@@ -232,3 +233,50 @@ def test_an_answer_with_its_steps(tmp_path: Path) -> None:
     assert found.reasons == ("coverage not checked", "what helps: more time")
     (tmp_path / "run.json").write_text(json.dumps({**run, "status": "running"}))
     assert "the same command goes on" in show(tmp_path).reason
+
+
+#: What takes the place of a value in a damaged record.
+OTHERS = [None, True, -7, 3.5, "x", [], {}, [None], {"kT": "x"}, "../..", [[1, 2], "a"]]
+
+
+def changed(value: object, rng: random.Random) -> object:
+    """`value` with something in it replaced or left out."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        if rng.random() < 0.15:
+            return {name: one for name, one in value.items() if name != key}
+        return {**value, key: changed(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        place = rng.randrange(len(value))
+        return [*value[:place], changed(value[place], rng), *value[place + 1 :]]
+    return rng.choice(OTHERS)
+
+
+RECORDS = [
+    ("free_energy.json", "free_energy.json"),
+    ("DRAWN", "manifest.json"),
+    ("DRAWN", "summary.json"),
+    ("MD300", "manifest.json"),
+    ("DATASET", "dataset.json"),
+    ("DATASET/molecules/methanol/SYS", "system.json"),
+    ("RUN/model", "model.json"),
+    ("states.yaml", "states.yaml"),
+    ("train.yaml", "train.yaml"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), RECORDS)
+def test_a_damaged_record_is_refused_or_shown_never_a_traceback(
+    name: str, file: str, folders: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(f"{name} {file}")
+    source = folders / name
+    place = tmp_path / Path(name).name
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, place)
+    target = place / file if source.is_dir() else place
+    content = json.loads(target.read_text())
+    content.pop("content_sha256", None)
+    for _ in range(60):
+        target.write_text(json.dumps(changed(content, rng)))
+        with contextlib.suppress(InputError):
+            json.dumps(show(place).to_json())
