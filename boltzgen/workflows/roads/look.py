@@ -30,7 +30,7 @@ CHECK_SHARE = 0.2
 #: Seconds that plain draws may take where no time was given.
 PATIENCE = 900.0
 
-#: First guess of the effective fraction of draws: it falls by this much with each atom above so many, and with
+#: First guess of the effective fraction of draws: it falls so much with each atom above so many, and with
 #: every unit of unfamiliarity (the card of the shipped model, 65 molecules; good to a factor of ten).
 AN_ATOM, FROM_ATOMS, A_UNIT = 0.15, 20, 0.02
 
