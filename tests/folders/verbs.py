@@ -145,6 +145,7 @@ VERBS = {
 READING = {
     "models": "prints what is shipped",
     "cite": "prints BibTeX",
+    "glossary": "prints what words mean",
     "doctor": "prints what is installed",
     "config list": "prints what is shipped",
     "config show": "prints a configuration",

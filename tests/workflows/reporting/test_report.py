@@ -336,27 +336,6 @@ def test_an_ensemble_without_weight_and_one_sample_have_pages(whole, alanine_dip
         assert found["weights"]["samples"] == len(one)
 
 
-def test_a_model_system_has_a_page(tmp_path):
-    from boltzgen.ensemble.ensemble import Ensemble
-
-    x = np.random.default_rng(2).normal(size=(300, 2))
-    u = (x**2).sum(axis=1) / 2
-    ensemble = Ensemble.from_densities(
-        x,
-        -u,
-        u,
-        temperature=None,
-        measure="lebesgue(2)",
-        system_fingerprint="f",
-        domain="all",
-        topology_pdb="",
-    )
-    save_ensemble(ensemble, tmp_path / "OUT")
-    found = report(tmp_path / "OUT", tmp_path / "p.html").numbers
-    assert found["temperature_K"] is None and set(found["sections"]) >= {"answer", "weights"}
-    assert "ensemble" not in found["sections"]
-
-
 def test_answers_of_a_whole_run_lead_the_page(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "DIR")
     estimate = json.loads((whole / "free_energy.json").read_text())["estimates"][0]

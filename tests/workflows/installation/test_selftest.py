@@ -24,7 +24,7 @@ from boltzgen_cli import main
 #: The package gives its function that name.
 populations = importlib.import_module("boltzgen.free_energy.populations")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 #: Every line of the table of exact references: how its rows begin, and how many there are with --quick.
 EXPECTED = {
