@@ -49,11 +49,25 @@ class _Provenance(OpenRecord):
     notes: list[str] = []
 
 
+class _ComparedState(OpenRecord):
+    """A population, reweighted and in the target samples."""
+
+    name: str
+    target: float | None
+    target_error: float | None
+    reweighted: float | None
+    reweighted_error: float | None
+
+
 class _Coverage(OpenRecord):
     """The coverage record of `boltzgen.ensemble.coverage.check_coverage`, an examination with it."""
 
     source: str = ""
+    n_target: Count | None = None
+    n_independent: float | None = None
     forward_ess: float | None = None
+    missed: float | None = None
+    states: list[_ComparedState] = []
     verdict: Literal["ok", "caution", "unreliable"]
     reasons: list[str]
 

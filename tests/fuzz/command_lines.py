@@ -34,6 +34,7 @@ from fuzz.runner import processor_seconds  # noqa: E402
 from verbs import VERBS, make_inputs  # noqa: E402
 
 from boltzgen_cli.main import app, main  # noqa: E402
+from boltzgen_cli.terminal.streams import patient_streams  # noqa: E402
 
 #: Processor seconds after which a command is interrupted, and seconds that it then has.
 SECONDS, PATIENCE = 5.0, 20.0
@@ -160,8 +161,8 @@ def run(number: int, template: Path) -> str | None:
     try:
         words = line(number)
         code, late = _child(words, work, said, printed)
-        output = printed.read_text(errors="replace")
-        text = said.read_text(errors="replace") + output
+        output, told = (path.read_text(errors="replace") if path.exists() else "" for path in (printed, said))
+        text = told + output
         if late:
             return f"does not stop within {PATIENCE:g} s of Ctrl-C"
         if "Traceback" in text or "fault of boltzgen" in text or "Exception ignored" in text:
@@ -170,8 +171,8 @@ def run(number: int, template: Path) -> str | None:
             return f"exit code {code}: {text.strip()[-300:]}"
         if code and not text.strip():
             return f"exit code {code} without a word"
-        if "--json" in words and not {"-h", "--help", "--", "--version"} & set(words) and not is_json(output):
-            return f"exit code {code}, and standard output is no JSON: {output.strip()[:200]}"
+        if asks_for_json(words) and not is_json(output):
+            return f"exit code {code}, and no JSON: {output.strip()[:200]}"
         if outside(work) != before:
             return f"wrote {sorted(set(outside(work)) - set(before))} outside its folder"
         return None
@@ -179,6 +180,16 @@ def run(number: int, template: Path) -> str | None:
         shutil.rmtree(place, ignore_errors=True)
         said.unlink(missing_ok=True)
         printed.unlink(missing_ok=True)
+
+
+def asks_for_json(words: list[str]) -> bool:
+    """Whether `words` hold ``--json``, not as the value of the word before it, and ask for no help."""
+    flags = {option for option, values in OF_ALL.items() if not values}
+    asked = any(
+        word == "--json" and (not before.startswith("-") or before in flags)
+        for before, word in zip(["", *words], words, strict=False)
+    )
+    return asked and not {"-h", "--help", "--", "--version"} & set(words)
 
 
 def is_json(text: str) -> bool:
@@ -199,16 +210,17 @@ def _child(words: list[str], work: Path, said: Path, printed: Path) -> tuple[int
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for number, path in ((1, printed), (2, said)):
                 os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+            patient_streams()
             os.chdir(work)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
             code = main(words)
         except BaseException:  # noqa: BLE001  (told, as the interpreter would)
             traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        finally:  # whatever happens, the child never goes on as its parent
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     asked = 0.0
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)

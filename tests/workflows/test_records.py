@@ -16,6 +16,7 @@ from boltzgen.config.build import build_flow
 from boltzgen.config.model import Model
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.notebook import with_interval
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.sampling.records import Coverage, Reweighting, Summary
 from boltzgen.workflows.simulation.record import Simulation
@@ -184,3 +185,11 @@ def test_models_samples_and_molecules_print_one_line(alanine_dipeptide):
     assert "22 atoms (12 H, 6 C, 4 others), 21 bonds, 144.17 Da" in told
     frames = bg.Trajectory(np.zeros((4, 22, 3)), np.zeros(4), [300.0, 300.0, 450.5, 450.5], np.zeros(4))
     assert repr(frames) == "<Trajectory: 4 frames of 22 atoms at 300, 450.5 K>"
+
+
+def test_a_number_with_its_interval():
+    assert with_interval(3.938, (3.7991, 4.0962), "kT") == "3.94 kT (95 %: 3.80 to 4.10)"
+    assert with_interval(0.5, (None, 0.6)) == "0.50 (95 %: no bound to 0.60)"
+    assert with_interval(12.345, (None, None), "nm") == "12.35 nm (no error bar)"
+    assert with_interval(None, (None, None)) == "not known"
+    assert with_interval(5.0, (5.0, 5.0), "1") == "5 (95 %: 5 to 5)"

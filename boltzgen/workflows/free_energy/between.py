@@ -30,7 +30,6 @@ from boltzgen.free_energy.combination import (
     EstimateRecord,
     agreement,
     difference,
-    from_json,
     paired_difference,
 )
 from boltzgen.free_energy.estimate import DIFFERENCE, SCHEMA, Estimate, document
@@ -41,8 +40,8 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.loaders.records import Kelvin, OpenRecord, read_record
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
-from boltzgen.remedies import OTHER_SEED
 from boltzgen.report.estimates import work_figure
+from boltzgen.workflows.free_energy.cycle import relative_to_leg
 from boltzgen.workflows.free_energy.ends import (
     End,
     TargetSamples,
@@ -84,6 +83,7 @@ class _Asked:
     unit: str
     quantity: str
     data_temperature: float | None
+    stop: StopRequest
 
 
 def between(
@@ -154,13 +154,13 @@ def between(
             "kT" if one_temperature else "1",
             DIFFERENCE if one_temperature else DIMENSIONLESS,
             data_temperature,
+            stop or StopRequest(),
         )
         if leg is not None:
             _require_one_cycle(leg, asked.unit, temperature)
         if expect is not None:
             expect(expected_between(first, second, samples if need else 0))
-        ends = stop or StopRequest()
-        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, ends, progress)
+        found, works, record = _all_estimates(first, second, (data_a, data_b), samples, asked, progress)
     estimates = agreement(found)
     content_origin = {
         "A": {**first.record, **record["targets"][0]},
@@ -171,7 +171,7 @@ def between(
     }
     answer = estimates[0].value
     if leg is not None:
-        estimates = [_relative(estimates[0], leg, content_origin), *estimates]
+        estimates = [relative_to_leg(estimates[0], leg, content_origin), *estimates]
         content_origin["relative_to"] = {"file": str(relative_to), "sha256": sha256_file(str(relative_to))}
     content = document(
         estimates,
@@ -196,13 +196,7 @@ Works = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _all_estimates(
-    a: End,
-    b: End,
-    data: tuple[Any, Any],
-    samples: int,
-    asked: _Asked,
-    stop: StopRequest,
-    progress: Progress,
+    a: End, b: End, data: tuple[Any, Any], samples: int, asked: _Asked, progress: Progress
 ) -> tuple[list[Estimate], Works, dict[str, Any]]:
     """Every estimate that the ends allow, the work of each map, and a record of what was used."""
     found, works = [_one_sided(a, b, asked)], Works()
@@ -228,8 +222,8 @@ def _all_estimates(
         maps.pop()
     for done, (name, work) in enumerate(maps):
         progress(done, len(maps), {"now": name})
-        if stop.requested:
-            record["left_out"][name] = stop.reason
+        if asked.stop.requested:
+            record["left_out"][name] = asked.stop.reason
             continue
         forward = work(a.system, b.system, targets[0].positions, targets[0].u)
         backward = work(b.system, a.system, targets[1].positions, targets[1].u)
@@ -374,31 +368,3 @@ def _require_one_cycle(leg: dict[str, Any], unit: str, temperature: float | None
     if at != temperature:
         words = [f"{t:g} K" if t is not None else "a model system's" for t in (temperature, at)]
         raise InputError(f"the legs differ in temperature ({words[0]} and {words[1]}); a cycle needs one.")
-
-
-def _relative(own: Estimate, leg: dict[str, Any], origin: dict[str, Any]) -> Estimate:
-    """This leg minus the other one, errors added in squares."""
-    other = from_json(leg["estimates"][0])
-    found = []
-    if _hashes(origin) & _hashes(leg.get("provenance", {})):
-        reason = "both legs use the same samples: their errors are not independent, as their sum here takes"
-        found.append(("caution", f"{reason}; {OTHER_SEED}"))
-    return difference(
-        own,
-        other,
-        name=f"({own.name}) - ({other.name})",
-        A=other.name,
-        B=own.name,
-        estimator=f"cycle: {own.estimator}, minus {other.estimator}",
-        unit=own.unit,
-        quantity=own.quantity,
-        findings=found,
-    )
-
-
-def _hashes(origin: dict[str, Any]) -> set[str]:
-    return {
-        str(end["samples_sha256"])
-        for end in (origin.get("A"), origin.get("B"))
-        if isinstance(end, dict) and "samples_sha256" in end
-    }

@@ -177,13 +177,9 @@ def mbar(
 def _subject(states: list[_State]) -> Subject:
     """One molecule, the force fields of the states, and their temperature where they have one."""
     words = [words_of(state.system.name, state.system.molecule) for state in states]
-    fields = dict.fromkeys(one["force_field"] for one in words)
-    temperatures = {state.temperature for state in states if state.system.molecule is not None}
-    return Subject(
-        words[0]["molecule"],
-        " and ".join(fields),
-        temperatures.pop() if len(temperatures) == 1 else None,
-    )
+    fields = " and ".join(dict.fromkeys(one["force_field"] for one in words))
+    kelvin = {state.temperature for state in states if state.system.molecule is not None}
+    return Subject(words[0]["molecule"], fields, kelvin.pop() if len(kelvin) == 1 else None)
 
 
 def _flow(folder: str | os.PathLike[str], device: str, opened: ExitStack) -> End:

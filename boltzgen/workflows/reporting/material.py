@@ -301,7 +301,7 @@ class _Found:
             return []
         said = self.attempt(lambda: said_of(folder, recognise(folder)))
         steps = [] if said is None else said.steps
-        return [f"{step.why}: `{step.call}`" for step in steps if not step.call.startswith("report(")]
+        return [f"{step.why}: `{step.call}`" for step in steps if not step.call.startswith("write_report(")]
 
     def _citations(self, folder: Path) -> Any:
         """Of the answer of a whole run, else of the last part that it has."""

@@ -215,6 +215,7 @@ DAMAGE = {
     "OUT/samples.npz": b"PK\x03\x04 nothing",
     "OUT/samples.dcd": b"short",
     "OUT/manifest.json": b"{",
+    "OUT/manifest.json with a number for states": b"",
     "OUT/summary.json": b'{"schema": "boltzgen.summary/1", "ess": "much"}',
     "MD/frames.npz": b"",
     "MD/manifest.json": b"[]",
@@ -232,11 +233,24 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_file_is_named_and_the_rest_is_shown(name, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "DIR")
-    (tmp_path / "DIR" / name).write_bytes(DAMAGE[name])
+    name, changed, _ = name.partition(" with ")
+    content = DAMAGE.get(name, b"")
+    if changed:
+        record = json.loads((whole / name).read_text())
+        record["coverage"]["states"] = 3.0
+        content = json.dumps(record).encode()
+    (tmp_path / "DIR" / name).write_bytes(content)
     found = report(tmp_path / "DIR", tmp_path / "p.html")
     told = found.numbers["sections"]["answer"]["could_not_be_read"]
     assert any(Path(name).parts[0] in one for one in told) or name.startswith("RUN/model"), told
     assert len(found.numbers["sections"]) >= 5
+
+
+def test_next_steps_are_calls_and_none_of_them_is_this_page(whole, tmp_path):
+    for name in ("SYS", "MD", "OUT"):
+        told = report(whole / name, tmp_path / "p.html", figures=False).numbers["sections"]["answer"]["next"]
+        assert told and all(re.fullmatch(r"[^`]+: `\w+\(.*\)`", one) for one in told)
+        assert not [one for one in told if "report(" in one]
 
 
 def test_parts_that_are_missing_leave_no_empty_section(whole, tmp_path):

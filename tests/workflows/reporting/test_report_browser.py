@@ -31,7 +31,7 @@ WITH_WEBGL = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swifts
 def page(tmp_path_factory, alanine_dipeptide) -> Any:
     """Of a run whose molecule has a name that would be HTML."""
     folder = tmp_path_factory.mktemp("browser")
-    write_whole_run(folder / "DIR", alanine_dipeptide, rows=600)
+    write_whole_run(folder / "DIR", alanine_dipeptide, rows=250)
     replace(alanine_dipeptide, name=HOSTILE).save(folder / "DIR" / "SYS")
     answer = {"sentences": [HOSTILE], "verdict": "ok", "next": [HOSTILE]}
     (folder / "DIR" / "answer.json").write_text(json.dumps(answer))
