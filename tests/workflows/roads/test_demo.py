@@ -72,6 +72,8 @@ def test_everything_is_there(road):
             "ramachandran.png",
             "answer.json",
             "run.json",
+            "report.html",
+            "report_files",
         ]
     )
     assert load_ensemble(base / "demo" / "OUT").log_w.shape == (200,)
