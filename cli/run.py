@@ -142,11 +142,11 @@ def show(result: Run) -> None:
     """Print the answer."""
     console.result(result)
     rows = [
-        (one["result"], one["name"], 100 * one["population"], _percent(one["standard_error"]))
+        (one["result"], one["name"], 100 * one["population"], *map(_percent, one["interval95"]))
         for one in result.populations
     ]
     if rows:
-        console.table("populations", ("result", "state", "%", "+-"), rows)
+        console.table("populations", ("result", "state", "%", "95 % from", "to"), rows)
     console.key_values(f"answer: {result.folder}", result.rows())
     for sentence in result.sentences:
         console.message(sentence)
@@ -155,5 +155,5 @@ def show(result: Run) -> None:
         console.message(f"- {reason}")
 
 
-def _percent(error: float | None) -> float | None:
-    return None if error is None else 100 * error
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -20,4 +20,6 @@ def glossary(
     """
     from boltzgen.workflows.installation.glossary import glossary as work
 
-    console.key_values("", work(word).rows())
+    found = work(word)
+    console.result(found)
+    console.key_values("", found.rows())

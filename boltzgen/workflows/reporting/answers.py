@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from boltzgen.files import is_there, read_json
-from boltzgen.notebook import with_error
+from boltzgen.notebook import with_interval
 from boltzgen.workflows.reporting.calls import beside, call, located
 from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.numbers import known, part, percent
@@ -17,10 +18,10 @@ def estimates_said(given: Path, found: Found) -> Said:
     record, rows, reasons = found.record, [], []
     for one in record.get("estimates", ()):
         unit = str(one.get("unit", "kT"))
-        value, error = (part(one, key).get(unit) for key in ("value", "standard_error"))
+        value = part(one, "value").get(unit)
         low, high = part(one, "interval95").get(unit) or (None, None)
         between = None if low is None else f"{low:.3g} to {high:.3g}"
-        told = with_error(value, error, unit)
+        told = None if value is None else f"{value:.4g} {unit}"
         rows.append((one.get("name"), told, between, one.get("n_effective"), one.get("verdict")))
         reasons += [f"{one.get('name')}: {reason}" for reason in one.get("reasons", ())]
     origin = part(record, "provenance")
@@ -35,7 +36,11 @@ def estimates_said(given: Path, found: Found) -> Said:
         else []
     )
     populations = [
-        (one["name"], with_error(one["population"], one.get("standard_error")), one.get("n"))
+        (
+            one["name"],
+            with_interval(one["population"], tuple(one.get("interval95") or (None, None))),
+            one.get("n"),
+        )
         for one in record.get("states", ())
         if "population" in one
     ]
@@ -46,6 +51,11 @@ def estimates_said(given: Path, found: Found) -> Said:
     if isinstance(samples, str):
         steps.insert(0, Step("the samples it is from", call("show", located(samples, given))))
     return Said(known(numbers), tuple(tables), tuple(dict.fromkeys(reasons)), tuple(steps))
+
+
+def _interval(one: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    low, high = one.get("interval95") or (None, None)
+    return low, high
 
 
 def benchmark_said(given: Path, found: Found) -> Said:

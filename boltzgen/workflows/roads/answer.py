@@ -10,7 +10,7 @@ from typing import Any
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.files import write_json
-from boltzgen.notebook import with_error
+from boltzgen.notebook import with_interval
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.records import Record
 from boltzgen.workflows.roads.asking import Asked
@@ -171,7 +171,7 @@ def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> lis
     for name, result in found.items():
         shares = sorted(result.populations, key=lambda one: -one.population)[:SAID]
         told = [
-            f"{share.name} {with_error(100 * share.population, _percent(share.standard_error))} %"
+            f"{share.name} {with_interval(100 * share.population, _percent(share.interval95), '%')}"
             for share in shares
         ]
         about = "" if "/" not in name else f" of {name.split('/')[1]}"
@@ -179,12 +179,13 @@ def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> lis
         for one in result.estimates[: SAID - 1]:
             if one.value is not None:
                 said.append(
-                    f"G({one.B}) - G({one.A}) = {with_error(one.value, one.standard_error, one.unit)}."
+                    f"G({one.B}) - G({one.A}) = {with_interval(one.value, one.interval95, one.unit)}."
                 )
     if not said:
         said.append("No torsion has more than one well here; OUT holds the ensemble.")
     return said
 
 
-def _percent(error: float | None) -> float | None:
-    return None if error is None else 100 * error
+def _percent(interval: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    low, high = (None if end is None else 100 * end for end in interval)
+    return low, high

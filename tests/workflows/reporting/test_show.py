@@ -218,7 +218,7 @@ def test_an_answer_with_its_steps(tmp_path: Path) -> None:
         ],
     }
     answer = {
-        "sentences": ["At 310 K the states hold: trans 61 +- 2 %."],
+        "sentences": ["At 310 K the states hold: trans 61 % (95 %: 57 to 65)."],
         "verdict": "caution",
         "reasons": ["coverage not checked"],
         "next": ["more time"],
