@@ -15,6 +15,7 @@ from boltzgen.report.page.markup import (
     measured,
     percentage,
     prose,
+    rounded,
     table,
     tag,
 )
@@ -108,8 +109,9 @@ def _told_estimates(material: Material) -> Iterator[str]:
         if value.get(unit) is None:
             yield f"{name}: not known."
             continue
-        others = [measured(value[key], error.get(key), key) for key in value if value[key] is not None]
         low, high = [*several(part(one, "interval95"), unit), None, None][:2]
+        told_as = measured if low is None or high is None else rounded
+        others = [told_as(value[key], error.get(key), key) for key in value if value[key] is not None]
         between = "" if low is None or high is None else f"; 95 % interval {low:.3g} to {high:.3g} {unit}"
         told = " = ".join(others)
         if one.get("A") and one.get("B"):
@@ -178,12 +180,13 @@ def _estimates(material: Material) -> Html:
         value, error = part(one, "value"), part(one, "standard_error")
         unit = str(one.get("unit", "kT"))
         low, high = [*several(part(one, "interval95"), unit), None, None][:2]
+        told_as = measured if low is None or high is None else rounded
         between = "–" if low is None or high is None else f"{low:.3g} to {high:.3g}"
         if unit == "kT":
-            known = (measured(value.get(key), error.get(key)) for key in ENERGIES)
+            known = (told_as(value.get(key), error.get(key)) for key in ENERGIES)
             energies.append((named(one), *known, between, badge(one.get("verdict"))))
         else:
-            shown = measured(value.get(unit), error.get(unit))
+            shown = told_as(value.get(unit), error.get(unit))
             others.append((named(one), shown, unit, between, badge(one.get("verdict"))))
     found = []
     if energies:

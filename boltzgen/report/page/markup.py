@@ -127,5 +127,15 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
         return "not known"
     if error is None or not (math.isfinite(error) and error > 0):
         return f"{value:.4g}{behind}"
-    decimals = min(max(0, 1 - math.floor(math.log10(error))), 9)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}{behind}"
+    return f"{value:.{_decimals(error)}f} ± {error:.{_decimals(error)}f}{behind}"
+
+
+def rounded(value: float | None, error: float | None = None, unit: str = "") -> str:
+    """``3.94 kT``: the digits that `error` leaves, where the error bar itself stands elsewhere."""
+    if value is None or error is None or not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return measured(value, None, unit)
+    return f"{value:.{_decimals(error)}f}" + (f" {unit}" if unit not in ("", "1") else "")
+
+
+def _decimals(error: float) -> int:
+    return min(max(0, 1 - math.floor(math.log10(error))), 9)
