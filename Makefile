@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/boltzgen demo -o demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -92,3 +92,14 @@ def interruptible():
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items) -> None:
+    """With ``--dist loadgroup`` a file stays on one process, for its fixtures; pages of docs have none."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        alone = test.startswith("test_snippets_run[")
+        item.add_marker(pytest.mark.xdist_group(item.callspec.id if alone else file))
