@@ -369,7 +369,8 @@ def test_from_prepare_to_samples_at_the_terminal(tmp_path):
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "OUT" / "samples.npz") as samples:
         assert samples["u"].shape == (64,)
-    assert_refused(["simulate", tmp_path / "SYS", "-o", tmp_path / "MD"], "xtb-ala2-small", "without --ml")
+    words = ["simulate", tmp_path / "SYS", "-o", tmp_path / "MD", "--engine", "openmm"]
+    assert_refused(words, "xtb-ala2-small", "without --ml")
 
 
 @pytest.mark.parametrize(
