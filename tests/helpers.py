@@ -19,6 +19,17 @@ from boltzgen.flows.base import Flow
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def until_first_step(process: subprocess.Popen[str]) -> list[str]:
+    """What a training says up to its first step; one that ends before fails the test."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("train  "):
+            return said
+    raise AssertionError("".join(said))
+
+
 def run_cli(
     *words: str | Path,
     cwd: Path | None = None,
