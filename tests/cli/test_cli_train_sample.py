@@ -210,7 +210,8 @@ def test_correlated_frames_made_elsewhere_do_not_count_as_independent(butane):
     frames = read_trajectory(butane / "CHECK", system)
     slow = np.repeat(frames.positions, 20, axis=0)
     mdtraj.Trajectory(slow, system.mdtraj_topology()).save_dcd(str(butane / "slow.dcd"))
-    done = Done(butane, "sample", "RUN", "SYS", "-o", "SLOW", "-n", "50", "--data", "slow.dcd")
+    words = ["sample", "RUN", "SYS", "-o", "SLOW", "-n", "50", "--data", "slow.dcd"]
+    done = Done(butane, *words, "--data-temperature", "300")
     assert done.returncode == 0, done.stderr
     coverage = json.loads((butane / "SLOW" / "manifest.json").read_text())["coverage"]
     assert coverage["n_target"] == len(slow) and coverage["n_independent"] < 0.2 * len(slow)
