@@ -8,10 +8,9 @@ File operations of each command, and when they were run through one by one, with
 of November 2026 all of prepare (25), simulate (62, with either engine), sample (31), sample again (30),
 check (17), reweight (45), reweight to (52), merge (31), train (120), adapt (148), export (11 mdtraj-hdf5,
 17 each of dcd, xtc and pdb, 11 colvar, 10 u_nk, 11 csv), free-energy (25 each of states, surface and
-observable, 24 each of thermo, between and mbar) and selftest (10). Of the long ones that repeat these,
-points spread over all: 25 of benchmark transfer (179), 4 of run (637, with its
-page), 25 of demo (181, before it was run), 40 of train on data (120) and 25
-of dataset build (314).
+observable, 24 each of thermo, between and mbar), selftest (10), train on data (120), dataset build (314) and
+benchmark transfer (179). Of run, which repeats these with its own plan (637, with its page), points spread
+over all: 4; of demo, which is run: 25 of its 181 before it was.
 """
 
 from __future__ import annotations
