@@ -30,6 +30,7 @@ WORDS = {
     "prepare": ("none.pdb", "-o", "SYS"),
     "simulate": ("none", "-o", "MD", "--engine", "torch"),
     "train": ("none.yaml", "-o", "RUN"),
+    "dataset build": ("none.yaml", "-o", "DATA"),
     "adapt": ("none", "none", "-o", "RUN"),
     "sample": ("none", "none", "-o", "OUT", "-n", "5", "--refine", "smc"),
     "check": ("none",),

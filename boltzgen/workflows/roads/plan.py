@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.errors import InputError
-from boltzgen.files import read_json, write_json
+from boltzgen.files import read_json, write_json, writing
 from boltzgen.provenance import versions
 from boltzgen.workflows.roads.question import Question
 
@@ -54,6 +54,13 @@ class Plan:
         plan = cls(folder, content)
         plan.write()
         return plan
+
+    def forget_if_empty(self) -> None:
+        """Remove the file where no step came to its end: what was asked for was refused."""
+        if all(step["status"] != COMPLETE for step in self._content["steps"]):
+            path = self.folder / NAME
+            with writing(path):
+                path.unlink(missing_ok=True)
 
     @property
     def content(self) -> dict[str, Any]:

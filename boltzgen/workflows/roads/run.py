@@ -128,6 +128,9 @@ def run(
         except StoppedError:
             plan.end(PARTIAL, walk.elapsed)
             raise
+        except InputError:
+            plan.forget_if_empty()
+            raise
 
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
