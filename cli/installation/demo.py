@@ -10,6 +10,7 @@ import typer
 from boltzgen.interrupts import StopRequest
 from boltzgen_cli import run
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.fields import in_words
 
 
 def demo(
@@ -37,6 +38,7 @@ def demo(
             stop=stop,
             say=console.message,
             listen=console.progress,
+            words=in_words,
         )
     run.show(result)
     console.message(f"Everything is in {result.folder}; {result.seconds:.0f} s in all.")

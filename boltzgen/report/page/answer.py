@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.notebook import with_interval
 from boltzgen.report.axes import symbol
 from boltzgen.report.page.markup import (
     Html,
@@ -216,7 +217,7 @@ def _named(one: Mapping[str, Any]) -> str:
 
 
 def populations_of(material: Material) -> list[dict[str, Any]]:
-    """Name, share and its standard error of each state that was asked for."""
+    """Name, share, its standard error and 95 % interval of each state that was asked for."""
     found = several(material.answer, "populations") or several(material.free_energy, "states")
     shares = (int, float, type(None))
     return [
@@ -224,6 +225,7 @@ def populations_of(material: Material) -> list[dict[str, Any]]:
             "name": _named(one),
             "population": one.get("population"),
             "standard_error": one.get("standard_error"),
+            "interval95": [*several(one, "interval95"), None, None][:2],
         }
         for one in found
         if "population" in one
@@ -232,9 +234,17 @@ def populations_of(material: Material) -> list[dict[str, Any]]:
     ]
 
 
+def share_told(one: Mapping[str, Any]) -> str:
+    """A share of `populations_of` in percent with its interval, or with its error where it has none."""
+    low, high = one["interval95"]
+    if not all(isinstance(end, int | float) for end in (low, high)):
+        return percentage(one["population"], one["standard_error"])
+    return with_interval(100 * one["population"], (100 * low, 100 * high), "%")
+
+
 def _populations(material: Material) -> Html:
     rows = [
-        (symbol(one["name"]), percentage(one["population"], one["standard_error"]))
+        (symbol(one["name"]), share_told(one))
         for one in populations_of(material)
         if one["population"] is not None
     ]

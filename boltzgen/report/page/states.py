@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.report.axes import symbol
-from boltzgen.report.page.answer import populations_of
+from boltzgen.report.page.answer import populations_of, share_told
 from boltzgen.report.page.markup import joined, percentage, table, tag
 from boltzgen.report.page.record import Material, Section, part, several
 from boltzgen.report.page.sources import Source, turns
@@ -28,7 +28,7 @@ MOST = 30
 def states(material: Material, found: Sequence[Source]) -> Section | None:
     """The section ``states``; None where nothing has states."""
     asked = [
-        (symbol(one["name"]), percentage(one["population"], one["standard_error"]))
+        (symbol(one["name"]), share_told(one))
         for one in populations_of(material)
         if one["population"] is not None
     ]

@@ -36,6 +36,7 @@ def demo(
     stop: StopRequest | None = None,
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
+    words: Callable[[str], str] = str,
 ) -> Run:
     """The whole road on alanine dipeptide in about two minutes, all into `folder`; `run` with words given.
 
@@ -46,6 +47,7 @@ def demo(
     config, overrides, samples, shipped: for tests, which run the same road on tiny settings; `shipped` is a
         folder with MD, CHECK and states.yaml.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
+    words: how the page names arguments.
 
     Returns
     -------
@@ -77,6 +79,7 @@ def demo(
         stop=stop,
         say=say,
         listen=listen,
+        words=words,
         forcefield=[FORCEFIELD],
         implicit=SOLVENT,
     )

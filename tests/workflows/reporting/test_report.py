@@ -342,9 +342,15 @@ def test_answers_of_a_whole_run_lead_the_page(whole, tmp_path):
     answer = {
         "schema": "boltzgen.answer/1",
         "status": "partial",
-        "sentences": ["At 300 K the states hold: phi < 0 98 +- 1 %."],
+        "sentences": ["At 300 K the states hold: phi < 0 98 % (95 %: 95 to 99)."],
         "populations": [
-            {"result": "torsions/phi", "name": "left", "population": 0.98, "standard_error": 0.01}
+            {
+                "result": "torsions/phi",
+                "name": "left",
+                "population": 0.98,
+                "standard_error": 0.01,
+                "interval95": [0.952, 0.991],
+            }
         ],
         "free_energies": [{**estimate, "result": "torsions/phi", "counts": True}],
         "verdict": "caution",
@@ -361,10 +367,12 @@ def test_answers_of_a_whole_run_lead_the_page(whole, tmp_path):
     )
     told = found.numbers["sections"]["answer"]
     assert told["verdict"] == "caution" and told["next"] == answer["next"]
-    assert told["populations"] == [{"name": "phi: left", "population": 0.98, "standard_error": 0.01}]
+    assert told["populations"] == [
+        {"name": "phi: left", "population": 0.98, "standard_error": 0.01, "interval95": [0.952, 0.991]}
+    ]
     text = Elements(found.path.read_text()).text
     for words in (
-        "98 ± 1 %",
+        "98 % (95 %: 95 to 99)",
         "0.23 kT",
         "asked for 0.1 kT",
         "no shipped model knows it",
