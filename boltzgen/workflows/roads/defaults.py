@@ -1,4 +1,4 @@
-"""What suits a molecule: ladder and length of its simulation, steps and batch of its training.
+"""What suits a molecule: ladder and length of its simulation; `boltzgen.training.suited` says how to train.
 
 docs/run.md says the same in words. Everything follows from the number of atoms and of torsions that turn, so
 that a molecule is treated alike on every machine; only where the time does not suffice is it cut.
@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: The molecule by whose size the others are measured (alanine dipeptide).
-ATOMS = 22
+from boltzgen.training.suited import ATOMS
 
 #: Neighbours of the ladder differ by this factor at 22 atoms (half of the exchanges), at most by the other.
 STEP, LARGEST_STEP = 1.22, 1.6
@@ -28,9 +27,6 @@ REPLICAS, FEWEST_LADDERS, FRAMES = 96, 8, 3000
 
 #: ps: between exchanges (when torsions are moved, too), and the step with hydrogens of three dalton.
 INTERVAL, TIMESTEP, MOVES = 0.1, 0.002, 5
-
-#: Steps at 22 atoms, within bounds, and rows of a step.
-STEPS, FEWEST_STEPS, MOST_STEPS, BATCH = 350, 200, 4000, 384
 
 #: Shares of the time where it does not suffice; the rest is for draws and the answer.
 SHARES = {"simulate": 0.25, "check": 0.12, "train": 0.43}
@@ -120,13 +116,3 @@ def _timed(empty: Simulated, ps: float) -> Simulated:
         save_interval=round(between, 6),
         equilibration=round(equilibration, 6),
     )
-
-
-def steps(atoms: int) -> int:
-    """Training steps."""
-    return min(max(round(STEPS * (atoms / ATOMS) ** 1.5, -1), FEWEST_STEPS), MOST_STEPS)
-
-
-def batch(atoms: int) -> int:
-    """Rows of a step of each loss."""
-    return BATCH if atoms >= ATOMS else max(128, round(BATCH * atoms / ATOMS / 64) * 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import give
 from boltzgen.workflows.roads.look import fitted, why_not
@@ -44,7 +45,7 @@ class Simulated(Road):
         config = scene.walk.question.config or CONFIG
         words = [f"system={scene.walk.system}", f"data={scene.walk.path('MD')}"]
         training = expect_training(config, [*words, *self._overrides(scene, plan)]).seconds
-        limit, wanted = scene.walk.limit, defaults.steps(scene.atoms)
+        limit, wanted = scene.walk.limit, suited.steps(scene.atoms)
         warning = ""
         if limit is not None and "steps" in plan and plan["steps"] < wanted // 2:
             longer = limit * wanted / max(plan["steps"], 1) / 60
@@ -64,7 +65,7 @@ class Simulated(Road):
             found["simulate"] = fitted(scene, whole, defaults.SHARES["simulate"]).to_json()
             found["check"] = fitted(scene, defaults.check(whole), defaults.SHARES["check"]).to_json()
         if question.config is None:
-            steps, seconds = defaults.steps(scene.atoms), walk.share(defaults.SHARES["train"])
+            steps, seconds = suited.steps(scene.atoms), walk.share(defaults.SHARES["train"])
             if seconds is not None:
                 words = [f"system={walk.system}", f"data={walk.path('MD')}"]
                 words += self._overrides(scene, {"steps": steps})
@@ -91,7 +92,7 @@ class Simulated(Road):
         question = scene.walk.question
         if question.config is not None:
             return list(question.overrides)
-        rows, kelvin = defaults.batch(scene.atoms), f"{question.temperature:g}"
+        rows, kelvin = suited.rows(scene.atoms), f"{question.temperature:g}"
         steps = int(plan["steps"])
         return [
             f"optimizer.steps={steps}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from boltzgen.training import suited
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.training.suited import Material
 from boltzgen.training.upgrades import upgraded_run_settings
-from boltzgen.workflows.roads import defaults
+from boltzgen.workflows.roads import road_simulated
 from boltzgen.workflows.training.settings import suited_to_its_molecule, training_settings
 from boltzgen.workflows.training.train import train
 
@@ -139,5 +140,13 @@ def test_frames_made_by_the_run_or_of_others(tmp_path: Path, butane: MolecularSy
 
 
 def test_run_takes_the_same_steps_and_rows() -> None:
+    question = SimpleNamespace(config=None, frames="MD", temperature=300.0, overrides=())
     for atoms in (2, 8, 14, 22, 23, 31, 54, 90, 400):
-        assert (defaults.steps(atoms), defaults.batch(atoms)) == (suited.steps(atoms), suited.rows(atoms))
+        plan = SimpleNamespace(decided=lambda name: None, decide=lambda name, found: found)
+        walk = SimpleNamespace(question=question, plan=plan, share=lambda part: None)
+        scene = SimpleNamespace(atoms=atoms, walk=walk)
+        taken = road_simulated.ROAD._overrides(scene, road_simulated.ROAD._decided(scene))
+        assert f"optimizer.steps={int(suited.steps(atoms))}" in taken
+        assert {f"{loss}.batch_size={suited.rows(atoms)}" for loss in ("likelihood", "reweighted")} <= set(
+            taken
+        )

@@ -18,6 +18,7 @@ from butane import EXACT, write_butane
 import boltzgen as bg
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.interrupts import StopRequest
+from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.question import parse_limit, parse_precision
 from boltzgen.workflows.roads.road import roads
@@ -238,8 +239,8 @@ def test_defaults_grow_with_the_molecule():
     assert small.temperatures[0] == 310.0 == large.temperatures[0]
     assert len(small.temperatures) < len(large.temperatures)
     assert large.evaluations > 3 * small.evaluations
-    assert defaults.steps(8) < defaults.steps(22) == defaults.STEPS < defaults.steps(64)
-    assert defaults.batch(8) < defaults.batch(22) == defaults.batch(64)
+    assert suited.steps(8) < suited.steps(22) == suited.STEPS < suited.steps(64)
+    assert suited.rows(8) < suited.rows(22) == suited.rows(64)
     for how in (small, large, defaults.check(large), large.within(1e5)):
         assert how.replicas % len(how.temperatures) == 0
         for span in (how.time, how.equilibration):
