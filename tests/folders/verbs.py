@@ -7,22 +7,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from between_cases import butane_frames, write_frames
 from butane import write_butane
+from demo_cases import write_shipped
 from small_model import FLOW, MODEL
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.datasets.build import build_dataset
-from boltzgen.workflows.installation import demo
 from boltzgen.workflows.sampling.sample import sample
-from boltzgen.workflows.simulation.simulate import simulate
 from boltzgen_cli import main
 
 TRAINING = {
@@ -181,16 +179,5 @@ def make_inputs(folder: Path, butane: MolecularSystem, peptide: MolecularSystem 
     two = ["test=[{smiles: CO, name: methanol}]", "train=[]", "implicit=none"]
     build_dataset(folder / "dataset.yaml", folder / "DATASET", two, systems_only=True)
     if peptide is not None:
-        for name, ladder, seed in (("MD", "300,400", 1), ("CHECK", "300", 2)):
-            simulate(
-                peptide,
-                folder / "SHIPPED" / name,
-                temperatures=ladder,
-                time="3ps",
-                equilibration="0.5ps",
-                save_interval="0.05ps",
-                platform="Reference",
-                seed=seed,
-            )
-        shutil.copy(demo.SHIPPED / "states.yaml", folder / "SHIPPED")
+        write_shipped(folder / "SHIPPED", peptide)
     return folder

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
+from demo_cases import write_shipped
 
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
-from boltzgen.workflows.installation.demo import SHIPPED, demo
-from boltzgen.workflows.simulation.simulate import simulate
+from boltzgen.workflows.installation.demo import demo
 
 CONFIG = """\
 # A flow far too small, for tests.
@@ -30,18 +29,7 @@ evaluation: {every: 4, samples: 20}
 def road(tmp_path_factory, alanine_dipeptide):
     """(folder, result, what was said)."""
     base = tmp_path_factory.mktemp("road")
-    for name, ladder, seed in (("MD", "300,400", 1), ("CHECK", "300", 2)):
-        simulate(
-            alanine_dipeptide,
-            base / "shipped" / name,
-            temperatures=ladder,
-            time="3ps",
-            equilibration="0.5ps",
-            save_interval="0.05ps",
-            platform="Reference",
-            seed=seed,
-        )
-    shutil.copy(SHIPPED / "states.yaml", base / "shipped")
+    write_shipped(base / "shipped", alanine_dipeptide)
     (base / "tiny.yaml").write_text(CONFIG)
     said: list[str] = []
     result = demo(
