@@ -93,7 +93,7 @@ class InvertibleFlow(Flow):
 
         Parameters
         ----------
-        latents: (B, D); in no row does a latent of a coordinate before `first` differ from those that `kept` was
+        latents: (B, D); no latent of a coordinate before `first` differs from those that `kept` was
             made of. Where one does, the result means nothing: it is not checked.
         embedding: that of the pass that made `kept`.
         kept: of `decode_kept`, `decode_changed` or `keep`; it is left as it is.
@@ -106,7 +106,7 @@ class InvertibleFlow(Flow):
         return self.decode_kept(latents, embedding)
 
     def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
-        """What is kept of each row: of `new` where `accepted` (B,) bool, else of `old`; neither is changed."""
+        """What is kept of each row: of `new` where `accepted` (B,) bool, else of `old`; neither changes."""
         return None
 
     def log_prob(self, coordinates: Tensor, embedding: Embedding) -> Tensor:
