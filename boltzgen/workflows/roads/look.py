@@ -15,6 +15,7 @@ from boltzgen.generator import Target
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.enough import MARGIN, PILOT
 from boltzgen.workflows.roads.measures import seconds_a_sample, seconds_an_energy
+from boltzgen.workflows.roads.question import in_words
 from boltzgen.workflows.roads.road import Scene
 from boltzgen.workflows.roads.walk import CHECK_SEED, PILOT_SEED
 
@@ -79,7 +80,7 @@ def look(scene: Scene) -> Look | None:
     if "a_sample" not in scene.measured:
         kelvin = walk.question.temperature
         scene.measured["a_sample"] = seconds_a_sample(kept["model"], walk.system, kelvin)
-        walk.say(_first_guess(scene, kept["model"], kept["score"]))
+        walk.say(_second_guess(scene, kept["model"], kept["score"]))
     walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
     found = load_ensemble(walk.path("PILOT")).diagnostics()
     precision = walk.question.precision
@@ -92,21 +93,30 @@ def draws_for(ess: float, precision: float) -> int:
     return math.ceil(MARGIN / (max(ess, 1e-9) * COUNTS * precision**2))
 
 
-def _first_guess(scene: Scene, model: str, score: float) -> str:
-    """What to expect, before anything was drawn; a pilot corrects it."""
-    walk, a_sample = scene.walk, scene.measured["a_sample"]
-    guess = math.exp(-AN_ATOM * max(scene.atoms - FROM_ATOMS, 0) - A_UNIT * score)
-    drawing = draws_for(guess, walk.question.precision) * a_sample
+def worth(atoms: int, score: float) -> float:
+    """First guess of the fraction of draws that count, by size and unfamiliarity."""
+    return math.exp(-AN_ATOM * max(atoms - FROM_ATOMS, 0) - A_UNIT * score)
+
+
+def seconds_with_a_model(ess: float, a_sample: float, precision: float) -> float:
+    """Of the shorter road of a shipped model: draws of which the fraction `ess` counts, or adapting."""
     adapting = ENOUGH_ENERGIES * OF_AN_ENERGY * a_sample
-    shortest = min(drawing, adapting + draws_for(0.1, walk.question.precision) * a_sample)
+    drawing = draws_for(ess, precision) * a_sample
+    return 1.5 * min(drawing, adapting + draws_for(0.1, precision) * a_sample) + 30.0
+
+
+def _second_guess(scene: Scene, model: str, score: float) -> str:
+    """What to expect by the speed of the model, before anything was drawn; a pilot corrects it."""
+    walk, a_sample = scene.walk, scene.measured["a_sample"]
+    guess = worth(scene.atoms, score)
+    seconds = seconds_with_a_model(guess, a_sample, walk.question.precision)
     text = (
-        f"first guess: {model} draws {1 / a_sample:.3g} samples a second here, of which some "
-        f"{100 * guess:.1g} % count (by size and unfamiliarity); about "
-        f"{math.ceil(1.5 * shortest / 60 + 0.5)} minutes"
+        f"second guess: {model} draws {1 / a_sample:.3g} samples a second here, of which some "
+        f"{100 * guess:.1g} % count (by size and unfamiliarity); about {in_words(seconds)}"
     )
-    if walk.limit is not None and 1.5 * shortest > walk.limit:
-        text += f". The {walk.limit / 60:.3g} minutes given will hardly suffice"
-    return text
+    if walk.limit is not None and seconds - 30.0 > walk.limit:
+        text += f". The {in_words(walk.limit)} given will hardly suffice"
+    return f"{text}."
 
 
 def _nearest(scene: Scene) -> dict[str, object]:

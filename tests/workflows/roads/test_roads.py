@@ -73,11 +73,11 @@ def test_no_model_no_road_of_a_model(monkeypatch, scene):
     assert roads_for(None, monkeypatch, scene) == (None, None)
 
 
-def test_the_first_guess_falls_with_size_and_unfamiliarity(scene):
+def test_the_second_guess_falls_with_size_and_unfamiliarity(scene):
     scene.measured["a_sample"] = 1e-3
-    said = [looking._first_guess(scene, "peptides", 26.7)]
+    said = [looking._second_guess(scene, "peptides", 26.7)]
     scene.atoms, scene.measured["a_sample"] = 70, 1e-2
-    said.append(looking._first_guess(scene, "peptides", 55.8))
+    said.append(looking._second_guess(scene, "peptides", 55.8))
     assert "hardly suffice" not in said[0] and "hardly suffice" in said[1]
 
 

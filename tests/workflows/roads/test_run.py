@@ -93,7 +93,7 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
     assert abs(one["value"]["kT"] - EXACT[300.0][1]) < 4 * one["standard_error"]["kT"]
     shares = {state["name"]: state["population"] for state in found.populations}
     assert shares["trans"] == pytest.approx(1 / (1 + np.exp(-EXACT[300.0][1])), abs=0.04)
-    assert said[1].startswith("\n[  0 s] $ boltzgen prepare") and any(
+    assert said[2].startswith("\n[  0 s] $ boltzgen prepare") and any(
         "road: simulate" in line for line in said
     )
     answer = json.loads((inputs / "ANSWER" / "answer.json").read_text())
