@@ -29,8 +29,11 @@ class Adapted(Road):
         found = look(scene)
         if found is None:
             return None
-        needed = f"some {found.needed} draws would be needed" if found.holds else "too few for an answer"
-        return f"{found.told}: {needed}, so that it is adapted to this molecule first"
+        if found.holds:
+            why = f"some {found.needed} draws would be needed"
+        else:
+            why = "too few for an answer" if found.few else "a few draws outweigh all others"
+        return f"{found.told}: {why}, so that it is adapted to this molecule first"
 
     def expect(self, scene: Scene) -> Expected:
         found = look(scene)
@@ -43,7 +46,7 @@ class Adapted(Road):
         a_energy = OF_AN_ENERGY * found.a_sample
         seconds = budget * a_energy + draws + check + 20.0
         warning = ""
-        if limit is not None and (budget < ENOUGH_ENERGIES or seconds > limit):
+        if limit is not None and ((budget < ENOUGH_ENERGIES and found.few) or seconds > limit):
             whole = ENOUGH_ENERGIES * a_energy + draws + 120.0
             warning = f"this hardly suffices; about {max(whole, 1.2 * limit) / 60:.0f} minutes would"
         return Expected(
