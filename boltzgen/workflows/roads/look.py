@@ -37,7 +37,7 @@ AN_ATOM, FROM_ATOMS, A_UNIT = 0.15, 20, 0.02
 
 #: What an energy of adapting costs in draws of the same flow (it is learned from many times; measured: 5.7 on
 #: AAAA, 4.3 on ACE-GLY-GLY-NME), and energies with which adapting is worth it.
-OF_AN_ENERGY, ENOUGH_ENERGIES = 8.0, 20_000
+OF_AN_ENERGY, ENOUGH_ENERGIES = 6.0, 20_000
 
 
 @dataclass(frozen=True)
