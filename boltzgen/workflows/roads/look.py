@@ -12,21 +12,17 @@ from boltzgen.config.shipped import shipped_models
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_BAD
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.generator import Target
-from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.enough import MARGIN, PILOT
-from boltzgen.workflows.roads.measures import seconds_a_sample, seconds_an_energy
+from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.question import in_words
 from boltzgen.workflows.roads.road import Scene
-from boltzgen.workflows.roads.walk import CHECK_SEED, PILOT_SEED
+from boltzgen.workflows.roads.walk import PILOT_SEED
 
 #: Unfamiliarity up to which a shipped model is tried at all; a pilot draw decides then.
 UNFAMILIAR = 120.0
 
 #: Share of a state that the precision is asked of at least: rarer ones have larger errors.
 COUNTS = 0.05
-
-#: Share of the time for the frames to check with, where nothing is trained.
-CHECK_SHARE = 0.2
 
 #: Seconds that plain draws may take where no time was given.
 PATIENCE = 900.0
@@ -149,29 +145,3 @@ def _nearest(scene: Scene) -> dict[str, object]:
 def why_not(scene: Scene) -> str:
     """Why no shipped model is used, for the road that does without."""
     return str((scene.walk.plan.decided("look") or {}).get("why", "no shipped model is good enough"))
-
-
-def check_simulation(scene: Scene, part: float) -> defaults.Simulated:
-    """How to simulate frames to check a shipped model with, within `part` (a fraction) of the time."""
-    how = defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions)
-    return fitted(scene, how, part)
-
-
-def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simulated:
-    """`how`, shorter where it would take more than `part` (a fraction) of the time."""
-    seconds = scene.walk.share(part)
-    if seconds is None:
-        return how
-    if "an_energy" not in scene.measured:
-        scene.measured["an_energy"] = seconds_an_energy(scene.system, how)
-    return how.within(seconds / scene.measured["an_energy"])
-
-
-def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path:
-    """CHECK, simulated from another seed than anything else."""
-    walk = scene.walk
-    kept = walk.plan.decided("check")
-    how = check_simulation(scene, part) if kept is None else defaults.Simulated.of(kept)
-    walk.plan.decide("check", how.to_json())
-    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=part)
-    return walk.path("CHECK")

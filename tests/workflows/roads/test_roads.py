@@ -31,7 +31,7 @@ def scene(tmp_path):
     question = Question.of("AGS", **words, **unset)
     plan = Plan.begin(tmp_path, question)
     walk = Walk(tmp_path, plan, question, 300.0, StopRequest(), lambda text: None, lambda title: None)
-    return SimpleNamespace(walk=walk, atoms=31, torsions=7, measured={})
+    return SimpleNamespace(walk=walk, atoms=31, torsions=7, system=None)
 
 
 def roads_for(found: Look | None, monkeypatch, scene):
