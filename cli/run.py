@@ -143,7 +143,7 @@ def show(result: Run) -> None:
     console.result(result)
     rows = [
         (one["result"], one["name"], 100 * one["population"], *map(_percent, one["interval95"]))
-        for one in result.populations
+        for one in (*result.populations, *result.mirror_images)
     ]
     if rows:
         console.table("populations", ("result", "state", "%", "95 % from", "to"), rows)

@@ -31,6 +31,7 @@ from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
 from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
+from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
@@ -281,6 +282,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
         ensemble=ensemble,
         asked=asked,
         found=found,
+        mirror_images=sums_of_images(scene.system, asked.files, ensemble),
         error=error,
         status=PARTIAL if why else COMPLETE,
         why_partial=why,
