@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from boltzgen.interrupts import StopRequest
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
 from boltzgen_cli.terminal.fields import in_words
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun
 
 if TYPE_CHECKING:
     from boltzgen.workflows.roads.answer import Run
@@ -75,6 +74,7 @@ def run(
     ml: options.Ml = None,
     ml_region: options.MlRegion = "all",
     ml_option: options.MlOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """From a molecule to populations and free energies with errors and a verdict, in one command.
 
@@ -114,7 +114,7 @@ def run(
         "ml_region": (ml_region, "all"),
         "ml_options": (option_words(ml_option or ()), {}),
     }
-    with StopRequest() as stop:
+    with console.long_verb("run") as (stop, progress):
         result = work(
             source,
             output,
@@ -133,6 +133,7 @@ def run(
             say=console.message,
             listen=console.progress,
             words=in_words,
+            expect=progress.expecting(True) if dry_run else None,
             **{key: value for key, (value, default) in given.items() if value != default},
         )
     show(result)
