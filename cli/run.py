@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -89,31 +89,10 @@ def run(
 
     boltzgen run molecule.prmtop --coordinates molecule.inpcrd -o DIR --states states.yaml --time 2h
     """
-    from boltzgen.workflows.preparation.hybrid import option_words
+    asked = options.chosen(locals())
+
     from boltzgen.workflows.roads.run import run as work
 
-    given: dict[str, Any] = {
-        "sequence": (sequence, None),
-        "smiles": (smiles, None),
-        "capped": (capped, False),
-        "coordinates": (coordinates, None),
-        "include": (include, None),
-        "forcefield": (forcefield or [], []),
-        "implicit": (implicit, "none"),
-        "surface": (surface, "ace"),
-        "constraints": (constraints, "none"),
-        "add_hydrogens": (add_hydrogens, False),
-        "ph": (ph, 7.0),
-        "minimize": (minimize, None),
-        "name": (name, None),
-        "free_rotations": (free_rotation or [], []),
-        "bridge": (bridge, False),
-        "platform": (bridge_platform, "auto"),
-        "workers": (bridge_workers, 1),
-        "ml": (ml, None),
-        "ml_region": (ml_region, "all"),
-        "ml_options": (option_words(ml_option or ()), {}),
-    }
     with console.long_verb("run") as (stop, progress):
         result = work(
             source,
@@ -134,7 +113,7 @@ def run(
             listen=console.progress,
             words=in_words,
             expect=progress.expecting(True) if dry_run else None,
-            **{key: value for key, (value, default) in given.items() if value != default},
+            **asked,
         )
     show(result)
 
