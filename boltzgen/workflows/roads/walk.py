@@ -41,6 +41,10 @@ CHECK_SEED, PART_SEED, PILOT_SEED = 1, 100, 1000
 RESERVE, DRAWS = 0.08, 0.15
 
 
+#: Seconds below which a simulation or an adaption is not begun: to set it up takes as long.
+LEAST = 1.0
+
+
 class Share(StopRequest):
     """A request to stop that comes after some `seconds` (None: never), or when `outer` has one."""
 
@@ -105,11 +109,13 @@ class Walk:
         *,
         whole: Callable[[], bool] = lambda: True,
         again: bool = False,
+        within: float | None = None,
     ) -> Any:
         """Do one step, unless it is whole (and not wanted `again`); what `work` gives, None for one not done.
 
-        words: the command, its program first. A step whose time is over is partial, and the road goes on with
-        what there is; a signal ends the road.
+        words: the command, its program first. within: seconds that it may take; with hardly any it is not
+        begun. A step whose time is over is partial, and the road goes on with what there is; a signal ends
+        the road.
         """
         command = shlex.join(str(word) for word in words)
         done = self.plan.step(name)
@@ -118,6 +124,10 @@ class Walk:
         if self.stop.requested:
             raise StoppedError(f"{self.stop.reason} before the step {name!r}; what is done is kept.")
         self.say(f"\n[{self.elapsed:3.0f} s] $ {command}")
+        if within is not None and within < LEAST:
+            self.plan.record(name, command, PARTIAL, 0.0)
+            self.say("        not begun: the time is over")
+            return None
         self.plan.record(name, command, RUNNING, 0.0)
         begin = time.monotonic()
         try:
@@ -168,7 +178,7 @@ class Walk:
                 )
 
         words = ["boltzgen", "simulate", self.system, "-o", target, *words, "--seed", seed]
-        self.step(name, words, work, whole=(target / "manifest.json").is_file)
+        self.step(name, words, work, whole=(target / "manifest.json").is_file, within=seconds)
 
     def learning(self) -> float | None:
         """Seconds that a training may take, those for the draws left out; None without a limit."""
@@ -210,7 +220,7 @@ class Walk:
 
         words = ["boltzgen", "adapt", model, self.system, "-o", target, "--budget", budget]
         words += ["--temperature", f"{kelvin:g}", "--seed", seed]
-        self.step("RUN", words, work, whole=(target / "model" / "model.json").is_file)
+        self.step("RUN", words, work, whole=(target / "model" / "model.json").is_file, within=seconds)
 
     def draw(
         self,
