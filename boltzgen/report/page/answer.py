@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
@@ -219,6 +219,10 @@ def _named(one: Mapping[str, Any]) -> str:
 def populations_of(material: Material) -> list[dict[str, Any]]:
     """Name, share, its standard error and 95 % interval of each state that was asked for."""
     found = several(material.answer, "populations") or several(material.free_energy, "states")
+    return _shares_of(found)
+
+
+def _shares_of(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shares = (int, float, type(None))
     return [
         {
@@ -245,7 +249,7 @@ def share_told(one: Mapping[str, Any]) -> str:
 def _populations(material: Material) -> Html:
     rows = [
         (symbol(one["name"]), share_told(one))
-        for one in populations_of(material)
+        for one in [*populations_of(material), *_shares_of(several(material.answer, "mirror_images"))]
         if one["population"] is not None
     ]
     return table(("state", "population"), rows, "Populations") if rows else Html("")
