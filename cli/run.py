@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from boltzgen.errors import PartialError
 from boltzgen.interrupts import StopRequest
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
@@ -15,6 +18,9 @@ from boltzgen_cli.terminal.run_options import DataTemperature
 
 if TYPE_CHECKING:
     from boltzgen.workflows.roads.answer import Run
+
+#: Joint states of several torsions that the terminal shows.
+JOINT = 4
 
 
 def run(
@@ -114,7 +120,7 @@ def run(
         "ml_region": (ml_region, "all"),
         "ml_options": (option_words(ml_option or ()), {}),
     }
-    with StopRequest() as stop:
+    with StopRequest() as stop, cut_short():
         result = work(
             source,
             output,
@@ -138,22 +144,41 @@ def run(
     show(result)
 
 
+@contextmanager
+def cut_short() -> Iterator[None]:
+    """Where the time was over before the end, what there is of the answer is shown before the error."""
+    try:
+        yield
+    except PartialError as error:
+        if error.result is not None:
+            show(cast("Run", error.result))
+        raise
+
+
 def show(result: Run) -> None:
-    """Print the answer."""
+    """Print the answer: each torsion's states, or those asked for; of joint states the likeliest.
+
+    `answer.json` and the page have all of them, and the same in sentences.
+    """
+    from boltzgen_cli.free_energy import tables
+
     console.result(result)
-    rows = [
-        (one["result"], one["name"], 100 * one["population"], *map(_percent, one["interval95"]))
-        for one in result.populations
-    ]
-    if rows:
-        console.table("populations", ("result", "state", "%", "95 % from", "to"), rows)
+    content = result.to_json()
+    states, joint = (
+        [one for one in content["populations"] if (one["result"] == result.joint) is together]
+        for together in (False, True)
+    )
+    if states:
+        tables.populations(states)
+        differences = [one for one in content["free_energies"] if one["result"] != result.joint]
+        tables.estimates("free energies", differences, unit="kT")
+    else:
+        console.message("No torsion has more than one well here; OUT holds the ensemble.")
+    if joint:
+        tables.populations(
+            joint[:JOINT], f"joint states: the likeliest {min(JOINT, len(joint))} of {len(joint)}"
+        )
     console.key_values(f"answer: {result.folder}", result.rows())
-    for sentence in result.sentences:
-        console.message(sentence)
-    console.message(f"verdict: {result.verdict}")
+    console.finding(f"verdict: {result.verdict}")
     for reason in (*result.reasons, *result.next):
-        console.message(f"- {reason}")
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+        console.finding(f"- {reason}")

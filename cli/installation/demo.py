@@ -30,7 +30,7 @@ def demo(
     """
     from boltzgen.workflows.installation.demo import demo as work
 
-    with StopRequest() as stop:
+    with StopRequest() as stop, run.cut_short():
         result = work(
             output,
             simulate_anew=simulate,

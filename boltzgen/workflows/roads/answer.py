@@ -13,7 +13,7 @@ from boltzgen.files import write_json
 from boltzgen.notebook import with_interval
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.records import Record
-from boltzgen.workflows.roads.asking import Asked
+from boltzgen.workflows.roads.asking import MAIN, Asked
 
 SCHEMA = "boltzgen.answer/1"
 
@@ -46,6 +46,12 @@ class Run(Record):
     def populations(self) -> tuple[Mapping[str, Any], ...]:
         """One record a state: result, name, population, standard_error, n_effective."""
         return tuple(self._content["populations"])
+
+    @property
+    def joint(self) -> str | None:
+        """The result of joint states, where single torsions have results of their own; None elsewhere."""
+        results = {one["result"] for one in self.populations}
+        return MAIN if MAIN in results and len(results) > 1 else None
 
     @property
     def error(self) -> float | None:

@@ -285,13 +285,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     plan.end(PARTIAL if why else COMPLETE, walk.elapsed, verdict=answer.verdict)
     report(walk.folder, walk.path("report.html"), words=walk.words)
     if why:
-        for text in (
-            *answer.sentences,
-            f"verdict: {answer.verdict}",
-            *(f"- {one}" for one in answer.reasons),
-        ):
-            walk.say(text)
-        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.")
+        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.", result=answer)
     return answer
 
 
