@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ensemble_cases import write_densities
-from helpers import assert_refused
+from helpers import assert_refused, different
 
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble, save_ensemble
@@ -356,7 +356,7 @@ def test_the_surface_file_is_stable(tmp_path):
     content = json.loads((tmp_path / "s.json").read_text())
     content["provenance"] = sorted(content["provenance"])
     expected = json.loads((GOLDEN / "free_energy_surface.json").read_text())
-    assert same(content, expected), "the file has changed; see docs/files.md"
+    assert different(content, expected) == [], "the file has changed; see docs/files.md"
 
 
 def test_the_file_of_a_difference_is_stable(tmp_path):
@@ -387,14 +387,3 @@ def keys(content):
         "work": {k: list(v) for k, v in content["work"].items()},
         "estimates": {e["estimator"]: list(e) for e in sorted(content["estimates"], key=str)},
     }
-
-
-def same(one, other):
-    """Equal but for rounding; keys in the same order."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(x, y) for x, y in zip(one, other, strict=True))
-    if isinstance(one, float) and isinstance(other, float):
-        return one == pytest.approx(other, rel=1e-6, abs=1e-9)
-    return one == other

@@ -9,6 +9,7 @@ from typing import Any
 
 from boltzgen.files import is_there, read_json, read_text
 from boltzgen.notebook import with_error
+from boltzgen.shares import wilson_interval
 from boltzgen.system.formats.pdb_text import parse_names
 from boltzgen.workflows.reporting.answers import benchmark_said, directory_said, estimates_said, selftest_said
 from boltzgen.workflows.reporting.calls import beside, call, located
@@ -202,14 +203,20 @@ def _samples(given: Path, found: Found) -> Said:
         "verdict": summary.get("verdict"),
     }
     states = [
-        (one["name"], one["reweighted"], one["reweighted_error"], one["target"], one["target_error"])
+        (one["name"], *_percents(one, "reweighted"), *_percents(one, "target"))
         for one in coverage.get("states", ())
     ]
-    columns = ("state", "samples, reweighted", "+-", "target", "+-")
+    columns = ("state", "reweighted, %", "95 % from", "to", "target, %", "95 % from", "to")
     tables = (Table("populations", columns, tuple(states)),) if states else ()
     return Said(
         known(numbers), tables, tuple(summary.get("reasons", ())), _after_samples(given, found, summary)
     )
+
+
+def _percents(state: Mapping[str, Any], key: str) -> list[float | None]:
+    """The share `key` of a compared state and the ends of its interval, in percent."""
+    shares = (state[key], *wilson_interval(state[key], state[f"{key}_error"]))
+    return [None if share is None else 100 * share for share in shares]
 
 
 def _after_samples(given: Path, found: Found, summary: Mapping[str, Any]) -> tuple[Step, ...]:
