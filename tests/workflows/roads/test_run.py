@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from between_cases import butane_frames, write_frames
-from butane import EXACT, write_butane
+from butane import EXACT, STATES, write_butane
 
 import boltzgen as bg
 from boltzgen.errors import InputError, PartialError, StoppedError
@@ -57,14 +57,6 @@ def here(inputs, monkeypatch) -> Path:
     return inputs
 
 
-STATES = {
-    "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
-    "states": [
-        {"name": "gauche", "where": {"turn": [-120, 120]}},
-        {"name": "trans", "where": "rest"},
-    ],
-    "differences": [["trans", "gauche"]],
-}
 WORDS = {
     "coordinates": "butane.pdb",
     "frames": "MD300",
