@@ -164,10 +164,10 @@ def show(result: Run) -> None:
 
     console.result(result)
     content = result.to_json()
-    states, joint = (
-        [one for one in content["populations"] if (one["result"] == result.joint) is together]
-        for together in (False, True)
-    )
+    joint = [one for one in content["populations"] if one["result"] == result.joint]
+    states = [
+        one for one in (*content["populations"], *content["mirror_images"]) if one["result"] != result.joint
+    ]
     if states:
         tables.populations(states)
         differences = [one for one in content["free_energies"] if one["result"] != result.joint]

@@ -28,6 +28,12 @@ def answer(joint: int, torsions: int) -> Run:
             | {"n_effective": 8.0}
             for result, name in shares
         ],
+        "mirror_images": [
+            {"result": result, "name": "a or b", "population": 0.5, "interval95": [0.4, 0.6], "n": 18}
+            | {"n_effective": 16.0}
+            for result, name in shares
+            if name.endswith("a")
+        ],
         "free_energies": [
             {"result": result, "name": f"to {name}", "value": {"kT": 2.0, "kJ/mol": 5.0}, "interval95": ENDS}
             for result, name in shares
@@ -64,7 +70,7 @@ def printed(monkeypatch, capsys):
 def test_joint_states_are_few_and_sentences_stay_in_the_file(printed):
     code, out, err = printed(answer(joint=17, torsions=6))
     assert code == 0 and "many words" not in out + err
-    assert out.count("turn") == 2 * 2 * 6 and out.count("all ") == 4
+    assert out.count("turn") == 2 * 2 * 6 and out.count("all ") == 4 and out.count("a or b") == 6
     assert "joint states: the likeliest 4 of 17" in out and "kJ/mol" not in out
     assert "verdict: caution\n- few samples; draw more\n" in err
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
@@ -227,6 +227,10 @@ def _ends(one: Mapping[str, Any]) -> list[float | None]:
 def populations_of(material: Material) -> list[dict[str, Any]]:
     """Name, share, its standard error and 95 % interval of each state that was asked for."""
     found = several(material.answer, "populations") or several(material.free_energy, "states")
+    return _shares_of(found)
+
+
+def _shares_of(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shares = (int, float, type(None))
     return [
         {
@@ -242,15 +246,15 @@ def populations_of(material: Material) -> list[dict[str, Any]]:
     ]
 
 
-def shares_told(material: Material) -> list[tuple[str, str]]:
-    """Names and shares of `populations_of` for a table, in percent with their intervals."""
+def shares_told(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Names and shares of such as `populations_of` for a table, in percent with their intervals."""
     return [
         (symbol(one["name"]), percentage(one["population"], one["interval95"]))
-        for one in populations_of(material)
+        for one in found
         if one["population"] is not None
     ]
 
 
 def _populations(material: Material) -> Html:
-    rows = shares_told(material)
+    rows = shares_told([*populations_of(material), *_shares_of(several(material.answer, "mirror_images"))])
     return table(("state", "population (95 % interval)"), rows, "Populations") if rows else Html("")

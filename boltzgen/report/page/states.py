@@ -26,7 +26,7 @@ MOST = 30
 
 def states(material: Material, found: Sequence[Source]) -> Section | None:
     """The section ``states``; None where nothing has states."""
-    asked = shares_told(material)
+    asked = shares_told(populations_of(material))
     turning, told = turns(material)[:MOST], []
     for turn in turning if found else []:
         told.append((turn, {one.key: thirds(turn.variable.evaluate(one.positions), one) for one in found}))

@@ -54,6 +54,11 @@ class Run(Record):
         return MAIN if MAIN in results and len(results) > 1 else None
 
     @property
+    def mirror_images(self) -> tuple[Mapping[str, Any], ...]:
+        """Two states that are mirror images, together: the same, and the names of the two `states`."""
+        return tuple(self._content["mirror_images"])
+
+    @property
     def error(self) -> float | None:
         """The largest standard error (kT) among the free energies that the precision is about."""
         found = self._content["precision"]["reached_kT"]
@@ -109,6 +114,7 @@ def write_answer(
     ensemble: Ensemble,
     asked: Asked,
     found: Mapping[str, FreeEnergyResult],
+    mirror_images: list[dict[str, Any]],
     error: float | None,
     status: str,
     why_partial: str,
@@ -131,8 +137,9 @@ def write_answer(
         "question": dict(question),
         "road": dict(road),
         "temperature_K": ensemble.temperature,
-        "sentences": _sentences(ensemble, found),
+        "sentences": _sentences(ensemble, found, mirror_images),
         "populations": populations,
+        "mirror_images": mirror_images,
         "free_energies": [
             {"result": name, "counts": _counts(asked, name, one), **one.to_json(ensemble.temperature)}
             for name, result in found.items()
@@ -171,17 +178,19 @@ def _verdict(
     return worst, list(dict.fromkeys(reason for _, reason in ordered))
 
 
-def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> list[str]:
-    """Populations of the likeliest states of each result, then its free energies."""
+def _sentences(
+    ensemble: Ensemble, found: Mapping[str, FreeEnergyResult], mirror_images: list[dict[str, Any]]
+) -> list[str]:
+    """Populations of the likeliest states of each result, mirror images added up, then its free energies."""
     said = []
     for name, result in found.items():
         shares = sorted(result.populations, key=lambda one: -one.population)[:SAID]
-        told = [
-            f"{share.name} {with_interval(100 * share.population, _percent(share.interval95), '%')}"
-            for share in shares
-        ]
+        told = [_share(share.to_json()) for share in shares]
         about = "" if "/" not in name else f" of {name.split('/')[1]}"
         said.append(f"At {ensemble.temperature:g} K the states{about} hold: {'; '.join(told)}.")
+        sums = [_share(one) for one in mirror_images if one["result"] == name][:SAID]
+        if sums:
+            said.append(f"Mirror images of one another{about} hold together: {'; '.join(sums)}.")
         for one in result.estimates[: SAID - 1]:
             if one.value is not None:
                 said.append(
@@ -190,6 +199,12 @@ def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> lis
     if not said:
         said.append("No torsion has more than one well here; OUT holds the ensemble.")
     return said
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    """A state with its share in percent; `one` as `Population.to_json`."""
+    interval = _percent(one["interval95"])
+    return f"{one['name']} {with_interval(100 * one['population'], interval, '%')}"
 
 
 def _percent(interval: tuple[float | None, float | None]) -> tuple[float | None, float | None]:

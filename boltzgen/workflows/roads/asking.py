@@ -26,6 +26,7 @@ from boltzgen.loaders.yaml_text import parse_yaml
 from boltzgen.workflows.free_energy.states import FreeEnergyResult, free_energy_states
 from boltzgen.workflows.roads.enough import number_for, number_with
 from boltzgen.workflows.roads.look import COUNTS
+from boltzgen.workflows.roads.mirrors import images
 from boltzgen.workflows.roads.road import Scene, Source
 from boltzgen.workflows.roads.walk import Walk
 from boltzgen.workflows.roads.wells import Wells, find_wells, joint_states, states_of
@@ -74,8 +75,9 @@ def _given(scene: Scene) -> Asked:
 
 def _found(scene: Scene, source: Source, pilot: Ensemble | None) -> Asked:
     """The wells of each torsion, and their combinations; what holds `COUNTS` of the weight counts."""
-    positions, weights = _seen(scene, source, pilot)
-    wells = [one for v in scene.variables if (one := find_wells(v, positions, weights)) is not None]
+    positions, weights, opposite = _seen(scene, source, pilot)
+    found = [find_wells(variable, positions, weights, opposite) for variable in scene.variables]
+    wells = [one for one in found if one is not None]
     files: dict[str, Any] = {}
     if len(wells) > 1:
         joint, _ = joint_states(wells, positions, weights)
@@ -99,8 +101,13 @@ def _plain(one: Wells) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", one.variable.name)
 
 
-def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndarray, np.ndarray]:
-    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, in equal shares."""
+def _seen(
+    scene: Scene, source: Source, pilot: Ensemble | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, in equal shares.
+
+    Where the molecule is its own mirror image both hands are among them, and the images of all are the third.
+    """
     kelvin = scene.walk.question.temperature
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     if pilot is not None:
@@ -110,7 +117,12 @@ def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndar
         parts.append((np.asarray(frames.positions), np.full(len(frames), 1.0 / len(frames))))
     positions = np.concatenate([part[0] for part in parts])
     weights = np.concatenate([part[1] for part in parts])
-    return positions, weights / weights.sum()
+    weights, kept = weights / weights.sum(), weights > 0
+    opposite = images(scene.system, positions[kept])
+    if opposite is None:
+        return positions, weights, None
+    both = np.concatenate([positions[kept], opposite]), np.concatenate([opposite, positions[kept]])
+    return both[0], np.concatenate([weights[kept], weights[kept]]) / 2, both[1]
 
 
 def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:

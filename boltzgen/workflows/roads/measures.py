@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from boltzgen.guards import torch_threads
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.roads.defaults import Simulated
+from boltzgen.workflows.simulation.options import SimulateOptions
+from boltzgen.workflows.timing.expectation import seconds_of
 from boltzgen.workflows.timing.sampling import expect_sampling
-from boltzgen.workflows.timing.simulation import expect_simulation
+from boltzgen.workflows.timing.simulation import fastest
 from boltzgen.workflows.timing.training import expect_training
+
+#: Rows of the product of matrices that tells the pace of a machine, and its seconds where laws were measured.
+_ROWS, _PRODUCT = 400, 3.0e-3
 
 #: Samples and steps of which the time is asked.
 SAMPLES, STEPS = 1000, 200
+
+
+def pace() -> float:
+    """How many times slower this machine is now than the one whose seconds stand in the code."""
+    matrix = torch.ones(_ROWS, _ROWS, dtype=torch.float64)
+    with torch_threads(1):
+        return seconds_of(lambda: matrix @ matrix, within=0.1) / _PRODUCT
 
 
 def seconds_a_sample(model: str | Path, system: str | Path, temperature: float) -> float:
@@ -20,9 +37,22 @@ def seconds_a_sample(model: str | Path, system: str | Path, temperature: float) 
     return expect_sampling(model, system, SAMPLES, temperature=temperature).seconds / SAMPLES
 
 
-def seconds_an_energy(system: MolecularSystem, how: Simulated) -> float:
-    """Of one energy with its gradient in a simulation such as `how`."""
-    return expect_simulation(system, **how.options()).seconds / how.evaluations  # type: ignore[arg-type]
+def fastest_engine(system: MolecularSystem, how: Simulated) -> dict[str, Any]:
+    """The engine, with its platform, that makes the picoseconds of `how` in the least time, and why.
+
+    seconds_an_energy: of one energy with its gradient in such a simulation.
+    """
+    ways = {engine: replace(how, engine=engine) for engine in ("torch", "openmm")}
+    asked = {engine: SimulateOptions(**way.options()) for engine, way in ways.items()}  # type: ignore[arg-type]
+    found = fastest(system, asked)
+    engine = found.chosen.engine
+    return {
+        "engine": engine,
+        "platform": found.chosen.platform if engine == "openmm" else "auto",
+        "threads": found.chosen.threads,
+        "seconds_an_energy": found.seconds / ways[engine].evaluations,
+        "why": found.measured,
+    }
 
 
 def seconds_a_step(config: str, overrides: Sequence[str]) -> float:

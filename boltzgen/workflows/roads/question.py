@@ -130,6 +130,11 @@ def parse_limit(time: str | float | None) -> float | None:
         raise InputError(str(error).replace("`max_time=", "`time=")) from None
 
 
+def in_words(seconds: float) -> str:
+    """``42 s``, or ``7 minutes`` from a hundred seconds on."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
 def named(source: str | PathLike[str] | None, options: dict[str, Any]) -> str:
     """Words that tell one molecule, with how it is to be prepared, from another."""
     given = {key: value for key, value in sorted(options.items()) if value not in (None, (), [], {})}

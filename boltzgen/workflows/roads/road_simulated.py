@@ -8,9 +8,10 @@ from typing import Any
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import give
-from boltzgen.workflows.roads.look import fitted, why_not
-from boltzgen.workflows.roads.measures import seconds_a_step, seconds_an_energy
+from boltzgen.workflows.roads.look import why_not
+from boltzgen.workflows.roads.measures import seconds_a_step
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
+from boltzgen.workflows.roads.simulating import fitted, seconds_of_energies, simulation
 from boltzgen.workflows.roads.walk import CHECK_SEED
 from boltzgen.workflows.timing.training import expect_training
 
@@ -39,9 +40,7 @@ class Simulated(Road):
         energies = 0.0
         if "simulate" in plan:
             runs = [defaults.Simulated.of(plan[name]) for name in ("simulate", "check")]
-            if "an_energy" not in scene.measured:
-                scene.measured["an_energy"] = seconds_an_energy(scene.system, runs[0])
-            energies = sum(run.evaluations for run in runs) * scene.measured["an_energy"]
+            energies = seconds_of_energies(scene, *runs)
         config = scene.walk.question.config or CONFIG
         words = [f"system={scene.walk.system}", f"data={scene.walk.path('MD')}"]
         training = expect_training(config, [*words, *self._overrides(scene, plan)]).seconds
@@ -61,7 +60,7 @@ class Simulated(Road):
             return dict(kept)
         found: dict[str, Any] = {}
         if question.frames is None:
-            whole = defaults.simulation(scene.atoms, question.temperature, scene.torsions)
+            whole = simulation(scene)
             found["simulate"] = fitted(scene, whole, defaults.SHARES["simulate"]).to_json()
             found["check"] = fitted(scene, defaults.check(whole), defaults.SHARES["check"]).to_json()
         if question.config is None:

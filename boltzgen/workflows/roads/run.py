@@ -29,9 +29,11 @@ from boltzgen.workflows.reporting.report import report
 from boltzgen.workflows.roads.answer import Run, write_answer
 from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
+from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
+from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
-from boltzgen.workflows.roads.question import AUTO, Question, named, parse_limit
+from boltzgen.workflows.roads.question import AUTO, Question, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
@@ -135,7 +137,7 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
-    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    most = "as long as it takes" if walk.limit is None else f"{in_words(walk.limit)} at most"
     walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
@@ -157,13 +159,22 @@ def _prepare(walk: Walk, source: str | PathLike[str] | None, options: PrepareKey
             name = next(iter(options))
             raise InputError(f"`{name}` is for molecules that are still to be prepared; {given} is prepared.")
         MolecularSystem.load(given)
+        _guess(walk, given, PrepareOptions())
         walk.copy("SYS", system_folder(given))
         return
-    PrepareOptions(**options).check(source)  # type: ignore[arg-type]
+    asked = PrepareOptions(**options)  # type: ignore[arg-type]
+    asked.check(source)
+    _guess(walk, source, asked)
     read = None if source is None else Path(source)
     words: list[object] = ["boltzgen", "prepare", *([] if given is None else [given]), "-o", target]
     whole = (target / "system.json").is_file
     walk.step("SYS", [*words, *_options(options)], lambda: prepare(read, target, **options), whole=whole)
+
+
+def _guess(walk: Walk, source: str | PathLike[str] | None, asked: PrepareOptions) -> None:
+    """Say how long it will take, before the first step, unless that was said in an earlier call."""
+    if walk.plan.road is None:
+        walk.say(first_guess(source, asked, walk.question, walk.limit))
 
 
 def _options(options: PrepareKeywords) -> list[object]:
@@ -196,15 +207,11 @@ def _road(scene: Scene) -> Road:
             break
     expected = road.expect(scene)
     walk.say(f"road: {road.name}, because {reason}.")
-    walk.say(f"expected: {_time(expected.seconds)} in all ({expected.grounds}).")
+    walk.say(f"expected: {in_words(expected.seconds)} in all ({expected.grounds}).")
     if expected.warning:
         walk.say(f"warning: {expected.warning}.")
     walk.plan.take({"name": road.name, "reason": reason, "expected_seconds": expected.seconds})
     return road
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def _pilot(walk: Walk, left: Source) -> Ensemble | None:
@@ -275,6 +282,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
         ensemble=ensemble,
         asked=asked,
         found=found,
+        mirror_images=sums_of_images(scene.system, asked.files, ensemble),
         error=error,
         status=PARTIAL if why else COMPLETE,
         why_partial=why,

@@ -19,6 +19,7 @@ from typing import Any
 from boltzgen.checks import SEEDS
 from boltzgen.errors import PartialError, StoppedError
 from boltzgen.files import writing
+from boltzgen.guards import torch_threads
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.workflows.roads.defaults import Simulated
@@ -151,9 +152,11 @@ class Walk:
         target, options = self.path(name), how.options()
         words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
         seconds = self.share(1.5 * part)
+        threads = (self.plan.decided("engine") or {}).get("threads")
 
         def work() -> None:
-            with self.listen(f"simulate {name}, ps of each replica") as progress:
+            title = f"simulate {name}, ps of each replica"
+            with torch_threads(threads), self.listen(title) as progress:
                 simulate(
                     self.system,
                     target,

@@ -85,7 +85,7 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
     assert abs(one["value"]["kT"] - EXACT[300.0][1]) < 4 * one["standard_error"]["kT"]
     shares = {state["name"]: state["population"] for state in found.populations}
     assert shares["trans"] == pytest.approx(1 / (1 + np.exp(-EXACT[300.0][1])), abs=0.04)
-    assert said[1].startswith("\n[  0 s] $ boltzgen prepare") and any(
+    assert said[2].startswith("\n[  0 s] $ boltzgen prepare") and any(
         "road: simulate" in line for line in said
     )
     answer = json.loads((inputs / "ANSWER" / "answer.json").read_text())
@@ -159,6 +159,12 @@ def test_without_words_it_simulates_and_finds_the_states(here, monkeypatch):
     for result in results:
         shares = [one["population"] for one in found.populations if one["result"] == result]
         assert sum(shares) == pytest.approx(1.0)
+    shares = {(one["result"], one["name"]): one["population"] for one in found.populations}
+    assert {one["result"] for one in found.mirror_images} >= results - {"free_energy"}
+    for one in found.mirror_images:
+        parts = [shares[one["result"], name] for name in one["states"]]
+        assert one["population"] == pytest.approx(sum(parts)) and one["standard_error"] > 0
+    assert any(line.startswith("Mirror images of one another") for line in found.sentences)
     assert (here / "FOUND" / "MD" / "manifest.json").is_file() and (here / "FOUND" / "CHECK").is_dir()
     assert found.reason.startswith("data or a configuration to train with were given")
     assert found.to_json()["precision"]["asked_kT"] == 0.1
