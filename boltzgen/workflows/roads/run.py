@@ -33,7 +33,7 @@ from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
-from boltzgen.workflows.roads.question import AUTO, Question, in_words, named, parse_limit
+from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
@@ -126,6 +126,8 @@ def run(
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen, words)
         try:
+            given = {"source": source, "frames": frames, "check_frames": check_frames}
+            plan.require_same(digests({**given, "coordinates": options.get("coordinates")}))
             return _walked(walk, source, options)
         except StoppedError:
             plan.end(PARTIAL, walk.elapsed)

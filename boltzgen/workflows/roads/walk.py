@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from boltzgen.checks import SEEDS
+from boltzgen.data.manifest import read_manifest
 from boltzgen.errors import PartialError, StoppedError
-from boltzgen.files import writing
+from boltzgen.files import is_there, writing
 from boltzgen.guards import torch_threads
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
@@ -169,6 +170,11 @@ class Walk:
 
         words = ["boltzgen", "simulate", self.system, "-o", target, *words, "--seed", seed]
         self.step(name, words, work, whole=(target / "manifest.json").is_file)
+        if not is_there(target / "manifest.json") or not read_manifest(target)["files"]:
+            self.plan.end(PARTIAL, self.elapsed)
+            raise PartialError(
+                f"the time was over before {target} had a frame; give more `time`, the same command goes on."
+            )
 
     def learning(self) -> float | None:
         """Seconds that a training may take, those for the draws left out; None without a limit."""
