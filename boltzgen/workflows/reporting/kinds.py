@@ -17,6 +17,10 @@ from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.molecule import molecule_said, ready_names
 from boltzgen.workflows.reporting.numbers import known, part, percent, short
 from boltzgen.workflows.reporting.shown import Said, Step, Table
+from boltzgen.workflows.simulation.options import SimulateOptions, parse_time
+
+#: What a simulation is where nothing was said.
+_USUAL = SimulateOptions()
 
 #: Draws that steps ask for.
 _DRAWS = 20_000
@@ -69,12 +73,19 @@ def _simulation(given: Path, found: Found) -> Said:
 
 
 def _asked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a simulation must be given again, so that it is the same one."""
+    """The options that a simulation must be given again, so that it is the same one: those not left open."""
     found: dict[str, Any] = {}
     if settings.get("temperatures"):
-        found["temperatures"] = ",".join(f"{kelvin:g}" for kelvin in settings["temperatures"])
-    if settings.get("time"):
-        found["time"] = f"{settings['time']:g}ps"
+        found["temperatures"] = ",".join(f"{kelvin:.12g}" for kelvin in settings["temperatures"])
+    for one in ("time", "timestep", "exchange_interval", "save_interval", "equilibration"):
+        value = settings.get(one)
+        if value is not None and value != parse_time(getattr(_USUAL, one), one):
+            found[one] = f"{value:.12g}ps"
+    usual = {"torsion_moves": 0, "precision": "single", "friction": _USUAL.friction, "seed": _USUAL.seed}
+    for one in ("friction", "seed", "hydrogen_mass", "torsion_moves", "precision"):
+        value = settings.get(one)
+        if value is not None and value != usual.get(one):
+            found[one] = value
     return found
 
 

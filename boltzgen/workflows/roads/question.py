@@ -19,7 +19,7 @@ from boltzgen.units import KJ_PER_KCAL, thermal_energy
 #: The word for states that are found in the frames and samples themselves.
 AUTO = "auto"
 
-#: Standard errors (kT) that may be asked for: the draws for the finest are still a number that can be counted.
+#: Standard errors (kT) that may be asked for; draws for the finest are still a number that can be counted.
 FINEST, COARSEST = 1e-4, 1e3
 
 _PRECISION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(kT|kJ/mol|kcal/mol)?\s*")
