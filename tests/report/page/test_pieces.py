@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,7 +12,8 @@ from report_cases import HOSTILE
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from boltzgen.report.page import geometry, markup, states, training, viewer, weights
+from boltzgen.report.page import geometry, markup, origin, states, training, viewer, weights
+from boltzgen.report.page.record import Material
 from boltzgen.report.page.sources import Source
 from boltzgen.report.page.svg import ORANGE, VIRIDIS, Axis, Plot, linear_axis, log_axis
 
@@ -180,7 +182,6 @@ def test_shares_of_thirds_have_wilsons_interval_and_none_from_two_samples():
 
 def test_what_the_script_reads_cannot_end_its_element():
     from boltzgen.report.page import document
-    from boltzgen.report.page.record import Material
 
     text = document.document(Material(HOSTILE, "OUT"), [], {"names": [HOSTILE]})
     data = text.partition('id="frames">')[2].partition("</script>")[0]
@@ -196,3 +197,18 @@ def test_losses_without_a_zero_of_their_own_are_drawn_as_changes():
     assert drawn is points and unit == "nats a degree of freedom"
     title, unit, drawn = training.drawn_as("reweighted_dispersion", points)
     assert drawn is points and (title, unit) == ("Reweighted dispersion", "nats")
+
+
+@pytest.mark.parametrize(
+    ("compared", "words"),
+    [
+        ({"max_relative_energy_difference": 2e-15}, ""),
+        ({"refused": "a virtual site"}, "nothing was compared"),
+        ({}, "nothing was compared"),
+        ({"refused": "the bonds differ.", "agrees": False}, "is not OpenMM's: the bonds differ."),
+    ],
+)
+def test_an_energy_that_was_not_compared_is_told_from_one_that_differs(alanine_dipeptide, compared, words):
+    molecule = replace(alanine_dipeptide, provenance={"translation_check": compared})
+    said = origin.unchecked(Material("SYS", "SYS", molecule=molecule))
+    assert (said is None) is (not words) and (said is None or words in said.numbers[0])
