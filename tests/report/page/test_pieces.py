@@ -12,10 +12,21 @@ from report_cases import HOSTILE
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from boltzgen.report.page import geometry, markup, origin, states, training, viewer, weights
+from boltzgen.report.page import (
+    geometry,
+    markup,
+    origin,
+    ramachandran,
+    sources,
+    states,
+    training,
+    viewer,
+    weights,
+)
 from boltzgen.report.page.record import Material
 from boltzgen.report.page.sources import Source
 from boltzgen.report.page.svg import ORANGE, VIRIDIS, Axis, Plot, linear_axis, log_axis
+from boltzgen.system.prepare import prepare
 
 
 def plotted() -> Plot:
@@ -212,3 +223,26 @@ def test_an_energy_that_was_not_compared_is_told_from_one_that_differs(alanine_d
     molecule = replace(alanine_dipeptide, provenance={"translation_check": compared})
     said = origin.unchecked(Material("SYS", "SYS", molecule=molecule))
     assert (said is None) is (not words) and (said is None or words in said.numbers[0])
+
+
+def test_chains_that_number_their_residues_alike_have_a_page_all_the_same():
+    """Such torsions have no ready names; the graph's names stand in their place, and maps are left out."""
+    system = prepare(sequence="ACE-ALA-ALA-ALA-ALA-NME", forcefield=("amber14-all.xml",))
+    lines = []
+    for line in system.topology_pdb.splitlines(keepends=True):
+        if line.startswith(("ATOM", "HETATM", "TER")) and line[22:26].strip() and int(line[22:26]) >= 4:
+            line = f"{line[:21]}B{int(line[22:26]) - 3:4d}{line[26:]}"
+        lines.append(line)
+    twice = replace(system, topology_pdb="".join(lines))
+    ours, theirs = (
+        {
+            frozenset(one.variable.atoms[1:3])
+            for one in sources.turns(Material("SYS", "SYS", molecule=molecule))
+        }
+        for molecule in (system, twice)
+    )
+    assert ours == theirs and len(ours) >= 8
+    material = Material("SYS", "SYS", molecule=twice)
+    frames = Source("flow", "flow", ORANGE, system.reference_positions[None], np.ones(1))
+    assert ramachandran.ramachandran(material, [frames]) is None
+    assert ramachandran.ramachandran(Material("SYS", "SYS", molecule=system), [frames]) is not None
