@@ -13,7 +13,7 @@ from typing import Any
 from boltzgen.checks import check_number, check_seed, check_temperature
 from boltzgen.errors import InputError
 from boltzgen.files import is_there, read_text, sha256_file
-from boltzgen.interrupts import parse_duration
+from boltzgen.interrupts import LONGEST, parse_duration
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
 
 #: The word for states that are found in the frames and samples themselves.
@@ -128,7 +128,7 @@ class Question:
 def parse_limit(time: str | float | None) -> float | None:
     """Seconds in ``"30m"``; a number is seconds; None is no limit. InputError otherwise."""
     if time is None or isinstance(time, int | float):
-        if time is not None and not 0 < time < 1e9:
+        if time is not None and not 0 < time <= LONGEST:
             raise InputError(f"`time={time}` leaves no time; give seconds, or words such as 15m or 2h.")
         return time
     try:
