@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from boltzgen.errors import PartialError
-from boltzgen.interrupts import StopRequest
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
 from boltzgen_cli.terminal.fields import in_words
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun
 
 if TYPE_CHECKING:
     from boltzgen.workflows.roads.answer import Run
@@ -81,6 +80,7 @@ def run(
     ml: options.Ml = None,
     ml_region: options.MlRegion = "all",
     ml_option: options.MlOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """From a molecule to populations and free energies with errors and a verdict, in one command.
 
@@ -95,32 +95,11 @@ def run(
 
     boltzgen run molecule.prmtop --coordinates molecule.inpcrd -o DIR --states states.yaml --time 2h
     """
-    from boltzgen.workflows.preparation.hybrid import option_words
+    asked = options.chosen(locals())
+
     from boltzgen.workflows.roads.run import run as work
 
-    given: dict[str, Any] = {
-        "sequence": (sequence, None),
-        "smiles": (smiles, None),
-        "capped": (capped, False),
-        "coordinates": (coordinates, None),
-        "include": (include, None),
-        "forcefield": (forcefield or [], []),
-        "implicit": (implicit, "none"),
-        "surface": (surface, "ace"),
-        "constraints": (constraints, "none"),
-        "add_hydrogens": (add_hydrogens, False),
-        "ph": (ph, 7.0),
-        "minimize": (minimize, None),
-        "name": (name, None),
-        "free_rotations": (free_rotation or [], []),
-        "bridge": (bridge, False),
-        "platform": (bridge_platform, "auto"),
-        "workers": (bridge_workers, 1),
-        "ml": (ml, None),
-        "ml_region": (ml_region, "all"),
-        "ml_options": (option_words(ml_option or ()), {}),
-    }
-    with StopRequest() as stop, cut_short():
+    with console.long_verb("run") as (stop, progress), cut_short():
         result = work(
             source,
             output,
@@ -139,7 +118,8 @@ def run(
             say=console.message,
             listen=console.progress,
             words=in_words,
-            **{key: value for key, (value, default) in given.items() if value != default},
+            expect=progress.expecting(True) if dry_run else None,
+            **asked,
         )
     show(result)
 

@@ -18,6 +18,7 @@ import numpy as np
 from boltzgen.data.trajectory import read_trajectory_at
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import StoppedError
 from boltzgen.files import make_folder, write_atomic
 from boltzgen.free_energy import parse_states, state_free_energies
 from boltzgen.free_energy.statistics import Statistics
@@ -115,6 +116,8 @@ def _seen(
     if source.frames is not None and source.frames.exists():
         frames = read_trajectory_at(source.frames, scene.system, kelvin)
         parts.append((np.asarray(frames.positions), np.full(len(frames), 1.0 / len(frames))))
+    if not parts:
+        raise StoppedError("the time was over before anything was seen to find states in.")
     positions = np.concatenate([part[0] for part in parts])
     weights = np.concatenate([part[1] for part in parts])
     weights, kept = weights / weights.sum(), weights > 0

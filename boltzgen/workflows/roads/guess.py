@@ -12,19 +12,24 @@ from os import PathLike
 
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
+from boltzgen.progress import hours_and_minutes
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.size import Size, size_of
 from boltzgen.training import suited
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.look import seconds_with_a_model, worth
-from boltzgen.workflows.roads.measures import pace
-from boltzgen.workflows.roads.question import Question, in_words
+from boltzgen.workflows.roads.question import Question
 from boltzgen.workflows.roads.road_simulated import AROUND
+from boltzgen.workflows.timing.expectation import Expectation
+from boltzgen.workflows.timing.pace import pace
 
 #: Seconds at 31 atoms (AGS) of a draw, which grows as the square of the size; of a training step, with its
 #: power; and of an energy, a part alike for all and one that grows as the square.
 ATOMS, DRAW, STEP, STEP_POWER, ENERGY, ENERGY_OF_PAIRS = 31, 1.2e-3, 0.45, 1.35, 3.0e-5, 3.5e-5
+
+#: What the guess is called; `run` says what it does in a sentence of its own.
+VERB = "first guess"
 
 #: Unfamiliarity of a molecule such as a shipped model was trained on.
 USUAL = 30.0
@@ -32,29 +37,30 @@ USUAL = 30.0
 
 def first_guess(
     source: str | PathLike[str] | None, options: PrepareOptions, question: Question, limit: float | None
-) -> str:
-    """A sentence on how long `run` will take, `limit` seconds at most. InputError as of `prepare`."""
+) -> Expectation:
+    """How long `run` will take, about, with `limit` seconds at most. InputError as of `prepare`."""
     size = size_of(source, options)
     if size is None:
-        return "first guess: none; how long it takes is told once the molecule is read."
+        seconds = float("inf") if limit is None else limit
+        return Expectation(VERB, seconds, "no size before the molecule is read", "at most, or as it takes")
     slower = pace()
     without, training = _from_the_beginning(size, question, slower)
     needed = training / (2 * defaults.SHARES["train"])  # half of the steps in their share of the time
-    text = f"first guess, from about {size.atoms} atoms: "
     if size.small or question.frames is not None or question.config is not None:
-        what = "simulate, train and draw" if question.frames is None else "train and draw"
-        text += f"about {in_words(without)} to {what}"
+        seconds = without
+        how = "to simulate, train and draw" if question.frames is None else "to train and draw"
     else:
         a_sample = slower * DRAW * (size.atoms / ATOMS) ** 2
-        drawing = seconds_with_a_model(worth(size.atoms, USUAL), a_sample, question.precision)
-        text += f"about {in_words(drawing)} with a shipped model, where one knows such molecules, or "
-        text += f"{in_words(without)} to simulate, train and draw"
-        needed = min(needed, drawing)
+        seconds = seconds_with_a_model(worth(size.atoms, USUAL), a_sample, question.precision)
+        how = "with a shipped model, where one knows such molecules; "
+        how += f"{hours_and_minutes(without)} to simulate, train and draw"
+        needed = min(needed, seconds)
+    further = ""
     if limit is not None and needed > limit:
-        text += f". The {in_words(limit)} given will hardly suffice"
+        further = f"The {hours_and_minutes(limit)} given will hardly suffice."
     elif limit is not None and without > limit:
-        text += f"; cut to the {in_words(limit)} given"
-    return f"{text}."
+        further = f"Cut to the {hours_and_minutes(limit)} given where that is less."
+    return Expectation(VERB, seconds, f"about {size.atoms} atoms", how, further)
 
 
 def _from_the_beginning(size: Size, question: Question, slower: float) -> tuple[float, float]:

@@ -7,29 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from boltzgen.guards import torch_threads
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.roads.defaults import Simulated
 from boltzgen.workflows.simulation.options import SimulateOptions
-from boltzgen.workflows.timing.expectation import seconds_of
 from boltzgen.workflows.timing.sampling import expect_sampling
 from boltzgen.workflows.timing.simulation import fastest
 from boltzgen.workflows.timing.training import expect_training
 
-#: Rows of the product of matrices that tells the pace of a machine, and its seconds where laws were measured.
-_ROWS, _PRODUCT = 400, 3.0e-3
-
 #: Samples and steps of which the time is asked.
 SAMPLES, STEPS = 1000, 200
-
-
-def pace() -> float:
-    """How many times slower this machine is now than the one whose seconds stand in the code."""
-    matrix = torch.ones(_ROWS, _ROWS, dtype=torch.float64)
-    with torch_threads(1):
-        return seconds_of(lambda: matrix @ matrix, within=0.1) / _PRODUCT
 
 
 def seconds_a_sample(model: str | Path, system: str | Path, temperature: float) -> float:

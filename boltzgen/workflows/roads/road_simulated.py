@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from boltzgen.errors import StoppedError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import give
 from boltzgen.workflows.roads.look import why_not
 from boltzgen.workflows.roads.measures import seconds_a_step
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.simulating import fitted, seconds_of_energies, simulation
+from boltzgen.workflows.roads.simulating import fitted, frames_in, seconds_of_energies, simulation
 from boltzgen.workflows.roads.walk import CHECK_SEED
 from boltzgen.workflows.timing.training import expect_training
 
@@ -81,10 +81,11 @@ class Simulated(Road):
                 walk.simulate(folder, how, seed=seed, part=defaults.SHARES[name])
         else:
             give(walk)
-        config = walk.question.config or CONFIG
-        walk.train(config, self._overrides(scene, plan))
-        frames = walk.path("MD")
-        return Source(walk.path("RUN"), walk.path("CHECK"), frames=Path(frames))
+        frames = frames_in(walk.path("MD"))
+        if frames is None:
+            raise StoppedError("the time was over before the simulation saved a frame to train on.")
+        walk.train(walk.question.config or CONFIG, self._overrides(scene, plan))
+        return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames)
 
     def _overrides(self, scene: Scene, plan: dict[str, Any]) -> list[str]:
         """Departures from the configuration: those given, or those that suit the molecule."""

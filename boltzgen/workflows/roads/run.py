@@ -37,6 +37,7 @@ from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words,
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
+from boltzgen.workflows.timing.expectation import Expect
 
 #: Samples where the pilot cannot say how many, and most at all.
 UNKNOWN, MOST = 20_000, 1_000_000
@@ -62,6 +63,7 @@ def run(
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
     words: Callable[[str], str] = str,
+    expect: Expect | None = None,
     **options: Unpack[PrepareKeywords],
 ) -> Run:
     """Answer how a molecule is distributed over its states, to a precision or for a time, all into `output`.
@@ -79,7 +81,7 @@ def run(
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
-    words: how the page names arguments.
+    words: how the page names arguments. expect: told the first guess before anything is written; may raise.
     options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
         implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
         workers, ml, ml_region, ml_options.
@@ -117,6 +119,8 @@ def run(
         samples=samples,
         data_temperature=data_temperature,
     )
+    if expect is not None:
+        expect(first_guess(source, PrepareOptions(**options), question, limit))  # type: ignore[arg-type]
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
             first = min(path.name for path in folder.iterdir() if not is_own_file(path))
@@ -176,7 +180,7 @@ def _prepare(walk: Walk, source: str | PathLike[str] | None, options: PrepareKey
 def _guess(walk: Walk, source: str | PathLike[str] | None, asked: PrepareOptions) -> None:
     """Say how long it will take, before the first step, unless that was said in an earlier call."""
     if walk.plan.road is None:
-        walk.say(first_guess(source, asked, walk.question, walk.limit))
+        walk.say(first_guess(source, asked, walk.question, walk.limit).sentence)
 
 
 def _options(options: PrepareKeywords) -> list[object]:

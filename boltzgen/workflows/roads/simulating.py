@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from boltzgen.data.manifest import read_manifest
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.measures import fastest_engine
 from boltzgen.workflows.roads.road import Scene
@@ -34,14 +35,23 @@ def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simul
     return how if seconds is None else how.within(seconds / _engine(scene, how)["seconds_an_energy"])
 
 
-def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path:
-    """CHECK, simulated from another seed than anything else, within `part` (a fraction) of the time."""
+def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path | None:
+    """CHECK, simulated from another seed than anything else, within `part` (a fraction) of the time.
+
+    None where the time was over before a frame was saved.
+    """
     walk = scene.walk
     kept = walk.plan.decided("check")
     how = fitted(scene, simulation(scene), part) if kept is None else defaults.Simulated.of(kept)
     walk.plan.decide("check", how.to_json())
     walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=part)
-    return walk.path("CHECK")
+    return frames_in(walk.path("CHECK"))
+
+
+def frames_in(folder: Path) -> Path | None:
+    """The MD folder `folder` where it holds frames, None otherwise."""
+    there = (folder / "manifest.json").is_file() and read_manifest(folder).get("files")
+    return folder if there else None
 
 
 def _engine(scene: Scene, how: defaults.Simulated) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from boltzgen.system.size import Size, size_of
 from boltzgen.workflows.roads import guess, run
 from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.question import Question
+from boltzgen_cli.main import main
 
 UNSET = dict.fromkeys(("frames", "check_frames", "data_temperature", "config", "samples"))
 
@@ -24,8 +26,12 @@ def a_question(**words) -> Question:
 
 def seconds_in(text: str) -> list[float]:
     """The times of a guess, in s."""
-    found = re.findall(r"(\d+) (s|minutes)\b", text)
-    return [float(number) * (60 if unit == "minutes" else 1) for number, unit in found]
+    found = re.findall(r"(\d+):(\d\d) h|(\d+) s\b", text)
+    return [float(s) if s else 3600.0 * float(h) + 60.0 * float(m) for h, m, s in found]
+
+
+def guessed(options: PrepareOptions, question: Question, limit: float | None) -> str:
+    return first_guess(None, options, question, limit).sentence
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +59,13 @@ def test_it_is_told_before_the_first_step_begins(words, tmp_path, monkeypatch):
     said: list[str] = []
     with pytest.raises(InputError, match="the first step"):
         bg.run(output=tmp_path / "DIR", say=said.append, time="5m", **words)
-    assert said[0].startswith("run: prepares") and said[1].startswith("first guess, from about ")
+    assert said[0].startswith("run: prepares") and said[1].startswith("first guess: about ")
     assert seconds_in(said[1])
 
 
 def test_it_is_not_told_again_when_the_road_is_known(tmp_path, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr(run, "first_guess", lambda *_: "first guess")
+    monkeypatch.setattr(run, "first_guess", lambda *_: SimpleNamespace(sentence="first guess"))
     plan = run.Plan.begin(tmp_path, a_question())
     walk = run.Walk(tmp_path, plan, a_question(), 300.0, run.StopRequest(), said.append, lambda title: None)
     run._guess(walk, None, PrepareOptions(smiles="CCO"))
@@ -68,34 +74,41 @@ def test_it_is_not_told_again_when_the_road_is_known(tmp_path, monkeypatch):
     assert said == ["first guess"]
 
 
+def test_a_dry_run_writes_nothing_and_says_it_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--sequence", "GA", "-o", "DIR", "--dry-run"]) == 0
+    assert main(["demo", "-o", "DIR", "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("first guess: about 20 atoms") == 1 and told.err.count("about 22 atoms") == 1
+    assert told.out == "" and list(tmp_path.iterdir()) == []
+
+
 def test_it_grows_with_the_molecule_and_says_what_will_not_do():
-    small, large = (
-        first_guess(None, PrepareOptions(sequence=text), a_question(), 300.0) for text in ("GA", "KWR")
-    )
+    small, large = (guessed(PrepareOptions(sequence=text), a_question(), 300.0) for text in ("GA", "KWR"))
     assert "hardly suffice" in large and "hardly suffice" not in small
     assert all(a < b for a, b in zip(seconds_in(small)[:2], seconds_in(large)[:2], strict=True))
-    enough = first_guess(None, PrepareOptions(sequence="KWR"), a_question(), 36_000.0)
-    assert "hardly" not in enough and "cut to" not in enough
+    enough = guessed(PrepareOptions(sequence="KWR"), a_question(), 36_000.0)
+    assert "hardly" not in enough and "Cut to" not in enough
 
 
 def test_it_says_which_roads_are_open(tmp_path):
     """No shipped model where data or a configuration are given, or for a molecule given by its graph."""
     peptide, drug = PrepareOptions(sequence="GA"), PrepareOptions(smiles="ClCCCl")
-    assert "shipped model" in first_guess(None, peptide, a_question(), None)
-    assert "shipped model" not in first_guess(None, drug, a_question(), None)
-    given = first_guess(None, peptide, a_question(frames="MD"), None)
-    assert given.endswith("to train and draw.") and "simulate" not in given
+    assert "shipped model" in guessed(peptide, a_question(), None)
+    assert "shipped model" not in guessed(drug, a_question(), None)
+    given = guessed(peptide, a_question(frames="MD"), None)
+    assert given.endswith("(to train and draw).") and "simulate" not in given
     steps = [
-        first_guess(None, peptide, a_question(config="alanine-dipeptide-demo", overrides=words), None)
+        guessed(peptide, a_question(config="alanine-dipeptide-demo", overrides=words), None)
         for words in (("optimizer.steps=200",), ("optimizer.steps=2000",))
     ]
     assert seconds_in(steps[1])[0] > 3 * seconds_in(steps[0])[0]
 
 
 def test_a_slower_machine_takes_longer(monkeypatch):
-    text = [first_guess(None, PrepareOptions(sequence="AGS"), a_question(), None)]
+    text = [guessed(PrepareOptions(sequence="AGS"), a_question(), None)]
     monkeypatch.setattr(guess, "pace", lambda: 3.0)
-    text.append(first_guess(None, PrepareOptions(sequence="AGS"), a_question(), None))
+    text.append(guessed(PrepareOptions(sequence="AGS"), a_question(), None))
     assert seconds_in(text[1])[1] == pytest.approx(3 * seconds_in(text[0])[1], rel=0.2)
 
 
@@ -104,7 +117,8 @@ def test_what_cannot_be_counted_is_left_to_prepare(tmp_path):
     unreadable.write_bytes(b"\xff\x00nothing\n")
     assert size_of(unreadable, PrepareOptions()) is None and size_of(None, PrepareOptions()) is None
     assert size_of(None, PrepareOptions(smiles="C((")) is None
-    assert "told once the molecule is read" in first_guess(unreadable, PrepareOptions(), a_question(), None)
+    unknown = first_guess(unreadable, PrepareOptions(), a_question(), None).sentence
+    assert "no size before the molecule is read; about unknown" in unknown
     with pytest.raises(InputError, match="no such file"):
         size_of(tmp_path / "nowhere.pdb", PrepareOptions())
 

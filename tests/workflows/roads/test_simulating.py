@@ -7,12 +7,14 @@ from contextlib import nullcontext
 
 import pytest
 
+from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
 from boltzgen.workflows.roads import defaults, simulating
 from boltzgen.workflows.roads.plan import Plan
 from boltzgen.workflows.roads.question import Question
 from boltzgen.workflows.roads.road import Scene
+from boltzgen.workflows.roads.road_simulated import ROAD
 from boltzgen.workflows.roads.walk import Walk
 from boltzgen.workflows.simulation.asked import settings_of
 from boltzgen.workflows.simulation.engines import TorchEngine
@@ -105,3 +107,15 @@ def test_a_road_simulates_with_openmm_where_that_is_faster(rates, scene, monkeyp
     assert manifest["platform"] == "Reference" and manifest["settings"]["seed"] == 4
     (command,) = scene.walk.plan.commands()
     assert "--engine openmm --platform Reference --seed 4" in command and "--replicas" not in command
+
+
+def test_without_a_frame_there_is_nothing_to_check_with(rates, scene):
+    """The time is over before the first frame is saved: the road goes on without, and says nothing wrong."""
+    scene, said = scene
+    scene.system.save(scene.walk.system)
+    scene.walk.limit = 1e-3
+    assert simulating.simulated_check(scene) is None
+    assert json.loads((scene.walk.path("CHECK") / "manifest.json").read_text())["status"] == "partial"
+    assert scene.walk.is_partial("CHECK") and "time limit" in said[-1]
+    with pytest.raises(StoppedError, match="before the simulation saved a frame"):
+        ROAD.steps(scene)
