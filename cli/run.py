@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Joint states of several torsions that the terminal shows.
 JOINT = 4
 
+#: Reasons of the verdict that the terminal shows, the worst: a peptide may have one for each of its states.
+REASONS = 4
+
 
 def run(
     source: Annotated[
@@ -160,5 +163,10 @@ def show(result: Run) -> None:
         )
     console.key_values(f"answer: {result.folder}", result.rows())
     console.finding(f"verdict: {result.verdict}")
-    for reason in (*result.reasons, *result.next):
+    for reason in result.reasons[:REASONS]:
         console.finding(f"- {reason}")
+    more = len(result.reasons) - REASONS
+    if more > 0:
+        console.finding(f"- and {more} more reasons, in {result.folder / 'answer.json'} and on the page")
+    for helps in result.next:
+        console.finding(f"- {helps}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from boltzgen.errors import EXIT_PARTIAL, PartialError
-from boltzgen.workflows.roads.answer import Run
+from boltzgen.workflows.roads.answer import Run, _verdict
+from boltzgen.workflows.roads.asking import Asked
 from boltzgen_cli import main
 
 ENDS = {"kT": [1.1, 2.9], "kJ/mol": [2.7, 7.2]}
@@ -60,7 +61,7 @@ def printed(monkeypatch, capsys):
                 raise found
             return found
 
-        monkeypatch.setitem(sys.modules, "boltzgen.workflows.roads.run", types.SimpleNamespace(run=run))
+        monkeypatch.setitem(sys.modules, "boltzgen.workflows.roads.run", SimpleNamespace(run=run))
         code = main.main(["run", "--sequence", "AGS", *words])
         return (code, *capsys.readouterr())
 
@@ -73,6 +74,17 @@ def test_joint_states_are_few_and_sentences_stay_in_the_file(printed):
     assert out.count("turn") == 2 * 2 * 6 and out.count("all ") == 4 and out.count("a or b") == 6
     assert "joint states: the likeliest 4 of 17" in out and "kJ/mol" not in out
     assert "verdict: caution\n- few samples; draw more\n" in err
+
+
+def test_of_many_reasons_the_worst_are_told(printed):
+    found = answer(joint=2, torsions=1)
+    many = Run(
+        {**found.to_json(), "reasons": [f"reason {k}" for k in range(18)], "next": ["wait"]}, Path("DIR")
+    )
+    _, _, err = printed(many, "--quiet")
+    told = err.splitlines()
+    assert told[1:5] == [f"- reason {k}" for k in range(4)] and told[-1] == "- wait" and len(told) == 7
+    assert told[5].startswith("- and 14 more reasons, in DIR/answer.json")
 
 
 @pytest.mark.parametrize(("joint", "torsions", "shown"), [(3, 0, 6), (7, 0, 14), (0, 3, 0)])
@@ -101,3 +113,23 @@ def test_what_there_is_when_the_time_is_over(printed):
     assert code == EXIT_PARTIAL and content["result"] == found.to_json() and content["exit_code"] == code
     code, out, err = printed(PartialError("nothing yet"))
     assert code == EXIT_PARTIAL and out == "" and err == "boltzgen: nothing yet\n"
+
+
+def test_the_poorest_states_give_the_first_reasons():
+    def estimate(b, verdict, effective):
+        reasons = () if verdict == "ok" else (f"{b} rests on {effective}",)
+        return SimpleNamespace(A="a", B=b, verdict=verdict, n_effective=effective, reasons=reasons)
+
+    rows = [("b", "caution", 50.0), ("c", "unreliable", 30.0), ("d", "caution", 7.0), ("e", "caution", None)]
+    found = {
+        "free_energy": SimpleNamespace(estimates=[estimate(*row) for row in [*rows, ("f", "caution", 1.0)]])
+    }
+    asked = Asked({"free_energy": {}}, {"free_energy": [["a", name] for name in "bcde"]})
+    worst, reasons = _verdict("caution", ("coverage was not checked",), asked, found)
+    assert worst == "unreliable" and reasons == [
+        "c rests on 30.0",
+        "coverage was not checked",
+        "e rests on None",
+        "d rests on 7.0",
+        "b rests on 50.0",
+    ]

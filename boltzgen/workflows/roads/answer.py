@@ -168,14 +168,14 @@ def _verdict(
     verdict: str, reasons: tuple[str, ...], asked: Asked, found: Mapping[str, FreeEnergyResult]
 ) -> tuple[str, list[str]]:
     """The worst of the ensemble's verdict and of those of the differences that count, with the reasons."""
-    every = [(verdict, reason) for reason in reasons]
+    every = [(verdict, -1.0, reason) for reason in reasons]
     for name, result in found.items():
         for one in result.estimates:
             if _counts(asked, name, one):
-                every += [(one.verdict, reason) for reason in one.reasons]
-    worst = max([verdict, *(found_verdict for found_verdict, _ in every)], key=VERDICTS.index)
-    ordered = sorted(every, key=lambda pair: -VERDICTS.index(pair[0]))
-    return worst, list(dict.fromkeys(reason for _, reason in ordered))
+                every += [(one.verdict, one.n_effective or 0.0, reason) for reason in one.reasons]
+    worst = max([verdict, *(found_verdict for found_verdict, *_ in every)], key=VERDICTS.index)
+    ordered = sorted(every, key=lambda told: (-VERDICTS.index(told[0]), told[1]))  # the poorest states first
+    return worst, list(dict.fromkeys(reason for *_, reason in ordered))
 
 
 def _sentences(
