@@ -43,9 +43,7 @@ from boltzgen.free_energy.uncertainty import (
     replicate_errors,
 )
 from boltzgen.remedies import LENGTHEN
-
-#: Half of a normal's 95 % interval, in standard deviations.
-Z95 = 1.959963984540054
+from boltzgen.shares import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class Population:
     """One state: its share of all weight, the share's standard error, and its counts of samples.
 
     standard_error, interval95: None where `unknown` says why: one or two effective samples lie inside, or
-    outside. The interval is Wilson's for as many independent draws as have this standard error, so that it
-    never leaves 0 to 1 (J. Am. Stat. Assoc. 22, 209 (1927)).
+    outside. The interval is Wilson's for as many independent draws as have this standard error.
     """
 
     name: str
@@ -104,16 +101,9 @@ def populations(
         why = no_error_bar(min(inside, rest))
         why = why if why is None or inside <= rest else f"of the rest: {why}"
         unknown = {} if why is None else dict.fromkeys(("standard_error", "interval95"), why)
-        known, interval = (None, (None, None)) if why is not None else (error, _wilson(p, error))
+        known, interval = (None, (None, None)) if why is not None else (error, wilson_interval(p, error))
         found.append(Population(name, p, known, int(h_n.sum()), inside, unknown, interval))
     return found
-
-
-def _wilson(p: float, error: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share `p` between 0 and 1, from its standard error."""
-    spread = Z95**2 * error**2 / (p * (1 - p))  # z^2 / n
-    centre, half = p + spread / 2, np.sqrt(Z95**2 * error**2 + spread**2 / 4)
-    return float((centre - half) / (1 + spread)), float((centre + half) / (1 + spread))
 
 
 def state_free_energies(

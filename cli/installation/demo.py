@@ -32,7 +32,7 @@ def demo(
     """
     from boltzgen.workflows.installation.demo import demo as work
 
-    with console.long_verb("demo", max_time) as (stop, progress):
+    with console.long_verb("demo", max_time) as (stop, progress), run.cut_short():
         result = work(
             output,
             simulate_anew=simulate,

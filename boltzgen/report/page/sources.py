@@ -9,6 +9,7 @@ import numpy as np
 
 from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.ensemble.topology import read_topology
+from boltzgen.errors import InputError
 from boltzgen.free_energy.variables import READY_NAMES, Variable, ready_torsions
 from boltzgen.report.axes import symbol
 from boltzgen.report.page.record import Material, part, several
@@ -126,7 +127,10 @@ def _ready(text: str) -> dict[str, tuple[int, ...]]:
     topology = read_topology(text)
     found: dict[str, tuple[int, ...]] = {}
     for base in READY_NAMES:
-        known = ready_torsions(base, topology)
+        try:
+            known = ready_torsions(base, topology)
+        except InputError:  # residue numbers that repeat: no clear names
+            continue
         for number, atoms in known.items():
             found[base if len(known) == 1 else f"{base}:{number}"] = atoms
     return found

@@ -13,7 +13,7 @@ from boltzgen.files import write_json
 from boltzgen.notebook import with_interval
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.records import Record
-from boltzgen.workflows.roads.asking import Asked
+from boltzgen.workflows.roads.asking import MAIN, Asked
 
 SCHEMA = "boltzgen.answer/1"
 
@@ -46,6 +46,12 @@ class Run(Record):
     def populations(self) -> tuple[Mapping[str, Any], ...]:
         """One record a state: result, name, population, standard_error, n_effective."""
         return tuple(self._content["populations"])
+
+    @property
+    def joint(self) -> str | None:
+        """The result of joint states, where single torsions have results of their own; None elsewhere."""
+        results = {one["result"] for one in self.populations}
+        return MAIN if MAIN in results and len(results) > 1 else None
 
     @property
     def mirror_images(self) -> tuple[Mapping[str, Any], ...]:
@@ -162,14 +168,14 @@ def _verdict(
     verdict: str, reasons: tuple[str, ...], asked: Asked, found: Mapping[str, FreeEnergyResult]
 ) -> tuple[str, list[str]]:
     """The worst of the ensemble's verdict and of those of the differences that count, with the reasons."""
-    every = [(verdict, reason) for reason in reasons]
+    every = [(verdict, -1.0, reason) for reason in reasons]
     for name, result in found.items():
         for one in result.estimates:
             if _counts(asked, name, one):
-                every += [(one.verdict, reason) for reason in one.reasons]
-    worst = max([verdict, *(found_verdict for found_verdict, _ in every)], key=VERDICTS.index)
-    ordered = sorted(every, key=lambda pair: -VERDICTS.index(pair[0]))
-    return worst, list(dict.fromkeys(reason for _, reason in ordered))
+                every += [(one.verdict, one.n_effective or 0.0, reason) for reason in one.reasons]
+    worst = max([verdict, *(found_verdict for found_verdict, *_ in every)], key=VERDICTS.index)
+    ordered = sorted(every, key=lambda told: (-VERDICTS.index(told[0]), told[1]))  # the poorest states first
+    return worst, list(dict.fromkeys(reason for *_, reason in ordered))
 
 
 def _sentences(

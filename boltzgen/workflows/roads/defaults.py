@@ -96,11 +96,13 @@ class Simulated:
 
 
 def ladder(atoms: int, temperature: float, torsions: int) -> tuple[float, ...]:
-    """Temperatures (K), rising by one factor that falls with the root of the size."""
+    """Temperatures (K): round, all different, rising by one factor that falls with the root of the size."""
     step = min(STEP ** math.sqrt(ATOMS / atoms), LARGEST_STEP)
     span = SPAN if torsions else SPAN_WITHOUT_TORSIONS
     rungs = max(2, math.ceil(math.log(span) / math.log(step)))
-    return tuple(round(temperature * span ** (k / rungs), 3 if k == 0 else 0) for k in range(rungs + 1))
+    digits = max(0, 2 - math.floor(math.log10(temperature)))
+    above = (round(temperature * span ** (k / rungs), digits) for k in range(1, rungs + 1))
+    return (float(f"{temperature:g}"), *above)
 
 
 def simulation(atoms: int, temperature: float, torsions: int) -> Simulated:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from boltzgen.errors import StoppedError
+from boltzgen.errors import PartialError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import give
 from boltzgen.workflows.roads.look import why_not
 from boltzgen.workflows.roads.measures import seconds_a_step
+from boltzgen.workflows.roads.plan import PARTIAL
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
 from boltzgen.workflows.roads.simulating import fitted, frames_in, seconds_of_energies, simulation
 from boltzgen.workflows.roads.walk import CHECK_SEED
@@ -83,7 +84,11 @@ class Simulated(Road):
             give(walk)
         frames = frames_in(walk.path("MD"))
         if frames is None:
-            raise StoppedError("the time was over before the simulation saved a frame to train on.")
+            walk.plan.end(PARTIAL, walk.elapsed)
+            raise PartialError(
+                f"the time was over before {walk.path('MD')} had a frame; give more `time`, the same command "
+                "goes on."
+            )
         walk.train(walk.question.config or CONFIG, self._overrides(scene, plan))
         return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames)
 

@@ -33,7 +33,7 @@ from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
-from boltzgen.workflows.roads.question import AUTO, Question, in_words, named, parse_limit
+from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
 from boltzgen.workflows.roads.simulating import frames_in
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
@@ -131,6 +131,8 @@ def run(
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen, words)
         try:
+            given = {"source": source, "frames": frames, "check_frames": check_frames}
+            plan.require_same(digests({**given, "coordinates": options.get("coordinates")}))
             return _walked(walk, source, options)
         except StoppedError:
             plan.end(PARTIAL, walk.elapsed)
@@ -298,13 +300,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     plan.end(PARTIAL if why else COMPLETE, walk.elapsed, verdict=answer.verdict)
     report(walk.folder, walk.path("report.html"), words=walk.words)
     if why:
-        for text in (
-            *answer.sentences,
-            f"verdict: {answer.verdict}",
-            *(f"- {one}" for one in answer.reasons),
-        ):
-            walk.say(text)
-        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.")
+        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.", result=answer)
     return answer
 
 

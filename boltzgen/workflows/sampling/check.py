@@ -124,8 +124,8 @@ def _examined(
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
             f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
-            "energy: check that folder, and compare it with a simulation of the new system by `boltzgen "
-            "free-energy mbar` (docs/free_energy.md)."
+            "energy: check that folder, and compare it with a simulation of the new system by "
+            "`free_energy_mbar([OUT, MD])`."
         )
     trained = load_model(Path(_named(out, ensemble, "model", asked.model)))
     molecule, target = read_target(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from boltzgen.notebook import with_error
+from boltzgen.shares import wilson_interval
 from boltzgen.workflows.records import Record, number, whole_number
 
 
@@ -185,6 +186,16 @@ class Population:
     reweighted_error: float | None
     target: float | None
     target_error: float | None
+
+    @property
+    def reweighted_interval95(self) -> tuple[float | None, float | None]:
+        """Wilson's interval of `reweighted`."""
+        return wilson_interval(self.reweighted, self.reweighted_error)
+
+    @property
+    def target_interval95(self) -> tuple[float | None, float | None]:
+        """Wilson's interval of `target`."""
+        return wilson_interval(self.target, self.target_error)
 
 
 @dataclass(frozen=True, repr=False)
