@@ -58,6 +58,7 @@ GROUND = {
     "provenance",
     "remedies",
     "shares",
+    "streams",
 }
 
 #: Modules of the records that many others read, write, join or draw.
