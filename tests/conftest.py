@@ -77,6 +77,16 @@ def butane():
     return prepare(folder / "system.xml", coordinates=folder / "butane.pdb")
 
 
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory):
+    """Runs commands without their seconds of imports: for tests of what they do, not of processes."""
+    from command_server import CommandServer
+
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def no_collection():
     """For tests that interrupt this very process: an exception raised while a finalizer runs is lost."""
