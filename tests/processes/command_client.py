@@ -1,6 +1,6 @@
 """``python -IS command_client.py FOLDER WORDS`` does what ``python WORDS`` does, by a `CommandServer`.
 
-Standard library alone, so that it starts at once. `tests/cases/command_server.py` says why that is faithful.
+The standard library alone: it starts at once. `tests/processes/command_server.py` says why this is faithful.
 """
 
 import json
@@ -17,7 +17,7 @@ def main(folder: str, words: list[str]) -> None:
     if answer == b"refused":
         os.execv(sys.executable, [sys.executable, *words])
     if not answer:
-        sys.exit("The server of commands has gone (tests/cases/command_server.py).")
+        sys.exit("The server of commands has gone (tests/processes/command_server.py).")
     code = int(answer)
     if code < 0:
         with suppress(OSError):  # SIGKILL is always as it was

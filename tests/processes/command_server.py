@@ -13,7 +13,7 @@ would be, so that a page is tested as a reader meets it:
   server's in more than `READ_LATER`, one with a closed standard stream and one that takes ``--threads`` run
   in new processes, which their clients become. So does every other use of Python.
 
-`tests/ground/test_command_server.py` compares commands of both kinds: bytes, output, exit codes, and all
+`tests/processes/test_command_server.py` compares commands of both kinds: bytes, output, exit codes, and all
 settings that `callers_state` reads. Two things differ: all commands of a server have one hash seed, and no
 signal is passed on (a client that is killed takes its command with it). Tests about processes - signals,
 streams, start-up, homes, limits, kills - start real ones.
@@ -34,6 +34,7 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +226,23 @@ def _set_environment(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
 
 
+class _Given(InspectLoader):
+    """The program that follows ``-c``."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+
+    def get_source(self, fullname: str) -> str:
+        return self.program
+
+
 def _run(words: Sequence[str]) -> None:
     """The program as ``__main__``; it ends this process, or its end does."""
     if words[0] == "-m":
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words[0] == "-c":
         sys.modules["__main__"] = program = types.ModuleType("__main__")
-        exec(compile(words[1], "<string>", "exec"), vars(program))
+        _Given(words[1]).exec_module(program)
     else:
         runpy.run_path(words[0], run_name="__main__")
 
