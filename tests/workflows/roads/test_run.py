@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
         assert (inputs / "ANSWER" / name).is_dir()
 
 
-def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path):
+def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path, command_server):
     """Every command of run.json, pasted in an empty folder, one after the other: the same digits."""
     record = json.loads((inputs / "ANSWER" / "run.json").read_text())
     for name in ("system.xml", "butane.pdb", "tiny.yaml", "MD300"):
@@ -107,7 +106,7 @@ def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path):
     shutil.copy(inputs / "ANSWER" / "states.yaml", tmp_path / "ANSWER")
     for command in (step["command"] for step in record["steps"]):
         program, *words = shlex.split(command)
-        line = [sys.executable, *(["-m", "boltzgen_cli"] if program == "boltzgen" else []), *words]
+        line = command_server.words(*(["-m", "boltzgen_cli"] if program == "boltzgen" else []), *words)
         line = [program, *words] if program in ("mv", "cp") else line
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
