@@ -21,6 +21,11 @@ N_WAVES = 2 * len(HARMONICS)
 N_VALUES = N_WAVES + SLOTS
 
 
+def visible(slot: int) -> int:
+    """How many inputs of its own atom (waves first, then numbers) a coordinate may see."""
+    return N_WAVES + slot if slot else 0
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which coordinates belong to which atom.
@@ -58,12 +63,28 @@ class Layout:
         return tuple(own.rows[::-1] for own in self.atoms)
 
     def visible(self, like: Tensor) -> Tensor:
-        """(d, N_VALUES, 1): 1 where a coordinate may see what its own atom's others give the network."""
-        mask = torch.zeros(len(self.atom), N_VALUES, 1, dtype=like.dtype, device=like.device)
+        """(d, 1 + N_VALUES, 1): 1 where a coordinate may see a one and what its own atom's others give the network."""
+        mask = torch.zeros(len(self.atom), 1 + N_VALUES, 1, dtype=like.dtype, device=like.device)
         for row, slot in enumerate(self.slot):
-            mask[row, : N_WAVES if slot else 0] = 1.0
-            mask[row, N_WAVES : N_WAVES + slot] = 1.0
+            mask[row, : 1 + visible(slot)] = 1.0
         return mask
+
+    def inputs(self, linear: Tensor, circular: Tensor) -> Tensor:
+        """(atoms, N_VALUES, b) what the coordinates of each atom give the network.
+
+        linear: (columns, b), a number each. circular: (columns, N_WAVES, b).
+        """
+        inputs = linear.new_zeros(len(self.atoms) * N_VALUES, linear.shape[-1])
+        places: tuple[list[int], list[int]] = ([], [])
+        for row, slot in enumerate(self.slot):
+            start = self.atom[row] * N_VALUES
+            if self.circular[row]:
+                places[1].extend(range(start, start + N_WAVES))
+            else:
+                places[0].append(start + N_WAVES + slot)
+        for rows, found in zip(places, (linear, circular.flatten(0, 1)), strict=True):
+            inputs = inputs.index_copy(0, torch.tensor(rows, dtype=torch.long, device=inputs.device), found)
+        return inputs.unflatten(0, (-1, N_VALUES))
 
     def tokens(self) -> list[list[int]]:
         """(atoms, SLOTS + 1): coordinates that describe each atom, -1 for none.
