@@ -31,9 +31,8 @@ from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import n_basis
 from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
-from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, draw_atom, flattened, through, waves
+from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
 from boltzgen.flows.autoregressive_weights import (
-    N_SHARED,
     AtomWeights,
     Kept,
     Placed,
@@ -41,6 +40,7 @@ from boltzgen.flows.autoregressive_weights import (
     atoms_of_weights,
     put,
 )
+from boltzgen.flows.compiled_steps import draw, look
 from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow
 from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
@@ -50,6 +50,9 @@ from boltzgen.flows.transforms import WeightGenerator, temperature_input
 #: When the flow is to know nothing of the size of the molecule: bonds that a block of attention looks across,
 #: and placed atoms that the inputs are scaled for.
 REACH, NEIGHBOURS = 3, 8
+
+#: Rows drawn together: on a CPU with compiled operations and without, and on other devices.
+BLOCK_COMPILED, BLOCK_PLAIN, BLOCK_DEVICE = 128, 1024, 65_536
 
 
 class AutoregressiveSettings(NetworkSettings):
@@ -97,6 +100,7 @@ class AutoregressiveFlow(GroupedFlow):
     ) -> None:
         super().__init__()
         self.hidden, self.local, self.degree, self.n_basis = hidden, local, degree, n_basis(degree)
+        self._compiled = False
         reach = REACH if local else None
         self.encoder = TokenEncoder(n_features, embedding, encoder_blocks, unread=unread, reach=reach)
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
@@ -124,7 +128,7 @@ class AutoregressiveFlow(GroupedFlow):
         sorts = (~molecule.circular, molecule.circular)
         both = [generate(tokens[chosen]) for generate, chosen in zip(self.output_weights, sorts, strict=True)]
         output = (both[0][:, :-1].mT.contiguous(), both[1][:, :-1].mT.contiguous())
-        output_shift = (both[0][:, -1, :, None], both[1][:, -1, :, None])
+        output_shift = (both[0][:, -1, :, None].contiguous(), both[1][:, -1, :, None].contiguous())
         own = torch.cat([self.per_coordinate_shift(tokens)[:, None], self.per_coordinate(tokens)], dim=1)
         own = (own * layout.visible(own)).mT.contiguous()
         read, view = self._filters(layout, atoms, molecule.graph_distance)
@@ -157,11 +161,11 @@ class AutoregressiveFlow(GroupedFlow):
         generating = self.input_filter.matrix().transpose(0, 1)
         of_view, of_read = (part.flatten(0, 1) for part in generating.split([self.n_basis, N_VALUES], dim=1))
         shift = self.shift(atoms) + self.temperature.bias
-        read, view = [], []
+        read, view, live = [], [], torch.tensor(layout.all_live, device=atoms.device)
         for own, around in zip(shift, described, strict=True):
             shared = torch.cat([own[:, None], self.temperature.weight], dim=1)
             of_values = (of_read @ around.T).view(self.hidden, N_VALUES, -1).transpose(1, 2).flatten(1)
-            read.append(torch.cat([shared, of_values], dim=1))
+            read.append(torch.cat([shared, of_values[:, live[: layout.starts[len(around)]]]], dim=1))
             view.append((of_view @ around.T).view(self.hidden, -1) if layout.has_positions else around[:0])
         return tuple(read), tuple(view)
 
@@ -191,23 +195,31 @@ class AutoregressiveFlow(GroupedFlow):
         """
         layout, rows = weights.layout, known.shape[1]
         own = layout.inputs(flattened(linear.to(self._precision)), waves(circular.to(self._precision)))
-        inputs = torch.cat([weights.shared, own.flatten(0, 1)])
-        places, frames = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        placed = torch.stack(places) if places else known[:0]
-        read = [
-            self._read(atom, inputs, placed, frames[atom.number] if frames else None)
-            for atom in weights.atoms
-        ]
+        live = torch.tensor(layout.all_live, device=known.device)
+        inputs = torch.cat([weights.shared, own.flatten(0, 1)[live]])
+        positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
+        read = [_read(atom, inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
         hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
         first, *head = self._layers(self.head)
         hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
         number = torch.tensor(layout.atom, device=known.device)
-        seen = torch.cat([torch.ones_like(own[:, :1]), own], dim=1)[number]
-        hidden = hidden[:, number - layout.drawn[0]] + (weights.own @ seen).transpose(0, 1)
+        given = torch.cat([torch.ones_like(own[:, :1]), own], dim=1)[number]
+        hidden = hidden[:, number - layout.drawn[0]] + (weights.own @ given).transpose(0, 1)
         return through(hidden.flatten(1), head).unflatten(1, (-1, rows))
 
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         return _found(self._drawn(latents, group, None, 0), group)
+
+    def _seen(self, weights: AtomWeights, positions: list[Tensor], axes: list[Tensor]) -> Tensor | None:
+        """What an atom sees (n_basis, k, b) of the k before it, given positions and axes of all atoms."""
+        if not positions:
+            return None
+        placed, origin = torch.stack(positions[: weights.number]), positions[weights.atom.references[0]]
+        return geometry.view(placed, origin, axes[weights.number], self.degree, self._precision)
+
+    def use_compiler(self, enabled: bool = True) -> None:
+        """Whether passes without gradients draw by compiled operations; see `compiled_steps`. CPU only."""
+        self._compiled = enabled and self.temperature.weight.device.type == "cpu"
 
     def decode_kept(self, latents: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
         return self._changed(latents, embedding, [None] * len(embedding.groups), 0)
@@ -234,65 +246,80 @@ class AutoregressiveFlow(GroupedFlow):
     def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
         return new.where(accepted, old)
 
-    def _drawn(self, latents: Tensor, group: Group, placed: Placed | None, first: int) -> Placed:
-        """All that `latents` (b, d) give; `placed` is kept of the atoms before that of coordinate `first`."""
-        weights, latents = group.weights, latents.T.contiguous()
-        placed = Placed.nothing(weights, latents) if placed is None else placed.clone()
-        number = weights.layout.atom[first] if first < len(latents) else len(weights.layout.atoms)
-        for atom in weights.atoms:
-            if atom.number >= number:
-                placed = self._draw(atom, latents, placed, group.standardiser.scale[:, 0])
-        return placed
+    def _drawn(self, latents: Tensor, group: Group, kept: Placed | None, first: int) -> Placed:
+        """All that `latents` (b, d) give; `kept` has the atoms before that of coordinate `first`."""
+        weights, scale, latents = group.weights, group.standardiser.scale[:, 0], latents.T
+        layout, rows = weights.layout, latents.shape[1]
+        number = layout.atom[first] if first < len(latents) else len(layout.atoms)
+        layers, parts = (self._layers(self.trunk), self._layers(self.head)), []
+        size = self._block_rows(latents.device)
+        for block in (slice(start, start + size) for start in range(0, rows, size)):
+            own = latents[:, block].contiguous()
+            placed = (
+                Placed.nothing(layout, weights.shared[:, block], own) if kept is None else kept.copied(block)
+            )
+            for atom in weights.atoms:
+                if atom.number >= number:
+                    placed = self._draw(atom, own, placed, layers, scale[block])
+            parts.append(placed)
+        return Placed.joined(parts)
 
-    def _draw(self, weights: AtomWeights, latents: Tensor, placed: Placed, scale: Tensor) -> Placed:
+    def _block_rows(self, device: torch.device) -> int:
+        """Rows that are drawn together: what they see of placed atoms fits into the cache."""
+        if device.type != "cpu":
+            return BLOCK_DEVICE
+        return BLOCK_COMPILED if self._compiled else BLOCK_PLAIN
+
+    def _draw(
+        self,
+        weights: AtomWeights,
+        latents: Tensor,
+        placed: Placed,
+        layers: tuple[list[Layer], list[Layer]],
+        scale: Tensor,
+    ) -> Placed:
         """`placed` with one more atom; its tensors are written into where no gradient is asked."""
-        atom, axes, anchors = weights.atom, None, ()
+        atom, compiled = weights.atom, self._compiled and not torch.is_grad_enabled()
+        anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
         if weights.view is not None:
-            axes = geometry.axes_of(atom, placed.positions)
-            anchors = [placed.positions[number] for number in atom.references]
-        head = self._layers(self.head)
-        found = draw_atom(
-            weights.shape,
-            self._read(weights, placed.inputs, placed.positions, axes),
+            before = placed.positions[: weights.number]
+            axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
+            frame = [axes, *anchors]
+        rows = [
+            _read(weights, placed.inputs, seen),
             latents[atom.rows[0] : atom.rows[-1] + 1],
-            self._layers(self.trunk),
-            head,
-            weights.turns,
-            weights.whitening,
             weights.whitening.before @ placed.whitened[: weights.columns.start],
             scale,
-            axes,
-            anchors,
-        )
+            *frame,
+        ]
+        found = draw(weights.shape, rows, *layers, weights.turns, weights.whitening, compiled)
         positions = placed.positions
         if found.position is not None:
             positions = put(positions, weights.number, found.position[None])
         return Placed(
-            put(placed.inputs, N_SHARED + N_VALUES * weights.number, found.inputs),
+            put(placed.inputs, weights.start, found.inputs),
             positions,
             put(placed.whitened, weights.columns.start, found.whitened),
             put(placed.values, atom.rows[0], found.values),
             put(placed.change, weights.number, found.change[None]),
         )
 
-    def _read(self, weights: AtomWeights, inputs: Tensor, placed: Tensor, axes: Tensor | None) -> Tensor:
-        """(H, b) what an atom finds in those before it, and in what all share; from `Placed`."""
-        number = weights.number
-        read = weights.read @ inputs[: N_SHARED + N_VALUES * number]
-        if weights.view is None or axes is None:
-            return read
-        origin = placed[weights.atom.references[0]]
-        seen = geometry.view(placed[:number], origin, axes, self.degree, self._precision)
-        return torch.addmm(read, weights.view, seen.flatten(0, 1))
-
     @property
     def _precision(self) -> torch.dtype:
         return self.temperature.weight.dtype
 
     def _layers(self, layers: Iterable[nn.Module]) -> list[Layer]:
-        return [(layer.weight, layer.bias[:, None]) for layer in layers]
+        return [(layer.weight, layer.bias[:, None]) for layer in layers]  # type: ignore[misc,index]
 
 
 def _found(placed: Placed, group: Group) -> tuple[Tensor, Tensor]:
     """Coordinates (b, d) and log_det (b,) of a pass."""
     return placed.values.T, placed.change.sum(dim=0) + group.standardiser.log_volume
+
+
+def _read(weights: AtomWeights, inputs: Tensor, seen: Tensor | None) -> Tensor:
+    """(H, b) what an atom finds in those before it: in their `inputs`, and in what it has `seen` of them."""
+    read = weights.read @ inputs[: weights.start]
+    if seen is None or weights.view is None:
+        return read
+    return torch.addmm(read, weights.view, seen.flatten(0, 1))

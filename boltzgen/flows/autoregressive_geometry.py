@@ -61,7 +61,8 @@ def atoms_of(molecule: MoleculeFeatures) -> tuple[Atom, ...]:
 def axes_of(atom: Atom, positions: Sequence[Tensor]) -> Tensor:
     """Axes (3 axes, 3 components, b) in which `atom` is placed: from p to c, towards g, and across.
 
-    positions: (3, b) of its references at least, where it names them. The first three atoms lack references; theirs are the axes of the standard frame.
+    positions: (3, b) each, of its references at least, where it names them. The first three atoms lack
+    references; theirs are the axes of the standard frame.
     """
     fixed = torch.eye(3, dtype=positions[0].dtype, device=positions[0].device)
     fixed = fixed[:, :, None].expand(3, 3, positions[0].shape[1])
@@ -106,10 +107,22 @@ def n_basis(degree: int) -> int:
     return (len(CENTRES) + 1) * (degree + 1) ** 2
 
 
+def look(
+    atom: Atom, placed: Tensor, anchors: Sequence[Tensor], degree: int, precision: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Axes (3, 3, b) of the next `atom`, and what it sees in them of those that are `placed` (k, 3, b).
+
+    anchors: the positions (3, b) of its references, which `atom` names by their place here.
+    """
+    axes = axes_of(atom, anchors)
+    return axes, view(placed, anchors[0], axes, degree, precision)
+
+
 def view(placed: Tensor, origin: Tensor, axes: Tensor, degree: int, precision: torch.dtype) -> Tensor:
-    """What the network sees (n_basis, k, b) of k atoms in `precision`: each harmonic times each radial function.
+    """What the network sees (n_basis, k, b) of k atoms: each harmonic times each radial function.
 
     placed: (k, 3, b). origin: (3, b). axes: (3 axes, 3 components, b). degree: of the spherical harmonics.
+    precision: of the result.
     """
     apart, axes = (placed - origin).to(precision).transpose(0, 1), axes[:, :, None].to(precision)
     local = axes[:, 0] * apart[0] + axes[:, 1] * apart[1] + axes[:, 2] * apart[2]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -19,11 +21,6 @@ SLOTS = 3
 #: Inputs from the coordinates of one atom: waves of its torsion, and a number for each linear slot.
 N_WAVES = 2 * len(HARMONICS)
 N_VALUES = N_WAVES + SLOTS
-
-
-def visible(slot: int) -> int:
-    """How many inputs of its own atom (waves first, then numbers) a coordinate may see."""
-    return N_WAVES + slot if slot else 0
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,32 @@ class Layout:
         """The coordinates of each atom in the order of drawing: torsion, angle, bond."""
         return tuple(own.rows[::-1] for own in self.atoms)
 
+    def live(self, number: int, slots: int = SLOTS) -> list[int]:
+        """Which of N_VALUES the first `slots` drawn coordinates of an atom give, in their order."""
+        found: list[int] = []
+        for slot, row in enumerate(self.turns[number][:slots]):
+            found += range(N_WAVES) if self.circular[row] else [N_WAVES + slot]
+        return found
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where the live values of each atom begin among those of all, and how many all are."""
+        sizes = [len(self.live(number)) for number in range(len(self.atoms))]
+        return tuple(accumulate(sizes, initial=0))
+
+    @cached_property
+    def all_live(self) -> tuple[int, ...]:
+        """The live ones of the (atoms, N_VALUES) values."""
+        return tuple(
+            number * N_VALUES + value for number in range(len(self.atoms)) for value in self.live(number)
+        )
+
     def visible(self, like: Tensor) -> Tensor:
-        """(d, 1 + N_VALUES, 1): 1 where a coordinate may see a one and what its own atom's others give the network."""
+        """(d, 1 + N_VALUES, 1): 1 where a coordinate may see a one, and what those drawn before it give."""
         mask = torch.zeros(len(self.atom), 1 + N_VALUES, 1, dtype=like.dtype, device=like.device)
+        mask[:, 0] = 1.0
         for row, slot in enumerate(self.slot):
-            mask[row, : 1 + visible(slot)] = 1.0
+            mask[row, [1 + value for value in self.live(self.atom[row], slot)]] = 1.0
         return mask
 
     def inputs(self, linear: Tensor, circular: Tensor) -> Tensor:

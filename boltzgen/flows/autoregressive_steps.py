@@ -1,7 +1,7 @@
 """One atom drawn: from what it sees of the placed ones to its coordinates and its place.
 
-Shapes have the b rows of a batch last: every product is then (weights) @ (columns), and everything else runs along
-contiguous memory. Functions here are pure, of tensors alone, and differentiable.
+Shapes have the b rows of a batch last: every product is then (weights) @ (columns), and everything else runs
+along contiguous memory. Functions here are pure, of tensors alone, and differentiable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch.nn import functional
 from boltzgen.coordinates.support import unlink
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import Atom
-from boltzgen.flows.autoregressive_layout import N_WAVES, SLOTS
 from boltzgen.flows.transforms import HARMONICS, affine_spline, circular_spline
 
 #: Whitened values beyond some of these enter the network flattened, so that no input explodes.
@@ -33,8 +32,8 @@ Layer = tuple[Tensor, Tensor]
 class Turn(NamedTuple):
     """What one coordinate needs to be drawn.
 
-    own: (H, 1 + visible) for a one and the visible inputs of its atom. output, output_shift: (parameters, H) and
-    (parameters, 1).
+    own: (H, 1 + visible), for a one and what the coordinates of its atom that were drawn before give.
+    output, output_shift: (parameters, H) and (parameters, 1).
     """
 
     own: Tensor
@@ -73,8 +72,11 @@ class Shape:
 
 
 class Drawn(NamedTuple):
-    """inputs: (N_VALUES, b). whitened: (m, b). values: (coordinates, b) in the order of the table. change: (b,), log
-    slope, of the whitening only what depends on the row. position: (3, b), if the atom has one.
+    """One atom more.
+
+    inputs: (live values, b), what it gives the network. whitened: (m, b). values: (coordinates, b) in the
+    order of the table. change: (b,), log slope, of the whitening only what differs from row to row.
+    position: (3, b), if it has one.
     """
 
     inputs: Tensor
@@ -105,30 +107,29 @@ def flattened(values: Tensor) -> Tensor:
 
 def draw_atom(
     shape: Shape,
-    read: Tensor,
-    latents: Tensor,
+    rows: Sequence[Tensor],
     trunk: Sequence[Layer],
     head: Sequence[Layer],
     turns: Sequence[Turn],
     whitening: Whitening,
-    known: Tensor,
-    scale: Tensor,
-    axes: Tensor | None,
-    anchors: Sequence[Tensor],
 ) -> Drawn:
     """The coordinates of one atom from their latents, and where they put it.
 
     Parameters
     ----------
-    read: (H, b), what the atom sees. latents: (coordinates, b) in the order of the table: bond, angle, torsion; the last one is drawn first.
-    trunk, head: residual layers, but the first of `head`, which is linear. turns: in the order of drawing.
-    known: (m, b), what former whitened coordinates give to the linear ones. scale: (b,) of all whitened ones.
-    axes, anchors: (3, 3, b) and the positions (3, b) of the references; None and nothing without positions.
+    rows: what the rows of the batch bring:
+        read: (H, b), what the atom sees;
+        latents: (coordinates, b) in the order of the table: bond, angle, torsion; last is first drawn;
+        known: (m, b), what former whitened coordinates give to the linear ones;
+        scale: (b,) of all whitened ones;
+        with positions also axes (3, 3, b), and the positions (3, b) of each reference.
+    trunk, head: residual layers, but the first of `head`, which is linear.
+    turns: in the order of drawing.
     """
-    precision, number = read.dtype, latents.dtype
+    read, latents, known, scale, *frame = rows
+    precision = read.dtype
     hidden = torch.addmm(head[0][1], head[0][0], through(read, trunk))
-    nothing = torch.zeros_like(read[0])
-    seen, numbers = torch.ones_like(read[:1]), [nothing] * SLOTS
+    seen = torch.ones_like(read[:1])
     values, changes = [], []
     for slot, (circular, turn) in enumerate(zip(shape.circular, turns, strict=True)):
         found = through(torch.addmm(hidden, turn.own, seen), head[1:])
@@ -136,23 +137,18 @@ def draw_atom(
         value, change = TRANSFORMS[circular](latents[-1 - slot], parameters, inverse=True)
         values.append(value)
         changes.append(change)
-        if slot == 0:
-            first = waves(value.to(precision)) if circular else nothing.expand(N_WAVES, -1)
-            seen = torch.cat([seen, first])
-        numbers[slot] = nothing if circular else flattened(value.to(precision))
-        seen = torch.cat([seen, numbers[slot][None]])
-    inputs = torch.cat([seen[1:], *(one[None] for one in numbers[len(values) :])])
+        given = value.to(precision)
+        seen = torch.cat([seen, waves(given) if circular else flattened(given)[None]])
     change = torch.stack(changes).sum(dim=0)
     linear = [value for value, circular in zip(values, shape.circular, strict=True) if not circular][::-1]
     whitened = torch.stack(linear) if linear else latents[:0]
     if linear:
         linked = whitening.centre + (known + whitening.within @ whitened) * scale
-        found, slope = unlink(linked, whitening.lower, whitening.upper)
-        change, linear = change + slope.sum(dim=0), list(found)
-    table = torch.stack(
-        [value if circular else linear.pop() for value, circular in zip(values, shape.circular, strict=True)][
-            ::-1
-        ]
-    )
-    position = None if axes is None else geometry.place(shape.atom, table, anchors, axes)
-    return Drawn(inputs, whitened, table, change.to(number), position)
+        unlinked, slope = unlink(linked, whitening.lower, whitening.upper)
+        change, linear = change + slope.sum(dim=0), list(unlinked)
+    table = [
+        value if circular else linear.pop() for value, circular in zip(values, shape.circular, strict=True)
+    ]
+    own = torch.stack(table[::-1])
+    position = geometry.place(shape.atom, own, frame[1:], frame[0]) if frame else None
+    return Drawn(seen[1:], whitened, own, change, position)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows.autoregressive_geometry import Atom
-from boltzgen.flows.autoregressive_layout import N_VALUES, Layout, visible
+from boltzgen.flows.autoregressive_layout import Layout
 from boltzgen.flows.autoregressive_steps import Shape, Turn, Whitening
 
 #: Inputs that all atoms share: a one, and what the network sees of the temperature.
@@ -21,11 +21,13 @@ N_SHARED = 3
 class AtomWeights:
     """What it takes to draw one atom with k placed before it.
 
-    read: (H, N_SHARED + N_VALUES k), of the inputs. view: (H, n_basis k), of where the k are; None without positions.
+    start: where its own values begin among the inputs.
+    read: (H, start), of the inputs before. view: (H, n_basis k), of where the k are; None without positions.
     columns: of its linear coordinates among all linear ones.
     """
 
     number: int
+    start: int
     atom: Atom
     shape: Shape
     columns: slice
@@ -69,18 +71,20 @@ def atoms_of_weights(
     output_shift: tuple[Tensor, Tensor],
 ) -> tuple[AtomWeights, ...]:
     """The weights of each atom that is drawn; views of what is given."""
-    found = []
+    found, linear = [], ~molecule.circular
+    lower, upper = molecule.lower[linear], molecule.upper[linear]
     for number in layout.drawn:
         turns, columns = [], []
         for slot, row in enumerate(layout.turns[number]):
             sort, column = int(layout.circular[row]), layout.column[row]
-            weights = own[row, :, : 1 + visible(slot)]
-            turns.append(Turn(weights, output[sort][column], output_shift[sort][column]))
+            seen = [0, *(1 + value for value in layout.live(number, slot))]
+            turns.append(Turn(own[row][:, seen], output[sort][column], output_shift[sort][column]))
             columns += [] if sort else [column]
         chosen = slice(min(columns, default=0), max(columns, default=-1) + 1)
         found.append(
             AtomWeights(
                 number,
+                N_SHARED + layout.starts[number],
                 layout.atoms[number],
                 Shape(
                     tuple(layout.circular[row] for row in layout.turns[number]),
@@ -93,10 +97,10 @@ def atoms_of_weights(
                 tuple(turns),
                 Whitening(
                     molecule.whitening[chosen, : chosen.start],
-                    molecule.whitening[chosen, chosen],
+                    molecule.whitening[chosen, chosen].contiguous(),
                     molecule.centre[chosen, None],
-                    molecule.lower[~molecule.circular][chosen, None],
-                    molecule.upper[~molecule.circular][chosen, None],
+                    lower[chosen, None],
+                    upper[chosen, None],
                 ),
             )
         )
@@ -109,7 +113,7 @@ class Placed:
 
     Attributes
     ----------
-    inputs: (N_SHARED + N_VALUES atoms, b), what each atom gives the network, after what all share.
+    inputs: (N_SHARED + live values, b), what each atom gives the network, after what all share.
     positions: (atoms, 3, b) nm.
     whitened, values: (linear, b) and (d, b), the coordinates.
     change: (atoms, b), log slope of each atom's coordinates.
@@ -122,30 +126,36 @@ class Placed:
     change: Tensor
 
     @classmethod
-    def nothing(cls, weights: Weights, latents: Tensor) -> Placed:
-        """Before the first atom is drawn; latents: (d, b)."""
-        count, (size, rows) = len(weights.layout.atoms), latents.shape
-        shared = weights.shared
+    def nothing(cls, layout: Layout, shared: Tensor, latents: Tensor) -> Placed:
+        """Before the first atom is drawn; shared: (N_SHARED, b). latents: (d, b)."""
+        count, (size, rows) = len(layout.atoms), latents.shape
         return cls(
-            torch.cat([shared, shared.new_zeros(N_VALUES * count, rows)]),
+            torch.cat([shared, shared.new_zeros(layout.starts[-1], rows)]),
             latents.new_zeros(count, 3, rows),
-            latents.new_zeros(size - sum(weights.layout.circular), rows),
+            latents.new_zeros(size - sum(layout.circular), rows),
             torch.zeros_like(latents),
             latents.new_zeros(count, rows),
         )
 
-    def clone(self) -> Placed:
-        """The same numbers in memory of their own."""
-        return Placed(*(getattr(self, field.name).clone() for field in fields(self)))
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.inputs, self.positions, self.whitened, self.values, self.change
+
+    @classmethod
+    def joined(cls, parts: Sequence[Placed]) -> Placed:
+        """The rows of all `parts`, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(torch.cat(both, dim=-1) for both in zip(*(part.tensors for part in parts), strict=True)))
+
+    def copied(self, rows: slice) -> Placed:
+        """The numbers of `rows` in memory of their own."""
+        return Placed(*(one[..., rows].clone(memory_format=torch.contiguous_format) for one in self.tensors))
 
     def where(self, accepted: Tensor, other: Placed) -> Placed:
         """Row by row these numbers where `accepted` (b,), else those of `other`."""
-        return Placed(
-            *(
-                torch.where(accepted, getattr(self, field.name), getattr(other, field.name))
-                for field in fields(self)
-            )
-        )
+        both = zip(self.tensors, other.tensors, strict=True)
+        return Placed(*(torch.where(accepted, new, old) for new, old in both))
 
 
 @dataclass(frozen=True)
