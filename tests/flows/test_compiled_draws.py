@@ -111,13 +111,15 @@ def test_draws_go_on_without_a_compiler(flow, butane, compiler, monkeypatch):
     assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
 
 
-def test_compiling_is_decided_by_how_much_will_be_drawn(flow, monkeypatch):
+def test_compiling_is_decided_by_how_much_will_be_drawn(flow, alanine_dipeptide, monkeypatch):
     monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
     mixture = TemperatureMixture(flow, [300.0, 400.0])
-    for passes, asked, used in ((100, None, False), (2000, None, True), (1, True, True), (1e6, False, False)):
-        assert decide_compilation_of_draws(mixture, 43, passes, asked) == used
+    molecule = Target.from_system(alanine_dipeptide).features
+    cases = ((1300, None, False), (1400, None, True), (1, True, True), (1e6, False, False))
+    for passes, asked, used in cases:  # of 22 atoms
+        assert decide_compilation_of_draws(mixture, molecule, passes, asked) == used
         assert flow._compiled == used
-    assert not decide_compilation_of_draws(build_flow(CouplingSettings(), seed=1), 43, 1e6, True)
+    assert not decide_compilation_of_draws(build_flow(CouplingSettings(), seed=1), molecule, 1e6, True)
 
 
 @pytest.mark.slow

@@ -139,9 +139,6 @@ def _drawn(
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
-    passes = number * a_sample / min(number, target.batch_rows())
-    atoms = len(target.features.placements) or target.features.dimension
-    compilation["draws"] = decide_compilation_of_draws(flow, atoms, passes, asked.compile_energies)
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
@@ -149,6 +146,10 @@ def _drawn(
             expect(told)
             rows = _rows_within(stop, rows or target.batch_rows(), told.seconds / number)
         require_determinants(generator, kelvin)
+        passes = number / min(number, rows or target.batch_rows())
+        compilation["draws"] = decide_compilation_of_draws(
+            flow, target.features, passes, asked.compile_energies
+        )
         rng = torch.Generator().manual_seed(asked.seed)
         if refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
