@@ -66,7 +66,7 @@ def sample(
     ] = False,
     compile_energies: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+        typer.Option("--compile/--no-compile", help="Compile energy and draws; default: if it pays."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the samples that OUT holds.")

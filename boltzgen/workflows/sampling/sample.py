@@ -22,6 +22,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
 from boltzgen.generator import SLOW_BATCH, BoltzmannGenerator, Target, read_target
@@ -145,6 +146,10 @@ def _drawn(
             expect(told)
             rows = _rows_within(stop, rows, told.seconds / number)
         require_determinants(generator, kelvin)
+        passes = -(-number // target.block_rows())
+        compilation["draws"] = decide_compilation_of_draws(
+            flow, target.features, passes, asked.compile_energies
+        )
         if refinement is None:
             draws = generator.draw(number, kelvin, seed=asked.seed, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
