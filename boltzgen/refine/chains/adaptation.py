@@ -68,6 +68,11 @@ class Adaptation:
         self.changes *= MEMORY
         self.applied *= MEMORY
 
+    def slowest(self, moves_a_sweep: int) -> float:
+        """Sweeps of `moves_a_sweep` moves in which the slowest variable is forgotten, by what was learned."""
+        forgotten = moves_a_sweep * (self.probabilities * self.cost) @ self.rates()
+        return float(1 / max(forgotten.min(), 1e-12))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was learned; `restore` takes it."""
         return {name: getattr(self, name).copy() for name in self._LEARNED}
