@@ -165,13 +165,16 @@ class Group:
         exponent = self.ladder.exponent.to(self.walkers.log_w)
         if move.kind == "langevin":
             before, step = self.sloped.energy_evaluations, width * LARGEST_STEP
-            latents = langevin_steps(self.sloped, self.walkers.latents, exponent, step, generator=self.random)
+            latents, rate = langevin_steps(
+                self.sloped, self.walkers.latents, exponent, step, generator=self.random
+            )
             self.target.evaluated += (self.sloped.energy_evaluations - before) // len(latents)
             new, yes = self.target.whole(latents), (latents != self.walkers.latents).any(dim=1)
         else:
             latents = proposed(self.walkers.latents, move, width, self.circular, generator=self.random)
             new = self.target.changed(latents, self.walkers, move.first)
             yes = accepted(exponent * (new.log_w - self.walkers.log_w), generator=self.random)
+            rate = float(yes[self.ladder.at_target.to(yes.device)].double().mean())
         if move.kind == "global":
             self.taken.draws.append(new.log_w.cpu().numpy())
         self.walkers = self.target.chosen(yes, new, self.walkers)
@@ -179,7 +182,7 @@ class Group:
         self.ever_accepted += int(yes.sum())
         if self.warming:
             change = Followed.change(values[at_target], after[at_target])
-            self.adaptation.record(index, change, float(yes[at_target].double().mean()))
+            self.adaptation.record(index, change, rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
         return after

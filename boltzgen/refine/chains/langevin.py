@@ -17,13 +17,18 @@ GRADIENT = 3.0
 
 def langevin_steps(
     target: LatentTarget, latents: Tensor, exponent: Tensor, step: float, *, generator: torch.Generator
-) -> Tensor:
-    """`latents` (B, D) after `STEPS` steps that leave ``n(z) w(z)^b`` invariant, b = `exponent` (B,)."""
-    found = latents.clone()
+) -> tuple[Tensor, float]:
+    """`latents` (B, D) after `STEPS` steps that leave ``n(z) w(z)^b`` invariant, b = `exponent` (B,).
+
+    The second value is the mean acceptance of a step on the highest rung.
+    """
+    found, rate = latents.clone(), 0.0
     for b in exponent.unique(sorted=True).tolist():
         rows = torch.nonzero(exponent == b)[:, 0].to(latents.device)
         state: LatentState = target.evaluate(latents[rows])
+        rates = []
         for _ in range(STEPS):
-            state, _ = langevin_move(target, state, b, step, generator=generator)
-        found[rows] = state.latents
-    return found
+            state, acceptance = langevin_move(target, state, b, step, generator=generator)
+            rates.append(acceptance)
+        found[rows], rate = state.latents, sum(rates) / STEPS
+    return found, rate
