@@ -160,7 +160,7 @@ def power(statistic: float) -> float:
 
 def moved(group: Group, index: int, times: int = 1) -> None:
     for _ in range(times):
-        group.move(index, group.followed.of(group.walkers.coordinates, group.walkers.u))
+        group.move(index, group.followed.of(group.walkers))
 
 
 def index_of(group: Group, kind: str) -> int:
@@ -240,8 +240,8 @@ def test_a_width_that_follows_the_current_state_is_caught(case, kind, monkeypatc
     middle = group.walkers.latents[:, row].abs().median()
 
     def proposed(latents, move, width, circular, *, generator):
-        narrow = right(latents, move, 0.05, circular, generator=generator)
-        wide = right(latents, move, 0.8, circular, generator=generator)
+        narrow = right(latents, move, 0.02, circular, generator=generator)
+        wide = right(latents, move, 0.6, circular, generator=generator)
         return torch.where(latents[:, row, None].abs() > middle, wide, narrow)
 
     monkeypatch.setattr(chains, "proposed", proposed)

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import BoltzgenError
-from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.chains.adaptation import Adaptation, Followed
 from boltzgen.refine.chains.ladder import PAYS_BEYOND, Ladder, first_exponents
 from boltzgen.refine.chains.langevin import langevin_steps
@@ -24,10 +23,6 @@ from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.chains.walkers import ChainTarget, Walkers
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import LARGEST_STEP
-from boltzgen.system.graph.torsions import Subset
-
-#: Moves of a sweep for each followed variable.
-MOVES_A_VARIABLE = 2
 
 #: Largest difference of a cached and a full pass in ln w, of a network in float64 and in float32.
 LARGEST_DRIFT = {torch.float64: 1e-6, torch.float32: 0.02}
@@ -76,11 +71,11 @@ class Group:
         self.generator, self.temperature = generator, temperature
         self.settings, self.group, self.steps = settings, group, steps
         self.circular = generator.target.features.circular
-        self.followed = Followed(open_rows(generator.target), generator.target.features.dimension)
+        self.followed = Followed(generator.target)
         self.moves = moves_of(generator.target)
-        self.adaptation = Adaptation(self.moves, self.followed.variables)
+        self.moves_a_sweep = self.followed.variables
+        self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
-        self.moves_a_sweep = MOVES_A_VARIABLE * self.followed.variables
         self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
         self.random = torch.Generator().manual_seed(stream_seed(seed, group))
         self.taken, self.sweeps, self.largest_drift = Taken(), 0, 0.0
@@ -188,19 +183,18 @@ class Group:
         return after
 
     def _values(self) -> Tensor:
-        return self.followed.of(self.walkers.coordinates, self.walkers.u)
+        return self.followed.of(self.walkers)
 
     def _adapt(self) -> None:
         """After a sweep of the warm-up: shares of moves, and rungs where they pay."""
         at_target = self.ladder.at_target.to(self.walkers.u.device)
-        self.adaptation.end_sweep(self.followed.variance(self._values()[at_target]))
+        self.adaptation.end_sweep(np.asarray(self._values()[at_target].cpu()))
         kind, half = self.settings.ladder, self.settings.warm_up // 2
         drawn = np.concatenate(self.taken.draws)
         if self.ladder.rungs > 1 and self.sweeps % RESPACED_EVERY == 0:
             self.ladder.respaced(self.walkers.log_w, drawn)
         elif self.sweeps + 1 == half and (
-            kind == "tempered"
-            or (kind == "auto" and self.adaptation.slowest(self.moves_a_sweep) > PAYS_BEYOND)
+            kind == "tempered" or (kind == "auto" and self.adaptation.slowest() > PAYS_BEYOND)
         ):
             log_w = self.walkers.log_w.cpu().numpy()
             self._count("warm_up")
@@ -301,17 +295,6 @@ def arrays_of(state: State) -> dict[str, np.ndarray]:
         else:
             found[name] = np.concatenate(values) if name == "draws" else np.stack(values)
     return found
-
-
-def open_rows(target: Target) -> list[int]:
-    """The circular coordinates that turn an open torsion of a molecule; without any, all circular ones."""
-    circular = np.flatnonzero(target.features.circular.cpu().numpy()).tolist()
-    if not isinstance(target.coordinates, InternalCoordinates):
-        return circular
-    turned = target.coordinates.graph.torsions(Subset(frozenset({"open"})))
-    ends = {frozenset((one.atoms[1], one.atoms[2])) for one in turned}
-    axes = target.coordinates.table.atoms[:, 1:3].tolist()
-    return [row for row in circular if frozenset(axes[row]) in ends] or circular
 
 
 def stream_seed(seed: int, group: int) -> int:
