@@ -176,7 +176,7 @@ class Group:
         after, at_target = self._values(), self.ladder.at_target.to(yes.device)
         self.ever_accepted += int(yes.sum())
         if self.warming:
-            change = Followed.change(values[at_target], after[at_target])
+            change = self.followed.change(values[at_target], after[at_target])
             self.adaptation.record(index, change, rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
