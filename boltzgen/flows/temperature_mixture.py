@@ -38,6 +38,9 @@ class TemperatureMixture(Flow):
         """The context itself: which rows meet the flow at which temperature is known once they are drawn."""
         return context
 
+    def use_compiler(self, enabled: bool = True) -> bool:
+        return self.inner.use_compiler(enabled)
+
     def log_prob(self, coordinates: Tensor, embedding: Context) -> Tensor:
         return self._mixed(
             [

@@ -22,6 +22,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
@@ -138,6 +139,9 @@ def _drawn(
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
+    passes = number * a_sample / min(number, target.batch_rows())
+    atoms = len(target.features.placements) or target.features.dimension
+    compilation["draws"] = decide_compilation_of_draws(flow, atoms, passes, asked.compile_energies)
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
