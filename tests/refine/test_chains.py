@@ -208,7 +208,7 @@ def test_rungs_stay_exact():
     group = Group(generator, KELVIN, settings, seed=1, group=0, steps=10)
     group.sweeps = 1
     ladder = Ladder(slots, np.array([0.2, 0.6, 1.0]))
-    group._on(ladder)
+    group.put_on(ladder)
     precision = (1 - ladder.exponents) / WIDTH**2 + ladder.exponents * STIFFNESS
     noise = torch.randn(slots * 3, DIMENSION, generator=seeded(4), dtype=torch.float64)
     group.start_at(noise / torch.as_tensor(precision).sqrt().repeat(slots)[:, None] / WIDTH)

@@ -85,9 +85,9 @@ class Group:
         precision = next((one.dtype for one in generator.flow.parameters()), torch.float64)
         self.most_drift = LARGEST_DRIFT.get(precision, LARGEST_DRIFT[torch.float32])
         self.walkers: Walkers
-        self._on(Ladder(settings.walkers_a_group, np.ones(1)))
+        self.put_on(Ladder(settings.walkers_a_group, np.ones(1)))
 
-    def _on(self, ladder: Ladder) -> None:
+    def put_on(self, ladder: Ladder) -> None:
         """Walkers for every rung of `ladder` from now on."""
         self.ladder = ladder
         self.target = ChainTarget(self.generator, self.temperature, ladder.rows)
@@ -199,7 +199,7 @@ class Group:
             log_w = self.walkers.log_w.cpu().numpy()
             self._count("warm_up")
             latents = self.walkers.latents
-            self._on(Ladder(self.settings.walkers_a_group, first_exponents(drawn, log_w)))
+            self.put_on(Ladder(self.settings.walkers_a_group, first_exponents(drawn, log_w)))
             self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
 
     def _take(self) -> None:
@@ -264,7 +264,7 @@ class Group:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """The group as it was when `state` gave `arrays`."""
-        self._on(Ladder(self.settings.walkers_a_group, arrays["exponents"]))
+        self.put_on(Ladder(self.settings.walkers_a_group, arrays["exponents"]))
         self.ladder.rung = torch.as_tensor(arrays["rung"].copy())
         self.walkers = self.target.whole(torch.as_tensor(arrays["latents"]).to(self.target.device))
         self.target.count()
