@@ -25,7 +25,7 @@ from boltzgen.refine.chains.walkers import Walkers
 from boltzgen.system.graph.torsions import Subset
 
 #: Power of the times that are summed, and steps of the iteration that finds the shares.
-POWER, ITERATIONS = 3.0, 200
+POWER, ITERATIONS = 6.0, 400
 
 #: Share of all cost that is spread evenly over the moves, so that every coordinate goes on moving.
 FLOOR = 0.25
