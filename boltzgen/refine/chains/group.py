@@ -23,6 +23,7 @@ from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.chains.walkers import ChainTarget, Walkers
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import LARGEST_STEP
+from boltzgen.streams import CHAINS, stream
 
 #: Largest difference of a cached and a full pass in ln w, of a network in float64 and in float32.
 LARGEST_DRIFT = {torch.float64: 1e-6, torch.float32: 0.02}
@@ -77,7 +78,7 @@ class Group:
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
         self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
-        self.random = torch.Generator().manual_seed(stream_seed(seed, group))
+        self.random = stream(seed, CHAINS, group)
         self.taken, self.sweeps, self.largest_drift = Taken(), 0, 0.0
         self.energies = dict.fromkeys(STAGES, 0)
         self.acceptance = {kind: np.zeros(2, dtype=np.int64) for kind in self.kinds}
@@ -295,8 +296,3 @@ def arrays_of(state: State) -> dict[str, np.ndarray]:
         else:
             found[name] = np.concatenate(values) if name == "draws" else np.stack(values)
     return found
-
-
-def stream_seed(seed: int, group: int) -> int:
-    """The seed of the random numbers of one group."""
-    return int(np.random.SeedSequence([seed, group]).generate_state(1, np.uint64)[0] >> 1)
