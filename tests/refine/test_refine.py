@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
+from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, NoLatents, Walled, gaussian
 from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf
@@ -20,7 +21,6 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import join_folders, load_ensemble, save_ensemble
 from boltzgen.errors import InputError, StoppedError, UnsupportedError
-from boltzgen.flows.base import Flow, InvertibleFlow
 from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
@@ -37,51 +37,6 @@ from boltzgen.workflows.sampling.check import check
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.training.train import train
 from boltzgen_cli.main import main
-
-#: The flow N(0, WIDTH^2) in DIMENSION coordinates, the target exp(-STIFFNESS |x|^2 / 2).
-WIDTH, STIFFNESS, DIMENSION = 1.3, 4.0, 3
-
-
-class GaussianFlow(InvertibleFlow):
-    """z -> WIDTH z, in closed form."""
-
-    def embed(self, context):
-        return context.rows, context.dimension
-
-    def encode(self, coordinates, embedding):
-        return coordinates / WIDTH, coordinates.new_full((len(coordinates),), -self._change(embedding))
-
-    def decode(self, latents, embedding):
-        return latents * WIDTH, latents.new_full((len(latents),), self._change(embedding))
-
-    def draw_latents(self, embedding, *, generator):
-        latents = torch.randn(embedding, generator=generator, dtype=torch.float64)
-        return latents, self.latent_log_prob(latents, embedding)
-
-    def latent_log_prob(self, latents, embedding):
-        return -0.5 * (latents**2).sum(1) - 0.5 * embedding[1] * math.log(2 * math.pi)
-
-    @staticmethod
-    def _change(embedding):
-        return embedding[1] * math.log(WIDTH)
-
-
-class Walled(HarmonicWell):
-    """No energy (NaN) where the first coordinate is below the wall, and an endless one above the other."""
-
-    LOW, HIGH = -0.4, 0.9
-
-    def _energy(self, positions):
-        x = positions[:, 0]
-        energy = torch.where(x < self.LOW, torch.nan, super()._energy(positions))
-        return torch.where(x > self.HIGH, torch.inf, energy)
-
-
-def gaussian(potential=None, rows=4000) -> LatentTarget:
-    target = Target.from_model(f"harmonic-well-{STIFFNESS:g}-{DIMENSION}")
-    if potential is not None:
-        target = replace(target, potential=potential)
-    return LatentTarget(BoltzmannGenerator(GaussianFlow(), target), 300.0, rows=rows)
 
 
 def test_the_harness_is_the_wanted_target():
@@ -290,17 +245,6 @@ def test_butane_on_its_circle(method, tmp_path):
     assert error < 0.04
     assert abs(value - EXACT[300.0][0]) < 4 * error
     assert kish_ess(ensemble.log_w) > kish_ess(np.concatenate([part.drawn_log_w for part in parts]))
-
-
-class NoLatents(Flow):
-    def embed(self, context):
-        return None
-
-    def log_prob(self, coordinates, embedding):
-        return coordinates.sum(1)
-
-    def sample(self, embedding, *, generator):
-        raise NotImplementedError
 
 
 def test_what_cannot_be_refined_says_so():

@@ -23,7 +23,7 @@ TORSIONS_A_RUN, FRAGMENTS_A_RUN = (2, 3, 4), (2, 3, 4)
 ENDS = (2, 4, 8)
 
 #: Kinds of blocks, the finer ones first: of equal blocks the first kind counts.
-KINDS = ("torsion", "torsion pair", "torsion run", "fragment", "side chain", "residue", "end", "all")
+KINDS = ("torsion", "torsion pair", "torsion run", "fragment", "side chain", "residue", "end")
 
 #: Kind and rows of the coordinates, ascending.
 Block = tuple[str, tuple[int, ...]]
@@ -31,21 +31,20 @@ Block = tuple[str, tuple[int, ...]]
 
 def blocks_of(coordinates: Coordinates) -> list[Block]:
     """The blocks of a molecule (or model system), each set of rows once; the last one is all of them."""
+    size = coordinates.dimension
     if isinstance(coordinates, InternalCoordinates):
         found = _of_molecule(coordinates)
     else:
-        rows = range(coordinates.dimension)
-        found = [("fragment", (row,)) for row in rows]
-        found += [("fragment", pair) for pair in pairwise(rows)]
-    size = coordinates.dimension
+        found = [("fragment", (row,)) for row in range(size)]
+        found += [("fragment", pair) for pair in pairwise(range(size))]
     found += [("end", tuple(range(size - size // part, size))) for part in ENDS if size // part]
-    found.append(("all", tuple(range(size))))
+    whole = tuple(range(size))
     unique: dict[tuple[int, ...], str] = {}
     for kind in KINDS:
         for name, rows in found:
-            if name == kind and rows:
+            if name == kind and rows not in ((), whole):
                 unique.setdefault(rows, kind)
-    return sorted(((kind, rows) for rows, kind in unique.items()), key=lambda block: KINDS.index(block[0]))
+    return [*((kind, rows) for rows, kind in unique.items()), ("all", whole)]
 
 
 def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
@@ -59,7 +58,7 @@ def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
     found: list[Block] = [("torsion", (row,)) for row in axes]
     for length in TORSIONS_A_RUN:
         name = "torsion pair" if length == 2 else "torsion run"
-        found += [(name, tuple(sorted(run))) for run in _torsion_runs(graph, axes, length)]
+        found += [(name, run) for run in _torsion_runs(graph, axes, length)]
     fragments = _fragments(graph, set(axes.values()))
     found += [("fragment", rows(atoms)) for atoms in fragments]
     path = longest_path(graph)
@@ -77,7 +76,7 @@ def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
 
 def _torsion_runs(
     graph: MolecularGraph, axes: dict[int, tuple[int, ...]], length: int
-) -> set[frozenset[int]]:
+) -> list[tuple[int, ...]]:
     """Sets of `length` circular coordinates that follow each other along a chain.
 
     Their axes share an atom, or one bond that is no axis lies between them (the amide of a peptide).
@@ -85,17 +84,17 @@ def _torsion_runs(
     turned = set(axes.values())
 
     def follow(axis: tuple[int, ...], ends: tuple[int, ...]) -> bool:
-        between = {tuple(sorted((a, b))) for a in axis for b in ends if b in graph.neighbours[a]}
-        return bool(set(axis) & set(ends)) or bool(between - turned)
+        between = [sorted((a, b)) for a in axis for b in ends if b in graph.neighbours[a]]
+        return bool(set(axis) & set(ends)) or any(tuple(pair) not in turned for pair in between)
 
     near = {
         row: [other for other, ends in axes.items() if other != row and follow(axis, ends)]
         for row, axis in axes.items()
     }
-    runs = {(row,) for row in axes}
+    runs: set[tuple[int, ...]] = {(row,) for row in axes}
     for _ in range(length - 1):
         runs = {(*run, row) for run in runs for row in near[run[-1]] if _goes_on(near, run, row)}
-    return {frozenset(run) for run in runs}
+    return sorted({tuple(sorted(run)) for run in runs})
 
 
 def _goes_on(near: dict[int, list[int]], run: tuple[int, ...], row: int) -> bool:
