@@ -24,6 +24,10 @@ TRAIN_ON_LADDER = (
 )
 HOTTER = "draw some of the samples hotter with `proposal_temperatures`"
 DRAW_MORE = "draw more by `sample(MODEL, SYS, output=OUT, number=N, overwrite=True)`"
+LONGER_CHAINS = (
+    "lengthen the chains by `sample(MODEL, SYS, output=OUT, number=N, chains=True, overwrite=True)`"
+)
+MORE_WALKERS = "take more walkers by `sample(MODEL, SYS, output=OUT, number=N, chains=True, walkers=128)`"
 DRAW_AGAIN = "draw again by `sample(MODEL, SYS, output=OUT, number=N, overwrite=True)`"
 PROBE = "run `check(OUT, probe=True)`"
 LARGER_PROBE = "give the probe more by `check(OUT, probe=True, budget=N)`"
@@ -48,6 +52,8 @@ REMEDIES = (
     TRAIN_ON_LADDER,
     HOTTER,
     DRAW_MORE,
+    LONGER_CHAINS,
+    MORE_WALKERS,
     DRAW_AGAIN,
     PROBE,
     LARGER_PROBE,

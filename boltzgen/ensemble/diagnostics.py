@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen import remedies
+from boltzgen.ensemble.chains.figures import ChainFigures
 from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 
@@ -185,22 +186,31 @@ class Diagnostics:
     """The diagnostics of one ensemble; fractions are of the N samples drawn, energies in kT.
 
     `forward_ess` rests on `forward_ess_frames` independent frames of the target, at least `FEWEST_QUOTED`.
+    Kish's fractions are None where rows are not independent; `chains` has what counts there.
     """
 
     n: int
     n_valid: int
-    ess: float
-    ess_clipped: float
-    ess_dropped: float
+    ess: float | None
+    ess_clipped: float | None
+    ess_dropped: float | None
     forward_ess: float | None
     forward_ess_frames: float | None
     k_hat: float | None
-    largest_weight_share: float
+    largest_weight_share: float | None
     log_z: float | None
     log_z_standard_error: float | None
     verdict: str
     reasons: tuple[str, ...]
     unknown: Mapping[str, str] = field(default_factory=dict)
+    chains: ChainFigures | None = None
+
+    @property
+    def n_effective(self) -> float:
+        """Samples that count: Kish's effective number, of walkers their bulk samples (0 where unknown)."""
+        if self.chains is not None:
+            return self.chains.ess_bulk or 0.0
+        return 0.0 if self.ess is None else self.ess * self.n
 
 
 def diagnose(log_w: ArrayLike, coverage: Mapping[str, Any] | None = None) -> Diagnostics:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.ensemble.chains.record import joined_records
+from boltzgen.ensemble.chains.walkers import renumbered
+from boltzgen.ensemble.diagnostics import VERDICTS, weights_are_constant
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.repeats import CHANCE_SHARE, may_coincide, repeated_rows
 from boltzgen.errors import InputError
@@ -35,10 +37,10 @@ def concatenate(
     different flows may be joined, too. A coverage record survives when all parts share it; of several
     records about one flow and one set of target samples the worst does. ``requested`` and
     ``energy_evaluations`` add up, seeds, notes and different models are listed, other keys of the
-    provenance survive where they are equal.
+    provenance survive where they are equal. Walkers and groups are numbered anew, part after part.
 
-    Raises InputError when measures, domains, systems, topologies or temperatures differ, and when a
-    sample occurs in two parts: it would count twice.
+    Raises InputError when measures, domains, systems, topologies or temperatures differ, when only some
+    parts are of walkers, and when a sample occurs in two parts: it would count twice.
     """
     if not parts:
         raise InputError("nothing to join: the list of ensembles is empty.")
@@ -51,18 +53,22 @@ def concatenate(
         raise InputError(f"{labels[0]} and {labels[-1]} differ in the number of coordinates.")
     if len(parts) == 1:
         return first
+    _refuse_mixture(parts, labels)
     _refuse_repeats(parts, labels)
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
     }
+    provenance = _joined([part.provenance for part in parts])
+    if walkers := [part.walkers for part in parts if part.walkers is not None]:
+        arrays |= renumbered(walkers)
+        provenance["chains"] = joined_records([part.provenance.get("chains") or {} for part in parts])
+        if all(weights_are_constant(part.log_w) for part in parts):  # one target, one ln Z
+            arrays["log_w"] = np.full(len(arrays["u"]), provenance["chains"].get("log_z") or 0.0)
+            arrays["log_q"] = -arrays["u"] - arrays["log_w"]
     if positions is None:
         positions = np.concatenate([part.positions for part in parts])
     return replace(
-        first,
-        positions=positions,
-        **arrays,
-        coverage=_joined_coverage(parts),
-        provenance=_joined([part.provenance for part in parts]),
+        first, positions=positions, **arrays, coverage=_joined_coverage(parts), provenance=provenance
     )
 
 
@@ -79,6 +85,17 @@ def same_draw(first: Ensemble, second: Ensemble) -> bool:
     if "rows" in one and "rows" in other:
         return bool(one["rows"][0] < other["rows"][1] and other["rows"][0] < one["rows"][1])
     return True
+
+
+def _refuse_mixture(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:
+    """InputError for walkers beside independent samples: their weights are not on one scale."""
+    chained = [part.walkers is not None for part in parts]
+    if any(chained) and not all(chained):
+        one, other = labels[chained.index(True)], labels[chained.index(False)]
+        raise InputError(
+            f"{one} holds samples of walkers and {other} independent ones, which have no weights on one "
+            "scale; join folders of one kind."
+        )
 
 
 def _refuse_repeats(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:

@@ -218,7 +218,7 @@ def _provenance(ensemble: Ensemble, task: dict[str, Any], evaluations: int) -> d
 def _numbers(ensemble: Ensemble) -> dict[str, Any]:
     found = ensemble.diagnostics()
     return {
-        "n_effective": found.ess * found.n,
+        "n_effective": found.n_effective,
         "k_hat": found.k_hat,
         "log_z": found.log_z,
         "log_z_standard_error": found.log_z_standard_error,
