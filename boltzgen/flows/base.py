@@ -17,6 +17,9 @@ from boltzgen.conditioning.context import Context
 #: What ``embed`` returns is the flow's own business; callers only hand it back.
 Embedding = Any
 
+#: What a partial pass goes on from is the flow's own business too.
+Kept = Any
+
 
 class Flow(nn.Module, ABC):
     """A normalised density over the internal coordinates of whatever molecules the context names.
@@ -71,6 +74,40 @@ class InvertibleFlow(Flow):
     @abstractmethod
     def latent_log_prob(self, latents: Tensor, embedding: Embedding) -> Tensor:
         """Log density (B,) float64 of `latents` under the base distribution."""
+
+    def decode_kept(self, latents: Tensor, embedding: Embedding) -> tuple[Tensor, Tensor, Kept]:
+        """`decode`, and what `decode_changed` needs of this pass to go on from it.
+
+        Returns
+        -------
+        coordinates (B, D), log_det (B,), and `kept`: the flow's own business, row by row. Not differentiable.
+        Here nothing is kept: a flow whose coordinates are made one after another overrides all three methods.
+        """
+        with torch.no_grad():
+            return (*self.decode(latents, embedding), None)
+
+    def decode_changed(
+        self, latents: Tensor, embedding: Embedding, kept: Kept, first: int
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """`decode_kept` of latents of which only those from coordinate `first` on may have changed.
+
+        Parameters
+        ----------
+        latents: (B, D); no latent of a coordinate before `first` differs from those that `kept` was
+            made of. Where one does, the result means nothing: it is not checked.
+        embedding: that of the pass that made `kept`.
+        kept: of `decode_kept`, `decode_changed` or `keep`; it is left as it is.
+        first: row of the molecule's table of coordinates, 0 to D.
+
+        Returns
+        -------
+        As `decode_kept`. Here the whole pass is made anew.
+        """
+        return self.decode_kept(latents, embedding)
+
+    def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
+        """What is kept of each row: of `new` where `accepted` (B,) bool, else of `old`; neither changes."""
+        return None
 
     def log_prob(self, coordinates: Tensor, embedding: Embedding) -> Tensor:
         latents, log_det = self.encode(coordinates, embedding)

@@ -1,0 +1,1 @@
+"""Chains made of a flow: Metropolis within Gibbs in its latent space, groups of walkers, tempered ladders."""

@@ -1,0 +1,28 @@
+"""What chains are asked to do."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from boltzgen.settings import Settings
+
+
+class ChainSettings(Settings):
+    """How many walkers, in how many groups, and what they do before samples count."""
+
+    walkers_a_group: int = Field(default=32, ge=1, le=100_000)
+    """Walkers of a group: they start at one point, make the same kind of move at once, and never see others."""
+    groups: int = Field(default=4, ge=1, le=10_000)
+    """Groups that know nothing of each other; nested R-hat compares them."""
+    warm_up: int = Field(default=100, ge=1, le=1_000_000)
+    """Sweeps in which frequencies and widths of moves adapt; none of their states is kept."""
+    pilot: int = Field(default=256, ge=1, le=10_000_000)
+    """Draws of the flow in each group, of which one is its start by weight."""
+    ladder: Literal["auto", "none", "tempered"] = "auto"
+    """Rungs of q^(1-b) p^b with exchanges: none, some, or as the warm-up says."""
+    stride: int = Field(default=1, ge=1, le=1_000_000)
+    """Sweeps from one kept state of a walker to the next."""
+    full_pass_every: int = Field(default=50, ge=1, le=1_000_000)
+    """Sweeps after which every walker is computed anew, whatever was kept of it."""

@@ -1,0 +1,110 @@
+"""Walkers of one flow at one temperature: where they are, and what was computed there.
+
+In the latent space of the flow the target is ``n(z) w(z)``, ``w = exp(-u) / q`` (`boltzgen.refine.latent`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from boltzgen.generator import BoltzmannGenerator
+
+
+@dataclass(frozen=True)
+class Walkers:
+    """B walkers and all that was computed where they are.
+
+    Attributes
+    ----------
+    latents, coordinates: (B, D). positions: (B, N, 3) nm; model systems (B, D).
+    u, log_q: (B,) reduced energy and log density of the flow.
+    log_w: (B,) ``-u - log_q``; -inf outside the domain, and where a number is not finite.
+    kept: what the flow keeps of its pass, its own business.
+    """
+
+    latents: Tensor
+    coordinates: Tensor
+    positions: Tensor
+    u: Tensor
+    log_q: Tensor
+    log_w: Tensor
+    kept: Any
+
+    def __len__(self) -> int:
+        return len(self.log_w)
+
+
+class ChainTarget:
+    """One molecule at one temperature as `rows` walkers see it; counts the energies that it computes.
+
+    evaluated: (rows,) energies of each row since `count` was last asked.
+
+    UnsupportedError when the flow has no latent space.
+    """
+
+    def __init__(self, generator: BoltzmannGenerator, temperature: float, rows: int) -> None:
+        self.flow, self.target = generator.latent_flow, generator.target
+        self.temperature, self.rows = temperature, rows
+        with torch.no_grad():
+            self.embedding = generator.embed(temperature, rows)
+        self.evaluated = torch.zeros(rows, dtype=torch.long)
+        self.energies_not_finite = 0
+
+    def count(self) -> Tensor:
+        """(rows,) energies of each row since this was last asked."""
+        found, self.evaluated = self.evaluated, torch.zeros_like(self.evaluated)
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        return self.target.reference.device
+
+    @torch.no_grad()
+    def whole(self, latents: Tensor) -> Walkers:
+        """Everything about `latents` (B, D), by a whole pass."""
+        coordinates, change, kept = self.flow.decode_kept(latents, self.embedding)
+        return self._walkers(latents, coordinates, change, kept)
+
+    @torch.no_grad()
+    def changed(self, latents: Tensor, old: Walkers, first: int) -> Walkers:
+        """As `whole` where no latent before row `first` differs from that of `old`."""
+        if first == 0:
+            return self.whole(latents)
+        coordinates, change, kept = self.flow.decode_changed(latents, self.embedding, old.kept, first)
+        return self._walkers(latents, coordinates, change, kept)
+
+    def chosen(self, accepted: Tensor, new: Walkers, old: Walkers) -> Walkers:
+        """Each row of `new` where `accepted` (B,), of `old` elsewhere: a rejected move repeats the state."""
+
+        def choose(one: Tensor, other: Tensor) -> Tensor:
+            return torch.where(accepted.reshape(-1, *[1] * (one.dim() - 1)), one, other)
+
+        return Walkers(
+            choose(new.latents, old.latents),
+            choose(new.coordinates, old.coordinates),
+            choose(new.positions, old.positions),
+            choose(new.u, old.u),
+            choose(new.log_q, old.log_q),
+            choose(new.log_w, old.log_w),
+            self.flow.keep(accepted, new.kept, old.kept),
+        )
+
+    def _walkers(self, latents: Tensor, coordinates: Tensor, change: Tensor, kept: Any) -> Walkers:
+        positions, log_det = self.target.coordinates.decode(coordinates)
+        log_q = self.flow.latent_log_prob(latents, self.embedding) - change - log_det
+        usable = self.target.coordinates.inside(positions) & torch.isfinite(log_q)
+        u = torch.full_like(log_q, torch.inf)
+        count = int(usable.sum())
+        if count == len(u):
+            u = self.target.reduced_energy(positions, self.temperature).to(log_q)
+        elif count:
+            u[usable] = self.target.reduced_energy(positions[usable], self.temperature).to(log_q)
+        self.evaluated += usable.cpu()
+        finite = torch.isfinite(u)
+        self.energies_not_finite += count - int(finite.sum())
+        log_w = torch.where(usable & finite, -u - log_q, torch.full_like(log_q, -torch.inf))
+        return Walkers(latents, coordinates, positions, u, log_q, log_w, kept)
