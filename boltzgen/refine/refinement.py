@@ -123,8 +123,8 @@ def _record(
 
 
 def is_refined(ensemble: Ensemble) -> bool:
-    """Whether some weights of `ensemble` are not those of the flow's own draws."""
-    return "refined" in ensemble.provenance
+    """Whether some rows of `ensemble` are not the flow's own draws with their weights: refined, or walkers."""
+    return "refined" in ensemble.provenance or ensemble.walkers is not None
 
 
 def flow_log_weights(

@@ -16,7 +16,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, read_json, write_json
-from boltzgen.loaders.arrays import read_any_npz
+from boltzgen.loaders.arrays import read_npz
 from boltzgen.loaders.records import Record, read_record
 
 SCHEMA = "boltzgen.chains/1"
@@ -34,17 +34,14 @@ class ChainTask(Record):
 
 
 class ChainFiles:
-    """The store of chains below an OUT folder; `task` says what they belong to."""
+    """The store of chains below an OUT folder; samples that it holds are replaced with `overwrite` alone."""
 
-    def __init__(self, out: Path, task: Mapping[str, Any]) -> None:
-        self.folder, self.task = out / FOLDER, dict(task)
+    def __init__(self, out: Path, *, overwrite: bool) -> None:
+        self.folder, self.overwrite, self.task = out / FOLDER, overwrite, dict[str, Any]()
 
-    def begin(self, *, overwrite: bool) -> None:
-        """Go on with chains of the same task, or begin; InputError where the folder holds something else.
-
-        Samples that the folder holds already are replaced with `overwrite` alone.
-        """
-        known = self._known()
+    def begin(self, task: Mapping[str, Any]) -> None:
+        """Go on with chains of `task`, or begin them; InputError where the folder holds something else."""
+        self.task, overwrite, known = dict(task), self.overwrite, self._known()
         if known is not None and known["status"] == "partial" and known["task"] == self.task:
             return
         samples = (self.folder.parent / "manifest.json").exists()
@@ -63,8 +60,9 @@ class ChainFiles:
 
     def finish(self) -> None:
         """The samples are written: remove what was needed to go on."""
-        self._write("done")
-        self.remove()
+        if self.folder.exists():
+            self._write("done")
+            self.remove()
 
     def remove(self) -> None:
         """Remove the folder, the record last: what is left of it without one is nobody's."""
@@ -77,12 +75,12 @@ class ChainFiles:
     def save(self, group: int, arrays: Mapping[str, np.ndarray], /) -> None:
         """Keep the state of a group, atomically."""
         with atomic_path(self._place(group)) as temporary, open(temporary, "wb") as handle:
-            np.savez(handle, **{name: np.asarray(array) for name, array in arrays.items()})
+            np.savez(handle, allow_pickle=False, **{name: np.asarray(one) for name, one in arrays.items()})
 
     def load(self, group: int, /) -> dict[str, np.ndarray] | None:
         """The state of a group that was kept; None where there is none."""
         path = self._place(group)
-        return read_any_npz(path, remedy=_REMEDY) if path.exists() else None
+        return read_npz(path, None, missing="no such file.", remedy=_REMEDY) if path.exists() else None
 
     def _place(self, group: int) -> Path:
         return self.folder / f"group-{group}.npz"

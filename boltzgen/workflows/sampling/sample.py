@@ -28,17 +28,20 @@ from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
+from boltzgen.refine.chains.run import run_chains
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.trust.rings import missing_from, ring_minima
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.chain_files import ChainFiles, begun
+from boltzgen.workflows.sampling.chained import chain_settings, chain_task, ensemble_of, require_rows
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
 from boltzgen.workflows.subjects import words_of
 from boltzgen.workflows.timing.expectation import Expect
-from boltzgen.workflows.timing.sampling import expected, moves_of
+from boltzgen.workflows.timing.sampling import energies_a_row, expected, expected_chains, moves_of
 
 #: Seconds of a batch under a limit of time, where the batches would take longer than the second number.
 BATCH_SECONDS, LONGEST_BATCH = 2.0, 4.0
@@ -68,7 +71,7 @@ def sample(
     overwrite: replace samples that `output` already holds.
     expect: told how long it will take before it begins.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
-        device, data, data_temperature, refine, refine_budget, compile_energies.
+        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, stride.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def sample(
 
     Raises
     ------
-    InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
+    InputError: something given cannot be used. PartialError: stopped; what was drawn is saved, and with
+    ``chains`` the same call goes on. UnsupportedError: ``chains`` of a flow without a latent space.
     BoltzgenError: a log-determinant is wrong (see `boltzgen.trust.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
 
@@ -96,11 +100,14 @@ def sample(
     check_device(asked.device)
     check_output(output, "ensemble")
     with alone_in(output) as folder:
-        if (folder / "manifest.json").exists() and not overwrite:
-            raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
-        ensemble = _drawn(model, system, number, asked, stop, progress, expect)
+        if not asked.chains:
+            _refuse_samples(folder, overwrite)
+        files = ChainFiles(folder, overwrite=overwrite)
+        ensemble = _drawn(model, system, number, asked, stop, progress, expect, files)
         complete = len(ensemble) == number
         save_ensemble(ensemble, folder, status="complete" if complete else "partial")
+        if complete:
+            files.finish()
     found = Summary(summary(ensemble))
     if not complete:
         drawn = f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}."
@@ -111,6 +118,16 @@ def sample(
     return found
 
 
+def _refuse_samples(folder: Path, overwrite: bool) -> None:
+    """InputError where `folder` holds samples, or chains that were begun, and they may not be replaced."""
+    if (folder / "manifest.json").exists() and not overwrite:
+        raise InputError(f"{folder} already holds samples; name another folder, or add `overwrite=True`.")
+    if begun(folder) and not overwrite:
+        raise InputError(
+            f"{folder} holds chains that were begun; go on with `chains=True`, or add `overwrite=True`."
+        )
+
+
 def _drawn(
     model: str | PathLike[str],
     system: str | PathLike[str],
@@ -119,6 +136,7 @@ def _drawn(
     stop: StopRequest | None,
     progress: Progress,
     expect: Expect | None,
+    files: ChainFiles,
 ) -> Ensemble:
     """The samples that `sample` was asked for, or those before `stop` asked to end, with their record."""
     trained = load_model(Path(model))
@@ -126,6 +144,9 @@ def _drawn(
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
     _check(number, kelvin, asked)
     refinement = Refinement.of(asked.refine, asked.refine_budget)
+    settings = chain_settings(asked)
+    if settings is not None:
+        require_rows(number, settings)
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
     flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
@@ -135,18 +156,37 @@ def _drawn(
         else read_check_frames(molecule, asked.data, kelvin, target, asked.data_temperature)
     )
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
+    a_sample = a_sample if settings is None else energies_a_row(generator, number, settings)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
-            told = expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
+            told = (
+                expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
+                if settings is None
+                else expected_chains(generator, number, kelvin, settings)
+            )
             expect(told)
             rows = _rows_within(stop, rows or target.batch_rows(), told.seconds / number)
         require_determinants(generator, kelvin)
         rng = torch.Generator().manual_seed(asked.seed)
-        if refinement is None:
+        if settings is not None:
+            files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
+            walked = run_chains(
+                generator,
+                number,
+                kelvin,
+                settings=settings,
+                seed=asked.seed,
+                stop=stop,
+                progress=progress,
+                store=files,
+            )
+            drawn = ensemble_of(walked, generator, kelvin, settings)
+            flow_log_w = drawn.log_w
+        elif refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
             flow_log_w = drawn.log_w
