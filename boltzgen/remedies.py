@@ -46,7 +46,7 @@ LOOK = 'look at them after `export(OUT, output=FILE, format="pdb")`'
 LONGER_EACH = "lengthen the simulation of each molecule, `simulation.evaluations`"
 REPORT = "this is a fault of boltzgen or of the machine: report what it says, `selftest()`"
 
-#: All of them; `draw_in_all` besides.
+#: All of them; `draw_in_all` and `longer_chains` besides.
 REMEDIES = (
     ADAPT,
     TRAIN_ON_LADDER,
@@ -80,6 +80,15 @@ def draw_in_all(number: int) -> str:
     """The remedy to draw `number` samples, all told."""
     told = f"{number:,}".replace(",", " ")
     return f"{_DRAW}{told} in all by `sample(MODEL, SYS, output=OUT, number={number}, overwrite=True)`"
+
+
+def longer_chains(number: int) -> str:
+    """The remedy to run the chains to `number` samples, all told."""
+    told = f"{number:,}".replace(",", " ")
+    return (
+        f"lengthen the chains to {told} samples by "
+        f"`sample(MODEL, SYS, output=OUT, number={number}, chains=True, overwrite=True)`"
+    )
 
 
 def consistent(found: Findings, beside: Sequence[tuple[str, str]] = ()) -> Findings:

@@ -339,16 +339,18 @@ def _judge_count(
     subject = f"the state {name}" if name else "the ensemble"
     if count <= 0:
         # a flow that is known to cover everything needs draws; of any other it is to be seen whether it does
-        seen = remedies.DRAW_MORE if covered else remedies.PROBE
+        more = remedies.LONGER_CHAINS if record.get("chained") else remedies.DRAW_MORE
+        seen = more if covered else remedies.PROBE
         why = f"{subject} was not visited with any weight in {n_samples} samples"
         return [("unreliable", f"{why}; {remedies.LADDER if simulated else seen}")]
-    needed = _round_up(n_samples * ENOUGH_EFFECTIVE / count)
+    needed = rounded_up(n_samples * ENOUGH_EFFECTIVE / count)
     advice = remedies.LENGTHEN if simulated else remedies.draw_in_all(needed)
+    advice = remedies.longer_chains(needed) if record.get("chained") else advice
     verdict = "unreliable" if count < TOO_FEW_EFFECTIVE else "caution"
     return [(verdict, f"{subject} rests on {count:.0f} effective samples; {advice}")]
 
 
-def _round_up(number: float) -> int:
+def rounded_up(number: float) -> int:
     """`number` rounded up to two digits: 41200 -> 42000."""
     step = 10 ** max(int(np.floor(np.log10(max(number, 1.0)))) - 1, 0)
     return int(np.ceil(number / step) * step)

@@ -29,6 +29,7 @@ from boltzgen.ensemble.diagnostics import (
     kish_ess,
     largest_weight_share,
     pareto_k,
+    rounded_up,
     weights_are_constant,
     worst,
 )
@@ -40,6 +41,9 @@ R_HAT_GOOD, R_HAT_BAD = 1.02, 1.1
 
 #: Bulk and tail samples of each variable that are enough, and below which they are far too few.
 ENOUGH_SAMPLES, TOO_FEW_SAMPLES = 200.0, 50.0
+
+#: Walkers below which the scatter among them, on which every error bar rests, is poorly known.
+FEWEST_WALKERS = 20
 
 #: Times that walkers enter, and leave, a state before its population means anything, as for the probe.
 ENOUGH_CROSSINGS = 8
@@ -187,7 +191,28 @@ def _findings(
     figures: ChainFigures, log_w: np.ndarray, k_hat: float | None, coverage: Mapping[str, Any] | None
 ) -> list[tuple[str, str]]:
     """What speaks against the verdict ``ok``."""
-    found = judge_samples(figures)
+    found = judge_walkers(figures, len(log_w))
+    for state in figures.states:
+        found += judge_crossings(f"the {state.name}", state.entered, state.left)
+    if weights_are_constant(log_w):
+        if coverage is None:
+            return [*found, ("caution", NO_COVERAGE)]
+        return [(coverage["verdict"], reason) for reason in coverage["reasons"]] + found
+    enough = {"": ENOUGH_EFFECTIVE}  # their number was judged above
+    return [*found, *findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=enough)]
+
+
+def judge_walkers(figures: ChainFigures, n: int) -> list[tuple[str, str]]:
+    """Findings on n rows of walkers, whatever is asked of them: on sample sizes and on their groups."""
+    found = _judge_samples(figures, n)
+    if figures.walkers < FEWEST_WALKERS:
+        found.append(
+            (
+                "caution",
+                f"error bars rest on {figures.walkers} walkers, and {FEWEST_WALKERS} are needed; "
+                f"{remedies.MORE_WALKERS}",
+            )
+        )
     if figures.r_hat is None and figures.groups < 2:
         found.append(
             ("caution", f"one group of walkers has nothing to be compared with; {remedies.MORE_WALKERS}")
@@ -202,17 +227,10 @@ def _findings(
                 f"{R_HAT_GOOD}; {remedies.LONGER_CHAINS}",
             )
         )
-    for state in figures.states:
-        found += judge_crossings(f"the {state.name}", state.entered, state.left)
-    if weights_are_constant(log_w):
-        if coverage is None:
-            return [*found, ("caution", NO_COVERAGE)]
-        return [(coverage["verdict"], reason) for reason in coverage["reasons"]] + found
-    enough = {"": ENOUGH_EFFECTIVE}  # their number was judged above
-    return [*found, *findings(log_w, k_hat=k_hat, coverage=coverage, n_effective=enough)]
+    return found
 
 
-def judge_samples(figures: ChainFigures) -> list[tuple[str, str]]:
+def _judge_samples(figures: ChainFigures, n: int) -> list[tuple[str, str]]:
     """Findings on what never moved, and on sample sizes."""
     stuck = [one.name for one in figures.variables if not one.moved]
     found = []
@@ -231,7 +249,7 @@ def judge_samples(figures: ChainFigures) -> list[tuple[str, str]]:
                 (
                     verdict,
                     f"{number:.0f} {kind} samples{name}, and {ENOUGH_SAMPLES:.0f} are needed; "
-                    f"{remedies.LONGER_CHAINS}",
+                    f"{remedies.longer_chains(rounded_up(n * ENOUGH_SAMPLES / number))}",
                 )
             )
     return found

@@ -185,7 +185,7 @@ def _drawn(
                 store=files,
             )
             drawn = ensemble_of(walked, generator, kelvin, settings)
-            flow_log_w = drawn.log_w
+            flow_log_w = None
         elif refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
