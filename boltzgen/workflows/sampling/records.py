@@ -151,6 +151,8 @@ class Summary(Record):
         nested = ("schema", "rejected", "reasons", "refined", "acceptance", "energy_evaluations_by_part")
         others = _OF_CHAINS if self.walkers is None else _OF_WEIGHTS
         rows = {name: value for name, value in self._content.items() if name not in (*nested, *others)}
+        if self.walkers is not None:  # numbers of weights, where all are equal
+            rows = {name: value for name, value in rows.items() if value is not None}
         rows |= {f"rejected: {reason}": count for reason, count in self.rejected.items()}
         rows |= {f"accepted: {kind}": f"{100 * share:.2g} %" for kind, share in self.acceptance.items()}
         return rows | {f"energies: {part}": count for part, count in self.energy_evaluations_by_part.items()}
