@@ -18,8 +18,7 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -29,32 +28,31 @@ from torch.nn import functional
 
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.conditioning.features import N_FEATURES, ORDER
-from boltzgen.coordinates.support import unlink
 from boltzgen.flows import autoregressive_geometry as geometry
-from boltzgen.flows.autoregressive_geometry import Atom, n_basis
-from boltzgen.flows.autoregressive_layout import N_VALUES, N_WAVES, SLOTS, Layout
-from boltzgen.flows.grouped import Group, GroupedFlow
+from boltzgen.flows.autoregressive_geometry import n_basis
+from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
+from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
+from boltzgen.flows.autoregressive_weights import (
+    AtomWeights,
+    Kept,
+    Placed,
+    Weights,
+    atoms_of_weights,
+    put,
+)
+from boltzgen.flows.compiled_steps import draw, look
+from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow
 from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
-from boltzgen.flows.standardise import Standardiser
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
-from boltzgen.flows.transforms import (
-    HARMONICS,
-    WeightGenerator,
-    affine_spline,
-    circular_spline,
-    temperature_input,
-)
-
-#: Whitened values beyond some of these enter the network flattened, so that no input explodes.
-SOFT = 6.0
+from boltzgen.flows.transforms import WeightGenerator, temperature_input
 
 #: When the flow is to know nothing of the size of the molecule: bonds that a block of attention looks across,
 #: and placed atoms that the inputs are scaled for.
 REACH, NEIGHBOURS = 3, 8
 
-#: Maps of linear and of circular coordinates.
-_TRANSFORMS = (affine_spline, circular_spline)
+#: Rows drawn together: on a CPU with compiled operations and without, and on other devices.
+BLOCK_COMPILED, BLOCK_PLAIN, BLOCK_DEVICE = 128, 1024, 65_536
 
 
 class AutoregressiveSettings(NetworkSettings):
@@ -70,29 +68,6 @@ class AutoregressiveSettings(NetworkSettings):
     def build(self) -> AutoregressiveFlow:
         unread = ORDER if self.local else ()
         return AutoregressiveFlow(N_FEATURES, unread=unread, **self.model_dump(exclude={"kind"}))
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """What a molecule and the temperatures of its b rows give the network of width H.
-
-    Attributes
-    ----------
-    view, drawn: for each atom (inputs, H), of what it sees of the placed atoms and of their coordinates.
-    shift: (atoms, b, H) by atom and temperature.
-    per_coordinate, per_coordinate_shift: (d, N_VALUES, H) and (d, 1, H).
-    output, output_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
-        coordinates.
-    """
-
-    layout: Layout
-    view: tuple[Tensor, ...]
-    drawn: tuple[Tensor, ...]
-    shift: Tensor
-    per_coordinate: Tensor
-    per_coordinate_shift: Tensor
-    output: tuple[Tensor, Tensor]
-    output_shift: tuple[Tensor, Tensor]
 
 
 class AutoregressiveFlow(GroupedFlow):
@@ -125,6 +100,7 @@ class AutoregressiveFlow(GroupedFlow):
     ) -> None:
         super().__init__()
         self.hidden, self.local, self.degree, self.n_basis = hidden, local, degree, n_basis(degree)
+        self._compiled = False
         reach = REACH if local else None
         self.encoder = TokenEncoder(n_features, embedding, encoder_blocks, unread=unread, reach=reach)
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
@@ -142,48 +118,56 @@ class AutoregressiveFlow(GroupedFlow):
             [WeightGenerator(embedding, (hidden + 1, size), std=1e-3) for size in sizes]
         )
 
-    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> _Weights:
+    def embed_molecule(self, molecule: MoleculeFeatures, temperature: Tensor) -> Weights:
         layout = Layout.of(molecule)
         tokens = self.encoder(molecule.tokens, molecule.graph_distance)
         described = torch.tensor(layout.tokens(), device=tokens.device)
         atoms = self.of_atom(functional.pad(tokens, (0, 0, 0, 1))[described].flatten(1))
         atoms = functional.layer_norm(atoms, atoms.shape[1:])
-        heat = self.temperature(temperature_input(temperature).to(tokens.dtype))
-        output, output_shift = [], []
-        for generate, chosen in zip(
-            self.output_weights, (~molecule.circular, molecule.circular), strict=True
-        ):
-            both = generate(tokens[chosen])
-            output.append(both[:, :-1].mT)
-            output_shift.append(both[:, -1][..., None])
-        return _Weights(
+        heat = temperature_input(temperature).to(tokens.dtype).T
+        sorts = (~molecule.circular, molecule.circular)
+        both = [generate(tokens[chosen]) for generate, chosen in zip(self.output_weights, sorts, strict=True)]
+        output = (both[0][:, :-1].mT.contiguous(), both[1][:, :-1].mT.contiguous())
+        output_shift = (both[0][:, -1, :, None].contiguous(), both[1][:, -1, :, None].contiguous())
+        own = torch.cat([self.per_coordinate_shift(tokens)[:, None], self.per_coordinate(tokens)], dim=1)
+        own = (own * layout.visible(own)).mT.contiguous()
+        read, view = self._filters(layout, atoms, molecule.graph_distance)
+        return Weights(
             layout,
-            *self._filters(layout, atoms, molecule.graph_distance),
-            self.shift(atoms)[:, None] + heat,
-            self.per_coordinate(tokens),
-            self.per_coordinate_shift(tokens)[:, None],
-            (output[0], output[1]),
-            (output_shift[0], output_shift[1]),
+            read,
+            view,
+            torch.cat([torch.ones_like(heat[:1]), heat]),
+            own,
+            output,
+            output_shift,
+            atoms_of_weights(molecule, layout, read, view, own, output, output_shift),
         )
 
     def _filters(
         self, layout: Layout, atoms: Tensor, graph_distance: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """For each atom, the weights (inputs, H) of what it sees of those before it; atoms: (n, E)."""
+        """For each atom the weights of what it reads and sees of those before it, as in `Weights`.
+
+        atoms: (n, E).
+        """
         near = layout.graph_distance(graph_distance).clamp(max=MAX_GRAPH_DISTANCE)
         later, earlier = torch.tril_indices(len(atoms), len(atoms), -1, device=atoms.device)
         pairs = self.seeing(atoms)[later] + self.seen(atoms)[earlier] + self.apart(near[later, earlier])
         pairs = functional.layer_norm(functional.silu(pairs), pairs.shape[1:])
-        filters = self.input_filter(pairs)
         inputs = self.n_basis + N_VALUES if layout.has_positions else N_VALUES
         count = torch.full_like(later, NEIGHBOURS) if self.local else later
-        filters = filters / torch.sqrt(count * inputs / 2)[:, None, None].to(filters.dtype)
-        sizes = list(range(len(atoms)))
-        view, drawn = (
-            tuple(block.flatten(0, 1) for block in part.contiguous().split(sizes))
-            for part in filters.split([self.n_basis, N_VALUES], dim=1)
-        )
-        return view, drawn
+        scale = torch.rsqrt((count * inputs / 2).to(pairs.dtype))[:, None]
+        described = (torch.cat([pairs, torch.ones_like(scale)], dim=1) * scale).split(list(range(len(atoms))))
+        generating = self.input_filter.matrix().transpose(0, 1)
+        of_view, of_read = (part.flatten(0, 1) for part in generating.split([self.n_basis, N_VALUES], dim=1))
+        shift = self.shift(atoms) + self.temperature.bias
+        read, view, live = [], [], torch.tensor(layout.all_live, device=atoms.device)
+        for own, around in zip(shift, described, strict=True):
+            shared = torch.cat([own[:, None], self.temperature.weight], dim=1)
+            of_values = (of_read @ around.T).view(self.hidden, N_VALUES, -1).transpose(1, 2).flatten(1)
+            read.append(torch.cat([shared, of_values[:, live[: layout.starts[len(around)]]]], dim=1))
+            view.append((of_view @ around.T).view(self.hidden, -1) if layout.has_positions else around[:0])
+        return tuple(read), tuple(view)
 
     def encode_group(self, coordinates: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         standardiser = group.standardiser
@@ -195,149 +179,147 @@ class AutoregressiveFlow(GroupedFlow):
         for sort, (values, rows) in enumerate(
             ((linear, standardiser.linear), (circular, standardiser.circular))
         ):
-            parameters = group.weights.output[sort] @ hidden[rows].mT + group.weights.output_shift[sort]
-            found, change = _TRANSFORMS[sort](values.T, parameters.transpose(0, 1), inverse=False)
+            parameters = (
+                group.weights.output[sort] @ hidden[:, rows].transpose(0, 1)
+                + group.weights.output_shift[sort]
+            )
+            found, change = TRANSFORMS[sort](values.T, parameters.transpose(0, 1), inverse=False)
             latents.append(found.T)
             log_det = log_det + change.sum(dim=0)
         return standardiser.join(latents[0], latents[1]), log_det
 
-    def _all_hidden(self, weights: _Weights, linear: Tensor, circular: Tensor, known: Tensor) -> Tensor:
-        """What the network finds (d, b, H) for every coordinate at once.
+    def _all_hidden(self, weights: Weights, linear: Tensor, circular: Tensor, known: Tensor) -> Tensor:
+        """What the network finds (H, d, b) for every coordinate at once.
 
         linear, circular: (columns, b), whitened and in rad. known: (d, b) coordinates.
         """
-        layout = weights.layout
-        drawn = [
-            [(circular if layout.circular[row] else linear)[layout.column[row]] for row in turn]
-            for turn in layout.turns
-        ]
-        inputs = torch.stack([self._inputs(layout, n, own, known[0]) for n, own in enumerate(drawn)])
+        layout, rows = weights.layout, known.shape[1]
+        own = layout.inputs(flattened(linear.to(self._precision)), waves(circular.to(self._precision)))
+        live = torch.tensor(layout.all_live, device=known.device)
+        inputs = torch.cat([weights.shared, own.flatten(0, 1)[live]])
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        seen = self._seen(layout, positions, axes) if positions else ()
-        first = layout.drawn[0]
-        read = torch.stack(
-            [
-                self._read(weights, number, inputs[:number], seen[number] if seen else None)
-                for number in layout.drawn
-            ]
-        )
-        hidden = self.head[0](self._through_trunk(read + weights.shift[first:]))
-        atom = torch.tensor(layout.atom, device=hidden.device)
-        own = (inputs[atom] * layout.visible(inputs)).transpose(1, 2)
-        return self._through_head(
-            torch.baddbmm(hidden[atom - first] + weights.per_coordinate_shift, own, weights.per_coordinate)
-        )
-
-    def _seen(self, layout: Layout, positions: list[Tensor], axes: list[Tensor]) -> tuple[Tensor, ...]:
-        """For each atom what it sees (k, n_basis, b) of the k atoms before it, all pairs at once."""
-        count = len(positions)
-        placed, frames = torch.stack(positions, dim=1), torch.stack(axes, dim=2).to(self._precision)
-        later, earlier = torch.tril_indices(count, count, -1, device=placed.device)
-        origin = torch.tensor([own.references[0] if own.references else 0 for own in layout.atoms])
-        origin = origin.to(placed.device)[later]
-        apart = (placed[:, earlier] - placed[:, origin]).to(self._precision)
-        return geometry.basis(apart, frames[:, :, later], self.degree).split(list(range(count)))
+        read = [_read(atom, inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
+        hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
+        first, *head = self._layers(self.head)
+        hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
+        number = torch.tensor(layout.atom, device=known.device)
+        given = torch.cat([torch.ones_like(own[:, :1]), own], dim=1)[number]
+        hidden = hidden[:, number - layout.drawn[0]] + (weights.own @ given).transpose(0, 1)
+        return through(hidden.flatten(1), head).unflatten(1, (-1, rows))
 
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        weights: _Weights = group.weights
-        layout, standardiser = weights.layout, group.standardiser
-        log_det = torch.zeros_like(latents[:, 0])
-        inputs = [self._inputs(layout, n, [], log_det) for n in range(layout.drawn[0])]
-        positions = [log_det.expand(3, -1)] if layout.has_positions else []
-        values: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for number in layout.drawn:
-            atom, view = layout.atoms[number], None
-            if layout.has_positions:
-                axes = geometry.axes_of(atom, positions)
-                placed = torch.stack(positions, dim=1)
-                apart = (placed - placed[:, atom.references[0], None]).to(self._precision)
-                view = geometry.basis(apart, axes[:, :, None].to(self._precision), self.degree)
-            before = torch.stack(inputs) if inputs else latents.new_zeros(0, N_VALUES, len(latents))
-            read = self._read(weights, number, before, view)
-            drawn, change = self._draw(latents, weights, number, read)
-            log_det = log_det + change
-            for row, value in zip(atom.rows, reversed(drawn), strict=True):
-                values[layout.circular[row]].append(value)
-            inputs.append(self._inputs(layout, number, drawn, log_det))
-            if layout.has_positions:
-                own = _unwhitened(layout, atom, standardiser, values)
-                positions.append(geometry.place(atom, own, positions, axes))
-        nothing = latents[:, :0]
-        linear, circular = (torch.stack(sort, dim=1) if sort else nothing for sort in values)
-        coordinates, change = standardiser.decode(linear, circular)
-        return coordinates, log_det + change
+        return _found(self._drawn(latents, group, None, 0), group)
+
+    def _seen(self, weights: AtomWeights, positions: list[Tensor], axes: list[Tensor]) -> Tensor | None:
+        """What an atom sees (n_basis, k, b) of the k before it, given positions and axes of all atoms."""
+        if not positions:
+            return None
+        placed, origin = torch.stack(positions[: weights.number]), positions[weights.atom.references[0]]
+        return geometry.view(placed, origin, axes[weights.number], self.degree, self._precision)
+
+    def use_compiler(self, enabled: bool = True) -> None:
+        """Whether passes without gradients draw by compiled operations; see `compiled_steps`. CPU only."""
+        self._compiled = enabled and self.temperature.weight.device.type == "cpu"
+
+    def decode_kept(self, latents: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
+        return self._changed(latents, embedding, [None] * len(embedding.groups), 0)
+
+    def decode_changed(
+        self, latents: Tensor, embedding: GroupedEmbedding, kept: Kept, first: int
+    ) -> tuple[Tensor, Tensor, Kept]:
+        return self._changed(latents, embedding, kept.placed, first)
+
+    @torch.no_grad()
+    def _changed(
+        self, latents: Tensor, embedding: GroupedEmbedding, before: Sequence[Placed | None], first: int
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """All that latents give, where `before` knows of each group what comes before coordinate `first`."""
+        left, found = iter(before), []
+
+        def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+            found.append(self._drawn(values, group, next(left), first))
+            return _found(found[-1], group)
+
+        coordinates, log_det = self._map(latents, embedding, decode)
+        return coordinates, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
+
+    def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
+        return new.where(accepted, old)
+
+    def _drawn(self, latents: Tensor, group: Group, kept: Placed | None, first: int) -> Placed:
+        """All that `latents` (b, d) give; `kept` has the atoms before that of coordinate `first`."""
+        weights, scale, latents = group.weights, group.standardiser.scale[:, 0], latents.T
+        layout, rows = weights.layout, latents.shape[1]
+        number = layout.atom[first] if first < len(latents) else len(layout.atoms)
+        layers, parts = (self._layers(self.trunk), self._layers(self.head)), []
+        size = self._block_rows(latents.device)
+        for block in (slice(start, start + size) for start in range(0, rows, size)):
+            own = latents[:, block].contiguous()
+            placed = (
+                Placed.nothing(layout, weights.shared[:, block], own) if kept is None else kept.copied(block)
+            )
+            for atom in weights.atoms:
+                if atom.number >= number:
+                    placed = self._draw(atom, own, placed, layers, scale[block])
+            parts.append(placed)
+        return Placed.joined(parts)
+
+    def _block_rows(self, device: torch.device) -> int:
+        """Rows that are drawn together: what they see of placed atoms fits into the cache."""
+        if device.type != "cpu":
+            return BLOCK_DEVICE
+        return BLOCK_COMPILED if self._compiled else BLOCK_PLAIN
 
     def _draw(
-        self, latents: Tensor, weights: _Weights, number: int, read: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
-        """The coordinates of one atom (whitened, or angles) from their latents, and the log slope (b,)."""
-        layout = weights.layout
-        hidden = self.head[0](self._through_trunk(read + weights.shift[number]))
-        drawn: list[Tensor] = []
-        log_det = torch.zeros_like(latents[:, 0])
-        for row in layout.turns[number]:
-            own = (
-                self._inputs(layout, number, drawn, log_det).T @ weights.per_coordinate[row]
-                + weights.per_coordinate_shift[row]
-            )
-            sort, column = int(layout.circular[row]), layout.column[row]
-            parameters = weights.output[sort][column] @ self._through_head(hidden + own).mT
-            parameters = parameters + weights.output_shift[sort][column]
-            value, change = _TRANSFORMS[sort](latents[:, row], parameters, inverse=True)
-            drawn.append(value)
-            log_det = log_det + change
-        return drawn, log_det
-
-    def _inputs(self, layout: Layout, number: int, drawn: list[Tensor], like: Tensor) -> Tensor:
-        """(N_VALUES, b) what the coordinates of one atom, as far as they are `drawn`, give the network."""
-        precision = self._precision
-        nothing = torch.zeros_like(like, dtype=precision)
-        waves, numbers = [nothing] * N_WAVES, [nothing] * SLOTS
-        for slot, (row, value) in enumerate(zip(layout.turns[number], drawn, strict=False)):
-            value = value.to(precision)
-            if layout.circular[row]:
-                waves = [wave(n * value) for n in HARMONICS for wave in (torch.cos, torch.sin)]
-            else:
-                numbers[slot] = value / torch.sqrt(1 + (value / SOFT) ** 2)
-        return torch.stack([*waves, *numbers])
+        self,
+        weights: AtomWeights,
+        latents: Tensor,
+        placed: Placed,
+        layers: tuple[list[Layer], list[Layer]],
+        scale: Tensor,
+    ) -> Placed:
+        """`placed` with one more atom; its tensors are written into where no gradient is asked."""
+        atom, compiled = weights.atom, self._compiled and not torch.is_grad_enabled()
+        anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
+        if weights.view is not None:
+            before = placed.positions[: weights.number]
+            axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
+            frame = [axes, *anchors]
+        rows = [
+            _read(weights, placed.inputs, seen),
+            latents[atom.rows[0] : atom.rows[-1] + 1],
+            weights.whitening.before @ placed.whitened[: weights.columns.start],
+            scale,
+            *frame,
+        ]
+        found = draw(weights.shape, rows, *layers, weights.turns, weights.whitening, compiled)
+        positions = placed.positions
+        if found.position is not None:
+            positions = put(positions, weights.number, found.position[None])
+        return Placed(
+            put(placed.inputs, weights.start, found.inputs),
+            positions,
+            put(placed.whitened, weights.columns.start, found.whitened),
+            put(placed.values, atom.rows[0], found.values),
+            put(placed.change, weights.number, found.change[None]),
+        )
 
     @property
     def _precision(self) -> torch.dtype:
         return self.temperature.weight.dtype
 
-    def _read(self, weights: _Weights, number: int, inputs: Tensor, view: Tensor | None) -> Tensor:
-        """(b, H) from the coordinates (k, N_VALUES, b) and the view (k, n_basis, b) of the placed atoms."""
-        read = inputs.to(self._precision).flatten(0, 1).T @ weights.drawn[number]
-        if view is None:
-            return read
-        return torch.addmm(read, view.flatten(0, 1).T, weights.view[number])
-
-    def _through_trunk(self, hidden: Tensor) -> Tensor:
-        hidden = functional.silu(hidden)
-        for layer in self.trunk:
-            hidden = hidden + functional.silu(layer(hidden))
-        return hidden
-
-    def _through_head(self, hidden: Tensor) -> Tensor:
-        hidden = functional.silu(hidden)
-        for layer in self.head[1:]:
-            hidden = hidden + functional.silu(layer(hidden))
-        return hidden
+    def _layers(self, layers: Iterable[nn.Module]) -> list[Layer]:
+        return [(layer.weight, layer.bias[:, None]) for layer in layers]  # type: ignore[misc,index]
 
 
-def _unwhitened(
-    layout: Layout, atom: Atom, standardiser: Standardiser, values: tuple[list[Tensor], list[Tensor]]
-) -> Tensor:
-    """(n, b) the coordinates of `atom`, the last one drawn, from whitened ones and angles.
+def _found(placed: Placed, group: Group) -> tuple[Tensor, Tensor]:
+    """Coordinates (b, d) and log_det (b,) of a pass."""
+    return placed.values.T, placed.change.sum(dim=0) + group.standardiser.log_volume
 
-    The whitening is lower triangular: an atom's coordinates need no whitened ones after its own.
-    """
-    linear, circular = values
-    columns = [layout.column[row] for row in atom.rows if not layout.circular[row]]
-    size = len(linear)
-    known = torch.stack(linear, dim=1) @ standardiser.factor[columns, :size].T
-    lower, upper = standardiser.lower[columns], standardiser.upper[columns]
-    found = list(unlink(standardiser.centre[columns] + known * standardiser.scale, lower, upper)[0].T)
-    return torch.stack(
-        [circular[layout.column[row]] if layout.circular[row] else found.pop(0) for row in atom.rows]
-    )
+
+def _read(weights: AtomWeights, inputs: Tensor, seen: Tensor | None) -> Tensor:
+    """(H, b) what an atom finds in those before it: in their `inputs`, and in what it has `seen` of them."""
+    read = weights.read @ inputs[: weights.start]
+    if seen is None or weights.view is None:
+        return read
+    return torch.addmm(read, weights.view, seen.flatten(0, 1))

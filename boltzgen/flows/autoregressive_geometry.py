@@ -8,6 +8,7 @@ that cannot close and degenerate axes need no care but to stay finite.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,10 +58,11 @@ def atoms_of(molecule: MoleculeFeatures) -> tuple[Atom, ...]:
     )
 
 
-def axes_of(atom: Atom, positions: list[Tensor]) -> Tensor:
+def axes_of(atom: Atom, positions: Sequence[Tensor]) -> Tensor:
     """Axes (3 axes, 3 components, b) in which `atom` is placed: from p to c, towards g, and across.
 
-    The first three atoms lack references; theirs are the axes of the standard frame.
+    positions: (3, b) each, of its references at least, where it names them. The first three atoms lack
+    references; theirs are the axes of the standard frame.
     """
     fixed = torch.eye(3, dtype=positions[0].dtype, device=positions[0].device)
     fixed = fixed[:, :, None].expand(3, 3, positions[0].shape[1])
@@ -73,7 +75,7 @@ def axes_of(atom: Atom, positions: list[Tensor]) -> Tensor:
     return torch.stack([first, cross(third, first), third])
 
 
-def place(atom: Atom, values: Tensor, positions: list[Tensor], axes: Tensor) -> Tensor:
+def place(atom: Atom, values: Tensor, positions: Sequence[Tensor], axes: Tensor) -> Tensor:
     """Position (3, b) of `atom`; values: (coordinates of the atom, b) in the order of its rows."""
     origin = positions[atom.references[0]]
     zero = torch.zeros_like(values[0])
@@ -105,20 +107,34 @@ def n_basis(degree: int) -> int:
     return (len(CENTRES) + 1) * (degree + 1) ** 2
 
 
-def basis(difference: Tensor, axes: Tensor, degree: int) -> Tensor:
-    """What the network sees (k, n_basis, b) of k atoms, `difference` (3, k, b) away.
+def look(
+    atom: Atom, placed: Tensor, anchors: Sequence[Tensor], degree: int, precision: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Axes (3, 3, b) of the next `atom`, and what it sees in them of those that are `placed` (k, 3, b).
 
-    axes: (3 axes, 3 components, k, b), or one for all, (3, 3, 1, b). degree: of the spherical harmonics.
+    anchors: the positions (3, b) of its references, which `atom` names by their place here.
     """
-    local = axes[:, 0] * difference[0] + axes[:, 1] * difference[1] + axes[:, 2] * difference[2]
-    distance = torch.sqrt(dot(local, local) + TINY)
+    axes = axes_of(atom, anchors)
+    return axes, view(placed, anchors[0], axes, degree, precision)
+
+
+def view(placed: Tensor, origin: Tensor, axes: Tensor, degree: int, precision: torch.dtype) -> Tensor:
+    """What the network sees (n_basis, k, b) of k atoms: each harmonic times each radial function.
+
+    placed: (k, 3, b). origin: (3, b). axes: (3 axes, 3 components, b). degree: of the spherical harmonics.
+    precision: of the result.
+    """
+    apart, axes = (placed - origin).to(precision).transpose(0, 1), axes[:, :, None].to(precision)
+    local = axes[:, 0] * apart[0] + axes[:, 1] * apart[1] + axes[:, 2] * apart[2]
+    square = dot(local, local) + TINY
+    distance = torch.sqrt(square)
     near = [
         torch.exp(-0.5 * ((distance - centre) / width) ** 2)
         for centre, width in zip(CENTRES, WIDTHS, strict=True)
     ]
-    radial = torch.stack([*near, 1 / (1 + (distance / FAR) ** 2)], dim=1)
-    directions = torch.stack(harmonics(local / distance, degree), dim=1)
-    return (directions[:, :, None] * radial[:, None]).flatten(1, 2)
+    radial = torch.stack([*near, 1 / (1 + square / FAR**2)])
+    directions = torch.stack(harmonics(local / distance, degree))
+    return (directions[:, None] * radial).flatten(0, 1)
 
 
 def harmonics(direction: Tensor, degree: int) -> list[Tensor]:
@@ -136,7 +152,7 @@ def harmonics(direction: Tensor, degree: int) -> list[Tensor]:
 
 
 def _along_and_radius(
-    atom: Atom, values: Tensor, origin: Tensor, positions: list[Tensor]
+    atom: Atom, values: Tensor, origin: Tensor, positions: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Where an atom lies along the first axis and how far from it, both (b,)."""
     if atom.style != "closure":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -57,13 +59,50 @@ class Layout:
         """The coordinates of each atom in the order of drawing: torsion, angle, bond."""
         return tuple(own.rows[::-1] for own in self.atoms)
 
+    def live(self, number: int, slots: int = SLOTS) -> list[int]:
+        """Which of N_VALUES the first `slots` drawn coordinates of an atom give, in their order."""
+        found: list[int] = []
+        for slot, row in enumerate(self.turns[number][:slots]):
+            found += range(N_WAVES) if self.circular[row] else [N_WAVES + slot]
+        return found
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where the live values of each atom begin among those of all, and how many all are."""
+        sizes = [len(self.live(number)) for number in range(len(self.atoms))]
+        return tuple(accumulate(sizes, initial=0))
+
+    @cached_property
+    def all_live(self) -> tuple[int, ...]:
+        """The live ones of the (atoms, N_VALUES) values."""
+        return tuple(
+            number * N_VALUES + value for number in range(len(self.atoms)) for value in self.live(number)
+        )
+
     def visible(self, like: Tensor) -> Tensor:
-        """(d, N_VALUES, 1): 1 where a coordinate may see what its own atom's others give the network."""
-        mask = torch.zeros(len(self.atom), N_VALUES, 1, dtype=like.dtype, device=like.device)
+        """(d, 1 + N_VALUES, 1): 1 where a coordinate may see a one, and what those drawn before it give."""
+        mask = torch.zeros(len(self.atom), 1 + N_VALUES, 1, dtype=like.dtype, device=like.device)
+        mask[:, 0] = 1.0
         for row, slot in enumerate(self.slot):
-            mask[row, : N_WAVES if slot else 0] = 1.0
-            mask[row, N_WAVES : N_WAVES + slot] = 1.0
+            mask[row, [1 + value for value in self.live(self.atom[row], slot)]] = 1.0
         return mask
+
+    def inputs(self, linear: Tensor, circular: Tensor) -> Tensor:
+        """(atoms, N_VALUES, b) what the coordinates of each atom give the network.
+
+        linear: (columns, b), a number each. circular: (columns, N_WAVES, b).
+        """
+        inputs = linear.new_zeros(len(self.atoms) * N_VALUES, linear.shape[-1])
+        places: tuple[list[int], list[int]] = ([], [])
+        for row, slot in enumerate(self.slot):
+            start = self.atom[row] * N_VALUES
+            if self.circular[row]:
+                places[1].extend(range(start, start + N_WAVES))
+            else:
+                places[0].append(start + N_WAVES + slot)
+        for rows, found in zip(places, (linear, circular.flatten(0, 1)), strict=True):
+            inputs = inputs.index_copy(0, torch.tensor(rows, dtype=torch.long, device=inputs.device), found)
+        return inputs.unflatten(0, (-1, N_VALUES))
 
     def tokens(self) -> list[list[int]]:
         """(atoms, SLOTS + 1): coordinates that describe each atom, -1 for none.

@@ -77,3 +77,7 @@ class WeightGenerator(nn.Module):
         weight, bias = self.weight.flatten(0, -2), self.bias.flatten()
         flat = functional.linear(embeddings / embeddings.shape[-1], weight, bias)
         return flat.unflatten(-1, self.bias.shape)
+
+    def matrix(self) -> Tensor:
+        """(*shape, embedding + 1): times an embedding and a one it gives the weights, as `forward` does."""
+        return torch.cat([self.weight / self.weight.shape[-1], self.bias[..., None]], dim=-1)

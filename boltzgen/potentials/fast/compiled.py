@@ -65,9 +65,9 @@ def _cache_on_disk() -> Iterator[None]:
 
 
 @cache
-def _warn(reason: str) -> None:
+def _warn(reason: str, what: str = "Energies") -> None:
     """Once for each reason."""
-    warnings.warn(f"Energies are computed without compilation: {reason}.", stacklevel=2)
+    warnings.warn(f"{what} are computed without compilation: {reason}.", stacklevel=2)
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -109,7 +109,7 @@ def _compile(plain: BlockFunction, x: Tensor) -> BlockFunction | None:
             found = compiled(x.clone())
         difference = _difference(expected, found)
     except Exception as error:  # noqa: BLE001  (whatever a compiler can fail with, energies go on)
-        _warn(f"compiling failed ({type(error).__name__}: {(str(error) or '?').splitlines()[0][:200]})")
+        _warn(_failure(error))
         return None
     if not difference <= LARGEST_DIFFERENCE[x.dtype]:
         _warn(f"the compiled energies differ from the others by {difference:.1e} (relative)")
@@ -123,22 +123,82 @@ def _by_inductor(plain: BlockFunction, x: Tensor) -> BlockFunction:
     `torch.compile` would trace the Python code instead, and compare some hundred constants before each
     call: a fifth of the time of a block. The fake mode is what lets the inductor use its cache on disk.
     """
-    import torch._inductor
-    from torch._guards import TracingContext, tracing
     from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    graph = make_fx(plain)(x)
-    options = {"compile_threads": 1, "fx_graph_cache": True, "cpp_wrapper": x.device.type == "cpu"}
-    with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
-        compiled = torch._inductor.compile(graph, [x], options=options)
+    compiled = _by_inductor_in(FakeTensorMode(shape_env=ShapeEnv()), make_fx(plain)(x), [x])
 
     def function(block: Tensor) -> tuple[Tensor, Tensor | None]:
         energy, *slopes = compiled(block)
         return energy, slopes[0] if slopes else None
 
     return function
+
+
+def _by_inductor_in(mode: Any, graph: Any, inputs: Sequence[Any]) -> Callable[..., Sequence[Tensor]]:
+    """A recorded `graph` compiled, in the fake `mode` that knows the sizes of `inputs`."""
+    import torch._inductor
+    from torch._guards import TracingContext, tracing
+
+    options = {"compile_threads": 1, "fx_graph_cache": True, "cpp_wrapper": inputs[0].device.type == "cpu"}
+    with tracing(TracingContext(mode)):
+        compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(graph, inputs, options=options)
+    return compiled
+
+
+def compile_operations(
+    plain: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], changing: Sequence[Sequence[int]]
+) -> Callable[..., Sequence[Tensor]] | None:
+    """``plain(*inputs)`` compiled; None, with one warning, if that cannot be done.
+
+    Parameters
+    ----------
+    inputs: contiguous; what both versions must agree on. No size that may change is 0 or 1, here or later.
+    changing: for each input its dimensions whose size may change from call to call.
+    """
+    if not can_compile(inputs[0].device):
+        _warn("there is no C++ compiler here (g++, or CXX); install g++ to draw three times as fast", "Draws")
+        return None
+    try:
+        with _ONE_AT_A_TIME, _cache_on_disk(), torch.inference_mode(False), torch.no_grad():
+            expected = plain(*inputs)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about parts of torch that the inductor itself uses
+                compiled = _with_changing_sizes(plain, inputs, changing)
+                found = compiled(*inputs)
+    except Exception as error:  # noqa: BLE001  (whatever a compiler can fail with, draws go on)
+        _warn(_failure(error), "Draws")
+        return None
+    precision = min((one.dtype for one in (*inputs, *expected)), key=lambda dtype: torch.finfo(dtype).bits)
+    for one, two in zip(expected, found, strict=True):
+        difference = _difference((one.to(torch.float64), None), (two.to(torch.float64), None))
+        if not difference <= LARGEST_DIFFERENCE[precision]:
+            _warn(f"compiled draws differ from the others by {difference:.1e} (relative)", "Draws")
+            return None
+    return compiled
+
+
+def _with_changing_sizes(
+    plain: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], changing: Sequence[Sequence[int]]
+) -> Callable[..., Sequence[Tensor]]:
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    fakes = []
+    for given, dimensions in zip(inputs, changing, strict=True):
+        sizes = [DimDynamic.DYNAMIC if n in dimensions else DimDynamic.STATIC for n in range(given.dim())]
+        context: Any = StatelessSymbolicContext(dynamic_sizes=sizes, constraint_sizes=[None] * given.dim())
+        fakes.append(mode.from_tensor(given, symbolic_context=context))
+    with mode:
+        graph = make_fx(lambda *given: plain(*given))(*fakes)  # without the annotations of `plain`
+    return _by_inductor_in(mode, graph, fakes)
+
+
+def _failure(error: Exception) -> str:
+    return f"compiling failed ({type(error).__name__}: {(str(error) or '?').splitlines()[0][:200]})"
 
 
 def _difference(expected: tuple[Tensor, Tensor | None], found: tuple[Tensor, Tensor | None]) -> float:

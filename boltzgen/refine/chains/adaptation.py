@@ -1,11 +1,12 @@
 """Which moves are made how often, and how wide they are: learned in the warm-up, fixed before samples count.
 
-A move m changes variable t (cos and sin of an open torsion, the energy) by ``d_mt``: half the mean squared
+A move m changes variable t (cos and sin of an open torsion, an energy) by ``d_mt``: half the mean squared
 change of a walker over the variance, rejected moves counted as no change, for a cost ``c_m`` in atoms passed.
 When m has the share ``s_m`` of all cost, t is forgotten at the rate ``sum_m s_m d_mt / c_m``, and its
 autocorrelation time is about the inverse of that. The shares minimise the sum of the p-th powers of these
-times: nearly the largest of them, for that is what limits the sample. No clock is read, so that the same
-seed gives the same chains everywhere.
+times: nearly the largest of them, for that is what limits the sample. A torsion that jumps about in one well
+moves far and forgets little: rates are brought down to those by which walkers are seen to forget, sweep by
+sweep. No clock is read, so that the same seed gives the same chains everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.coordinates.internal import InternalCoordinates
+from boltzgen.generator import Target
+from boltzgen.refine.chains.blocks import blocks_of
 from boltzgen.refine.chains.moves import Move
+from boltzgen.refine.chains.walkers import Walkers
+from boltzgen.system.graph.torsions import Subset
 
 #: Power of the times that are summed, and steps of the iteration that finds the shares.
 POWER, ITERATIONS = 3.0, 200
@@ -30,18 +36,22 @@ PRIOR = 2.0
 #: What a former application is worth after another sweep of the warm-up: walkers begin at one point.
 MEMORY = 0.97
 
+#: Sweeps after which the correlation of walkers with themselves is measured, the longest that is above the
+#: least one; what another sweep adds to it; and the bounds of the factor that it gives.
+LAGS, LEAST_CORRELATION, NEWS, CORRECTED = (1, 3, 6), 0.2, 0.15, (0.05, 1.0)
+
 #: Acceptance that widths aim at, first width, largest, and how fast its logarithm follows.
-ACCEPTANCE, FIRST_WIDTH, WIDEST, GAIN = 0.4, 0.2, 1.0, 0.5
+ACCEPTANCE, FIRST_WIDTH, WIDEST, GAIN = 0.4, 0.3, 1.0, 1.5
 
 #: Least variance of a followed variable: a torsion that has not turned yet cannot have moved far.
 LEAST_VARIANCE = 0.02
 
 
 class Adaptation:
-    """Shares and widths of `moves` for `variables` followed ones."""
+    """Shares and widths of `moves`, of which a sweep has `moves_a_sweep`, for `variables` followed ones."""
 
-    def __init__(self, moves: Sequence[Move], variables: int) -> None:
-        self.moves = tuple(moves)
+    def __init__(self, moves: Sequence[Move], variables: int, moves_a_sweep: int) -> None:
+        self.moves, self.moves_a_sweep = tuple(moves), moves_a_sweep
         self.kinds = tuple(dict.fromkeys(move.kind for move in self.moves))
         self.kind = np.array([self.kinds.index(move.kind) for move in self.moves])
         self.cost = np.array([move.cost for move in self.moves])
@@ -50,6 +60,8 @@ class Adaptation:
         self.applied = np.zeros(size)
         self.variance = np.zeros(variables)
         self.widths = np.full(size, FIRST_WIDTH)
+        self.correction = np.ones(variables)
+        self.history = np.zeros((0, 0, 0, 0))
         self.probabilities = self._frequencies(np.ones(size) / size)
 
     def record(self, move: int, change: np.ndarray, acceptance: float) -> None:
@@ -60,13 +72,28 @@ class Adaptation:
             wider = self.widths[move] * np.exp(GAIN * (acceptance - ACCEPTANCE))
             self.widths[move] = min(wider, WIDEST)
 
-    def end_sweep(self, variance: np.ndarray) -> None:
-        """After a sweep in which the followed variables had this variance (variables,) over the walkers."""
-        weight = 1 - MEMORY
-        self.variance += weight * (variance - self.variance)
+    def end_sweep(self, values: np.ndarray) -> None:
+        """After a sweep, at the end of which the followed variables of the walkers are (B, variables, 2)."""
+        self.variance += (1 - MEMORY) * (values.var(axis=0).sum(axis=1) - self.variance)
+        earlier = self.history if self.history.shape[1:] == values.shape else values[None][:0]
+        seen, known = _forgotten(earlier, values)
+        predicted = self._predicted()
+        found = np.clip(seen / np.maximum(predicted, 1e-12), *CORRECTED)
+        self.correction = np.where(
+            known, self.correction * (found / self.correction) ** NEWS, self.correction
+        )
+        self.history = np.concatenate([earlier, values[None]])[-max(LAGS) :]
         self.probabilities = self._frequencies(self._shares())
         self.changes *= MEMORY
         self.applied *= MEMORY
+
+    def slowest(self) -> float:
+        """Sweeps in which the slowest variable is forgotten, by what was learned."""
+        return float(1 / max((self.correction * self._predicted()).min(), 1e-12))
+
+    def _predicted(self) -> np.ndarray:
+        """(variables,) rates a sweep at which changes say that they are forgotten."""
+        return np.asarray(self.moves_a_sweep * (self.probabilities * self.cost) @ self.rates())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was learned; `restore` takes it."""
@@ -77,7 +104,7 @@ class Adaptation:
         for name in self._LEARNED:
             setattr(self, name, arrays[name].copy())
 
-    _LEARNED = ("changes", "applied", "variance", "widths", "probabilities")
+    _LEARNED = ("changes", "applied", "variance", "widths", "probabilities", "correction", "history")
 
     def rates(self) -> np.ndarray:
         """(moves, variables) what each move changes for one unit of cost."""
@@ -91,7 +118,7 @@ class Adaptation:
 
     def _shares(self) -> np.ndarray:
         """Shares of the cost (moves,): multiplicative steps to the least sum of powers of the times."""
-        rates = self.rates()
+        rates = self.rates() * self.correction
         share = np.full(len(rates), 1 / len(rates))
         even = share.copy()
         for _ in range(ITERATIONS):
@@ -109,35 +136,71 @@ class Adaptation:
         return np.asarray(often / often.sum())
 
 
-class Followed:
-    """The variables by which movement is measured: cos and sin of open torsions, and the energy.
+def _forgotten(earlier: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(variables,) rates a sweep at which walkers forget, and for which of them that is known.
 
-    rows: circular coordinates; of a molecule (or model system) without any, all linear ones by their values.
+    earlier: (sweeps, B, variables, 2), the last one just before `values` (B, variables, 2).
+    """
+    now = values - values.mean(axis=0)
+    rate, known = np.full(values.shape[1], -np.log(LEAST_CORRELATION)), np.zeros(values.shape[1], dtype=bool)
+    for lag in LAGS:
+        if lag > len(earlier):
+            break
+        then = earlier[-lag] - earlier[-lag].mean(axis=0)
+        scale = np.sqrt((now**2).sum(axis=(0, 2)) * (then**2).sum(axis=(0, 2)))
+        correlation = (now * then).sum(axis=(0, 2)) / np.maximum(scale, 1e-300)
+        high = correlation > LEAST_CORRELATION
+        rate = np.where(high, -np.log(np.minimum(correlation, 1.0)) / lag, rate)
+        known = known | high | (lag == LAGS[0])
+    return rate, known
+
+
+class Followed:
+    """The variables by which movement is measured, of a target.
+
+    Cos and sin of each open torsion; of each fragment half the sum of squares of its linear latents, which is
+    nearly its bonded energy: the energy of the molecule is forgotten when all of them are; and the energy. A
+    molecule (or model system) without torsions is followed by all of its linear coordinates.
     """
 
-    def __init__(self, rows: Sequence[int], dimension: int) -> None:
-        self.circular = len(rows) > 0
-        self.rows = list(rows) if rows else list(range(dimension))
+    def __init__(self, target: Target) -> None:
+        self.rows = open_rows(target)
+        circular = target.features.circular.cpu().numpy()
+        self.stiff = [
+            [row for row in rows if not circular[row]]
+            for kind, rows in blocks_of(target.coordinates)
+            if self.rows and kind == "fragment"
+        ]
+        self.turns = bool(self.rows)
+        self.rows = self.rows or list(range(len(circular)))
 
     @property
     def variables(self) -> int:
-        return len(self.rows) + 1
+        return len(self.rows) + len(self.stiff) + 1
 
-    def of(self, coordinates: Tensor, u: Tensor) -> Tensor:
-        """(B, variables, 2): cos and sin (a value and 0), and the energy."""
-        chosen = coordinates[:, self.rows]
-        if self.circular:
-            waves = torch.stack([chosen.cos(), chosen.sin()], dim=2)
-        else:
-            waves = torch.stack([chosen, torch.zeros_like(chosen)], dim=2)
-        return torch.cat([waves, torch.stack([u, torch.zeros_like(u)], dim=1)[:, None]], dim=1)
+    def of(self, walkers: Walkers) -> Tensor:
+        """(B, variables, 2): cos and sin of what turns, else a value and 0."""
+        chosen = walkers.coordinates[:, self.rows]
+        first = torch.stack([chosen.cos(), chosen.sin()], dim=2) if self.turns else _with_zeros(chosen)
+        stiff = [0.5 * (walkers.latents[:, rows] ** 2).sum(dim=1) for rows in self.stiff]
+        return torch.cat([first, _with_zeros(torch.stack([*stiff, walkers.u], dim=1))], dim=1)
 
     @staticmethod
     def change(before: Tensor, after: Tensor) -> np.ndarray:
         """(variables,) mean squared change of the walkers."""
-        return ((after - before) ** 2).sum(dim=2).mean(dim=0).cpu().numpy()
+        return np.asarray(((after - before) ** 2).sum(dim=2).mean(dim=0).cpu())
 
-    @staticmethod
-    def variance(values: Tensor) -> np.ndarray:
-        """(variables,) variance over the walkers."""
-        return values.var(dim=0, correction=0).sum(dim=1).cpu().numpy()
+
+def _with_zeros(values: Tensor) -> Tensor:
+    return torch.stack([values, torch.zeros_like(values)], dim=2)
+
+
+def open_rows(target: Target) -> list[int]:
+    """The circular coordinates that turn an open torsion of a molecule; without any, all circular ones."""
+    circular = np.flatnonzero(target.features.circular.cpu().numpy()).tolist()
+    if not isinstance(target.coordinates, InternalCoordinates):
+        return circular
+    turned = target.coordinates.graph.torsions(Subset(frozenset({"open"})))
+    ends = {frozenset((one.atoms[1], one.atoms[2])) for one in turned}
+    axes = target.coordinates.table.atoms[:, 1:3].tolist()
+    return [row for row in circular if frozenset(axes[row]) in ends] or circular

@@ -23,7 +23,7 @@ TORSIONS_A_RUN, FRAGMENTS_A_RUN = (2, 3, 4), (2, 3, 4)
 ENDS = (2, 4, 8)
 
 #: Kinds of blocks, the finer ones first: of equal blocks the first kind counts.
-KINDS = ("torsion", "torsion pair", "torsion run", "fragment", "side chain", "residue", "end", "all")
+KINDS = ("torsion", "torsion pair", "torsion run", "fragment", "side chain", "residue", "end")
 
 #: Kind and rows of the coordinates, ascending.
 Block = tuple[str, tuple[int, ...]]
@@ -31,21 +31,20 @@ Block = tuple[str, tuple[int, ...]]
 
 def blocks_of(coordinates: Coordinates) -> list[Block]:
     """The blocks of a molecule (or model system), each set of rows once; the last one is all of them."""
+    size = coordinates.dimension
     if isinstance(coordinates, InternalCoordinates):
         found = _of_molecule(coordinates)
     else:
-        rows = range(coordinates.dimension)
-        found = [("fragment", (row,)) for row in rows]
-        found += [("fragment", pair) for pair in pairwise(rows)]
-    size = coordinates.dimension
+        found = [("fragment", (row,)) for row in range(size)]
+        found += [("fragment", pair) for pair in pairwise(range(size))]
     found += [("end", tuple(range(size - size // part, size))) for part in ENDS if size // part]
-    found.append(("all", tuple(range(size))))
+    whole = tuple(range(size))
     unique: dict[tuple[int, ...], str] = {}
     for kind in KINDS:
         for name, rows in found:
-            if name == kind and rows:
+            if name == kind and rows not in ((), whole):
                 unique.setdefault(rows, kind)
-    return sorted(((kind, rows) for rows, kind in unique.items()), key=lambda block: KINDS.index(block[0]))
+    return [*((kind, rows) for rows, kind in unique.items()), ("all", whole)]
 
 
 def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
@@ -85,14 +84,14 @@ def _torsion_runs(
     turned = set(axes.values())
 
     def follow(axis: tuple[int, ...], ends: tuple[int, ...]) -> bool:
-        between = {tuple(sorted((a, b))) for a in axis for b in ends if b in graph.neighbours[a]}
-        return bool(set(axis) & set(ends)) or bool(between - turned)
+        between = [sorted((a, b)) for a in axis for b in ends if b in graph.neighbours[a]]
+        return bool(set(axis) & set(ends)) or any(tuple(pair) not in turned for pair in between)
 
     near = {
         row: [other for other, ends in axes.items() if other != row and follow(axis, ends)]
         for row, axis in axes.items()
     }
-    runs = {(row,) for row in axes}
+    runs: set[tuple[int, ...]] = {(row,) for row in axes}
     for _ in range(length - 1):
         runs = {(*run, row) for run in runs for row in near[run[-1]] if _goes_on(near, run, row)}
     return {frozenset(run) for run in runs}

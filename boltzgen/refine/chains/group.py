@@ -6,40 +6,44 @@ state is a function of the latents, so that a group that is put back to one goes
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import BoltzgenError
-from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.chains.adaptation import Adaptation, Followed
+from boltzgen.refine.chains.ladder import PAYS_BEYOND, Ladder, first_exponents
+from boltzgen.refine.chains.langevin import langevin_steps
 from boltzgen.refine.chains.moves import accepted, draw_base, moves_of, proposed
 from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.chains.walkers import ChainTarget, Walkers
-from boltzgen.system.graph.torsions import Subset
-
-#: Moves of a sweep for each followed variable.
-MOVES_A_VARIABLE = 2
+from boltzgen.refine.latent import LatentTarget
+from boltzgen.refine.moves import LARGEST_STEP
 
 #: Largest difference of a cached and a full pass in ln w, of a network in float64 and in float32.
 LARGEST_DRIFT = {torch.float64: 1e-6, torch.float32: 0.02}
 
-#: Weights of the pilot's draws above this many times their mean, over the root of their number, count as it.
-CLIPPED = 1.0
+#: Sweeps of the warm-up between two spacings of the rungs.
+RESPACED_EVERY = 5
 
 #: Energies are counted under these names.
 STAGES = ("pilot", "warm_up", "sampling", "rungs")
+
+
+#: What a group is put back from: arrays, and lists of what was sampled.
+State = Mapping[str, np.ndarray | list[np.ndarray]]
 
 
 @dataclass
 class Taken:
     """What was sampled: one entry a kept step, of all walkers of the group, W of them.
 
-    positions: (W, N, 3) float32. u, log_w: (W,). draws: ln w of fresh draws of the flow, a few at a time.
+    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1.
+    draws: ln w of fresh draws of the flow, some at a time.
     """
 
     positions: list[np.ndarray] = field(default_factory=list)
@@ -64,20 +68,30 @@ class Group:
         group: int,
         steps: int,
     ) -> None:
+        self.generator, self.temperature = generator, temperature
         self.settings, self.group, self.steps = settings, group, steps
-        self.target = ChainTarget(generator, temperature, settings.walkers_a_group)
         self.circular = generator.target.features.circular
-        self.followed = Followed(open_rows(generator.target), generator.target.features.dimension)
+        self.followed = Followed(generator.target)
         self.moves = moves_of(generator.target)
-        self.adaptation = Adaptation(self.moves, self.followed.variables)
-        self.moves_a_sweep = MOVES_A_VARIABLE * self.followed.variables
+        self.moves_a_sweep = self.followed.variables
+        self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
+        self.kinds = self.adaptation.kinds
+        self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
         self.random = torch.Generator().manual_seed(stream_seed(seed, group))
         self.taken, self.sweeps, self.largest_drift = Taken(), 0, 0.0
-        self.energies: Counter[str] = Counter()
-        self.acceptance = {move.kind: np.zeros(2, dtype=np.int64) for move in self.moves}
-        precision = next((one.dtype for one in self.target.flow.parameters()), torch.float64)
+        self.energies = dict.fromkeys(STAGES, 0)
+        self.acceptance = {kind: np.zeros(2, dtype=np.int64) for kind in self.kinds}
+        self.ever_accepted = 0
+        precision = next((one.dtype for one in generator.flow.parameters()), torch.float64)
         self.most_drift = LARGEST_DRIFT.get(precision, LARGEST_DRIFT[torch.float32])
         self.walkers: Walkers
+        self._on(Ladder(settings.walkers_a_group, np.ones(1)))
+
+    def _on(self, ladder: Ladder) -> None:
+        """Walkers for every rung of `ladder` from now on."""
+        self.ladder = ladder
+        self.target = ChainTarget(self.generator, self.temperature, ladder.rows)
+        self.sloped = LatentTarget(self.generator, self.temperature, rows=ladder.rows)
 
     @property
     def sweeps_in_all(self) -> int:
@@ -103,91 +117,184 @@ class Group:
             latents.append(draw_base(self.target.rows, self.circular, generator=self.random))
             parts.append(self.target.whole(latents[-1]).log_w)
         log_w = torch.cat(parts)
-        self.energies["pilot"] += int(self.target.count().sum())
+        self._count("pilot")
         self.taken.draws.append(log_w.cpu().numpy())
         if not bool(torch.isfinite(log_w).any()):
             raise BoltzgenError(self._no_start(len(log_w)))
-        most = torch.logsumexp(log_w, dim=0) - 0.5 * np.log(len(log_w)) + np.log(CLIPPED)
+        most = torch.logsumexp(log_w, dim=0) - 0.5 * np.log(len(log_w))
         share = torch.softmax(torch.minimum(log_w, most), dim=0).cpu()
         start = int(torch.multinomial(share, 1, generator=self.random))
-        self.walkers = self.target.whole(torch.cat(latents)[start].repeat(self.target.rows, 1))
+        self.start_at(torch.cat(latents)[start].repeat(self.target.rows, 1))
         self._count("warm_up")
 
+    def start_at(self, latents: Tensor) -> None:
+        """All walkers at `latents` (rows, D)."""
+        self.walkers = self.target.whole(latents)
+
     def sweep(self) -> None:
-        """One sweep of all walkers; BoltzgenError when what was kept has drifted from the truth."""
+        """One sweep of all walkers; BoltzgenError when nothing moves, or what was kept is not the truth."""
         values = self._values()
         for _ in range(self.moves_a_sweep):
-            values = self._move(values)
+            often = torch.as_tensor(self.adaptation.probabilities)
+            values = self.move(int(torch.multinomial(often, 1, generator=self.random)), values)
+        if self.ladder.rungs > 1:
+            self.move(self.whole_draw, values)
+            self.ladder.exchange(self.walkers.log_w, generator=self.random)
+        stage = "warm_up" if self.warming else "sampling"
         if self.warming:
-            self.adaptation.end_sweep(self.followed.variance(values))
-        self._count("warm_up" if self.warming else "sampling")
+            self._adapt()
+        self._count(stage)
         self.sweeps += 1
         if self.sweeps % self.settings.full_pass_every == 0:
             self._pass_in_full()
+            self._count(stage)
+        if self.sweeps == self.settings.warm_up and not self.ever_accepted:
+            raise BoltzgenError(self._nothing_moves())
         beyond = self.sweeps - self.settings.warm_up
         if beyond > 0 and beyond % self.settings.stride == 0:
             self._take()
 
-    def _move(self, values: Tensor) -> Tensor:
-        """One move of all walkers, and the followed variables after it."""
-        often = torch.as_tensor(self.adaptation.probabilities)
-        index = int(torch.multinomial(often, 1, generator=self.random))
+    def move(self, index: int, values: Tensor) -> Tensor:
+        """Move number `index` of all walkers; the followed variables before and after it."""
         move, width = self.moves[index], float(self.adaptation.widths[index])
-        latents = proposed(self.walkers.latents, move, width, self.circular, generator=self.random)
-        new = self.target.changed(latents, self.walkers, move.first)
-        yes = accepted(new.log_w - self.walkers.log_w, generator=self.random)
+        exponent = self.ladder.exponent.to(self.walkers.log_w)
+        if move.kind == "langevin":
+            before, step = self.sloped.energy_evaluations, width * LARGEST_STEP
+            latents, rate = langevin_steps(
+                self.sloped, self.walkers.latents, exponent, step, generator=self.random
+            )
+            self.target.evaluated += (self.sloped.energy_evaluations - before) // len(latents)
+            new, yes = self.target.whole(latents), (latents != self.walkers.latents).any(dim=1)
+        else:
+            latents = proposed(self.walkers.latents, move, width, self.circular, generator=self.random)
+            new = self.target.changed(latents, self.walkers, move.first)
+            yes = accepted(exponent * (new.log_w - self.walkers.log_w), generator=self.random)
+            rate = float(yes[self.ladder.at_target.to(yes.device)].double().mean())
         if move.kind == "global":
             self.taken.draws.append(new.log_w.cpu().numpy())
         self.walkers = self.target.chosen(yes, new, self.walkers)
-        after = self._values()
+        after, at_target = self._values(), self.ladder.at_target.to(yes.device)
+        self.ever_accepted += int(yes.sum())
         if self.warming:
-            self.adaptation.record(index, Followed.change(values, after), float(yes.double().mean()))
+            change = Followed.change(values[at_target], after[at_target])
+            self.adaptation.record(index, change, rate)
         else:
-            self.acceptance[move.kind] += np.array([int(yes.sum()), len(yes)])
+            self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
         return after
 
     def _values(self) -> Tensor:
-        return self.followed.of(self.walkers.coordinates, self.walkers.u)
+        return self.followed.of(self.walkers)
+
+    def _adapt(self) -> None:
+        """After a sweep of the warm-up: shares of moves, and rungs where they pay."""
+        at_target = self.ladder.at_target.to(self.walkers.u.device)
+        self.adaptation.end_sweep(np.asarray(self._values()[at_target].cpu()))
+        kind, half = self.settings.ladder, self.settings.warm_up // 2
+        drawn = np.concatenate(self.taken.draws)
+        if self.ladder.rungs > 1 and self.sweeps % RESPACED_EVERY == 0:
+            self.ladder.respaced(self.walkers.log_w, drawn)
+        elif self.sweeps + 1 == half and (
+            kind == "tempered" or (kind == "auto" and self.adaptation.slowest() > PAYS_BEYOND)
+        ):
+            log_w = self.walkers.log_w.cpu().numpy()
+            self._count("warm_up")
+            latents = self.walkers.latents
+            self._on(Ladder(self.settings.walkers_a_group, first_exponents(drawn, log_w)))
+            self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
 
     def _take(self) -> None:
-        self.taken.positions.append(self.walkers.positions.cpu().numpy().astype(np.float32))
-        self.taken.u.append(self.walkers.u.cpu().numpy())
-        self.taken.log_w.append(self.walkers.log_w.cpu().numpy())
+        rows = self.ladder.row_of().to(self.walkers.u.device)
+        top = rows[:, -1]
+        self.taken.positions.append(self.walkers.positions[top].cpu().numpy().astype(np.float32))
+        self.taken.u.append(self.walkers.u[top].cpu().numpy())
+        self.taken.log_w.append(self.walkers.log_w[rows].cpu().numpy())
 
     def _pass_in_full(self) -> None:
         fresh = self.target.whole(self.walkers.latents)
         drift = float((fresh.log_w - self.walkers.log_w).abs().max())
-        self._count("warm_up" if self.warming else "sampling")
         if not drift <= self.most_drift:
             raise BoltzgenError(
-                f"Group {self.group}: after {self.sweeps} sweeps ln w as it was kept differs by {drift:.3g} from "
-                f"that of a full pass, where {self.most_drift:g} is allowed; the flow's partial passes are "
-                "wrong, or its network is not steady here: use float64."
+                f"Group {self.group}: after {self.sweeps} sweeps ln w as it was kept differs by {drift:.3g} "
+                f"from that of a full pass, where {self.most_drift:g} is allowed; the flow's partial passes "
+                "are wrong, or its network is not steady here: use float64."
             )
         self.largest_drift = max(self.largest_drift, drift)
         self.walkers = fresh
 
     def _count(self, stage: str) -> None:
-        self.energies[stage] += int(self.target.count().sum())
+        found, top = self.target.count(), self.ladder.at_target
+        self.energies[stage] += int(found[top].sum())
+        self.energies["rungs"] += int(found.sum() - found[top].sum())
 
     def _no_start(self, number: int) -> str:
         lost = self.target.energies_not_finite
-        why = f"{lost} of them have no finite energy" if lost else "all lie outside the domain"
+        why = f"{lost} have no finite energy" if lost else "all lie outside the domain"
         return (
-            f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); give a larger "
-            "`pilot`, or a flow that was trained on this molecule."
+            f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); give a "
+            "larger `pilot`, or a flow that was trained on this molecule."
         )
 
+    def _nothing_moves(self) -> str:
+        lost = self.target.energies_not_finite
+        why = f"; {lost} of the proposed states have no finite energy" if lost else ""
+        return (
+            f"Group {self.group}: no walker accepted a move in {self.sweeps} sweeps{why}; use a flow that "
+            "was trained on this molecule, or is nearer to it in temperature."
+        )
 
-def open_rows(target: Target) -> list[int]:
-    """The circular coordinates that turn an open torsion of a molecule; without any, all circular ones."""
-    circular = np.flatnonzero(target.features.circular.cpu().numpy()).tolist()
-    if not isinstance(target.coordinates, InternalCoordinates):
-        return circular
-    turned = target.coordinates.graph.torsions(Subset(frozenset({"open"})))
-    ends = {frozenset((one.atoms[1], one.atoms[2])) for one in turned}
-    axes = target.coordinates.table.atoms[:, 1:3].tolist()
-    return [row for row in circular if frozenset(axes[row]) in ends] or circular
+    def state(self) -> State:
+        """Everything that `restore` needs, right after a full pass or the last sweep."""
+        taken = self.taken
+        return {
+            "sweeps": np.array(self.sweeps),
+            "latents": self.walkers.latents.cpu().numpy(),
+            "exponents": self.ladder.exponents,
+            "rung": self.ladder.rung.numpy().copy(),
+            "random": self.random.get_state().numpy().copy(),
+            "energies": np.array([self.energies[stage] for stage in STAGES]),
+            "acceptance": np.stack([self.acceptance[kind] for kind in self.kinds]),
+            "counts": np.array([self.ever_accepted, self.target.energies_not_finite]),
+            "largest_drift": np.array(self.largest_drift),
+            "positions": list(taken.positions),
+            "u": list(taken.u),
+            "log_w": list(taken.log_w),
+            "draws": list(taken.draws),
+            **{f"adaptation_{name}": values for name, values in self.adaptation.arrays().items()},
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """The group as it was when `state` gave `arrays`."""
+        self._on(Ladder(self.settings.walkers_a_group, arrays["exponents"]))
+        self.ladder.rung = torch.as_tensor(arrays["rung"].copy())
+        self.walkers = self.target.whole(torch.as_tensor(arrays["latents"]).to(self.target.device))
+        self.target.count()
+        self.random.set_state(torch.as_tensor(arrays["random"].copy()))
+        self.sweeps, self.largest_drift = int(arrays["sweeps"]), float(arrays["largest_drift"])
+        self.energies = dict(zip(STAGES, arrays["energies"].tolist(), strict=True))
+        self.acceptance = dict(zip(self.kinds, arrays["acceptance"].copy(), strict=True))
+        self.ever_accepted, self.target.energies_not_finite = arrays["counts"].tolist()
+        self.taken = Taken(
+            list(arrays["positions"]), list(arrays["u"]), list(arrays["log_w"]), [arrays["draws"]]
+        )
+        learned = {
+            name.removeprefix("adaptation_"): values
+            for name, values in arrays.items()
+            if name.startswith("adaptation_")
+        }
+        self.adaptation.restore(learned)
+
+
+def arrays_of(state: State) -> dict[str, np.ndarray]:
+    """`state` with its lists made arrays: a store may take its time, and lists cost nothing before."""
+    found = {}
+    for name, values in state.items():
+        if isinstance(values, np.ndarray):
+            found[name] = values
+        elif not values:
+            found[name] = np.zeros(0)
+        else:
+            found[name] = np.concatenate(values) if name == "draws" else np.stack(values)
+    return found
 
 
 def stream_seed(seed: int, group: int) -> int:

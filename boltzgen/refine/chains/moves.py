@@ -21,7 +21,7 @@ from boltzgen.conditioning.features import placed_atoms
 from boltzgen.coordinates.base import wrap_angle
 from boltzgen.generator import Target
 from boltzgen.refine.chains.blocks import blocks_of
-
+from boltzgen.refine.chains.langevin import GRADIENT, STEPS
 
 #: Kinds of blocks whose linear latents drift together, and whose circular ones do.
 DRIFTING, TURNING = ("fragment", "residue", "all"), ("torsion", "torsion pair", "all")
@@ -99,8 +99,12 @@ def moves_of(target: Target) -> list[Move]:
             found.append(move("crank-nicolson", linear, True))
         if kind in TURNING and turning:
             found.append(move("turn", turning, True))
-    unique = {(one.rows, one.drifts): one for one in reversed(found)}
-    return [one for one in found if unique[one.rows, one.drifts] is one]
+    if not target.potential.slow:
+        whole = tuple(range(len(circular)))
+        cost = (STEPS + 1) * GRADIENT * (placed[-1] + energy) + placed[-1]
+        found.append(Move("langevin", whole, True, cost))
+    unique = {(one.kind == "langevin", one.rows, one.drifts): one for one in reversed(found)}
+    return [one for one in found if unique[one.kind == "langevin", one.rows, one.drifts] is one]
 
 
 def placed_before(target: Target) -> list[int]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from boltzgen.checks import check_number, check_seed, check_temperature
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.refine.chains.group import STAGES, Group
+from boltzgen.refine.chains.group import STAGES, Group, State, arrays_of
+from boltzgen.refine.chains.normalisation import log_partition
 from boltzgen.refine.chains.settings import ChainSettings
+
+#: Seconds between two times that the state of the groups is kept.
+SAVED_EVERY = 30.0
 
 
 class Store(Protocol):
@@ -31,9 +35,9 @@ class ChainSamples:
 
     Attributes
     ----------
-    positions: (n, N, 3) float32 nm; model systems (n, d). u: (n,) reduced energies of the unrounded positions.
+    positions: (n, N, 3) float32 nm; model systems (n, d). u: (n,) reduced energies, of unrounded positions.
     walker, group, step: (n,) int, all counted from 0; a walker's number is its own among those of all groups.
-    log_z, log_z_error: ln Z by BAR or MBAR of draws of the flow, rungs and chains; None where it is not known.
+    log_z, log_z_error: ln Z by MBAR of draws of the flow, rungs and chains; None where it is not known.
     acceptance: kind of move -> (accepted, tried), counted after the warm-up for rows of the target.
     energy_evaluations: those of ``pilot``, ``warm_up``, ``sampling`` and ``rungs``.
     stride: sweeps from one step to the next. sweeps: of each walker, with the warm-up.
@@ -80,29 +84,61 @@ def run_chains(
     check_seed(seed)
     if settings.walkers_a_group * settings.groups < 2:
         raise InputError(
-            f"`walkers_a_group={settings.walkers_a_group}` in {settings.groups} group is one walker, which nothing "
-            "can be compared with; give at least 2."
+            f"`walkers_a_group={settings.walkers_a_group}` in {settings.groups} group is one walker, which "
+            "nothing can be compared with; give at least 2."
         )
-    at_once = settings.walkers_a_group * settings.groups
-    steps = -(-number // at_once)
+    steps = -(-number // (settings.walkers_a_group * settings.groups))
     groups = [
         Group(generator, temperature, settings, seed=seed, group=one, steps=steps)
         for one in range(settings.groups)
     ]
-    for group in groups:
-        group.begin()
-    in_all = groups[0].sweeps_in_all
-    while not groups[-1].done:
-        for group in groups:
-            group.sweep()
-        progress(groups[-1].sweeps, in_all, None)
+    kept: list[State | None] = [_begin(group, store) for group in groups]
+    saved = time.monotonic()
+    while not all(group.done for group in groups):
+        for number_of, group in enumerate(groups):
+            if group.done or group.sweeps > min(other.sweeps for other in groups):
+                continue
+            _sweep(group, groups, settings, number)
+            if group.done or group.sweeps % settings.full_pass_every == 0:
+                kept[number_of] = group.state()
+        progress(min(group.sweeps for group in groups), groups[0].sweeps_in_all, None)
         if stop is not None and stop.requested:
             break
+        if time.monotonic() - saved > SAVED_EVERY:
+            _save(store, groups, kept)
+            saved = time.monotonic()
+    _save(store, groups, kept)
     samples = _samples(groups, settings, number)
     if not len(samples):
         assert stop is not None
         raise StoppedError(f"{stop.reason} in the warm-up of the chains, before their first state.")
     return samples
+
+
+def _begin(group: Group, store: Store | None) -> State | None:
+    """`group` where `store` left it, or at its start; and the state that it can be put back to."""
+    arrays = None if store is None else store.load(group.group)
+    if arrays is None:
+        group.begin()
+    else:
+        group.restore(arrays)
+    return None if arrays is None else dict(arrays)
+
+
+def _sweep(group: Group, groups: list[Group], settings: ChainSettings, number: int) -> None:
+    """One sweep of `group`; what failed carries what all sampled before."""
+    try:
+        group.sweep()
+    except BoltzgenError as error:
+        samples = _samples(groups, settings, number)
+        error.result = samples if len(samples) else None
+        raise
+
+
+def _save(store: Store | None, groups: list[Group], kept: list[State | None]) -> None:
+    for group, state in zip(groups, kept, strict=True):
+        if store is not None and state is not None:
+            store.save(group.group, arrays_of(state))
 
 
 def _samples(groups: list[Group], settings: ChainSettings, number: int) -> ChainSamples:
@@ -111,23 +147,32 @@ def _samples(groups: list[Group], settings: ChainSettings, number: int) -> Chain
     u = [group.taken.u[step] for step in range(steps) for group in groups]
     every = np.arange(steps * len(groups) * walkers)[:number]
     walker = every % (len(groups) * walkers)
-    energies: Counter[str] = Counter(dict.fromkeys(STAGES, 0))
-    acceptance: dict[str, np.ndarray] = {}
-    for group in groups:
-        energies.update(group.energies)
-        for kind, counts in group.acceptance.items():
-            acceptance[kind] = acceptance.get(kind, np.zeros(2, dtype=np.int64)) + counts
+    acceptance = {
+        kind: np.sum([group.acceptance[kind] for group in groups], axis=0) for kind in groups[0].kinds
+    }
+    log_z, log_z_error = _log_z(groups, steps)
     return ChainSamples(
         positions=np.concatenate(positions)[:number] if positions else np.zeros((0, 0, 3), np.float32),
         u=np.concatenate(u)[:number] if u else np.zeros(0),
         walker=walker,
         group=walker // walkers,
         step=every // (len(groups) * walkers),
-        log_z=None,
-        log_z_error=None,
+        log_z=log_z,
+        log_z_error=log_z_error,
         acceptance={kind: (int(yes), int(tried)) for kind, (yes, tried) in acceptance.items()},
-        energy_evaluations=dict(energies),
+        energy_evaluations={stage: sum(group.energies[stage] for group in groups) for stage in STAGES},
         stride=settings.stride,
         sweeps=groups[0].sweeps,
         largest_drift=max(group.largest_drift for group in groups),
     )
+
+
+def _log_z(groups: list[Group], steps: int) -> tuple[float | None, float | None]:
+    """ln Z and its error from all draws and all rungs of `groups`."""
+    on_rung: dict[float, list[np.ndarray]] = {}
+    for group in groups:
+        for rung, exponent in enumerate(group.ladder.exponents.tolist() if steps else []):
+            values = np.stack(group.taken.log_w[:steps])[:, :, rung]
+            on_rung.setdefault(exponent, []).append(values)
+    drawn = np.concatenate([draws for group in groups for draws in group.taken.draws])
+    return log_partition(drawn, {b: np.concatenate(parts, axis=1) for b, parts in on_rung.items()})

@@ -13,7 +13,7 @@ class ChainSettings(Settings):
     """How many walkers, in how many groups, and what they do before samples count."""
 
     walkers_a_group: int = Field(default=32, ge=1, le=100_000)
-    """Walkers of a group: they start at one point, make the same kind of move at once, and never see others."""
+    """Walkers of a group: they start at one point, make the same move at once, and never see other groups."""
     groups: int = Field(default=4, ge=1, le=10_000)
     """Groups that know nothing of each other; nested R-hat compares them."""
     warm_up: int = Field(default=100, ge=1, le=1_000_000)
@@ -24,5 +24,5 @@ class ChainSettings(Settings):
     """Rungs of q^(1-b) p^b with exchanges: none, some, or as the warm-up says."""
     stride: int = Field(default=1, ge=1, le=1_000_000)
     """Sweeps from one kept state of a walker to the next."""
-    full_pass_every: int = Field(default=50, ge=1, le=1_000_000)
-    """Sweeps after which every walker is computed anew, whatever was kept of it."""
+    full_pass_every: int = Field(default=10, ge=1, le=50)
+    """Sweeps after which every walker is computed anew, whatever was kept; a killed run goes on there."""

@@ -1,0 +1,104 @@
+"""The steps of a draw compiled, once for a kind of network, and kept on disk as compiled energies are.
+
+What is compiled knows the sizes of the network and how an atom is placed, but no molecule, no number of rows and
+no number of placed atoms: it serves all. Both functions fall back on their operations one by one where that cannot
+be done, and for the few atoms that lack references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from boltzgen.flows import autoregressive_geometry as geometry
+from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom
+from boltzgen.potentials.fast.compiled import compile_operations
+
+#: Rows and placed atoms of what is compiled by; sizes of which nothing depends in the result.
+EXAMPLE_ROWS, EXAMPLE_ATOMS = 48, 7
+
+#: References of an atom whose step is compiled: all but the first three of a molecule.
+REFERENCES = 3
+
+_Function = Callable[..., Sequence[Tensor]]
+
+#: By what they were compiled for; None where it could not be done.
+_FUNCTIONS: dict[Hashable, _Function | None] = {}
+
+
+def look(
+    shape: Shape,
+    placed: Tensor,
+    anchors: Sequence[Tensor],
+    degree: int,
+    precision: torch.dtype,
+    compiled: bool,
+) -> tuple[Tensor, Tensor]:
+    """`geometry.look` for an atom of `shape`; `compiled`: by the compiled operations."""
+    if compiled and len(anchors) == REFERENCES and placed.shape[-1] > 1:
+        key, atom = ("look", degree, precision, placed.dtype), shape.atom
+
+        def plain(placed: Tensor, *anchors: Tensor) -> tuple[Tensor, ...]:
+            return geometry.look(atom, placed, anchors, degree, precision)
+
+        function = _function(key, plain, (placed, *anchors), ((0, 2), *((1,) for _ in anchors)))
+        if function is not None:
+            axes, seen = function(placed, *anchors)
+            return axes, seen
+    return geometry.look(shape.atom, placed, anchors, degree, precision)
+
+
+def draw(
+    shape: Shape,
+    rows: Sequence[Tensor],
+    trunk: Sequence[Layer],
+    head: Sequence[Layer],
+    turns: Sequence[Turn],
+    whitening: Whitening,
+    compiled: bool,
+) -> Drawn:
+    """`draw_atom`, whose first arguments (read, latents, known, scale, axes, then the anchors) are `rows`."""
+    if compiled and shape.references == REFERENCES and rows[0].shape[-1] > 1:
+        constants = [*(part for layer in (*trunk, *head) for part in layer)]
+        constants += [*(part for turn in turns for part in turn), *whitening[1:]]
+        sizes = tuple(tuple(one.shape) for one in constants)
+        key = ("draw", shape, len(trunk), rows[0].dtype, rows[1].dtype, sizes)
+
+        def plain(*inputs: Tensor) -> tuple[Tensor, ...]:
+            given = iter(inputs)
+            varying = [next(given) for _ in rows]
+            layers = [(next(given), next(given)) for _ in (*trunk, *head)]
+            own = [Turn(next(given), next(given), next(given)) for _ in turns]
+            rest = Whitening(inputs[-4], *given)  # `before` is not read
+            found = draw_atom(shape, varying, layers[: len(trunk)], layers[len(trunk) :], own, rest)
+            return tuple(one for one in found if one is not None)
+
+        inputs = (*rows, *constants)
+        changing = [(one.dim() - 1,) for one in rows] + [()] * len(constants)
+        function = _function(key, plain, inputs, changing)
+        if function is not None:
+            return Drawn(*function(*inputs))
+    return draw_atom(shape, rows, trunk, head, turns, whitening)
+
+
+def _function(
+    key: Hashable, plain: _Function, inputs: Sequence[Tensor], changing: Sequence[Sequence[int]]
+) -> _Function | None:
+    """`plain` compiled, at most once for each `key`."""
+    if key not in _FUNCTIONS:
+        examples = [
+            _example(one, dimensions).contiguous() for one, dimensions in zip(inputs, changing, strict=True)
+        ]
+        _FUNCTIONS[key] = compile_operations(plain, examples, changing)
+    return _FUNCTIONS[key]
+
+
+def _example(given: Tensor, dimensions: Sequence[int]) -> Tensor:
+    """`given` with its rows (last dimension) and placed atoms (first) repeated to the examples' sizes."""
+    given = given.detach()
+    for dimension in dimensions:
+        size = EXAMPLE_ROWS if dimension == given.dim() - 1 else EXAMPLE_ATOMS
+        given = given.index_select(dimension, torch.arange(size) % given.shape[dimension])
+    return given
