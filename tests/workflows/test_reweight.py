@@ -371,4 +371,3 @@ def test_reweighting_twice_is_reweighting_once(chains, tmp_path):
     twice = reweight(tmp_path / "A", tmp_path / "C", to=chains / "SYS", expensive=4000, seed=9)
     assert abs(twice.summary.log_z - EXACT[1000.0][0]) < 4 * twice.summary.log_z_standard_error < 0.3
     assert twice.summary.rejected[NOT_EVALUATED] == 16_000
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

@@ -9,9 +9,11 @@ import numpy as np
 
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.errors import InputError
+from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.generator import BoltzmannGenerator, Target
-from boltzgen.refine.chains.run import ChainSamples
+from boltzgen.interrupts import StopRequest
+from boltzgen.progress import Progress
+from boltzgen.refine.chains.run import ChainSamples, Store, run_chains
 from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.system.formats.pdb_text import parse_names
 from boltzgen.trust.judgement import TorsionColumn, state_columns
@@ -83,6 +85,35 @@ def chain_task(
         "system": target.fingerprint,
         "model": model.get("content_sha256"),
     }
+
+
+def walked_or_failed(
+    generator: BoltzmannGenerator,
+    number: int,
+    temperature: float,
+    settings: ChainSettings,
+    seed: int,
+    stop: StopRequest | None,
+    progress: Progress,
+    store: Store,
+) -> tuple[ChainSamples, BoltzgenError | None]:
+    """What the chains sampled, and the error that ended them, if they had sampled anything before it."""
+    try:
+        found = run_chains(
+            generator,
+            number,
+            temperature,
+            settings=settings,
+            seed=seed,
+            stop=stop,
+            progress=progress,
+            store=store,
+        )
+    except BoltzgenError as error:
+        if not isinstance(error.result, ChainSamples):
+            raise
+        return error.result, error
+    return found, None
 
 
 def ensemble_of(

@@ -21,21 +21,26 @@ from boltzgen.contents import check_output
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
-from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, UnreliableError
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
-from boltzgen.refine.chains.run import run_chains
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.trust.rings import missing_from, ring_minima
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.chain_files import ChainFiles, begun
-from boltzgen.workflows.sampling.chained import chain_settings, chain_task, ensemble_of, require_rows
+from boltzgen.workflows.sampling.chained import (
+    chain_settings,
+    chain_task,
+    ensemble_of,
+    require_rows,
+    walked_or_failed,
+)
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
@@ -103,12 +108,15 @@ def sample(
         if not asked.chains:
             _refuse_samples(folder, overwrite)
         files = ChainFiles(folder, overwrite=overwrite)
-        ensemble = _drawn(model, system, number, asked, stop, progress, expect, files)
-        complete = len(ensemble) == number
+        ensemble, failure = _drawn(model, system, number, asked, stop, progress, expect, files)
+        complete = failure is None and len(ensemble) == number
         save_ensemble(ensemble, folder, status="complete" if complete else "partial")
         if complete:
             files.finish()
     found = Summary(summary(ensemble))
+    if failure is not None:
+        kept = f"{failure} What was sampled before, {len(ensemble)} of {number}, is saved in {output}."
+        raise type(failure)(kept, result=found) from failure
     if not complete:
         drawn = f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}."
         raise PartialError(drawn, result=found)
@@ -137,14 +145,14 @@ def _drawn(
     progress: Progress,
     expect: Expect | None,
     files: ChainFiles,
-) -> Ensemble:
-    """The samples that `sample` was asked for, or those before `stop` asked to end, with their record."""
+) -> tuple[Ensemble, BoltzgenError | None]:
+    """The samples that `sample` was asked for, or those before `stop`, and why chains failed, if they did."""
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
     _check(number, kelvin, asked)
     refinement = Refinement.of(asked.refine, asked.refine_budget)
-    settings = chain_settings(asked)
+    settings, failure = chain_settings(asked), None
     if settings is not None:
         require_rows(number, settings)
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
@@ -174,15 +182,8 @@ def _drawn(
         rng = torch.Generator().manual_seed(asked.seed)
         if settings is not None:
             files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
-            walked = run_chains(
-                generator,
-                number,
-                kelvin,
-                settings=settings,
-                seed=asked.seed,
-                stop=stop,
-                progress=progress,
-                store=files,
+            walked, failure = walked_or_failed(
+                generator, number, kelvin, settings, asked.seed, stop, progress, files
             )
             drawn = ensemble_of(walked, generator, kelvin, settings)
             flow_log_w = None
@@ -221,7 +222,7 @@ def _drawn(
             ensemble = replace(ensemble, coverage=with_findings(ensemble.coverage, found))
         elif found:
             ensemble = replace(ensemble, coverage=combined([], found, {}))
-    return ensemble
+    return ensemble, failure
 
 
 def _rows_within(stop: StopRequest | None, rows: int, each: float) -> int:
