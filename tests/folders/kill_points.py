@@ -100,9 +100,10 @@ def short_pilot(_: int) -> int:
 
 
 def short_chains(settings: Callable) -> Callable:
-    """A warm-up of three sweeps, and a state that is kept after each second one."""
+    """A warm-up of three sweeps, and a state that is kept, and written, after each second one."""
 
     def short(asked: Any) -> Any:
+        importlib.import_module("boltzgen.refine.chains.run").SAVED_EVERY = 0.0
         found = settings(asked)
         changes = {"warm_up": 3, "pilot": 32, "full_pass_every": 2, "ladder": "none"}
         return None if found is None else found.model_copy(update=changes)
@@ -272,8 +273,8 @@ def main() -> None:
     import boltzgen.workflows.sampling.check
     import boltzgen.workflows.sampling.export
     import boltzgen.workflows.sampling.merge
-    import boltzgen.workflows.sampling.sample
     import boltzgen.workflows.sampling.reweight
+    import boltzgen.workflows.sampling.sample
     import boltzgen.workflows.training.adapt
     import boltzgen.workflows.transfer.benchmark  # noqa: F401
 

@@ -224,3 +224,42 @@ def test_a_flow_without_latents_is_refused_in_a_sentence(place, tmp_path, capsys
     command = ["sample", *map(str, given[:2]), "-o", str(given[2]), "-n", "640", *CHAINS]
     assert main(command) == UnsupportedError.exit_code
     assert "latent space" in capsys.readouterr().err and not (tmp_path / "OUT").exists()
+
+
+def test_walkers_stand_in_mbar_and_between(place, out, tmp_path):
+    """ln Z(330 K) - ln Z(300 K) of butane by quadrature, from walkers beside draws of the flow."""
+    bg.sample(place / "RUN", place / "SYS", tmp_path / "DRAWN", 2000, seed=3, temperature=330.0)
+    cold, warm = (butane_log_z(kelvin) for kelvin in (300.0, 330.0))
+    both = bg.free_energy_mbar([out, tmp_path / "DRAWN"], n_bootstrap=100, output=tmp_path / "mbar.json")
+    found = {one.name: one for one in both.estimates}
+    difference, absolute = found["SYS@300K -> SYS@330K"], found["ln Z SYS@300K"]
+    assert abs(difference.value - (cold - warm)) < 4 * difference.standard_error < 0.5
+    assert abs(absolute.value - cold) < 4 * absolute.standard_error < 0.5
+    (state,) = [one for one in both.document["states"] if one["name"] == "SYS@300K"]
+    assert 32 <= state["n"] <= 1920 and state["samples"][0]["source"] == "samples of walkers"
+    between = bg.free_energy_between(
+        out, tmp_path / "DRAWN", samples=500, n_bootstrap=100, output=tmp_path / "between.json"
+    )
+    for one in between.estimates:
+        assert abs(one.value - (cold - warm)) < 4 * one.standard_error < 1.0, one
+    assert any("map" in one.estimator for one in between.estimates)
+
+
+def butane_log_z(kelvin: float) -> float:
+    """ln Z at `kelvin`, lengths in nm, by quadrature over the torsion and Gaussian integrals; see butane.py."""
+    from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION
+
+    beta = 1.0 / (0.00831446261815324 * kelvin)
+    r = np.linspace(0.8, 1.2, 40_001) * BOND_LENGTH
+    bond = np.trapezoid(r**2 * np.exp(-0.5 * beta * BOND_CONSTANT * (r - BOND_LENGTH) ** 2), r)
+    theta = np.linspace(0.0, np.pi, 40_001)
+    angle = np.trapezoid(np.sin(theta) * np.exp(-0.5 * beta * ANGLE_CONSTANT * (theta - ANGLE) ** 2), theta)
+    phi = np.linspace(-np.pi, np.pi, 40_001)
+    v1, v2, v3 = (4.184 * v / 2 for v in OPLS_TORSION)
+    energy = v1 * (1 + np.cos(phi)) + v2 * (1 - np.cos(2 * phi)) + v3 * (1 + np.cos(3 * phi))
+    return float(3 * np.log(bond) + 2 * np.log(angle) + np.log(np.trapezoid(np.exp(-beta * energy), phi)))
+
+
+def test_the_quadrature_is_that_of_the_exact_references():
+    assert butane_log_z(300.0) == pytest.approx(EXACT[300.0][0], abs=1e-6)
+    assert butane_log_z(600.0) == pytest.approx(EXACT[600.0][0], abs=1e-6)

@@ -140,6 +140,21 @@ class Walkers:
         rate = min(self.crossings(values)) / (p * (1 - p) * rows)
         return min(found, len(self) * rate / max(2 - rate, 1.0), float(len(self)))
 
+    def spaced(self, inefficiency: float, most: int | None = None) -> np.ndarray:
+        """Rows in rising order that are `inefficiency` rows (>= 1) of a walker apart, at least one a walker.
+
+        At most `most` of them, spread evenly.
+        """
+        last = np.r_[self.starts[1:], len(self)]
+        chosen = [
+            self.order[begin + np.unique(np.arange(0.0, end - begin, max(inefficiency, 1.0)).astype(int))]
+            for begin, end in zip(self.starts.tolist(), last.tolist(), strict=True)
+        ]
+        rows = np.sort(np.concatenate(chosen))
+        if most is None or len(rows) <= most:
+            return rows
+        return rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
     def inefficiency(self, values: np.ndarray) -> float:
         """Rows for an independent one, at least 1, for the mean of `values` (n,); infinite where none is."""
         found = self.independent(values)
