@@ -34,15 +34,17 @@ def test_walkers_survive_the_file_and_every_cut(tmp_path):
     again = load_ensemble(tmp_path / "OUT")
     assert same(again, ensemble) and again.walkers.number == 8 and again.walkers.log_z == -3.5
     shards = list(ensemble.shards(17))
-    assert same(concatenate_shards(shards), ensemble)
+    assert same(concatenate(shards), ensemble)
     picked = ensemble[np.array([3, 40, 8])]
     assert picked.walker.tolist() == ensemble.walker[[3, 40, 8]].tolist() and len(picked.walkers) == 3
 
 
-def concatenate_shards(shards):
-    """Shards of one draw, put together by hand: joined ones are numbered anew."""
-    fields = {name: np.concatenate([getattr(s, name) for s in shards]) for name in shards[0].row_fields}
-    return replace(shards[0], **fields)
+def test_shards_may_cut_between_a_state_and_its_repeat():
+    ensemble = chained()
+    positions, u = np.array(ensemble.positions), np.array(ensemble.u)
+    positions[8], u[8] = positions[0], u[0]
+    stayed = replace(ensemble, positions=positions, u=u, log_q=-u - ensemble.log_w)
+    assert same(concatenate(list(stayed.shards(5))), stayed)
 
 
 def test_files_of_independent_samples_are_as_they_were(tmp_path):

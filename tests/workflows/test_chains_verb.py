@@ -246,7 +246,7 @@ def test_walkers_stand_in_mbar_and_between(place, out, tmp_path):
 
 
 def butane_log_z(kelvin: float) -> float:
-    """ln Z at `kelvin`, lengths in nm, by quadrature over the torsion and Gaussian integrals; see butane.py."""
+    """ln Z at `kelvin`, lengths in nm, by quadrature over each coordinate; see butane.py."""
     from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION
 
     beta = 1.0 / (0.00831446261815324 * kelvin)
