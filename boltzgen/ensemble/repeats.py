@@ -32,8 +32,8 @@ def repeated_rows(parts: Sequence[Ensemble], *, one_draw: bool = False) -> np.nd
 
     A sample that occurs k times gives k - 1 pairs; those of one walker are none, for a rejected move repeats
     the state (`one_draw`: walkers of all parts are the same). Rows without a finite density or position are
-    not compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit, and so do the
-    densities of molecules of fewer than `FEW_ATOMS`.
+    not compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit, and so do
+    the densities of molecules of fewer than `FEW_ATOMS`.
     """
     log_q_n = np.concatenate([part.log_q for part in parts])
     last_n = np.concatenate([part.positions.reshape(len(part), -1)[:, -1] for part in parts])
