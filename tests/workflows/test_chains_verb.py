@@ -123,6 +123,8 @@ def test_all_that_is_made_of_a_folder_takes_walkers(place, out, tmp_path, capsys
     assert rg.standard_error > 0 and rg.n_effective < 1920
     u, _, s, _ = bg.thermodynamics(out, n_bootstrap=50).estimates
     assert u.standard_error > 0 and s.standard_error > 0
+    found = set(bg.cite(out).methods)
+    assert {"chain_samples", "nested_r_hat"} <= found and not {"kish", "pareto"} & found
     assert main(["show", str(out)]) == 0 and "R-hat" in capsys.readouterr().out
     assert main(["report", str(out), "-o", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
