@@ -96,6 +96,11 @@ VERBS = {
     ),
     "sample": Verb("OUT", ["sample", "RUN", "SYS", "-o", "OUT", "-n", "50"]),
     "sample again": Verb("DRAWN", ["sample", "RUN", "SYS", "-o", "DRAWN", "-n", "50", "--overwrite"]),
+    "sample chains": Verb(
+        "WALKED",
+        ["sample", "RUN", "SYS", "-o", "WALKED", "-n", "48", "--chains", "--walkers", "16"],
+        "chains",
+    ),
     "check": Verb("DRAWN", ["check", "DRAWN", "--rows", "20", "--data", "MD300"]),
     "reweight": Verb("HOT", ["reweight", "DRAWN", "-o", "HOT", "--temperature", "320"]),
     "reweight to": Verb("HOT", ["reweight", "DRAWN", "-o", "HOT", "--to", "SYS", "--resume", "auto"]),

@@ -124,6 +124,10 @@ def _told_estimates(material: Material) -> Iterator[str]:
 
 def _told_samples(material: Material) -> str:
     summary, n = material.summary, len(material.ensemble or ())
+    if summary.get("walkers"):
+        bulk = summary.get("ess_bulk")
+        worth = "" if bulk is None else f", which count as {bulk:.0f} independent ones"
+        return f"{n} samples of {summary['walkers']} walkers of {material.subject.line()}{worth}."
     ess = summary.get("ess")
     worth = "" if not isinstance(ess, int | float) else f" count as {ess * n:.0f} independent ones"
     many = f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

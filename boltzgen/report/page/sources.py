@@ -57,7 +57,12 @@ def sources(material: Material) -> list[Source]:
         finite = np.isfinite(ensemble.positions).all(axis=(1, 2))
         drawn = ensemble.valid & finite
         label = "flow" if drawn_by_flow(material) else "unweighted"
-        if drawn.any():
+        if drawn.any() and ensemble.walkers is not None:
+            kept, counted = ensemble.positions[drawn], ensemble.diagnostics().n_effective
+            slow = len(kept) / counted if counted > 0 else float(len(kept))
+            weighted = ensemble.weights()[drawn]
+            found.append(Source("reweighted", "walkers", BLUE, kept, weighted, max(slow, 1.0)))
+        elif drawn.any():
             kept = ensemble.positions[drawn]
             found.append(Source("flow", label, ORANGE, kept, np.ones(len(kept)), dash="5 3"))
             found.append(Source("reweighted", "reweighted", BLUE, kept, ensemble.weights()[drawn]))
@@ -67,7 +72,8 @@ def sources(material: Material) -> list[Source]:
 def drawn_by_flow(material: Material) -> bool:
     """Whether the samples are the flow's own draws: not moved since, and none left out by another energy."""
     origin = part(material.manifest, "provenance")
-    return not several(origin, "refined") and not origin.get("reweighted_from")
+    moved = several(origin, "refined") or part(origin, "chains")
+    return not moved and not origin.get("reweighted_from")
 
 
 def _slowest(material: Material) -> float:

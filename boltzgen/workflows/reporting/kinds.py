@@ -204,6 +204,11 @@ def _samples(given: Path, found: Found) -> Said:
         "drawn by": origin.get("model"),
         "reweighted from": origin.get("reweighted_from"),
         "effective sample size": percent(summary.get("ess")),
+        "walkers": summary.get("walkers"),
+        "bulk samples": summary.get("ess_bulk"),
+        "tail samples": summary.get("ess_tail"),
+        "R-hat": summary.get("r_hat"),
+        "autocorrelation, sweeps": summary.get("autocorrelation"),
         "k-hat": summary.get("k_hat"),
         "largest weight": percent(summary.get("largest_weight_share")),
         "ln Z": None

@@ -150,7 +150,7 @@ def write_answer(
             "reached_kT": error if any(asked.counts.values()) else None,
         },
         "samples": len(ensemble),
-        "n_effective": diagnostics.ess * len(ensemble),
+        "n_effective": diagnostics.n_effective,
         "verdict": verdict,
         "reasons": reasons,
         "next": next_steps,

@@ -134,7 +134,7 @@ def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
     As the `pilot` says; None where it has nothing of a state.
     """
     topology = read_topology(pilot.topology_pdb, n_atoms=pilot.positions.shape[1])
-    found: list[int | None] = [number_with(pilot.diagnostics().ess * len(pilot), len(pilot))]
+    found: list[int | None] = [number_with(pilot.diagnostics().n_effective, len(pilot))]
     for name, content in asked.files.items():
         pairs = [(str(a), str(b)) for a, b in asked.counts[name]]
         if not pairs:

@@ -86,8 +86,9 @@ def look(scene: Scene) -> Look | None:
     walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
     found = load_ensemble(walk.path("PILOT")).diagnostics()
     precision = walk.question.precision
-    needed = draws_for(found.ess, precision)
-    return Look(kept["model"], kept["score"], found.ess, found.k_hat, needed, a_sample)
+    ess = found.ess or 0.0  # of independent draws it is always known
+    needed = draws_for(ess, precision)
+    return Look(kept["model"], kept["score"], ess, found.k_hat, needed, a_sample)
 
 
 def draws_for(ess: float, precision: float) -> int:

@@ -204,7 +204,8 @@ def probe_and_judge(
     if ensemble.temperature is None:
         raise InputError("`probe=True` is for molecules; a model system has no temperature ladder.")
     columns = state_columns(generator.target, molecule.atom_names)
-    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, columns)
+    flow_log_w = None if ensemble.walkers is not None else ensemble.log_w
+    return judge_probe(generator, ensemble, flow_log_w, frames, ensemble.temperature, columns)
 
 
 def probe_starts(
