@@ -39,7 +39,6 @@ from boltzgen.free_energy.importance import WeightedSample
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
 from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import (
-    Z95,
     bootstrap_sums,
     chosen_error,
     holding,

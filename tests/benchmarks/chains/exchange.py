@@ -98,7 +98,9 @@ def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("sequences", nargs="+")
     parser.add_argument("--setting", choices=SETTINGS, default="heavy")

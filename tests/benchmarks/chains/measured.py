@@ -29,7 +29,16 @@ KELVIN = 310.0
 TETRAPEPTIDES = ("ARIP", "DEMT", "FESD", "GDTI", "HQVS", "KKAP", "NCFG", "QAKR", "SHKS", "TMWC")
 
 #: Octapeptides, named before anything was measured: every fifth of that list from the second on.
-OCTAPEPTIDES = ("CGSWHKQR", "FWRVDHDM", "ISKCKNGE", "MWNSTEMI", "NPCLCYML", "PYIRNCVE", "WDLIQFRQ", "GNDLVTVI")
+OCTAPEPTIDES = (
+    "CGSWHKQR",
+    "FWRVDHDM",
+    "ISKCKNGE",
+    "MWNSTEMI",
+    "NPCLCYML",
+    "PYIRNCVE",
+    "WDLIQFRQ",
+    "GNDLVTVI",
+)
 
 #: Molecules on which settings were chosen: in no list of facts.md.
 CHOSEN_ON = ("AAAA", "KSEA")
@@ -50,7 +59,7 @@ def torsions(system: MolecularSystem) -> np.ndarray:
 
 
 def series_of(system: MolecularSystem, positions: np.ndarray, energies: np.ndarray) -> dict[str, np.ndarray]:
-    """What is looked at, each (walks, frames), of positions (walks, frames, N, 3) and energies of that shape."""
+    """What is looked at, each (walks, frames), of positions (walks, frames, N, 3) and their energies."""
     atoms = torsions(system)
     flat = positions.reshape(-1, *positions.shape[2:])
     angles = dihedral_angles(flat, atoms).reshape(*energies.shape, len(atoms))
