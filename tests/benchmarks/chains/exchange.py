@@ -4,7 +4,7 @@
         [--setting six|heavy|short] [--picoseconds 40] [--ladders 8] [--seed 0]
 
 Appends a line to OUT/exchange.jsonl for each molecule and keeps the frames of the coldest rung as
-OUT/exchange-SEQUENCE.npz. The three settings are frozen; the best of them on `chosen` molecules is the opponent.
+OUT/exchange-SEQUENCE.npz. The three settings are frozen; the best of them on `chosen` is the opponent.
 """
 
 from __future__ import annotations
