@@ -22,7 +22,6 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import InputError, PartialError, UnreliableError
-from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
@@ -146,10 +145,8 @@ def _drawn(
             expect(told)
             rows = _rows_within(stop, rows or target.batch_rows(), told.seconds / number)
         require_determinants(generator, kelvin)
-        passes = number / min(number, rows or target.batch_rows())
-        compilation["draws"] = decide_compilation_of_draws(
-            flow, target.features, passes, asked.compile_energies
-        )
+        # only when asked: draws of one seed must not be rounded otherwise because there are more of them
+        compilation["draws"] = asked.compile_energies is True and flow.use_compiler()
         rng = torch.Generator().manual_seed(asked.seed)
         if refinement is None:
             draws = generator.draw(number, kelvin, generator=rng, rows=rows)
