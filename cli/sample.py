@@ -76,7 +76,9 @@ def sample(
     ] = False,
     compile_energies: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="Compile energy and draws; default: if it pays."),
+        typer.Option(
+            "--compile/--no-compile", help="Compile energy and draws; default: the energy, if it pays."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the samples that OUT holds.")

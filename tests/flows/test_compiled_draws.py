@@ -63,12 +63,11 @@ class AtMost:
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
-def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, tmp_path, monkeypatch):
+def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, monkeypatch):
     """What was compiled for one molecule and number of rows serves others, to rounding; gradients go on.
 
     Two functions are enough: atoms of another shape than butane's last are drawn as before.
     """
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiled_steps, "compile_operations", at_most_two := AtMost(2))
     small, large = Target.from_system(butane), Target.from_system(alanine_dipeptide)
     cases = [(small, 5), (large, 5), (large, 1), (large, 48), (large, 601), (small, 2)]

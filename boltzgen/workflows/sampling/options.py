@@ -32,8 +32,8 @@ class SampleOptions:
     data_temperature: K at which `data` was simulated, for files that do not say it (DCD, XTC).
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
     refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
-    compile_energies: True compiles the energy and the draws of the flow, None each of them when the number of
-        samples is large enough to gain by it.
+    compile_energies: True compiles the energy and the draws of the flow; None the energy alone, when the
+        number of samples is large enough to gain by it, and of chains the passes of the flow too.
     chains: walkers that redraw parts of a conformation with the flow, in place of independent draws; see
         `boltzgen.refine.chains` and docs/chains.md. walkers: their number, a multiple of 4. stride: sweeps
         from one row of a walker to its next.

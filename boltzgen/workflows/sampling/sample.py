@@ -180,13 +180,13 @@ def _drawn(
             expect(told)
             rows = _rows_within(stop, rows, told.seconds / number)
         require_determinants(generator, kelvin)
-        # every energy follows a pass of the flow, of a block of draws or of the walkers of a group
-        rows_a_pass = target.block_rows() if settings is None else settings.walkers_a_group
-        passes = number * a_sample / min(number, rows_a_pass)
-        compilation["draws"] = decide_compilation_of_draws(
-            flow, target.features, passes, asked.compile_energies
-        )
+        # only when asked: draws of one seed must not be rounded otherwise because there are more of them
+        compilation["draws"] = asked.compile_energies is True and flow.use_compiler()
         if settings is not None:
+            passes = number * a_sample / settings.walkers_a_group  # every energy follows one of a group
+            compilation["draws"] = decide_compilation_of_draws(
+                flow, target.features, passes, asked.compile_energies
+            )
             files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
             walked, failure = walked_or_failed(
                 generator, number, kelvin, settings, asked.seed, stop, progress, files
