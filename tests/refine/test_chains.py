@@ -127,7 +127,7 @@ def _begun(generator, settings) -> Group:
     return group
 
 
-@pytest.mark.parametrize(("sweeps", "ladder"), ((3, "none"), (13, "tempered"), (19, "none")))
+@pytest.mark.parametrize(("sweeps", "ladder"), ((3, "temperatures"), (13, "tempered"), (19, "none")))
 def test_a_run_that_was_ended_goes_on_to_the_same_bytes(butane, ladder, sweeps):
     settings = ChainSettings(
         walkers_a_group=6, groups=2, warm_up=12, pilot=32, full_pass_every=5, ladder=ladder
@@ -200,23 +200,51 @@ def test_energies_are_those_that_were_computed(butane, monkeypatch):
     assert found.energy_evaluations["pilot"] == 64
 
 
-def test_rungs_stay_exact():
-    """Exact draws on every rung (Gaussians, N(0, 1/m), m = (1-b)/s^2 + b k) after moves and exchanges."""
-    generator = gaussian().generator
+class HeatedFlow(GaussianFlow):
+    """x = WIDTH (T / 300 K)^0.4 z: at each temperature another flow, and never the one of the target."""
+
+    def embed(self, context):
+        return context.rows, context.dimension, (context.temperature / KELVIN) ** 0.4
+
+    def decode(self, latents, embedding):
+        coordinates, change = super().decode(latents, embedding[:2])
+        return coordinates * embedding[2][:, None], change + latents.shape[1] * embedding[2].log()
+
+    def latent_log_prob(self, latents, embedding):
+        return super().latent_log_prob(latents, embedding[:2])
+
+
+@pytest.mark.parametrize("kind", ("tempered", "temperatures"))
+def test_rungs_stay_exact(kind):
+    """Exact draws on every rung (Gaussians, N(0, 1/m)) after moves and exchanges.
+
+    m = (1-b)/s^2 + b k of a tempered rung, and k 300 K / T of a temperature.
+    """
     slots = 3000
-    settings = ChainSettings(walkers_a_group=slots, warm_up=1, ladder="none")
-    group = Group(generator, KELVIN, settings, seed=1, group=0, steps=10)
+    target = Target.from_model(f"harmonic-well-{STIFFNESS:g}-{DIMENSION}")
+    settings = ChainSettings(walkers_a_group=slots, warm_up=1, ladder=kind, hottest=1.8, rungs=3)
+    group = Group(BoltzmannGenerator(HeatedFlow(), target), KELVIN, settings, seed=1, group=0, steps=10)
     group.sweeps = 1
-    ladder = Ladder(slots, np.array([0.2, 0.6, 1.0]))
+    if kind == "tempered":
+        ladder = Ladder(slots, np.array([0.2, 0.6, 1.0]))
+        precision = (1 - ladder.exponents) / WIDTH**2 + ladder.exponents * STIFFNESS
+    else:
+        ladder = Ladder.of_temperatures(slots, 1.8, 3)
+        assert ladder.heat == pytest.approx([1.8, math.sqrt(1.8), 1.0])
+        precision = STIFFNESS / ladder.heat
     group.put_on(ladder)
-    precision = (1 - ladder.exponents) / WIDTH**2 + ladder.exponents * STIFFNESS
+    scale = WIDTH * ladder.heat**0.4 * np.sqrt(precision)
     noise = torch.randn(slots * 3, DIMENSION, generator=seeded(4), dtype=torch.float64)
-    group.start_at(noise / torch.as_tensor(precision).sqrt().repeat(slots)[:, None] / WIDTH)
-    before = ladder.rung.clone()
+    group.start_at(noise / torch.as_tensor(scale).repeat(slots)[:, None])
+    before, latents = ladder.rung.clone(), group.walkers.latents
+    if kind == "temperatures":
+        group._exchange()
+        moved = float((latents != group.walkers.latents).any(dim=1).double().mean())
     for _ in range(3):
         group.sweep()
-    moved = float((ladder.rung != before).double().mean())
-    assert 0.3 < moved < 0.9
+    if kind == "tempered":
+        moved = float((ladder.rung != before).double().mean())
+    assert 0.3 < moved < 0.98
     rows = ladder.row_of()
     assert rows.sort(dim=1).values.eq(torch.arange(3 * slots).reshape(slots, 3)).all()
     for rung, m in enumerate(precision):

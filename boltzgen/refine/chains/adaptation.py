@@ -122,13 +122,14 @@ class Adaptation:
     def _shares(self) -> np.ndarray:
         """Shares of the cost (moves,): multiplicative steps to the least sum of powers of the times."""
         rates = self.rates() * self.correction
-        share = np.full(len(rates), 1 / len(rates))
-        even = share.copy()
+        rates = rates[:, rates.max(axis=0) > 0]  # what nothing has moved yet says nothing of any move
+        even = np.full(len(rates), 1 / len(rates))
+        if not rates.size:
+            return even
+        share = even
         for _ in range(ITERATIONS):
             forgotten = np.maximum((FLOOR * even + (1 - FLOOR) * share) @ rates, 1e-12)
             slope = rates @ (forgotten / forgotten.min()) ** -(POWER + 1)
-            if not slope.max() > 0:
-                return even
             share = share * (slope / slope.max()) ** (1 / (POWER + 1))
             share /= share.sum()
         return share
