@@ -126,7 +126,7 @@ def _record(
 
 
 def is_refined(ensemble: Ensemble) -> bool:
-    """Whether rows of `ensemble` are not the flow's own draws with their weights: refined, or walkers."""
+    """Whether rows of `ensemble` are not the flow's own draws with their weights: refined, or of walkers."""
     return "refined" in ensemble.provenance or ensemble.walkers is not None
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chain_cases import butane_walkers, chained, two_state
-from ensemble_cases import make
+from ensemble_cases import butane_walkers, chained, make, two_state
 
 from boltzgen.ensemble.chains.r_hat import nested_r_hat
 from boltzgen.ensemble.chains.samples import bulk_samples, tail_samples

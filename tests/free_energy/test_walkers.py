@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chain_cases import butane_walkers, of_walkers, rows_of, turned, two_state
+from ensemble_cases import butane_walkers, of_walkers, rows_of, turned, two_state
 
 from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.free_energy import (
