@@ -103,10 +103,10 @@ _CALLED = {
 
 def chosen(arguments: Mapping[str, Any]) -> PrepareKeywords:
     """What `prepare` is asked among the `arguments` of a verb, as Python calls it; defaults are left out."""
-    from boltzgen.system.options import PrepareOptions
     from boltzgen.workflows.preparation.hybrid import option_words
+    from boltzgen.workflows.preparation.options import usual_options
 
-    usual = vars(PrepareOptions())
+    usual = usual_options()
     found: dict[str, Any] = {}
     for name, value in arguments.items():
         called = _CALLED.get(name, name)

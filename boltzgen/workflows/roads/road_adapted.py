@@ -60,6 +60,8 @@ class Adapted(Road):
         assert found is not None
         check = simulated_check(scene)
         scene.walk.adapt(found.model, self.budget(scene, found))
+        if not (scene.walk.path("RUN") / "model" / "model.json").is_file():  # the time was over before
+            return Source(found.model, check, frames=check)
         return Source(scene.walk.path("RUN"), check, frames=check, pilot="PILOT_ADAPTED")
 
 

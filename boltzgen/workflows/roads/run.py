@@ -35,6 +35,7 @@ from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
+from boltzgen.workflows.roads.simulating import frames_in
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
 from boltzgen.workflows.timing.expectation import Expect
@@ -328,7 +329,7 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     names = {b: b if len(found) == 1 else f"{b}:{both[0]}" for b, found in angles.items()}
     pdb = ensemble.topology_pdb
     panels = []
-    data = next((walk.path(name) for name in ("MD", "CHECK") if walk.path(name).is_dir()), None)
+    data = frames_in(walk.path("MD")) or frames_in(walk.path("CHECK"))
     if data is not None:
         frames = read_trajectory_at(data, scene.system, walk.question.temperature)
         note = f"{len(frames)} frames"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
-from boltzgen.workflows.roads import defaults, simulating
+from boltzgen.workflows.roads import defaults, road_adapted, simulating
+from boltzgen.workflows.roads import walk as walking
 from boltzgen.workflows.roads.plan import Plan
 from boltzgen.workflows.roads.question import Question
 from boltzgen.workflows.roads.road import Scene
@@ -109,13 +111,27 @@ def test_a_road_simulates_with_openmm_where_that_is_faster(rates, scene, monkeyp
     assert "--engine openmm --platform Reference --seed 4" in command and "--replicas" not in command
 
 
-def test_without_a_frame_there_is_nothing_to_check_with(rates, scene):
+def test_without_a_frame_there_is_nothing_to_check_with(rates, scene, monkeypatch):
     """The time is over before the first frame is saved: the road goes on without, and says nothing wrong."""
     scene, said = scene
     scene.system.save(scene.walk.system)
     scene.walk.limit = 1e-3
     assert simulating.simulated_check(scene) is None
-    assert json.loads((scene.walk.path("CHECK") / "manifest.json").read_text())["status"] == "partial"
-    assert scene.walk.is_partial("CHECK") and "time limit" in said[-1]
+    assert scene.walk.is_partial("CHECK") and not scene.walk.path("CHECK").exists()
+    assert said[-1].endswith("not begun: the time is over")
     with pytest.raises(StoppedError, match="before the simulation saved a frame"):
         ROAD.steps(scene)
+    monkeypatch.setattr(walking, "LEAST", 0.0)
+    assert simulating.simulated_check(scene) is None and "time limit" in said[-1]
+    assert json.loads((scene.walk.path("CHECK") / "manifest.json").read_text())["status"] == "partial"
+
+
+def test_where_the_time_is_over_the_shipped_model_answers_unadapted(scene, monkeypatch):
+    scene, _ = scene
+    scene.walk.limit = 1e-3
+    seen = SimpleNamespace(model="peptides", a_sample=1e-3)
+    monkeypatch.setattr(road_adapted, "look", lambda scene: seen)
+    monkeypatch.setattr(road_adapted, "simulated_check", lambda scene: None)
+    left = road_adapted.ROAD.steps(scene)
+    assert (left.model, left.check, left.pilot) == ("peptides", None, "PILOT")
+    assert scene.walk.is_partial("RUN") and not scene.walk.path("RUN").exists()
