@@ -157,13 +157,6 @@ def test_another_molecule_of_the_same_name_is_refused(answered, here, tmp_path):
     }
 
 
-def test_time_that_makes_no_frame_is_told(here):
-    """Not as a fault of the input: the same command goes on."""
-    with pytest.raises(PartialError, match=r"before .*SOON/MD had a frame; give more `time`"):
-        bg.run(None, "SOON", smiles="ClCCCl", time=0.5, say=lambda _: None)
-    assert json.loads((here / "SOON" / "run.json").read_text())["status"] == "partial"
-
-
 def test_a_number_of_samples_needs_no_pilot(here):
     found = bg.run("system.xml", "OWN", samples=4000, say=lambda _: None, **WORDS)
     (one,) = found.to_json()["free_energies"]
