@@ -45,7 +45,7 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the draws.")] = 0,
     batch_size: Annotated[
-        str, typer.Option(metavar="auto|N", help="Samples at a time; auto: what fits in memory.")
+        str, typer.Option(metavar="auto|N", help="Samples between two reports; no sample depends on it.")
     ] = "auto",
     dtype: Annotated[Precision, typer.Option(help="Arithmetic of the flow.")] = Precision.float64,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to compute.")] = "cpu",

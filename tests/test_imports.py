@@ -57,6 +57,7 @@ GROUND = {
     "settings",
     "provenance",
     "remedies",
+    "streams",
 }
 
 #: Modules of the records that many others read, write, join or draw.

@@ -220,7 +220,7 @@ def test_only_a_finished_run_leaves_its_way(scripts, tmp_path, monkeypatch):
 
 
 def test_the_kept_ways_are_those_of_the_figure(scripts):
-    """Ours is on top at every budget that is told in docs/benchmarks.md."""
+    """Ours is on top at every budget that is told in docs/measured/energy-training.md."""
     found = scripts["ess_curve"].curves(ROOT / "docs" / "runs" / "ess-curve")
     best = {name: [way[:, 1].max() for way in parts] for name, parts in found.items()}
     assert set(best) == set(scripts["ess_curve"].METHODS)

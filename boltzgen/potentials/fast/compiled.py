@@ -136,7 +136,7 @@ def _by_inductor(plain: BlockFunction, x: Tensor) -> BlockFunction:
     return function
 
 
-def _by_inductor_in(mode: Any, graph: Any, inputs: Sequence[Any]) -> Callable[..., Sequence[Tensor]]:
+def _by_inductor_in(mode: Any, graph: Any, inputs: list[Any]) -> Callable[..., Sequence[Tensor]]:
     """A recorded `graph` compiled, in the fake `mode` that knows the sizes of `inputs`."""
     import torch._inductor
     from torch._guards import TracingContext, tracing
@@ -194,7 +194,10 @@ def _with_changing_sizes(
         fakes.append(mode.from_tensor(given, symbolic_context=context))
     with mode:
         graph = make_fx(lambda *given: plain(*given))(*fakes)  # without the annotations of `plain`
-    return _by_inductor_in(mode, graph, fakes)
+    compiled = _by_inductor_in(mode, graph, fakes)
+    if not all(size.free_symbols for size in mode.shape_env.replacements.values()):
+        raise RuntimeError("a size that may change was taken for a constant")
+    return compiled
 
 
 def _failure(error: Exception) -> str:

@@ -172,6 +172,8 @@ def _log_z(groups: list[Group], steps: int) -> tuple[float | None, float | None]
     on_rung: dict[float, list[np.ndarray]] = {}
     for group in groups:
         for rung, exponent in enumerate(group.ladder.exponents.tolist() if steps else []):
+            if group.ladder.heat[rung] != 1:
+                continue
             values = np.stack(group.taken.log_w[:steps])[:, :, rung]
             on_rung.setdefault(exponent, []).append(values)
     drawn = np.concatenate([draws for group in groups for draws in group.taken.draws])

@@ -22,7 +22,9 @@ class SampleOptions:
     temperature: K; the model's own when not given.
     proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
         weights are for `temperature` either way.
-    seed: of the draws. batch_size: samples at a time, or ``auto``: what fits in memory.
+    seed: of the draws. The samples of a smaller `number` are the first of a larger one's.
+    batch_size: samples between two reports of progress, where a stop is heard, or ``auto``: a block of draws,
+        the fewest. No sample depends on it.
     dtype: arithmetic of the flow, ``float32`` or ``float64``; weights are float64 in any case.
     device: ``cpu`` or ``cuda``.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,

@@ -22,9 +22,10 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import BoltzgenError, InputError, PartialError, UnreliableError
+from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
-from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.generator import SLOW_BATCH, BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
@@ -168,6 +169,9 @@ def _drawn(
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
+    passes = number * a_sample / min(number, target.batch_rows())
+    atoms = len(target.features.placements) or target.features.dimension
+    compilation["draws"] = decide_compilation_of_draws(flow, atoms, passes, asked.compile_energies)
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
@@ -177,9 +181,8 @@ def _drawn(
                 else expected_chains(generator, number, kelvin, settings)
             )
             expect(told)
-            rows = _rows_within(stop, rows or target.batch_rows(), told.seconds / number)
+            rows = _rows_within(stop, rows, told.seconds / number)
         require_determinants(generator, kelvin)
-        rng = torch.Generator().manual_seed(asked.seed)
         if settings is not None:
             files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
             walked, failure = walked_or_failed(
@@ -188,12 +191,12 @@ def _drawn(
             drawn = ensemble_of(walked, generator, kelvin, settings)
             flow_log_w = None
         elif refinement is None:
-            draws = generator.draw(number, kelvin, generator=rng, rows=rows)
+            draws = generator.draw(number, kelvin, seed=asked.seed, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
             flow_log_w = drawn.log_w
         else:
             drawn, flow_log_w = draw_refined(
-                generator, refinement, number, kelvin, rng=rng, rows=rows, stop=stop, progress=progress
+                generator, refinement, number, kelvin, seed=asked.seed, stop=stop, progress=progress
             )
         notes, familiar = _notes(trained, target, kelvin, asked.proposal_temperatures)
         record = {
@@ -225,9 +228,12 @@ def _drawn(
     return ensemble, failure
 
 
-def _rows_within(stop: StopRequest | None, rows: int, each: float) -> int:
-    """Samples of a batch, of `each` seconds: `rows`, but under a limit of time what takes `BATCH_SECONDS`."""
-    slow = stop is not None and stop.max_time is not None and rows * each > LONGEST_BATCH
+def _rows_within(stop: StopRequest | None, rows: int | None, each: float) -> int | None:
+    """Samples between two looks at the clock, of `each` seconds: `rows` (None: as `draw` will have it).
+
+    Under a limit of time, what takes `BATCH_SECONDS` where that would be too many.
+    """
+    slow = stop is not None and stop.max_time is not None and (rows or SLOW_BATCH) * each > LONGEST_BATCH
     return max(1, int(BATCH_SECONDS / each)) if slow else rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from boltzgen.checks import check_number
+from boltzgen.checks import MOST_SAMPLES, check_number
 from boltzgen.config.model import load_model
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
@@ -20,7 +20,7 @@ from boltzgen.refine.refinement import EXPECTED_MOVES
 from boltzgen.units import MODEL_TEMPERATURE
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
 
-#: Samples of one measurement, and rows of a batch of energies.
+#: Samples of one measurement with costly energies, and rows of a batch of energies.
 _ROWS, USUAL_ROWS = 200, 128
 
 
@@ -55,11 +55,10 @@ def expected(
     generator: BoltzmannGenerator, number: int, temperature: float, *, moves: int = 0
 ) -> Expectation:
     """What to expect of `number` draws of `generator` at `temperature` (K), `moves` energies each beside."""
-    rows = min(number, _ROWS)
     sample = seconds_of_a_sample(generator, number, temperature)
     move, refined = 0.0, ""
     if moves:
-        move = seconds_of_an_energy(generator.target, rows) * moves
+        move = seconds_of_an_energy(generator.target, min(number, _ROWS)) * moves
         refined = f", {moves} moves each"
     seconds = number * (sample + move)
     task = f"{number} samples{refined}"
@@ -67,9 +66,15 @@ def expected(
 
 
 def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature: float) -> float:
-    """Wall seconds of one of `number` draws at `temperature` (K)."""
-    rows = min(number, _ROWS)
-    return seconds_of(lambda: generator.sample(rows, temperature), within=MEASURING / 2) / rows
+    """Wall seconds of one of `number` draws at `temperature` (K), of which the last block is whole.
+
+    Costly energies are looked at `_ROWS` at a time, others with their block.
+    """
+    target = generator.target
+    rows = min(number, _ROWS) if target.potential.slow else target.block_rows()
+    draws = generator.draw(MOST_SAMPLES, temperature, seed=0, rows=rows)
+    each = seconds_of(lambda: next(draws), within=MEASURING / 2)
+    return each / rows if target.potential.slow else -(-number // rows) * each / number
 
 
 def expected_chains(

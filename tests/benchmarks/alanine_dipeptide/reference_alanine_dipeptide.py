@@ -2,7 +2,7 @@
 
     python tests/benchmarks/alanine_dipeptide/reference_alanine_dipeptide.py SYS MD [--blocks 10]
 
-SYS and MD as `boltzgen prepare` and `boltzgen simulate` write them (the numbers of docs/benchmarks.md came
+SYS and MD as `boltzgen prepare` and `boltzgen simulate` write them (the numbers of docs/measured/alanine-dipeptide.md came
 from six temperatures, 300 to 800 K). Frames of all temperatures are combined with MBAR (Shirts, Chodera,
 J. Chem. Phys. 129, 124105 (2008)). Two error bars are made in independent ways, and the larger is quoted:
 
