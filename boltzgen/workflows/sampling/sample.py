@@ -169,7 +169,8 @@ def _drawn(
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
-    passes = number * a_sample / min(number, target.batch_rows())
+    at_once = target.batch_rows() if settings is None else settings.walkers_a_group
+    passes = number * a_sample / min(number, at_once)
     atoms = len(target.features.placements) or target.features.dimension
     compilation["draws"] = decide_compilation_of_draws(flow, atoms, passes, asked.compile_energies)
     with closing(target):  # the worker processes of its potential, if there are any
