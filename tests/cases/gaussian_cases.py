@@ -1,4 +1,4 @@
-"""A Gaussian flow and a harmonic well in closed form, walls without energies, and a flow without latents."""
+"""A Gaussian flow, harmonic wells in closed form, walls without energies, and a flow without latents."""
 
 from __future__ import annotations
 
@@ -67,3 +67,16 @@ class NoLatents(Flow):
 
     def sample(self, embedding, *, generator):
         raise NotImplementedError
+
+
+#: Of an anisotropic Gaussian that torch moves, as the tests of dynamics share it.
+STIFFNESSES = torch.tensor([0.7, 9.0, 60.0], dtype=torch.float64)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def oscillators(x):
+    """Its energies and gradients."""
+    return 0.5 * (STIFFNESSES * x**2).sum(1), STIFFNESSES * x

@@ -261,7 +261,7 @@ class Group:
         why = f"{lost} have no finite energy" if lost else "all lie outside the domain"
         return (
             f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); give a "
-            "larger `pilot`, or a flow that was trained on this molecule."
+            "larger pilot, or a flow that was trained on this molecule."
         )
 
     def _nothing_moves(self) -> str:
