@@ -44,6 +44,22 @@ def test_mypy():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_type_checkers_see_the_face(tmp_path):
+    """After the gate, whose cache makes it short: side by side each would read everything."""
+    program = tmp_path / "uses.py"
+    program.write_text(
+        "import boltzgen as bg\n"
+        "reveal_type(bg.load_samples('OUT').log_w)\n"
+        "bg.free_energy_states('OUT')\n"
+        "bg.smaple\n"
+    )
+    words = ["-m", "mypy", "--no-error-summary", str(program)]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    told = done.stdout
+    assert "ndarray" in told and 'Missing positional argument "states_file"' in told, told + done.stderr
+    assert 'has no attribute "smaple"' in told
+
+
 def test_no_folder_with_more_than_20_modules():
     """A stranger finds the room, and in it the file; tests and benchmarks included."""
     from collections import Counter
