@@ -166,7 +166,9 @@ class AutoregressiveFlow(GroupedFlow):
         for own, around in zip(shift, described, strict=True):
             shared = torch.cat([own[:, None], self.temperature.weight], dim=1)
             of_values = (of_read @ around.T).view(self.hidden, N_VALUES, -1).transpose(1, 2).flatten(1)
-            read.append(torch.cat([shared, of_values[:, live[: layout.starts[len(around)]]]], dim=1))
+            read.append(
+                torch.cat([shared, of_values.index_select(1, live[: layout.starts[len(around)]])], dim=1)
+            )
             view.append((of_view @ around.T).view(self.hidden, -1) if layout.has_positions else around[:0])
         return tuple(read), tuple(view)
 
@@ -181,7 +183,7 @@ class AutoregressiveFlow(GroupedFlow):
             ((linear, standardiser.linear), (circular, standardiser.circular))
         ):
             parameters = (
-                group.weights.output[sort] @ hidden[:, rows].transpose(0, 1)
+                group.weights.output[sort] @ hidden.index_select(1, rows).transpose(0, 1)
                 + group.weights.output_shift[sort]
             )
             found, change = TRANSFORMS[sort](values.T, parameters.transpose(0, 1), inverse=False)
@@ -197,15 +199,15 @@ class AutoregressiveFlow(GroupedFlow):
         layout, rows = weights.layout, known.shape[1]
         own = layout.inputs(flattened(linear.to(self._precision)), waves(circular.to(self._precision)))
         live = torch.tensor(layout.all_live, device=known.device)
-        inputs = torch.cat([weights.shared, own.flatten(0, 1)[live]])
+        inputs = torch.cat([weights.shared, own.flatten(0, 1).index_select(0, live)])
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
         read = [_read(atom, inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
         hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
         first, *head = self._layers(self.head)
         hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
         number = torch.tensor(layout.atom, device=known.device)
-        given = torch.cat([torch.ones_like(own[:, :1]), own], dim=1)[number]
-        hidden = hidden[:, number - layout.drawn[0]] + (weights.own @ given).transpose(0, 1)
+        given = torch.cat([torch.ones_like(own[:, :1]), own], dim=1).index_select(0, number)
+        hidden = hidden.index_select(1, number - layout.drawn[0]) + (weights.own @ given).transpose(0, 1)
         return through(hidden.flatten(1), head).unflatten(1, (-1, rows))
 
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:

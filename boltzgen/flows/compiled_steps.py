@@ -39,7 +39,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def decide_compilation_of_draws(
     flow: Flow, molecule: MoleculeFeatures, passes: float, asked: bool | None
 ) -> bool:
-    """Switch compiled draws of `molecule` on or off, and say which.
+    """Switch compiled draws of `molecule` on or off, and say which: for chains, which make many small passes.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from boltzgen.system.prepare import prepare
 MOLECULES = {"ring": "C[C@H]1CCCO1", "nitrile": "CCC#N", "peptide": "GP"}
 
 
-def follow(flow, context: Context, firsts: tuple[int, ...], changing: torch.Tensor | None = None) -> None:
+def follow(flow, context: Context, firsts: tuple[int, ...]) -> None:
     """Coordinates from each of `firsts` on redrawn in turn, some rows accepted: as whole passes have it."""
     generator = torch.Generator().manual_seed(4)
     embedding = flow.embed(context)
