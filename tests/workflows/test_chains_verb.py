@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from between_cases import butane_frames, write_frames
 from butane import EXACT
 from helpers import assert_refused
 from small_model import FLOW, MODEL
@@ -18,6 +19,7 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import BoltzgenError, PartialError, UnsupportedError
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.interrupts import StopRequest
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.workflows.sampling import chained
 from boltzgen.workflows.sampling import sample as workflow
 from boltzgen_cli.main import main
@@ -101,6 +103,25 @@ def test_check_expects_that_walkers_stay(place, out):
         abs(s.reweighted - s.target) < 0.3 and s.reweighted_error > 0.003 for s in probed.coverage.states
     )
     assert "does not cover" not in " ".join(probed.summary.reasons)
+
+
+def test_frames_judge_where_walkers_were(place, out, tmp_path):
+    """Exact frames: the torsion's populations agree; frames of another temperature do not."""
+    fingerprint = load_ensemble(out).system_fingerprint
+    frames = butane_frames(1500, 300.0, np.random.default_rng(2))
+    write_frames(tmp_path / "MD", frames, 300.0, fingerprint)
+    write_frames(tmp_path / "WRONG", frames[np.sin(torsion_of(frames)) > 0], 300.0, fingerprint)
+    given = {"model": place / "RUN", "system": place / "SYS", "rows": 50}
+    good = bg.check(out, data=tmp_path / "MD", **given)
+    assert good.coverage.verdict == "ok" and good.coverage.forward_ess is None
+    (state,) = good.coverage.states
+    assert 0 < state.reweighted_error < 0.1 and abs(state.reweighted - 0.5) < 0.1
+    wrong = bg.check(out, data=tmp_path / "WRONG", **given)
+    assert wrong.coverage.verdict == "unreliable" and "combined sigma" in " ".join(wrong.coverage.reasons)
+
+
+def torsion_of(frames: np.ndarray) -> np.ndarray:
+    return dihedral_angles(frames, np.array([[0, 1, 2, 3]]))[:, 0]
 
 
 def test_reweighted_walkers_stay_walkers(place, out, tmp_path):
