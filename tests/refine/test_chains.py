@@ -282,8 +282,8 @@ def test_shares_go_to_the_move_that_frees_the_slowest():
     adaptation = Adaptation(moves, 2, 5)
     adaptation.variance[:] = 1.0
     for _ in range(50):
-        adaptation.record(0, np.array([0.8, 0.0]), 0.5)
-        adaptation.record(1, np.array([0.0, 0.2]), 0.5)
+        adaptation.record(0, np.array([[0.4, 0.0]] * 4), 0.5)
+        adaptation.record(1, np.array([[0.0, 0.1]] * 4), 0.5)
     adaptation.end_sweep(np.zeros((4, 2, 2)))
     exact = 1 / (1 + 4 ** (POWER / (POWER + 1)))
     assert adaptation.probabilities == pytest.approx([exact, 1 - exact], abs=0.01)

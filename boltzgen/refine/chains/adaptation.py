@@ -2,6 +2,8 @@
 
 A move m changes variable t (cos and sin of an open torsion, an energy) by ``d_mt``: half the mean squared
 change of a walker over the variance, rejected moves counted as no change, for a cost ``c_m`` in atoms passed.
+In the mean a walker counts as many times as it has waited for a change of t: what limits a chain are states
+of large w, from which most redraws are rejected, and the moves that free walkers there are worth most.
 When m has the share ``s_m`` of all cost, t is forgotten at the rate ``sum_m s_m d_mt / c_m``, and its
 autocorrelation time is about the inverse of that. The shares minimise the sum of the p-th powers of these
 times: nearly the largest of them, for that is what limits the sample. Steps of a torsion within one well
@@ -25,10 +27,10 @@ from boltzgen.refine.chains.walkers import Walkers
 from boltzgen.system.graph.torsions import Subset
 
 #: Power of the times that are summed, and steps of the iteration that finds the shares.
-POWER, ITERATIONS = 6.0, 400
+POWER, ITERATIONS = 4.0, 300
 
 #: Share of all cost that is spread evenly over the moves, so that every coordinate goes on moving.
-FLOOR = 0.25
+FLOOR = 0.3
 
 #: Applications of a move that its kind is worth: moves of a kind resemble each other while little is known.
 PRIOR = 4.0
@@ -38,13 +40,16 @@ MEMORY = 0.97
 
 #: Sweeps after which the correlation of walkers with themselves is measured, the longest that is above the
 #: least one; what another sweep adds to it; and the bounds of the factor that it gives.
-LAGS, LEAST_CORRELATION, NEWS, CORRECTED = (1, 3, 6), 0.2, 0.15, (0.02, 20.0)
+LAGS, LEAST_CORRELATION, NEWS, CORRECTED = (1, 3, 6), 0.2, 0.1, (0.05, 10.0)
 
 #: Acceptance that widths aim at, first width, largest, and how fast its logarithm follows.
 ACCEPTANCE, FIRST_WIDTH, WIDEST, GAIN = 0.4, 0.3, 1.0, 1.5
 
 #: Squared change of cos and sin (a turn by 45 degrees) below which it is one within a well, and its worth.
 WITHIN_A_WELL, LITTLE = 0.6, 0.1
+
+#: Squared change over the variance after which a walker has not waited.
+CHANGED = 0.5
 
 #: Least variance of a followed variable: a torsion that has not turned yet cannot have moved far.
 LEAST_VARIANCE = 0.02
@@ -63,13 +68,17 @@ class Adaptation:
         self.applied = np.zeros(size)
         self.variance = np.zeros(variables)
         self.widths = np.full(size, FIRST_WIDTH)
-        self.correction = np.ones(variables)
+        self.correction, self.waited = np.ones(variables), np.zeros((0, variables))
         self.history = np.zeros((0, 0, 0, 0))
         self.probabilities = self._frequencies(np.ones(size) / size)
 
-    def record(self, move: int, change: np.ndarray, acceptance: float) -> None:
-        """One application of `move`: mean squared changes (variables,) and mean acceptance of the walkers."""
-        self.changes[move] += change
+    def record(self, move: int, square: np.ndarray, acceptance: float) -> None:
+        """One application of `move`: squared changes (B, variables) and mean acceptance of the walkers."""
+        if self.waited.shape != square.shape:
+            self.waited = np.zeros(square.shape)
+        self.waited += 1
+        self.changes[move] += (self.waited * square).sum(axis=0) / self.waited.sum(axis=0)
+        self.waited[square > CHANGED * np.maximum(self.variance, LEAST_VARIANCE)] = 0
         self.applied[move] += 1
         if self.moves[move].drifts:
             wider = self.widths[move] * np.exp(GAIN * (acceptance - ACCEPTANCE))
@@ -107,7 +116,16 @@ class Adaptation:
         for name in self._LEARNED:
             setattr(self, name, arrays[name].copy())
 
-    _LEARNED = ("changes", "applied", "variance", "widths", "probabilities", "correction", "history")
+    _LEARNED = (
+        "changes",
+        "applied",
+        "variance",
+        "widths",
+        "probabilities",
+        "correction",
+        "history",
+        "waited",
+    )
 
     def rates(self) -> np.ndarray:
         """(moves, variables) what each move changes for one unit of cost."""
@@ -189,13 +207,13 @@ class Followed:
         stiff = [0.5 * (walkers.latents[:, rows] ** 2).sum(dim=1) for rows in self.stiff]
         return torch.cat([first, _with_zeros(torch.stack([*stiff, walkers.u], dim=1))], dim=1)
 
-    def change(self, before: Tensor, after: Tensor) -> np.ndarray:
-        """(variables,) mean squared change of the walkers; of torsions, small ones count little."""
+    def square(self, before: Tensor, after: Tensor) -> Tensor:
+        """(B, variables) squared change of each walker; of torsions, small ones count little."""
         square = ((after - before) ** 2).sum(dim=2)
         if self.turns:
             turned = square[:, : len(self.rows)]
             turned *= torch.where(turned < WITHIN_A_WELL, LITTLE, 1.0)
-        return np.asarray(square.mean(dim=0).cpu())
+        return square
 
 
 def _with_zeros(values: Tensor) -> Tensor:

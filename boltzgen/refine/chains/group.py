@@ -179,8 +179,8 @@ class Group:
         after = self._values()
         self.ever_accepted += int(yes.sum())
         if self.warming:
-            change = self.followed.change(values[at_target], after[at_target])
-            self.adaptation.record(index, change, rate)
+            square = self.followed.square(values[at_target], after[at_target])
+            self.adaptation.record(index, np.asarray(square.cpu()), rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
         return after
