@@ -104,7 +104,7 @@ def paired_difference(
     then cancels, in the value and in its error. k-hat and effective samples are the worse of the two.
     Each side has a coverage record of its own; of `statistics` only the bootstrap's fields are used.
     """
-    statistics.require_unset("a paired difference", "smoothed", "coverage", "inefficiency")
+    statistics.require_unset("a paired difference", "smoothed", "coverage", "inefficiency", "walkers")
     sides = [
         (name, WeightedSample.of(log_w, replace(statistics, coverage=coverage)))
         for name, log_w, coverage in ((A, log_w_a, coverage_a), (B, log_w_b, coverage_b))

@@ -49,7 +49,7 @@ def effective_fraction(log_w: ArrayLike, statistics: Statistics) -> EffectiveFra
 
     Rejected samples (``-inf``) count in N. InputError for NaN and ``+inf``.
     """
-    statistics.require_unset("the effective sample size", "smoothed")
+    statistics.require_unset("the effective sample size", "smoothed", "walkers")
     w_n = normalised_weights(log_w)
     if not w_n.any():
         return EffectiveFraction(0.0, None, None, (None, None))

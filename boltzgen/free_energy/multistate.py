@@ -193,7 +193,7 @@ def mbar(
     InputError for shapes that disagree, NaN, fewer than two samples; BoltzgenError when MBAR finds no
     solution. States without overlap do not raise: their estimates have no value, and say why.
     """
-    statistics.require_unset("MBAR", "smoothed", "inefficiency")
+    statistics.require_unset("MBAR", "smoothed", "inefficiency", "walkers")
     u_kn, N_k = check_samples(u_kn, N_k)
     labels = [f"state {k}" for k in range(len(N_k))] if names is None else list(names)
     given = [None] * len(N_k) if inefficiency_k is None else list(np.asarray(inefficiency_k, dtype=float))
@@ -227,7 +227,7 @@ def absolute_mbar(
 
     The result holds K + 1 states, the first called ``flow``; `MultistateResult.log_partition` answers.
     """
-    statistics.require_unset("MBAR", "smoothed", "inefficiency")
+    statistics.require_unset("MBAR", "smoothed", "inefficiency", "walkers")
     u_kn, n_k = np.asarray(u_kn, dtype=np.float64), np.asarray(N_k)
     flows_m = np.atleast_1d(np.asarray(n_flow))
     log_q_mn = np.atleast_2d(np.asarray(log_q, dtype=np.float64))

@@ -48,7 +48,7 @@ def bar(
     one-sided estimates and their hysteresis. Without overlap the value is None, and the reason says so.
     InputError for fewer than two samples, NaN work and lengths that differ.
     """
-    statistics.require_unset("BAR", "smoothed", "inefficiency")
+    statistics.require_unset("BAR", "smoothed", "inefficiency", "walkers")
     coverage, sides = statistics.coverage, []
     for work, log_w, g, name in (
         (work_forward_f, log_w_f, inefficiencies[0], A),

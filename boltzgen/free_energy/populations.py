@@ -185,7 +185,7 @@ def counted_free_energies(
 
     The statistical inefficiency is the largest among the indicators of the states.
     """
-    statistics.require_unset("the counting of frames", "smoothed", "inefficiency")
+    statistics.require_unset("the counting of frames", "smoothed", "inefficiency", "walkers")
     indicators = [np.asarray(mask, dtype=np.float64) for mask in masks.values()]
     return state_free_energies(
         np.zeros(len(indicators[0]) if indicators else 0),
@@ -241,7 +241,7 @@ def exchange_free_energies(
 
     Raises as `state_free_energies`.
     """
-    statistics.require_unset("a replica exchange", "smoothed", "coverage", "inefficiency")
+    statistics.require_unset("a replica exchange", "smoothed", "coverage", "inefficiency", "walkers")
     require_two(w_kt.shape[1])
     sums_st = np.array(
         [(w_kt * _indicator(name, mask, w_kt.shape)).sum(axis=0) for name, mask in masks.items()]

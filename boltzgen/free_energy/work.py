@@ -118,7 +118,7 @@ def bennett(
     the flow above all; of `statistics` only the bootstrap's fields are used. Poor overlap never raises: it is
     a verdict with a reason.
     """
-    statistics.require_unset("BAR", "smoothed", "coverage", "inefficiency")
+    statistics.require_unset("BAR", "smoothed", "coverage", "inefficiency", "walkers")
     found, own = [*findings, *_few(A, a), *_few(B, b)], Findings()
     value = _solve(a, b)
     k_hat = max((k for k in (a.k_hat, b.k_hat) if k is not None), default=None)

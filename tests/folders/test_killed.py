@@ -6,6 +6,7 @@ and limits the size of its files in five ways.
 
 File operations of each command, and when they were run through one by one, with no fault left: at the end
 of November 2026 all of prepare (25), simulate (62, with either engine), sample (31), sample again (30),
+sample chains (14 of its 222 when each state is written at once; 6 of them refused),
 check (17), reweight (45), reweight to (52), merge (31), train (120), adapt (148), export (11 mdtraj-hdf5,
 17 each of dcd, xtc and pdb, 11 colvar, 10 u_nk, 11 csv), free-energy (25 each of states, surface and
 observable, 24 each of thermo, between and mbar), selftest (10), train on data (120), dataset build (314) and

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from between_cases import butane_frames, write_frames
 from butane import EXACT
 from helpers import assert_refused
 from small_model import FLOW, MODEL
@@ -18,6 +19,7 @@ from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import BoltzgenError, PartialError, UnsupportedError
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.interrupts import StopRequest
+from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.workflows.sampling import chained
 from boltzgen.workflows.sampling import sample as workflow
 from boltzgen_cli.main import main
@@ -103,6 +105,25 @@ def test_check_expects_that_walkers_stay(place, out):
     assert "does not cover" not in " ".join(probed.summary.reasons)
 
 
+def test_frames_judge_where_walkers_were(place, out, tmp_path):
+    """Exact frames: the torsion's populations agree; frames of another temperature do not."""
+    fingerprint = load_ensemble(out).system_fingerprint
+    frames = butane_frames(1500, 300.0, np.random.default_rng(2))
+    write_frames(tmp_path / "MD", frames, 300.0, fingerprint)
+    write_frames(tmp_path / "WRONG", frames[np.sin(torsion_of(frames)) > 0], 300.0, fingerprint)
+    given = {"model": place / "RUN", "system": place / "SYS", "rows": 50}
+    good = bg.check(out, data=tmp_path / "MD", **given)
+    assert good.coverage.verdict == "ok" and good.coverage.forward_ess is None
+    (state,) = good.coverage.states
+    assert 0 < state.reweighted_error < 0.1 and abs(state.reweighted - 0.5) < 0.1
+    wrong = bg.check(out, data=tmp_path / "WRONG", **given)
+    assert wrong.coverage.verdict == "unreliable" and "combined sigma" in " ".join(wrong.coverage.reasons)
+
+
+def torsion_of(frames: np.ndarray) -> np.ndarray:
+    return dihedral_angles(frames, np.array([[0, 1, 2, 3]]))[:, 0]
+
+
 def test_reweighted_walkers_stay_walkers(place, out, tmp_path):
     hot = bg.reweight(out, tmp_path / "HOT", temperature=330.0)
     ensemble = load_ensemble(tmp_path / "HOT")
@@ -128,7 +149,8 @@ def test_all_that_is_made_of_a_folder_takes_walkers(place, out, tmp_path, capsys
     assert main(["show", str(out)]) == 0 and "R-hat" in capsys.readouterr().out
     assert main(["report", str(out), "-o", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
-    assert "R-hat" in page and "Walkers" in page
+    assert "R-hat" in page and "could not be read" not in page
+    assert (tmp_path / "page_files" / "chains-slowest.svg").is_file()
 
 
 def test_two_runs_of_walkers_are_merged(place, out, tmp_path):

@@ -73,8 +73,8 @@ class SummaryFile(OpenRecord):
     """``summary.json``."""
 
     kept: int | None = None
-    ess: float
-    largest_weight_share: float
+    ess: float | None
+    largest_weight_share: float | None
     k_hat: float | None = None
     log_z: float | None = None
     log_z_standard_error: float | None = None

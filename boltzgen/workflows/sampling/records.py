@@ -118,15 +118,14 @@ class Summary(Record):
         return whole_number(self._content.get("steps"))
 
     @property
-    def acceptance(self) -> dict[str, float]:
-        """Share of moves that were accepted, by kind; empty without walkers."""
-        found = self._content.get("acceptance") or {}
-        return {kind: one["accepted"] / one["tried"] for kind, one in found.items() if one["tried"]}
+    def acceptance(self) -> dict[str, dict[str, int]] | None:
+        """Moves of each kind after the warm-up, ``accepted`` and ``tried``; None without walkers."""
+        return copy.deepcopy(self._content.get("acceptance"))
 
     @property
-    def energy_evaluations_by_part(self) -> dict[str, int]:
-        """What pilot, warm-up, sampling and rungs took; empty without walkers."""
-        return dict(self._content.get("energy_evaluations_by_part") or {})
+    def energy_evaluations_by_part(self) -> dict[str, int] | None:
+        """What pilot, warm-up, sampling and rungs took; None without walkers."""
+        return copy.deepcopy(self._content.get("energy_evaluations_by_part"))
 
     @property
     def unfamiliarity(self) -> float | None:
@@ -155,8 +154,11 @@ class Summary(Record):
         if self.walkers is not None:  # numbers of weights, where all are equal
             rows = {name: value for name, value in rows.items() if value is not None}
         rows |= {f"rejected: {reason}": count for reason, count in self.rejected.items()}
-        rows |= {f"accepted: {kind}": f"{100 * share:.2g} %" for kind, share in self.acceptance.items()}
-        return rows | {f"energies: {part}": count for part, count in self.energy_evaluations_by_part.items()}
+        for kind, moves in (self.acceptance or {}).items():
+            if moves["tried"]:
+                rows[f"accepted: {kind}"] = f"{100 * moves['accepted'] / moves['tried']:.2g} %"
+        parts = self.energy_evaluations_by_part or {}
+        return rows | {f"energies: {part}": count for part, count in parts.items()}
 
     def __repr__(self) -> str:
         worth = "" if self.ess is None else f"ESS {100 * self.ess:.3g} %"
