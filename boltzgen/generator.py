@@ -47,7 +47,7 @@ SLOW_BATCH = 256
 
 #: Most and fewest rows of a block of draws, and about how many coordinates all of its rows have together.
 #: Part of what a seed means, and so never read off the machine. Larger ones would draw a tenth faster on one
-#: core in float64 (docs/measured/energies.md), but a block of eight residues takes two seconds already.
+#: core in float64 (docs/measured/draws.md), but a block of eight residues takes two seconds already.
 LARGEST_BLOCK, SMALLEST_BLOCK, BLOCK_COORDINATES = 1024, 64, 100_000
 
 #: Bytes a row: spline parameters and their temporaries for each coordinate, pair energies for each two atoms.
