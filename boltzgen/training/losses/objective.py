@@ -35,6 +35,7 @@ LOSSES = Extensions(
         "likelihood": "boltzgen.training.losses.likelihood:LikelihoodSettings",
         "reverse_kl": "boltzgen.training.losses.reverse_kl:ReverseKLSettings",
         "reweighted": "boltzgen.training.losses.reweighted:ReweightedSettings",
+        "chains": "boltzgen.training.losses.chains:ChainsSettings",
         "log_dispersion": "boltzgen.training.losses.log_dispersion:LogDispersionSettings",
     },
 )
