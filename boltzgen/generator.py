@@ -22,10 +22,12 @@ from boltzgen.conditioning.features import model_features, molecule_features, pl
 from boltzgen.coordinates.base import Coordinates
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.coordinates.internal import InternalCoordinates
+from boltzgen.ensemble.drawn_rows import DrawnRows
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.flows.base import Embedding, Flow, InvertibleFlow
+from boltzgen.flows.blocks import BlockSampler
 from boltzgen.potentials.base import Potential
 from boltzgen.potentials.model_systems import by_name
 from boltzgen.potentials.molecular_mechanics import MolecularMechanics
@@ -38,11 +40,15 @@ from boltzgen.units import MODEL_TEMPERATURE
 MODEL_WIDTH = 2.0
 
 #: Largest and smallest number of rows treated at once, and the working set (bytes) that they may need.
-#: Fixed, not read off the machine: the size of a batch decides which random numbers a sample gets.
 LARGEST_BATCH, SMALLEST_BATCH, WORKING_SET = 4096, 64, 2**30
 
 #: Rows at once when an energy takes milliseconds a row, so that a run can be stopped between batches.
 SLOW_BATCH = 256
+
+#: Most and fewest rows of a block of draws, and about how many coordinates all of its rows have together.
+#: Part of what a seed means, and so never read off the machine. Larger ones would draw a tenth faster on one
+#: core in float64 (docs/measured/energies.md), but a block of eight residues takes two seconds already.
+LARGEST_BLOCK, SMALLEST_BLOCK, BLOCK_COORDINATES = 1024, 64, 100_000
 
 #: Bytes a row: spline parameters and their temporaries for each coordinate, pair energies for each two atoms.
 BYTES_PER_COORDINATE, BYTES_PER_PAIR = 1024, 160
@@ -131,6 +137,27 @@ class Target:
         """Why each of `positions` (B, N, 3) lies outside the domain, (B,) str; ``""`` for those inside."""
         return np.array(self.coordinates.reasons)[self.coordinates.domain(positions).cpu().numpy()]
 
+    def ensemble(self, drawn: DrawnRows, temperature: float, *, reason: np.ndarray | None = None) -> Ensemble:
+        """The rows `drawn` at `temperature` (K), an energy each; rejected for `reason` (B,) str.
+
+        By default those outside the domain are.
+        """
+        reasons = np.array(self.coordinates.reasons)[drawn.outside.cpu().numpy()]
+        with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
+            positions = drawn.positions.cpu().numpy().astype(np.float32)
+        return Ensemble.from_densities(
+            positions,
+            drawn.log_q.cpu().numpy(),
+            drawn.u.cpu().numpy(),
+            temperature=temperature if self.is_molecular else None,
+            measure=self.coordinates.measure,
+            system_fingerprint=self.fingerprint,
+            domain=self.domain,
+            topology_pdb=self.topology_pdb,
+            reason=reasons if reason is None else reason,
+            provenance={"requested": len(drawn), "energy_evaluations": len(drawn)},
+        )
+
     def familiarity(self, seen: Seen | None, temperatures: Sequence[float]) -> Familiarity | None:
         """How far this molecule, asked at `temperatures` (K), lies from what a model has `seen`.
 
@@ -148,6 +175,11 @@ class Target:
             size += BYTES_PER_PAIR * int(self.reference.shape[1]) ** 2
         largest = SLOW_BATCH if self.potential.slow else LARGEST_BATCH
         return max(SMALLEST_BATCH, min(largest, WORKING_SET // size))
+
+    def block_rows(self) -> int:
+        """Rows of a block of draws: a power of two that the number of coordinates alone decides."""
+        fitting = max(1, BLOCK_COORDINATES // max(1, self.features.dimension))
+        return max(SMALLEST_BLOCK, min(LARGEST_BLOCK, 2 ** (fitting.bit_length() - 1)))
 
 
 class DecodingSteps(NamedTuple):
@@ -257,12 +289,32 @@ class BoltzmannGenerator:
 
     @torch.no_grad()
     def draw(
-        self, number: int, temperature: float, *, generator: torch.Generator, rows: int | None = None
+        self, number: int, temperature: float, *, seed: int, rows: int | None = None, first_block: int = 0
     ) -> Iterator[Ensemble]:
-        """`number` samples at `temperature` in K, batch by batch, each with density, energy and weight."""
-        rows = rows or self.target.batch_rows()
-        for start in range(0, number, rows):
-            yield self._draw_batch(min(rows, number - start), temperature, generator)
+        """`number` samples at `temperature` in K as they come, each with density, energy and weight.
+
+        Rows are drawn in blocks of `Target.block_rows`, each from its own `boltzgen.streams.stream`. A block
+        goes whole through flow, coordinates and energy, however few of its rows are wanted. So row n under
+        `seed` is the same, byte for byte, whatever `number` and `rows` are: fewer samples are the first of
+        more. (The energy too, where both are compiled or neither.) Costly energies (``Potential.slow``),
+        which look at one conformation at a time, are computed for the rows wanted alone.
+
+        rows: samples handed out together; whole blocks, rounded up, and where energies are costly any number.
+            By default one block, or `SLOW_BATCH` costly energies.
+        first_block: the first row is row ``first_block * block_rows()`` of the seed, for parts of one draw.
+        """
+        held: list[DrawnRows] = []
+        costly = self.target.potential.slow
+        together = rows or (SLOW_BATCH if costly else 1)
+        for drawn in self._passes(number, temperature, seed, first_block):
+            for part in drawn.split(together) if costly else [drawn]:
+                u = self.target.reduced_energy(part.positions, temperature) if costly else part.u
+                held.append(replace(part, u=u))
+                if sum(map(len, held)) >= together:
+                    yield self.target.ensemble(DrawnRows.join(held), temperature)
+                    held = []
+        if held:
+            yield self.target.ensemble(DrawnRows.join(held), temperature)
 
     def __repr__(self) -> str:
         size = self.target.reference.shape[1]
@@ -272,32 +324,24 @@ class BoltzmannGenerator:
             f"{self.target.features.dimension} internal coordinates>"
         )
 
-    def sample(self, number: int, temperature: float, *, seed: int = 0, rows: int | None = None) -> Ensemble:
-        """`number` samples in one ensemble; `draw` gives them batch by batch."""
+    def sample(self, number: int, temperature: float, *, seed: int = 0) -> Ensemble:
+        """`number` samples in one ensemble; `draw` gives them block by block."""
         check_number(number)
-        generator = torch.Generator().manual_seed(seed)
-        return concatenate(list(self.draw(number, temperature, generator=generator, rows=rows)))
+        return concatenate(list(self.draw(number, temperature, seed=seed)))
 
-    def _draw_batch(self, rows: int, temperature: float, generator: torch.Generator) -> Ensemble:
-        target = self.target
-        values, density = self.flow.sample(self.embed(temperature, rows), generator=generator)
-        positions, log_det = target.coordinates.decode(values)
-        log_q = density - log_det
-        u = target.reduced_energy(positions, temperature)
-        with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
-            stored = positions.cpu().numpy().astype(np.float32)
-        return Ensemble.from_densities(
-            stored,
-            log_q.cpu().numpy(),
-            u.cpu().numpy(),
-            temperature=temperature if target.is_molecular else None,
-            measure=target.coordinates.measure,
-            system_fingerprint=target.fingerprint,
-            domain=target.domain,
-            topology_pdb=target.topology_pdb,
-            reason=target.reasons(positions),
-            provenance={"requested": rows, "energy_evaluations": rows},
-        )
+    def _passes(self, number: int, temperature: float, seed: int, first_block: int) -> Iterator[DrawnRows]:
+        """The rows wanted of each pass of the flow, without energies where they are costly."""
+        target, size = self.target, self.target.block_rows()
+        sampler = BlockSampler(self.flow, target.features, temperature, size, most=target.batch_rows())
+        first, last = first_block * size, first_block * size + number
+        for block in range(first_block // sampler.blocks * sampler.blocks, -(-last // size), sampler.blocks):
+            values, density = sampler.draw(seed, block)
+            positions, log_det = target.coordinates.decode(values)
+            u = torch.full_like(density, torch.nan)
+            if not target.potential.slow:
+                u = target.reduced_energy(positions, temperature)
+            found = DrawnRows(positions, density - log_det, target.coordinates.domain(positions), u)
+            yield found[max(first - block * size, 0) : last - block * size]
 
     def target_log_weights(self, positions: Tensor, u: Tensor, temperature: float) -> np.ndarray:
         """``-u - log_q`` at samples of the target; +inf where the flow has no density."""

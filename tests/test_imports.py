@@ -57,6 +57,8 @@ GROUND = {
     "settings",
     "provenance",
     "remedies",
+    "shares",
+    "streams",
 }
 
 #: Modules of the records that many others read, write, join or draw.

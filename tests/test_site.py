@@ -17,8 +17,12 @@ DOCS = ROOT / "docs"
 QUESTIONS = [DOCS / "index.md", *sorted((DOCS / "questions").glob("*.md"))]
 NOTEBOOKS = sorted((DOCS / "tutorials").glob("*.ipynb"))
 
-#: What a page may hold at most, so that it is read in two screens.
+PAGES = [page for room in (DOCS, DOCS / "questions", DOCS / "measured") for page in sorted(room.glob("*.md"))]
+
+#: What a page that answers a question may hold at most, so that it is read in two screens.
 LINES, WORDS = 120, 700
+#: Words of any other page; two, in which things are looked up, are longer.
+MOST_WORDS = {"": 2000, "files.md": 4700, "commands.md": 3000}
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +146,19 @@ def _prose(page) -> list[str]:
     return re.findall(r"[\w./%-]+", text.lower())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_page_begins_with_what_it_is_for(page):
+    """A sentence follows the title, before any table, list or code; and no page is a book."""
+    text = re.sub(r"<!--.*?-->\n", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    title, rest = text.split("\n", 1)
+    said = rest.strip().split("\n\n")[0]
+    assert title.startswith("# ") and re.match(r"[A-Za-z`]", said) and len(said.split()) >= 7, said
+    assert len(text.split()) <= MOST_WORDS.get(page.name, MOST_WORDS[""])
+
+
 def test_no_page_repeats_another():
     """Twelve words in a row stand on one page; the others link to it."""
-    pages = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "questions").glob("*.md"))]
+    pages = [ROOT / "README.md", *PAGES]
     seen: dict[tuple[str, ...], str] = {}
     repeated = set()
     for page in pages:

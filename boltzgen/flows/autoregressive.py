@@ -46,13 +46,14 @@ from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
 from boltzgen.flows.transforms import WeightGenerator, temperature_input
+from boltzgen.potentials.fast.compiled import can_compile
 
 #: When the flow is to know nothing of the size of the molecule: bonds that a block of attention looks across,
 #: and placed atoms that the inputs are scaled for.
 REACH, NEIGHBOURS = 3, 8
 
 #: Rows drawn together: on a CPU with compiled operations and without, and on other devices.
-BLOCK_COMPILED, BLOCK_PLAIN, BLOCK_DEVICE = 128, 1024, 65_536
+BLOCK_COMPILED, BLOCK_PLAIN, BLOCK_DEVICE = 512, 1024, 65_536
 
 
 class AutoregressiveSettings(NetworkSettings):
@@ -217,9 +218,11 @@ class AutoregressiveFlow(GroupedFlow):
         placed, origin = torch.stack(positions[: weights.number]), positions[weights.atom.references[0]]
         return geometry.view(placed, origin, axes[weights.number], self.degree, self._precision)
 
-    def use_compiler(self, enabled: bool = True) -> None:
-        """Whether passes without gradients draw by compiled operations; see `compiled_steps`. CPU only."""
-        self._compiled = enabled and self.temperature.weight.device.type == "cpu"
+    def use_compiler(self, enabled: bool = True) -> bool:
+        self._compiled = (
+            enabled and can_compile(device := self.temperature.weight.device) and device.type == "cpu"
+        )
+        return self._compiled
 
     def decode_kept(self, latents: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
         return self._changed(latents, embedding, [None] * len(embedding.groups), 0)

@@ -78,7 +78,9 @@ def atoms_of_weights(
         for slot, row in enumerate(layout.turns[number]):
             sort, column = int(layout.circular[row]), layout.column[row]
             seen = [0, *(1 + value for value in layout.live(number, slot))]
-            turns.append(Turn(own[row][:, seen], output[sort][column], output_shift[sort][column]))
+            turns.append(
+                Turn(own[row][:, seen].contiguous(), output[sort][column], output_shift[sort][column])
+            )
             columns += [] if sort else [column]
         chosen = slice(min(columns, default=0), max(columns, default=-1) + 1)
         found.append(

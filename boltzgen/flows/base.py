@@ -51,6 +51,13 @@ class Flow(nn.Module, ABC):
     def sample(self, embedding: Embedding, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One draw for each row of the context: coordinates (B, D) and their log density (B,) float64."""
 
+    def use_compiler(self, enabled: bool = True) -> bool:
+        """Draw by compiled operations from now on, where no gradient is asked; returns whether that is done.
+
+        The numbers agree to rounding. A flow that has nothing to compile goes on as before.
+        """
+        return False
+
 
 class InvertibleFlow(Flow):
     """A flow with a one-to-one map to a latent space: ``encode`` goes to the latent, ``decode`` comes back.

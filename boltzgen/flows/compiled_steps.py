@@ -1,19 +1,22 @@
 """The steps of a draw compiled, once for a kind of network, and kept on disk as compiled energies are.
 
-What is compiled knows the sizes of the network and how an atom is placed, but no molecule, no number of rows and
-no number of placed atoms: it serves all. Both functions fall back on their operations one by one where that cannot
-be done, and for the few atoms that lack references.
+What is compiled knows the sizes of the network and how an atom is placed, but no molecule, no number of rows
+and no number of placed atoms: it serves all. Both functions fall back on their operations one by one where
+that cannot be done, and for the few atoms that lack references.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
+from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom
+from boltzgen.flows.base import Flow
 from boltzgen.potentials.fast.compiled import compile_operations
 
 #: Rows and placed atoms of what is compiled by; sizes of which nothing depends in the result.
@@ -22,10 +25,29 @@ EXAMPLE_ROWS, EXAMPLE_ATOMS = 48, 7
 #: References of an atom whose step is compiled: all but the first three of a molecule.
 REFERENCES = 3
 
+#: Atoms times passes from which compiling pays for itself: it saves some two milliseconds of a core for each,
+#: however many rows a pass has, and takes a minute the first time on a machine (then four seconds a process).
+PAYS_FROM = 30_000
+
 _Function = Callable[..., Sequence[Tensor]]
 
 #: By what they were compiled for; None where it could not be done.
 _FUNCTIONS: dict[Hashable, _Function | None] = {}
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def decide_compilation_of_draws(
+    flow: Flow, molecule: MoleculeFeatures, passes: float, asked: bool | None
+) -> bool:
+    """Switch compiled draws of `molecule` on or off, and say which.
+
+    Parameters
+    ----------
+    passes: how often a block of rows will be drawn.
+    asked: None decides by whether it will pay.
+    """
+    atoms = len(geometry.atoms_of(molecule))
+    return flow.use_compiler(atoms * passes > PAYS_FROM if asked is None else asked)
 
 
 def look(
@@ -45,7 +67,7 @@ def look(
 
         function = _function(key, plain, (placed, *anchors), ((0, 2), *((1,) for _ in anchors)))
         if function is not None:
-            axes, seen = function(placed, *anchors)
+            axes, seen = function(*_contiguous(placed, *anchors))
             return axes, seen
     return geometry.look(shape.atom, placed, anchors, degree, precision)
 
@@ -79,7 +101,7 @@ def draw(
         changing = [(one.dim() - 1,) for one in rows] + [()] * len(constants)
         function = _function(key, plain, inputs, changing)
         if function is not None:
-            return Drawn(*function(*inputs))
+            return Drawn(*function(*_contiguous(*inputs)))
     return draw_atom(shape, rows, trunk, head, turns, whitening)
 
 
@@ -88,10 +110,10 @@ def _function(
 ) -> _Function | None:
     """`plain` compiled, at most once for each `key`."""
     if key not in _FUNCTIONS:
-        examples = [
-            _example(one, dimensions).contiguous() for one, dimensions in zip(inputs, changing, strict=True)
-        ]
-        _FUNCTIONS[key] = compile_operations(plain, examples, changing)
+        with _ONE_AT_A_TIME:
+            if key not in _FUNCTIONS:
+                examples = _contiguous(*map(_example, inputs, changing))
+                _FUNCTIONS[key] = compile_operations(plain, examples, changing)
     return _FUNCTIONS[key]
 
 
@@ -102,3 +124,8 @@ def _example(given: Tensor, dimensions: Sequence[int]) -> Tensor:
         size = EXAMPLE_ROWS if dimension == given.dim() - 1 else EXAMPLE_ATOMS
         given = given.index_select(dimension, torch.arange(size) % given.shape[dimension])
     return given
+
+
+def _contiguous(*tensors: Tensor) -> list[Tensor]:
+    """What compiled operations take for granted, and do not check."""
+    return [one.contiguous() for one in tensors]

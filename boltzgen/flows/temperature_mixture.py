@@ -8,7 +8,6 @@ density of the whole mixture: Veach & Guibas, SIGGRAPH 1995).
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +16,15 @@ import torch
 from torch import Tensor
 
 from boltzgen.conditioning.context import Context
-from boltzgen.flows.base import Flow
+from boltzgen.flows.base import Embedding, Flow
 
 
 class TemperatureMixture(Flow):
     """`inner` at each of `temperatures` (K) in equal shares, whatever temperature the context asks for.
 
-    A temperature that is named twice has two shares. The mixture has no latent space, so that it can be
-    neither refined nor mapped.
+    A temperature that is named twice has two shares. Each row draws its temperature, and all go
+    through the flow together, each at its own. The mixture has no latent space, so that it can be neither
+    refined nor mapped.
     """
 
     def __init__(self, inner: Flow, temperatures: Sequence[float]) -> None:
@@ -38,51 +38,41 @@ class TemperatureMixture(Flow):
         """The context itself: which rows meet the flow at which temperature is known once they are drawn."""
         return context
 
+    def use_compiler(self, enabled: bool = True) -> bool:
+        return self.inner.use_compiler(enabled)
+
     def log_prob(self, coordinates: Tensor, embedding: Context) -> Tensor:
-        return self._mixed(
-            [
-                self.inner.log_prob(coordinates, self.inner.embed(_at(embedding, kelvin)))
-                for kelvin in self.temperatures
-            ]
-        )
+        first = torch.zeros_like(embedding.molecule)
+        densities = [
+            self.inner.log_prob(coordinates, self._at(embedding, first + number))
+            for number in range(len(self.temperatures))
+        ]
+        return self._mixed(densities, first)
 
     def sample(self, embedding: Context, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if len(self.temperatures) == 1:
-            return self.inner.sample(
-                self.inner.embed(_at(embedding, self.temperatures[0])), generator=generator
+        first = torch.zeros_like(embedding.molecule)
+        if len(self.temperatures) > 1:
+            drawn = torch.multinomial(
+                torch.tensor(self.shares), embedding.rows, replacement=True, generator=generator
             )
-        drawn_by = torch.multinomial(
-            torch.tensor(self.shares), embedding.rows, replacement=True, generator=generator
-        ).to(embedding.molecule.device)
-        parts = [torch.nonzero(drawn_by == n)[:, 0] for n in range(len(self.temperatures))]
-        order = torch.cat(parts).argsort()
-        draws = [
-            self.inner.sample(self.inner.embed(_at(embedding, kelvin, rows)), generator=generator)
-            for kelvin, rows in zip(self.temperatures, parts, strict=True)
-            if len(rows)
+            first = drawn.to(first.device)
+        coordinates, density = self.inner.sample(self._at(embedding, first), generator=generator)
+        others = [
+            self.inner.log_prob(coordinates, self._at(embedding, first + step))
+            for step in range(1, len(self.temperatures))
         ]
-        coordinates, own = (torch.cat(found)[order] for found in zip(*draws, strict=True))
-        densities = []
-        for number, kelvin in enumerate(self.temperatures):
-            density, others = own, torch.nonzero(drawn_by != number)[:, 0]
-            if len(others):
-                there = self.inner.embed(_at(embedding, kelvin, others))
-                density = own.index_copy(0, others, self.inner.log_prob(coordinates[others], there))
-            densities.append(density)
-        return coordinates, self._mixed(densities)
+        return coordinates, self._mixed([density, *others], first)
 
-    def _mixed(self, densities: list[Tensor]) -> Tensor:
-        return torch.logsumexp(
-            torch.stack([d + math.log(s) for d, s in zip(densities, self.shares, strict=True)]), dim=0
-        )
+    def _at(self, context: Context, numbers: Tensor) -> Embedding:
+        """What the flow makes of `context`, each row at the temperature of its number (in a circle)."""
+        kelvin = context.temperature.new_tensor(self.temperatures)
+        return self.inner.embed(replace(context, temperature=kelvin[numbers % len(kelvin)]))
 
-
-def _at(context: Context, kelvin: float, rows: Tensor | None = None) -> Context:
-    """`rows` (index; all when not given) of `context` at `kelvin`."""
-    molecule = context.molecule if rows is None else context.molecule[rows]
-    return replace(
-        context, molecule=molecule, temperature=context.temperature.new_full(molecule.shape, kelvin)
-    )
+    def _mixed(self, densities: list[Tensor], first: Tensor) -> Tensor:
+        """The log density of the mixture (B,) of those at the temperatures number `first`, the next, ..."""
+        shares = densities[0].new_tensor(self.shares).log()
+        parts = [own + shares[(first + step) % len(shares)] for step, own in enumerate(densities)]
+        return torch.logsumexp(torch.stack(parts), dim=0)
 
 
 def asked_at(flow: Flow, temperatures: Sequence[float] | None) -> Flow:

@@ -33,6 +33,7 @@ from boltzgen.errors import InputError, MissingExtraError, UnsupportedError
 from boltzgen.flows.base import InvertibleFlow
 from boltzgen.flows.vector_flow import VectorFlow, VectorSettings, require_one_to_one
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.streams import stream
 
 
 def bgflow_energy(target: Target, temperature: float) -> Any:
@@ -102,8 +103,9 @@ class BgflowFlow(InvertibleFlow):
 
     def draw_latents(self, embedding: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-        with torch.random.fork_rng():  # bgflow draws from the global generator alone
+        with torch.random.fork_rng():  # bgflow draws from the global generators alone
             torch.manual_seed(seed)
+            torch.set_rng_state(stream(seed).get_state())  # on a CPU, `manual_seed` reads 32 bits
             latents = self.prior.sample(embedding).to(torch.float64)
         return latents, self.latent_log_prob(latents, embedding)
 
@@ -325,7 +327,7 @@ def _classes() -> SimpleNamespace:
         def _sample_with_temperature(self, n_samples: int, temperature: float) -> Tensor:
             embedding = self.generator.embed(self.kelvin * temperature, n_samples)
             seed = int(torch.randint(2**62, (1,)))
-            return self.flow.draw_latents(embedding, generator=torch.Generator().manual_seed(seed))[0]
+            return self.flow.draw_latents(embedding, generator=stream(seed))[0]
 
     return SimpleNamespace(
         TargetEnergy=TargetEnergy, GeneratorFlow=GeneratorFlow, LatentDistribution=LatentDistribution

@@ -103,7 +103,9 @@ class HybridPotential(Potential):
         with torch.inference_mode(False), torch.set_grad_enabled(want_gradient), full_precision():
             with torch.autocast(device, enabled=False):
                 x = x.clone().requires_grad_(want_gradient)
-                total = self.rest.energy(x) + self.region.energy(self.region_positions(x)).to(x.dtype)
+                several = x if len(x) > 1 else x.repeat(2, 1, 1)  # one row alone is rounded otherwise
+                rest = self.rest.energy(several)[: len(x)]
+                total = rest + self.region.energy(self.region_positions(x)).to(x.dtype)
                 slope = torch.autograd.grad(total.sum(), x)[0] if want_gradient else None
         energy = torch.where(sound, total.detach(), torch.full_like(total, torch.nan))
         if slope is not None:

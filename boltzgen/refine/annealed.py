@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from boltzgen.errors import StoppedError
+from boltzgen.interrupts import StopRequest
 from boltzgen.refine.latent import LatentState, LatentTarget
 from boltzgen.refine.moves import langevin_move
 from boltzgen.refine.schedule import Schedule, effective_fraction, systematic_rows
@@ -53,6 +55,7 @@ def annealed_moves(
     *,
     generator: torch.Generator,
     resample_below: float = 0.0,
+    stop: StopRequest | None = None,
 ) -> Annealed:
     """`start`, independent draws of the flow, weighted and moved along `schedule`.
 
@@ -60,12 +63,16 @@ def annealed_moves(
     for ``exp(-u)`` with the final exponent 1, for ``exp(-2u) / q`` with 2.
     resample_below: effective fraction of the rows below which they are resampled (each row then carries the
     mean weight, so that E[W a] stays as it is); 0 never. Not before the last move: nothing would be gained.
+
+    StoppedError when `stop` asks before the last move.
     """
     state, before = start, target.energy_evaluations
     log_weights = torch.zeros_like(start.log_w)
     ancestor = torch.arange(len(start), device=start.log_w.device)
     acceptance = []
     for level, step in enumerate(schedule.steps, start=1):
+        if stop is not None and stop.requested:
+            raise StoppedError(f"{stop.reason} after {level - 1} of {schedule.moves} moves.")
         exponent = schedule.exponents[level]
         log_weights = log_weights + (exponent - schedule.exponents[level - 1]) * state.log_w
         poor = 0 < effective_fraction(log_weights) < resample_below

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from boltzgen.ensemble.drawn_rows import DrawnRows
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.interrupts import StopRequest
 from boltzgen.refine.annealed import RESAMPLE_BELOW, Annealed, annealed_moves, one_of_each_family
 from boltzgen.refine.latent import LatentState, LatentTarget
 from boltzgen.refine.schedule import Schedule
+from boltzgen.streams import REFINED, stream
 
 #: The two methods: sequential Monte Carlo, and annealed importance sampling by Langevin moves alone.
 METHODS = ("smc", "mala")
+
+#: Most rows of a group: what the pilot population costs as well, so that few samples are not dear.
+LARGEST_GROUP = 512
 
 #: Why a row carries no weight although its conformation could.
 NO_DESCENDANT = "resampled away"
@@ -32,46 +38,62 @@ class RefinedBatch:
     acceptance: tuple[float, ...]
 
 
+def group_rows(target: LatentTarget) -> int:
+    """Rows of a group: those of a block of draws (`Target.block_rows`), `LARGEST_GROUP` at most."""
+    return min(target.target.block_rows(), LARGEST_GROUP)
+
+
 def refined_draws(
-    target: LatentTarget, number: int, schedule: Schedule, *, method: str, generator: torch.Generator
+    target: LatentTarget,
+    number: int,
+    schedule: Schedule,
+    *,
+    method: str,
+    seed: int,
+    stop: StopRequest | None = None,
 ) -> Iterator[RefinedBatch]:
-    """`number` refined samples, in batches of ``target.rows`` that know nothing of each other.
+    """`number` refined samples, in groups of `group_rows` rows that know nothing of each other.
+
+    Each group has its own random stream, and is moved whole: of the last the first rows are handed out, and
+    the others have cost their energies all the same. Rows of a group are alike, so that the weight of each is
+    proper, whichever are looked at.
 
     ``log_q`` of a row with weight is its effective density ``-u - ln W``: what its density would have to be
     for the weight to be ``exp(-u) / q``. As W is proper, ``exp(-u') / q`` is so for another energy u'.
     Rows without weight stand as the flow drew them, with the flow's density.
+
+    StoppedError when `stop` asks in the middle of a group that is not the first.
     """
-    for first in range(0, number, target.rows):
-        start = target.draw(min(target.rows, number - first), generator=generator)
-        below = RESAMPLE_BELOW if method == "smc" else 0.0
-        moved = annealed_moves(target, start, schedule, generator=generator, resample_below=below)
+    rows = group_rows(target)
+    below = RESAMPLE_BELOW if method == "smc" else 0.0
+    for group in range(-(-number // rows)):
+        generator = stream(seed, REFINED, group)
+        start = target.draw(rows, generator=generator)
+        moved = annealed_moves(
+            target,
+            start,
+            schedule,
+            generator=generator,
+            resample_below=below,
+            stop=stop if group else None,
+        )
         if method == "smc":
             moved = one_of_each_family(moved, generator=generator)
-        yield RefinedBatch(_ensemble(target, start, moved), _array(start.log_w), moved.acceptance)
+        wanted = number - group * rows
+        yield RefinedBatch(
+            _ensemble(target, start, moved, wanted), _array(start.log_w)[:wanted], moved.acceptance
+        )
 
 
-def _ensemble(target: LatentTarget, start: LatentState, moved: Annealed) -> Ensemble:
+def _ensemble(target: LatentTarget, start: LatentState, moved: Annealed, wanted: int) -> Ensemble:
     weighted = torch.nonzero(torch.isfinite(moved.log_weights))[:, 0]
     state = start.with_rows(weighted, moved.state[weighted])
     effective = start.log_q.index_copy(0, weighted, (-moved.state.u - moved.log_weights)[weighted])
-    coordinates = target.target.coordinates
-    reasons = np.array([*coordinates.reasons, NO_DESCENDANT])[_array(state.outside)]
+    reasons = np.array([*target.target.coordinates.reasons, NO_DESCENDANT])[_array(state.outside)]
     lost = np.isfinite(_array(start.log_w)) & ~np.isfinite(_array(moved.log_weights))
     reasons[lost] = NO_DESCENDANT
-    with np.errstate(over="ignore"):  # atoms beyond float32 become inf, and their rows are rejected
-        positions = _array(state.positions).astype(np.float32)
-    return Ensemble.from_densities(
-        positions,
-        _array(effective),
-        _array(state.u),
-        reason=reasons,
-        temperature=target.temperature if target.target.is_molecular else None,
-        measure=coordinates.measure,
-        system_fingerprint=target.target.fingerprint,
-        domain=target.target.domain,
-        topology_pdb=target.target.topology_pdb,
-        provenance={"requested": len(start)},
-    )
+    rows = DrawnRows(state.positions, effective, state.outside, state.u)[:wanted]
+    return target.target.ensemble(rows, target.temperature, reason=reasons[:wanted])
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

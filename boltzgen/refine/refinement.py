@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from boltzgen.checks import check_number
 from boltzgen.ensemble.diagnostics import kish_ess, pareto_k
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.refine.draw import METHODS, RefinedBatch, refined_draws
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.schedule import Schedule, pilot_schedule
+from boltzgen.streams import PILOT, stream
 
 #: Moves of a sample, an energy each: the schedule is an array.
 MOST_MOVES = 1_000_000
@@ -65,25 +67,26 @@ def draw_refined(
     number: int,
     temperature: float,
     *,
-    rng: torch.Generator,
-    rows: int | None,
+    seed: int,
     stop: StopRequest | None,
     progress: Progress,
 ) -> tuple[Ensemble, np.ndarray]:
     """`number` refined samples, or those before `stop`, and ``-u - log_q`` (n,) of the flow's draws.
 
-    The record of the refinement is in the provenance under ``refined``. UnsupportedError without a latent
-    space.
+    They come in groups (`refined_draws`), of which the first is moved to its end in any case. The record of
+    the refinement is in the provenance under ``refined``. UnsupportedError without a latent space.
     """
-    target = LatentTarget(generator, temperature, rows=rows)
-    schedule = pilot_schedule(target, moves=refinement.moves, generator=rng)
+    target = LatentTarget(generator, temperature)
+    schedule = pilot_schedule(target, moves=refinement.moves, generator=stream(seed, PILOT))
     pilot = target.energy_evaluations
     parts: list[RefinedBatch] = []
-    for part in refined_draws(target, number, schedule, method=refinement.method, generator=rng):
-        parts.append(part)
-        progress(sum(len(done.ensemble) for done in parts), number, None)
-        if stop is not None and stop.requested:
-            break
+    began = time.monotonic()
+    with suppress(StoppedError):  # in the middle of a group: those before it are whole
+        for part in refined_draws(target, number, schedule, method=refinement.method, seed=seed, stop=stop):
+            parts.append(part)
+            progress(sum(len(done.ensemble) for done in parts), number, None)
+            if stop is not None and not stop.leaves((time.monotonic() - began) / len(parts) / 2):
+                break
     ensemble = concatenate([part.ensemble for part in parts])
     drawn = np.concatenate([part.drawn_log_w for part in parts])
     spent = target.energy_evaluations
@@ -123,14 +126,19 @@ def _record(
 
 
 def is_refined(ensemble: Ensemble) -> bool:
-    """Whether some weights of `ensemble` are not those of the flow's own draws."""
-    return "refined" in ensemble.provenance
+    """Whether rows of `ensemble` are not the flow's own draws with their weights: refined, or of walkers."""
+    return "refined" in ensemble.provenance or ensemble.walkers is not None
 
 
 def flow_log_weights(
     generator: BoltzmannGenerator, ensemble: Ensemble, temperature: float, *, seed: int
-) -> np.ndarray:
-    """Log-weights of draws of the flow: those of `ensemble`, or of fresh draws where it was refined."""
+) -> np.ndarray | None:
+    """Log-weights of draws of the flow: those of `ensemble`, or of fresh draws where it was refined.
+
+    None for walkers, which may go where the flow draws almost nothing: its weights do not judge them.
+    """
+    if ensemble.walkers is not None:
+        return None
     if not is_refined(ensemble):
         return ensemble.log_w
     return generator.sample(min(len(ensemble), FRESH_DRAWS), temperature, seed=seed).log_w

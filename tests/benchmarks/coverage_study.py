@@ -3,8 +3,8 @@
     nice -n 15 python tests/benchmarks/coverage_study.py --out FOLDER [--replicates 2000] [--seed 20261121]
     python tests/benchmarks/coverage_study.py --out FOLDER --publish      # results of FOLDER into the docs
 
-Writes coverage.json (after every case), coverage.md (the table of docs/benchmarks.md) and coverage.png. All
-numbers come from the public functions of `boltzgen.free_energy`, one call a replicate. The nominal 95 %
+Writes coverage.json (after every case), coverage.md (the table of docs/measured/exact.md) and coverage.png.
+All numbers come from the public functions of `boltzgen.free_energy`, one call a replicate. The nominal 95 %
 interval of the bootstrap is its percentile interval; every other is value +- z standard errors. The
 ensembles count as checked for coverage, so that a warning is about their weights alone.
 
@@ -275,7 +275,7 @@ def _cell(case: Case, name: str, found: Sequence[Estimate]) -> Cell:
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """The table of docs/benchmarks.md."""
+    """The table of docs/measured/exact.md."""
     lines = [
         "| case | k | estimator | of | bias | spread; mean error | 68 % covers | 95 % covers | warned | |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -320,10 +320,10 @@ def figure(cells: Sequence[Cell], path: Path) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Put the table between its marks in docs/benchmarks.md, and the figure beside it."""
+    """Put the table between its marks in docs/measured/exact.md, and the figure beside it."""
     content = json.loads((folder / "coverage.json").read_text())
     cells = [Cell(**cell) for cell in content["cells"]]
-    page = DOCS / "benchmarks.md"
+    page = DOCS / "measured" / "exact.md"
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     made = f"{cells[0].replicates} replicates of {content['samples']} samples, seed {content['seed']}:"
     page.write_text(f"{before}{BEGIN}\n{made}\n\n{table(cells)}{END}{rest.split(END)[1]}", encoding="utf-8")

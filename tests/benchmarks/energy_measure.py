@@ -41,8 +41,8 @@ def draw_chunks(
 ) -> bool:
     """Draw what is missing of `number` samples at `temperature` (K) into `folder`; False when stopped first.
 
-    Chunk i is whole and drawn with a seed of its own, so that the samples depend neither on how often one
-    stopped nor on how many one asks for.
+    Chunks are whole and hold other blocks of one draw each, so that the samples depend neither on how often
+    one stopped nor on how many one asks for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = torsion_pairs(generator.target.topology_pdb)
@@ -53,8 +53,8 @@ def draw_chunks(
         if stop.requested:
             return False
         began = time.perf_counter()
-        source = torch.Generator().manual_seed((seed + 1) * 1_000_003 + index)
-        parts = list(generator.draw(CHUNK, temperature, generator=source))
+        first = index * -(-CHUNK // generator.target.block_rows())
+        parts = list(generator.draw(CHUNK, temperature, seed=seed, first_block=first))
         log_w = np.concatenate([part.log_w for part in parts])
         bins = np.concatenate([ramachandran_bins(part.positions, pairs) for part in parts])
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:

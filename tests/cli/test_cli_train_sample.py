@@ -132,6 +132,18 @@ def test_samples_are_the_same_bytes_again(trained):
     assert summary["verdict"] != "ok", "coverage was not checked"
 
 
+def test_the_size_of_batches_changes_no_byte(trained):
+    """1300 samples are a whole block and the beginning of another."""
+    words = ["sample", "RUN", "model:double-well", "-n", "1300", "--seed", "5"]
+    assert Done(trained, *words, "-o", "AUTO").returncode == 0
+    expected = np.load(trained / "AUTO" / "samples.npz")
+    for size in ("1", "64", "257", "1000"):
+        assert Done(trained, *words, "-o", f"OF{size}", "--batch-size", size).returncode == 0
+        found = np.load(trained / f"OF{size}" / "samples.npz")
+        for name in expected:
+            assert found[name].tobytes() == expected[name].tobytes()
+
+
 def test_strict_tells_by_the_exit_code(trained):
     words = ["sample", "RUN", "model:double-well", "-n", "30", "-o"]
     relaxed = Done(trained, *words, "C")
@@ -153,24 +165,17 @@ def test_samples_are_replaced_only_when_asked(trained):
     assert (trained / "E" / "samples.npz").read_bytes() != before
 
 
-def test_a_stopped_draw_is_partial_and_readable(trained):
-    done = Done(
-        trained,
-        "sample",
-        "RUN",
-        "model:double-well",
-        "-o",
-        "P",
-        "-n",
-        "5000",
-        "--batch-size",
-        "10",
-        "--max-time",
-        "0.001s",
-    )
+def test_a_stopped_draw_is_the_beginning_of_the_whole(trained):
+    """A block at least, 1024 samples here, whatever the size of batches."""
+    words = ["sample", "RUN", "model:double-well", "-n", "5000"]
+    done = Done(trained, *words, "-o", "P", "--batch-size", "10", "--max-time", "0.001s")
     assert done.returncode == 4, done.stderr
     assert json.loads((trained / "P" / "manifest.json").read_text())["status"] == "partial"
-    assert len(np.load(trained / "P" / "samples.npz")["log_w"]) == 10
+    assert Done(trained, *words, "-o", "WHOLE").returncode == 0
+    found, whole = (np.load(trained / name / "samples.npz") for name in ("P", "WHOLE"))
+    assert len(found["log_w"]) == 1024
+    for name in ("positions", "log_q", "u", "log_w"):
+        assert found[name].tobytes() == whole[name][:1024].tobytes()
 
 
 @pytest.fixture(scope="module")

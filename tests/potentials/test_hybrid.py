@@ -269,6 +269,12 @@ def test_blocks_dtypes_and_modes_do_not_change_the_energy(peptide, monkeypatch):
         slope.sum().backward()
 
 
+def test_no_bit_depends_on_the_rows_beside_it(peptide, monkeypatch):
+    hybrid, x = hybrid_with_link(peptide), conformations(peptide, 200)
+    monkeypatch.setattr(hybrid.region, "energy", lambda x: x[:, :, 0].sum(dim=1))  # row by row, as workers do
+    assert torch.equal(torch.cat([hybrid.energy(row) for row in x.split(1)]), hybrid.energy(x))
+
+
 def test_it_does_not_turn_or_move(peptide):
     hybrid = hybrid_with_link(peptide)
     rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]

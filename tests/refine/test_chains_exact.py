@@ -18,7 +18,7 @@ import pytest
 import torch
 from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION, write_butane
 from flow_cases import FLOWS
-from helpers import randomised, seeded
+from helpers import randomised
 from scipy import stats
 
 from boltzgen.config.build import build_flow
@@ -264,13 +264,3 @@ def test_a_kernel_that_forgets_the_rejected_state_is_caught(double_well, kind):
             waiting &= ~(new.latents != done.latents).any(dim=1)
 
     assert_caught(group, double_well[1], forgetful)
-
-
-def test_the_random_stream_of_a_group_is_its_own():
-    """Groups and seeds next to each other share no numbers."""
-    first = {
-        (seed, group): torch.rand(4, generator=seeded(chains.stream_seed(seed, group))).tolist()
-        for seed in range(3)
-        for group in range(3)
-    }
-    assert len({tuple(values) for values in first.values()}) == 9

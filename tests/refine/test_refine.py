@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
+from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, NoLatents, Walled, gaussian
 from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf
@@ -19,16 +20,16 @@ from boltzgen.ensemble.diagnostics import kish_ess, log_z
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import join_folders, load_ensemble, save_ensemble
-from boltzgen.errors import InputError, UnsupportedError
-from boltzgen.flows.base import Flow, InvertibleFlow
+from boltzgen.errors import InputError, StoppedError, UnsupportedError
 from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.generator import BoltzmannGenerator, Target
+from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.model_systems import DoubleWell, HarmonicWell
 from boltzgen.refine.annealed import annealed_moves, one_of_each_family
-from boltzgen.refine.draw import NO_DESCENDANT, refined_draws
+from boltzgen.refine.draw import LARGEST_GROUP, NO_DESCENDANT, refined_draws
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import langevin_move
-from boltzgen.refine.refinement import flow_log_weights
+from boltzgen.refine.refinement import Refinement, draw_refined, flow_log_weights
 from boltzgen.refine.schedule import Schedule, pilot_schedule, systematic_rows
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.preparation.prepare import prepare
@@ -36,51 +37,6 @@ from boltzgen.workflows.sampling.check import check
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen.workflows.training.train import train
 from boltzgen_cli.main import main
-
-#: The flow N(0, WIDTH^2) in DIMENSION coordinates, the target exp(-STIFFNESS |x|^2 / 2).
-WIDTH, STIFFNESS, DIMENSION = 1.3, 4.0, 3
-
-
-class GaussianFlow(InvertibleFlow):
-    """z -> WIDTH z, in closed form."""
-
-    def embed(self, context):
-        return context.rows, context.dimension
-
-    def encode(self, coordinates, embedding):
-        return coordinates / WIDTH, coordinates.new_full((len(coordinates),), -self._change(embedding))
-
-    def decode(self, latents, embedding):
-        return latents * WIDTH, latents.new_full((len(latents),), self._change(embedding))
-
-    def draw_latents(self, embedding, *, generator):
-        latents = torch.randn(embedding, generator=generator, dtype=torch.float64)
-        return latents, self.latent_log_prob(latents, embedding)
-
-    def latent_log_prob(self, latents, embedding):
-        return -0.5 * (latents**2).sum(1) - 0.5 * embedding[1] * math.log(2 * math.pi)
-
-    @staticmethod
-    def _change(embedding):
-        return embedding[1] * math.log(WIDTH)
-
-
-class Walled(HarmonicWell):
-    """No energy (NaN) where the first coordinate is below the wall, and an endless one above the other."""
-
-    LOW, HIGH = -0.4, 0.9
-
-    def _energy(self, positions):
-        x = positions[:, 0]
-        energy = torch.where(x < self.LOW, torch.nan, super()._energy(positions))
-        return torch.where(x > self.HIGH, torch.inf, energy)
-
-
-def gaussian(potential=None, rows=4000) -> LatentTarget:
-    target = Target.from_model(f"harmonic-well-{STIFFNESS:g}-{DIMENSION}")
-    if potential is not None:
-        target = replace(target, potential=potential)
-    return LatentTarget(BoltzmannGenerator(GaussianFlow(), target), 300.0, rows=rows)
 
 
 def test_the_harness_is_the_wanted_target():
@@ -121,22 +77,23 @@ def test_weights_are_proper_whatever_the_moves(exponent, resample_below):
 
 def test_bad_rows_and_walls_end_nothing():
     """Rows without a finite energy weigh nothing, no move enters there, and Z is that of the slab."""
-    target, rng = gaussian(Walled(STIFFNESS, DIMENSION), rows=16_000), seeded(3)
-    schedule = pilot_schedule(target, moves=6, generator=rng)
+    target = gaussian(Walled(STIFFNESS, DIMENSION))
+    schedule = pilot_schedule(target, moves=6, generator=seeded(3))
     before = target.energy_evaluations
-    (batch,) = refined_draws(target, 16_000, schedule, method="mala", generator=rng)
-    ensemble = batch.ensemble
+    number = 32 * LARGEST_GROUP
+    batches = list(refined_draws(target, number, schedule, method="mala", seed=3))
+    ensemble = concatenate([batch.ensemble for batch in batches])
     dead = ~ensemble.valid
     assert set(ensemble.rejected()) == {"energy not finite"}
     assert dead.mean() == pytest.approx(1 - _slab(WIDTH), abs=0.03)
-    assert target.energy_evaluations - before == 16_000 + 6 * int((~dead).sum())
+    assert target.energy_evaluations - before == number + 6 * int((~dead).sum())
     x = ensemble.positions[~dead, 0]
     assert Walled.LOW <= x.min() < x.max() <= Walled.HIGH
     value, error = log_z(ensemble.log_w)
     expected = HarmonicWell(STIFFNESS, DIMENSION).log_partition() + math.log(_slab(STIFFNESS**-0.5))
     assert error < 0.03
     assert abs(value - expected) < 4 * error
-    assert batch.drawn_log_w[dead].max() == -np.inf
+    assert np.concatenate([batch.drawn_log_w for batch in batches])[dead].max() == -np.inf
 
 
 def _slab(width: float) -> float:
@@ -204,12 +161,12 @@ def test_families_tell_the_true_error_of_ln_z():
 
 
 def test_smc_ensembles_hold_one_row_an_ancestor():
-    target, rng = gaussian(rows=300), seeded(13)
+    target, number = gaussian(), LARGEST_GROUP + 200
     schedule = Schedule((0.0, 0.3, 1.0), (0.5, 0.5))
-    parts = list(refined_draws(target, 500, schedule, method="smc", generator=rng))
-    assert [len(part.ensemble) for part in parts] == [300, 200]
+    parts = list(refined_draws(target, number, schedule, method="smc", seed=13))
+    assert [len(part.ensemble) for part in parts] == [LARGEST_GROUP, 200]
     ensemble = concatenate([part.ensemble for part in parts])
-    assert ensemble.rejected()[NO_DESCENDANT] == 500 - ensemble.valid.sum() > 0
+    assert ensemble.rejected()[NO_DESCENDANT] == number - ensemble.valid.sum() > 0
     positions = ensemble.positions[ensemble.valid]
     assert len(np.unique(positions, axis=0)) == len(positions)
     assert ensemble.log_w[ensemble.valid] == pytest.approx(-(ensemble.u + ensemble.log_q)[ensemble.valid])
@@ -217,12 +174,59 @@ def test_smc_ensembles_hold_one_row_an_ancestor():
 
 def test_effective_densities_serve_another_energy():
     """Weights for stiffness 5 from samples refined for 4: ln Z' within its error, below 0.03."""
-    target, rng = gaussian(rows=16_000), seeded(17)
     schedule = Schedule((0.0, 0.4, 1.0), (0.6, 0.5))
-    (batch,) = refined_draws(target, 16_000, schedule, method="mala", generator=rng)
-    value, error = log_z(-1.25 * batch.ensemble.u - batch.ensemble.log_q)
+    batches = refined_draws(gaussian(), 16_000, schedule, method="mala", seed=17)
+    ensemble = concatenate([batch.ensemble for batch in batches])
+    value, error = log_z(-1.25 * ensemble.u - ensemble.log_q)
     assert error < 0.03
     assert abs(value - HarmonicWell(1.25 * STIFFNESS, DIMENSION).log_partition()) < 4 * error
+
+
+@pytest.mark.parametrize("method", ("smc", "mala"))
+def test_fewer_refined_samples_are_the_first_of_more(method):
+    """Their weights stay proper: E[W] of the first 100 rows of 200 groups; errors of 8 % would be seen."""
+    target, schedule = gaussian(), Schedule((0.0, 0.3, 1.0), (0.5, 0.5))
+
+    def drawn(number: int, seed: int = 5) -> Ensemble:
+        parts = refined_draws(target, number, schedule, method=method, seed=seed)
+        return concatenate([part.ensemble for part in parts])
+
+    whole = drawn(LARGEST_GROUP + 300)
+    for number in (1, 100, LARGEST_GROUP, LARGEST_GROUP + 1):
+        first = drawn(number)
+        for name in ("positions", "log_q", "u", "log_w", "reason"):
+            assert np.array_equal(getattr(first, name), getattr(whole, name)[:number])
+    exact = HarmonicWell(STIFFNESS, DIMENSION).log_partition()
+    ratio = np.exp([drawn(100, seed).log_w - exact for seed in range(200)]).mean(axis=1)
+    error = ratio.std() / 200**0.5
+    assert error < 0.02 and abs(ratio.mean() - 1) < 4 * error
+
+
+def test_a_stop_keeps_the_groups_that_are_whole():
+    """The first group is finished in any case; another that is stopped between two moves is thrown away."""
+    target, stop = gaussian(), StopRequest()
+    parts = refined_draws(target, 900, Schedule.even(1.0, 2), method="smc", seed=4, stop=stop)
+    assert len(next(parts).ensemble) == LARGEST_GROUP
+    stop.ask()
+    with pytest.raises(StoppedError, match="after 0 of 2 moves"):
+        next(parts)
+
+    def drawn(stop: StopRequest | None, groups: int) -> Ensemble:
+        def progress(done: int, total: int | None, values=None) -> None:
+            if stop is not None and done >= groups * LARGEST_GROUP:
+                stop.ask()
+
+        how, number = Refinement("smc", 3), 3 * LARGEST_GROUP
+        found, log_w = draw_refined(
+            target.generator, how, number, 300.0, seed=4, stop=stop, progress=progress
+        )
+        assert len(log_w) == len(found) == found.provenance["requested"]
+        return found
+
+    whole, asked = drawn(None, 0), StopRequest()
+    asked.ask()
+    for found, groups in ((drawn(asked, 0), 1), (drawn(StopRequest(), 2), 2)):
+        assert np.array_equal(found.log_w, whole.log_w[: groups * LARGEST_GROUP])
 
 
 @pytest.mark.parametrize("method", ("smc", "mala"))
@@ -233,26 +237,14 @@ def test_butane_on_its_circle(method, tmp_path):
     system = Target.from_system(MolecularSystem.load(tmp_path / "SYS"))
     torch.manual_seed(0)
     flow = CouplingFlow(system.features.tokens.shape[1], layers=2, hidden=8, bins=4).double()
-    target = LatentTarget(BoltzmannGenerator(flow, system), 300.0, rows=500)
-    rng = seeded(19)
-    schedule = pilot_schedule(target, moves=6, generator=rng)
-    parts = list(refined_draws(target, 1500, schedule, method=method, generator=rng))
+    target = LatentTarget(BoltzmannGenerator(flow, system), 300.0)
+    schedule = pilot_schedule(target, moves=6, generator=seeded(19))
+    parts = list(refined_draws(target, 1500, schedule, method=method, seed=19))
     ensemble = concatenate([part.ensemble for part in parts])
     value, error = log_z(ensemble.log_w)
     assert error < 0.04
     assert abs(value - EXACT[300.0][0]) < 4 * error
     assert kish_ess(ensemble.log_w) > kish_ess(np.concatenate([part.drawn_log_w for part in parts]))
-
-
-class NoLatents(Flow):
-    def embed(self, context):
-        return None
-
-    def log_prob(self, coordinates, embedding):
-        return coordinates.sum(1)
-
-    def sample(self, embedding, *, generator):
-        raise NotImplementedError
 
 
 def test_what_cannot_be_refined_says_so():
@@ -288,7 +280,7 @@ def test_the_command_refines_and_the_others_understand(runs, method, capsys):
     found = json.loads((out / "summary.json").read_text())
     (record,) = found["refined"]
     assert (record["method"], record["moves"], len(record["acceptance"])) == (method, 12, 12)
-    assert found["energy_evaluations"] == record["pilot_evaluations"] + 600 * 13
+    assert found["energy_evaluations"] == record["pilot_evaluations"] + 2 * LARGEST_GROUP * 13  # whole groups
     assert record["ess_after"] == pytest.approx(found["ess"])
     assert found["ess"] > 1.5 * record["ess_before"]
     exact = DoubleWell().log_partition()

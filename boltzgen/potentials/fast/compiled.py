@@ -136,7 +136,7 @@ def _by_inductor(plain: BlockFunction, x: Tensor) -> BlockFunction:
     return function
 
 
-def _by_inductor_in(mode: Any, graph: Any, inputs: Sequence[Any]) -> Callable[..., Sequence[Tensor]]:
+def _by_inductor_in(mode: Any, graph: Any, inputs: list[Any]) -> Callable[..., Sequence[Tensor]]:
     """A recorded `graph` compiled, in the fake `mode` that knows the sizes of `inputs`."""
     import torch._inductor
     from torch._guards import TracingContext, tracing
@@ -186,7 +186,8 @@ def _with_changing_sizes(
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-    mode = FakeTensorMode(shape_env=ShapeEnv())
+    sizes_of = ShapeEnv()
+    mode = FakeTensorMode(shape_env=sizes_of)
     fakes = []
     for given, dimensions in zip(inputs, changing, strict=True):
         sizes = [DimDynamic.DYNAMIC if n in dimensions else DimDynamic.STATIC for n in range(given.dim())]
@@ -194,7 +195,10 @@ def _with_changing_sizes(
         fakes.append(mode.from_tensor(given, symbolic_context=context))
     with mode:
         graph = make_fx(lambda *given: plain(*given))(*fakes)  # without the annotations of `plain`
-    return _by_inductor_in(mode, graph, fakes)
+    compiled = _by_inductor_in(mode, graph, fakes)
+    if not all(size.free_symbols for size in sizes_of.replacements.values()):
+        raise RuntimeError("a size that may change was taken for a constant")
+    return compiled
 
 
 def _failure(error: Exception) -> str:

@@ -4,9 +4,9 @@ A move m changes variable t (cos and sin of an open torsion, an energy) by ``d_m
 change of a walker over the variance, rejected moves counted as no change, for a cost ``c_m`` in atoms passed.
 When m has the share ``s_m`` of all cost, t is forgotten at the rate ``sum_m s_m d_mt / c_m``, and its
 autocorrelation time is about the inverse of that. The shares minimise the sum of the p-th powers of these
-times: nearly the largest of them, for that is what limits the sample. A torsion that jumps about in one well
-moves far and forgets little: rates are brought down to those by which walkers are seen to forget, sweep by
-sweep. No clock is read, so that the same seed gives the same chains everywhere.
+times: nearly the largest of them, for that is what limits the sample. Steps of a torsion within one well
+count little; and all rates are brought to those by which walkers are seen to forget, sweep by sweep. No clock
+is read, so that the same seed gives the same chains everywhere.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ from boltzgen.refine.chains.walkers import Walkers
 from boltzgen.system.graph.torsions import Subset
 
 #: Power of the times that are summed, and steps of the iteration that finds the shares.
-POWER, ITERATIONS = 3.0, 200
+POWER, ITERATIONS = 6.0, 400
 
 #: Share of all cost that is spread evenly over the moves, so that every coordinate goes on moving.
-FLOOR = 0.1
+FLOOR = 0.25
 
 #: Applications of a move that its kind is worth: moves of a kind resemble each other while little is known.
-PRIOR = 2.0
+PRIOR = 4.0
 
 #: What a former application is worth after another sweep of the warm-up: walkers begin at one point.
 MEMORY = 0.97
 
 #: Sweeps after which the correlation of walkers with themselves is measured, the longest that is above the
 #: least one; what another sweep adds to it; and the bounds of the factor that it gives.
-LAGS, LEAST_CORRELATION, NEWS, CORRECTED = (1, 3, 6), 0.2, 0.15, (0.05, 1.0)
+LAGS, LEAST_CORRELATION, NEWS, CORRECTED = (1, 3, 6), 0.2, 0.15, (0.02, 20.0)
 
 #: Acceptance that widths aim at, first width, largest, and how fast its logarithm follows.
 ACCEPTANCE, FIRST_WIDTH, WIDEST, GAIN = 0.4, 0.3, 1.0, 1.5
+
+#: Squared change of cos and sin (a turn by 45 degrees) below which it is one within a well, and its worth.
+WITHIN_A_WELL, LITTLE = 0.6, 0.1
 
 #: Least variance of a followed variable: a torsion that has not turned yet cannot have moved far.
 LEAST_VARIANCE = 0.02
@@ -119,13 +122,14 @@ class Adaptation:
     def _shares(self) -> np.ndarray:
         """Shares of the cost (moves,): multiplicative steps to the least sum of powers of the times."""
         rates = self.rates() * self.correction
-        share = np.full(len(rates), 1 / len(rates))
-        even = share.copy()
+        rates = rates[:, rates.max(axis=0) > 0]  # what nothing has moved yet says nothing of any move
+        even = np.full(len(rates), 1 / len(rates))
+        if not rates.size:
+            return even
+        share = even
         for _ in range(ITERATIONS):
             forgotten = np.maximum((FLOOR * even + (1 - FLOOR) * share) @ rates, 1e-12)
             slope = rates @ (forgotten / forgotten.min()) ** -(POWER + 1)
-            if not slope.max() > 0:
-                return even
             share = share * (slope / slope.max()) ** (1 / (POWER + 1))
             share /= share.sum()
         return share
@@ -150,7 +154,7 @@ def _forgotten(earlier: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
         scale = np.sqrt((now**2).sum(axis=(0, 2)) * (then**2).sum(axis=(0, 2)))
         correlation = (now * then).sum(axis=(0, 2)) / np.maximum(scale, 1e-300)
         high = correlation > LEAST_CORRELATION
-        rate = np.where(high, -np.log(np.minimum(correlation, 1.0)) / lag, rate)
+        rate = np.where(high, -np.log(np.clip(correlation, LEAST_CORRELATION, 1.0)) / lag, rate)
         known = known | high | (lag == LAGS[0])
     return rate, known
 
@@ -185,10 +189,13 @@ class Followed:
         stiff = [0.5 * (walkers.latents[:, rows] ** 2).sum(dim=1) for rows in self.stiff]
         return torch.cat([first, _with_zeros(torch.stack([*stiff, walkers.u], dim=1))], dim=1)
 
-    @staticmethod
-    def change(before: Tensor, after: Tensor) -> np.ndarray:
-        """(variables,) mean squared change of the walkers."""
-        return np.asarray(((after - before) ** 2).sum(dim=2).mean(dim=0).cpu())
+    def change(self, before: Tensor, after: Tensor) -> np.ndarray:
+        """(variables,) mean squared change of the walkers; of torsions, small ones count little."""
+        square = ((after - before) ** 2).sum(dim=2)
+        if self.turns:
+            turned = square[:, : len(self.rows)]
+            turned *= torch.where(turned < WITHIN_A_WELL, LITTLE, 1.0)
+        return np.asarray(square.mean(dim=0).cpu())
 
 
 def _with_zeros(values: Tensor) -> Tensor:

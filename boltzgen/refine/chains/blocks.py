@@ -58,7 +58,7 @@ def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
     found: list[Block] = [("torsion", (row,)) for row in axes]
     for length in TORSIONS_A_RUN:
         name = "torsion pair" if length == 2 else "torsion run"
-        found += [(name, tuple(sorted(run))) for run in _torsion_runs(graph, axes, length)]
+        found += [(name, run) for run in _torsion_runs(graph, axes, length)]
     fragments = _fragments(graph, set(axes.values()))
     found += [("fragment", rows(atoms)) for atoms in fragments]
     path = longest_path(graph)
@@ -76,7 +76,7 @@ def _of_molecule(coordinates: InternalCoordinates) -> list[Block]:
 
 def _torsion_runs(
     graph: MolecularGraph, axes: dict[int, tuple[int, ...]], length: int
-) -> set[frozenset[int]]:
+) -> list[tuple[int, ...]]:
     """Sets of `length` circular coordinates that follow each other along a chain.
 
     Their axes share an atom, or one bond that is no axis lies between them (the amide of a peptide).
@@ -94,7 +94,7 @@ def _torsion_runs(
     runs: set[tuple[int, ...]] = {(row,) for row in axes}
     for _ in range(length - 1):
         runs = {(*run, row) for run in runs for row in near[run[-1]] if _goes_on(near, run, row)}
-    return {frozenset(run) for run in runs}
+    return sorted({tuple(sorted(run)) for run in runs})
 
 
 def _goes_on(near: dict[int, list[int]], run: tuple[int, ...], row: int) -> bool:

@@ -23,6 +23,7 @@ from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.chains.walkers import ChainTarget, Walkers
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import LARGEST_STEP
+from boltzgen.streams import CHAINS, stream
 
 #: Largest difference of a cached and a full pass in ln w, of a network in float64 and in float32.
 LARGEST_DRIFT = {torch.float64: 1e-6, torch.float32: 0.02}
@@ -72,12 +73,12 @@ class Group:
         self.settings, self.group, self.steps = settings, group, steps
         self.circular = generator.target.features.circular
         self.followed = Followed(generator.target)
-        self.moves = moves_of(generator.target)
+        self.moves = moves_of(generator.target, langevin=settings.ladder != "temperatures")
         self.moves_a_sweep = self.followed.variables
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
         self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
-        self.random = torch.Generator().manual_seed(stream_seed(seed, group))
+        self.random = stream(seed, CHAINS, group)
         self.taken, self.sweeps, self.largest_drift = Taken(), 0, 0.0
         self.energies = dict.fromkeys(STAGES, 0)
         self.acceptance = {kind: np.zeros(2, dtype=np.int64) for kind in self.kinds}
@@ -85,12 +86,12 @@ class Group:
         precision = next((one.dtype for one in generator.flow.parameters()), torch.float64)
         self.most_drift = LARGEST_DRIFT.get(precision, LARGEST_DRIFT[torch.float32])
         self.walkers: Walkers
-        self._on(Ladder(settings.walkers_a_group, np.ones(1)))
+        self.put_on(Ladder(settings.walkers_a_group, np.ones(1)))
 
-    def _on(self, ladder: Ladder) -> None:
+    def put_on(self, ladder: Ladder) -> None:
         """Walkers for every rung of `ladder` from now on."""
         self.ladder = ladder
-        self.target = ChainTarget(self.generator, self.temperature, ladder.rows)
+        self.target = ChainTarget(self.generator, self.temperature * ladder.heat_of_rows)
         self.sloped = LatentTarget(self.generator, self.temperature, rows=ladder.rows)
 
     @property
@@ -139,7 +140,7 @@ class Group:
             values = self.move(int(torch.multinomial(often, 1, generator=self.random)), values)
         if self.ladder.rungs > 1:
             self.move(self.whole_draw, values)
-            self.ladder.exchange(self.walkers.log_w, generator=self.random)
+            self._exchange()
         stage = "warm_up" if self.warming else "sampling"
         if self.warming:
             self._adapt()
@@ -170,17 +171,35 @@ class Group:
             new = self.target.changed(latents, self.walkers, move.first)
             yes = accepted(exponent * (new.log_w - self.walkers.log_w), generator=self.random)
             rate = float(yes[self.ladder.at_target.to(yes.device)].double().mean())
+        at_target = self.ladder.at_target.to(yes.device)
         if move.kind == "global":
-            self.taken.draws.append(new.log_w.cpu().numpy())
+            drawn = new.log_w[at_target] if self.ladder.by_temperature else new.log_w
+            self.taken.draws.append(drawn.cpu().numpy())
         self.walkers = self.target.chosen(yes, new, self.walkers)
-        after, at_target = self._values(), self.ladder.at_target.to(yes.device)
+        after = self._values()
         self.ever_accepted += int(yes.sum())
         if self.warming:
-            change = Followed.change(values[at_target], after[at_target])
+            change = self.followed.change(values[at_target], after[at_target])
             self.adaptation.record(index, change, rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
         return after
+
+    def _exchange(self) -> None:
+        """Exchanges of neighbouring rungs: of rungs, or of latents between temperatures."""
+        if not self.ladder.by_temperature:
+            self.ladder.exchange(self.walkers.log_w, generator=self.random)
+            return
+        for pairs in self.ladder.pairs(generator=self.random):
+            partner = np.arange(self.ladder.rungs)
+            for lower in pairs:
+                partner[[lower, lower + 1]] = lower + 1, lower
+            rows = self.ladder.row_of()[:, partner].flatten().to(self.walkers.log_w.device)
+            new = self.target.whole(self.walkers.latents[rows])
+            gain = new.log_w - self.walkers.log_w
+            lower_row = torch.minimum(rows, torch.arange(len(rows), device=rows.device))
+            yes = accepted(gain + gain[rows], generator=self.random)[lower_row]  # one answer for both
+            self.walkers = self.target.chosen(yes, new, self.walkers)
 
     def _values(self) -> Tensor:
         return self.followed.of(self.walkers)
@@ -189,18 +208,27 @@ class Group:
         """After a sweep of the warm-up: shares of moves, and rungs where they pay."""
         at_target = self.ladder.at_target.to(self.walkers.u.device)
         self.adaptation.end_sweep(np.asarray(self._values()[at_target].cpu()))
-        kind, half = self.settings.ladder, self.settings.warm_up // 2
+        asked, half = self.settings.ladder, self.settings.warm_up // 2
         drawn = np.concatenate(self.taken.draws)
-        if self.ladder.rungs > 1 and self.sweeps % RESPACED_EVERY == 0:
-            self.ladder.respaced(self.walkers.log_w, drawn)
+        if self.ladder.rungs > 1:
+            if not self.ladder.by_temperature and self.sweeps % RESPACED_EVERY == 0:
+                self.ladder.respaced(self.walkers.log_w, drawn)
         elif self.sweeps + 1 == half and (
-            kind == "tempered" or (kind == "auto" and self.adaptation.slowest() > PAYS_BEYOND)
+            asked in ("tempered", "temperatures")
+            or (asked == "auto" and self.adaptation.slowest() > PAYS_BEYOND)
         ):
+            self._climb(drawn)
+
+    def _climb(self, drawn: np.ndarray) -> None:
+        """Put walkers on rungs, all of a slot where its walker is; drawn: ln w of draws of the flow."""
+        slots, latents = self.settings.walkers_a_group, self.walkers.latents
+        self._count("warm_up")
+        if self.settings.ladder == "temperatures":
+            self.put_on(Ladder.of_temperatures(slots, self.settings.hottest, self.settings.rungs))
+        else:
             log_w = self.walkers.log_w.cpu().numpy()
-            self._count("warm_up")
-            latents = self.walkers.latents
-            self._on(Ladder(self.settings.walkers_a_group, first_exponents(drawn, log_w)))
-            self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
+            self.put_on(Ladder(slots, first_exponents(drawn, log_w)))
+        self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
 
     def _take(self) -> None:
         rows = self.ladder.row_of().to(self.walkers.u.device)
@@ -211,7 +239,9 @@ class Group:
 
     def _pass_in_full(self) -> None:
         fresh = self.target.whole(self.walkers.latents)
-        drift = float((fresh.log_w - self.walkers.log_w).abs().max())
+        # hot walkers may begin outside the domain, where both passes say -inf
+        apart = (fresh.log_w - self.walkers.log_w).abs()
+        drift = float(apart.masked_fill(fresh.log_w == self.walkers.log_w, 0.0).max())
         if not drift <= self.most_drift:
             raise BoltzgenError(
                 f"Group {self.group}: after {self.sweeps} sweeps ln w as it was kept differs by {drift:.3g} "
@@ -231,7 +261,7 @@ class Group:
         why = f"{lost} have no finite energy" if lost else "all lie outside the domain"
         return (
             f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); give a "
-            "larger `pilot`, or a flow that was trained on this molecule."
+            "larger pilot, or a flow that was trained on this molecule."
         )
 
     def _nothing_moves(self) -> str:
@@ -249,6 +279,7 @@ class Group:
             "sweeps": np.array(self.sweeps),
             "latents": self.walkers.latents.cpu().numpy(),
             "exponents": self.ladder.exponents,
+            "heat": self.ladder.heat,
             "rung": self.ladder.rung.numpy().copy(),
             "random": self.random.get_state().numpy().copy(),
             "energies": np.array([self.energies[stage] for stage in STAGES]),
@@ -264,7 +295,7 @@ class Group:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """The group as it was when `state` gave `arrays`."""
-        self._on(Ladder(self.settings.walkers_a_group, arrays["exponents"]))
+        self.put_on(Ladder(self.settings.walkers_a_group, arrays["exponents"], arrays["heat"]))
         self.ladder.rung = torch.as_tensor(arrays["rung"].copy())
         self.walkers = self.target.whole(torch.as_tensor(arrays["latents"]).to(self.target.device))
         self.target.count()
@@ -295,8 +326,3 @@ def arrays_of(state: State) -> dict[str, np.ndarray]:
         else:
             found[name] = np.concatenate(values) if name == "draws" else np.stack(values)
     return found
-
-
-def stream_seed(seed: int, group: int) -> int:
-    """The seed of the random numbers of one group."""
-    return int(np.random.SeedSequence([seed, group]).generate_state(1, np.uint64)[0] >> 1)

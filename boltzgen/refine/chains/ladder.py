@@ -1,9 +1,16 @@
-"""Rungs between the flow and the target: walkers at ``q^(1-b) p^b = q w^b``, which change places.
+"""Rungs between the flow and the target, or of temperatures above it: walkers on them change places.
+
+**Tempered.** Walkers at ``q^(1-b) p^b = q w^b``.
 
 All rungs lie in the latent space of one flow, where rung b is ``n(z) w(z)^b``; below the first one is b = 0,
 the flow itself, whose states are fresh draws (the global move). Walkers of a slot, one on each rung, exchange
 their rungs: the states stay where they are, with all that was computed there. The ratio for rungs a < b with
 log weights v_a, v_b is ``exp((b - a) (v_a - v_b))`` (Geyer, 1991; Swendsen and Wang, PRL 57, 2607 (1986)).
+
+**Temperatures.** The flow at another temperature is another flow. Two walkers exchange their latents, and
+each is decoded anew by the flow of its own temperature: with weights ``w_T(z)``, accepted with
+``w_S(z_T) w_T(z_S) / (w_S(z_S) w_T(z_T))``, since n(z) is the same for all flows. Never is a state of one
+flow weighed by another.
 """
 
 from __future__ import annotations
@@ -24,14 +31,26 @@ PAYS_BEYOND = 40.0
 
 
 class Ladder:
-    """`slots` walkers on each of K rungs; rows are slot by slot, and `exponents` (K,) rise to 1.
+    """`slots` walkers on each of K rungs, the last of which is the target; rows are slot by slot.
 
-    rung: (rows,) long, on which rung each row is; every slot has one row on each.
+    exponents: (K,) b, rising to 1. heat: (K,) each rung's temperature over that of the target, falling to 1;
+    either all exponents or all of these are 1. rung: (rows,) long, on which rung each row is; every slot has
+    one row on each, which is always the same where temperatures differ.
     """
 
-    def __init__(self, slots: int, exponents: np.ndarray) -> None:
+    def __init__(self, slots: int, exponents: np.ndarray, heat: np.ndarray | None = None) -> None:
         self.slots, self.exponents = slots, np.asarray(exponents, dtype=np.float64)
+        self.heat = np.ones(len(self.exponents)) if heat is None else np.asarray(heat, dtype=np.float64)
         self.rung = torch.arange(len(self.exponents)).repeat(slots)
+
+    @classmethod
+    def of_temperatures(cls, slots: int, hottest: float, rungs: int) -> Ladder:
+        """Temperatures at even ratios from `hottest` times that of the target down to it."""
+        return cls(slots, np.ones(rungs), hottest ** np.linspace(1.0, 0.0, rungs))
+
+    @property
+    def by_temperature(self) -> bool:
+        return bool((self.heat != 1).any())
 
     @property
     def rungs(self) -> int:
@@ -47,8 +66,13 @@ class Ladder:
         return torch.as_tensor(self.exponents)[self.rung]
 
     @property
+    def heat_of_rows(self) -> Tensor:
+        """(rows,) temperature of each row over that of the target."""
+        return torch.as_tensor(self.heat)[self.rung]
+
+    @property
     def at_target(self) -> Tensor:
-        """(slots,) the row of each slot that is at b = 1."""
+        """(slots,) the row of each slot that is on the last rung."""
         return self.row_of()[:, -1]
 
     def row_of(self) -> Tensor:
@@ -56,15 +80,17 @@ class Ladder:
         within = self.rung.reshape(self.slots, self.rungs).argsort(dim=1)
         return within + self.rungs * torch.arange(self.slots)[:, None]
 
+    def pairs(self, *, generator: torch.Generator) -> list[range]:
+        """The lower rungs of even and of odd pairs of neighbours, in random order."""
+        parity = int(torch.randint(2, (1,), generator=generator))
+        return [range(start, self.rungs - 1, 2) for start in (parity, 1 - parity)]
+
     def exchange(self, log_w: Tensor, *, generator: torch.Generator) -> None:
         """Offer every pair of neighbouring rungs an exchange, even pairs and odd pairs in random order."""
-        if self.rungs == 1:
-            return
         log_w = log_w.cpu()
-        parity = int(torch.randint(2, (1,), generator=generator))
-        for start in (parity, 1 - parity):
+        for pairs in self.pairs(generator=generator):
             rows = self.row_of()
-            for lower in range(start, self.rungs - 1, 2):
+            for lower in pairs:
                 low, high = rows[:, lower], rows[:, lower + 1]
                 step = self.exponents[lower + 1] - self.exponents[lower]
                 ratio = step * (log_w[low] - log_w[high])

@@ -80,8 +80,8 @@ def accepted(log_ratio: Tensor, *, generator: torch.Generator) -> Tensor:
     return torch.log(uniform) < log_ratio
 
 
-def moves_of(target: Target) -> list[Move]:
-    """The moves of a molecule (or model system), redraws and drifts of its blocks."""
+def moves_of(target: Target, *, langevin: bool = True) -> list[Move]:
+    """The moves of a molecule (or model system): redraws and drifts of its blocks, and Langevin steps."""
     placed = placed_before(target)
     circular = target.features.circular.tolist()
     energy = (SLOW_ENERGY if target.potential.slow else ENERGY) * placed[-1]
@@ -99,7 +99,7 @@ def moves_of(target: Target) -> list[Move]:
             found.append(move("crank-nicolson", linear, True))
         if kind in TURNING and turning:
             found.append(move("turn", turning, True))
-    if not target.potential.slow:
+    if langevin and not target.potential.slow:
         whole = tuple(range(len(circular)))
         cost = (STEPS + 1) * GRADIENT * (placed[-1] + energy) + placed[-1]
         found.append(Move("langevin", whole, True, cost))

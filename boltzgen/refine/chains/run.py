@@ -84,7 +84,7 @@ def run_chains(
     check_seed(seed)
     if settings.walkers_a_group * settings.groups < 2:
         raise InputError(
-            f"`walkers_a_group={settings.walkers_a_group}` in {settings.groups} group is one walker, which "
+            f"{settings.walkers_a_group} walker in {settings.groups} group is one, which "
             "nothing can be compared with; give at least 2."
         )
     steps = -(-number // (settings.walkers_a_group * settings.groups))
@@ -172,6 +172,8 @@ def _log_z(groups: list[Group], steps: int) -> tuple[float | None, float | None]
     on_rung: dict[float, list[np.ndarray]] = {}
     for group in groups:
         for rung, exponent in enumerate(group.ladder.exponents.tolist() if steps else []):
+            if group.ladder.heat[rung] != 1:
+                continue
             values = np.stack(group.taken.log_w[:steps])[:, :, rung]
             on_rung.setdefault(exponent, []).append(values)
     drawn = np.concatenate([draws for group in groups for draws in group.taken.draws])

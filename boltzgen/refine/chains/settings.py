@@ -20,8 +20,13 @@ class ChainSettings(Settings):
     """Sweeps in which frequencies and widths of moves adapt; none of their states is kept."""
     pilot: int = Field(default=256, ge=1, le=10_000_000)
     """Draws of the flow in each group, of which one is its start by weight."""
-    ladder: Literal["auto", "none", "tempered"] = "auto"
-    """Rungs of q^(1-b) p^b with exchanges: none, some, or as the warm-up says."""
+    ladder: Literal["auto", "none", "tempered", "temperatures"] = "auto"
+    """Rungs with exchanges, from half of the warm-up on: of q^(1-b) p^b (auto: where the warm-up says that
+    they pay), or of temperatures, which needs a flow that knows them."""
+    hottest: float = Field(default=1.5, gt=1, le=10)
+    """The highest temperature of a ladder of temperatures, over the one that is asked for."""
+    rungs: int = Field(default=4, ge=2, le=100)
+    """Temperatures of such a ladder, at even ratios."""
     stride: int = Field(default=1, ge=1, le=1_000_000)
     """Sweeps from one kept state of a walker to the next."""
     full_pass_every: int = Field(default=10, ge=1, le=50)

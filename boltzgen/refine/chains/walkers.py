@@ -1,4 +1,4 @@
-"""Walkers of one flow at one temperature: where they are, and what was computed there.
+"""Walkers of a flow: where they are, and what was computed there.
 
 In the latent space of the flow the target is ``n(z) w(z)``, ``w = exp(-u) / q`` (`boltzgen.refine.latent`).
 """
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from boltzgen.conditioning.context import Context
 from boltzgen.generator import BoltzmannGenerator
 
 
@@ -39,19 +40,19 @@ class Walkers:
 
 
 class ChainTarget:
-    """One molecule at one temperature as `rows` walkers see it; counts the energies that it computes.
+    """One molecule as walkers at `temperatures` (rows,) K see it; counts the energies that it computes.
 
     evaluated: (rows,) energies of each row since `count` was last asked.
 
     UnsupportedError when the flow has no latent space.
     """
 
-    def __init__(self, generator: BoltzmannGenerator, temperature: float, rows: int) -> None:
+    def __init__(self, generator: BoltzmannGenerator, temperatures: Tensor) -> None:
         self.flow, self.target = generator.latent_flow, generator.target
-        self.temperature, self.rows = temperature, rows
+        self.temperatures, self.rows = temperatures.to(self.device), len(temperatures)
         with torch.no_grad():
-            self.embedding = generator.embed(temperature, rows)
-        self.evaluated = torch.zeros(rows, dtype=torch.long)
+            self.embedding = self.flow.embed(Context.of(self.target.features, self.temperatures))
+        self.evaluated = torch.zeros(self.rows, dtype=torch.long)
         self.energies_not_finite = 0
 
     def count(self) -> Tensor:
@@ -119,9 +120,9 @@ class ChainTarget:
         u = torch.full_like(like, torch.inf)
         count = int(usable.sum())
         if count == len(u):
-            u = self.target.reduced_energy(positions, self.temperature).to(like)
+            u = self.target.reduced_energy(positions, self.temperatures).to(like)
         elif count:
-            u[usable] = self.target.reduced_energy(positions[usable], self.temperature).to(like)
+            u[usable] = self.target.reduced_energy(positions[usable], self.temperatures[usable]).to(like)
         self.evaluated += usable.cpu()
         self.energies_not_finite += count - int(torch.isfinite(u[usable]).sum())
         return u

@@ -185,7 +185,7 @@ def moved_walkers(
     B energies each, and encoding none: a walker's energy is known. Walkers that the flow cannot encode stay.
     """
     generators = BoltzmannGenerator(flow, target)
-    chains = ChainTarget(generators, temperature, len(walker))
+    chains = ChainTarget(generators, torch.full((len(walker),), temperature, dtype=torch.float64))
     coordinates, energy = buffer.now["coordinates"][walker], buffer.now["energy"][walker]
     spent = 0
     if anew:

@@ -22,7 +22,9 @@ class SampleOptions:
     temperature: K; the model's own when not given.
     proposal_temperatures: K at which the flow draws, in equal shares; `temperature` when not given. The
         weights are for `temperature` either way.
-    seed: of the draws. batch_size: samples at a time, or ``auto``: what fits in memory.
+    seed: of the draws. The samples of a smaller `number` are the first of a larger one's.
+    batch_size: samples between two reports of progress, where a stop is heard, or ``auto``: a block of draws,
+        the fewest. No sample depends on it.
     dtype: arithmetic of the flow, ``float32`` or ``float64``; weights are float64 in any case.
     device: ``cpu`` or ``cuda``.
     data: trajectory that training never saw, for the coverage check; of an MD folder used in training,
@@ -30,7 +32,11 @@ class SampleOptions:
     data_temperature: K at which `data` was simulated, for files that do not say it (DCD, XTC).
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
     refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
-    compile_energies: None compiles the energy when the number of samples is large enough to gain by it.
+    compile_energies: True compiles the energy and the draws of the flow; None the energy alone, when the
+        number of samples is large enough to gain by it, and of chains the passes of the flow too.
+    chains: walkers that redraw parts of a conformation with the flow, in place of independent draws; see
+        `boltzgen.refine.chains` and docs/chains.md. walkers: their number, a multiple of 4. stride: sweeps
+        from one row of a walker to its next.
     """
 
     temperature: float | None = None
@@ -44,6 +50,9 @@ class SampleOptions:
     refine: str | None = None
     refine_budget: int | None = None
     compile_energies: bool | None = None
+    chains: bool = False
+    walkers: int | None = None
+    stride: int | None = None
 
 
 class SampleKeywords(TypedDict, total=False):
@@ -60,6 +69,9 @@ class SampleKeywords(TypedDict, total=False):
     refine: str | None
     refine_budget: int | None
     compile_energies: bool | None
+    chains: bool
+    walkers: int | None
+    stride: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

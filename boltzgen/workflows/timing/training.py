@@ -25,14 +25,14 @@ from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
-from boltzgen.workflows.timing.sampling import USUAL_ROWS, seconds_of_an_energy
+from boltzgen.workflows.timing.sampling import USUAL_ROWS, seconds_of_a_sample, seconds_of_an_energy
 from boltzgen.workflows.training.settings import training_settings
 
 #: Places of the run whose steps are measured: the weights of losses may change on the way.
 _PLACES = (0.25, 0.75)
 
-#: Frames that stand in for data, and samples of the measurement that are drawn to be timed.
-_FRAMES, _SAMPLES = 256, 100
+#: Frames that stand in for data.
+_FRAMES = 256
 
 
 def expect_training(
@@ -87,11 +87,8 @@ def expected(settings: TrainingSettings, flow: Flow, target: Target, *, done: in
     """What to expect of the steps after `done` ones, by those of a run on `target`; `flow` is used up."""
     steps = _steps(settings) - done
     step, first = _seconds_of_steps(settings, flow, target)
-    drawn = min(settings.evaluation.samples, _SAMPLES)
-    kelvin = settings.evaluation.temperature
-    generator = BoltzmannGenerator(flow, target)
-    sample = seconds_of(lambda: generator.sample(drawn, kelvin), within=MEASURING / 4) / drawn
-    measurement = sample * settings.evaluation.samples
+    samples, kelvin = settings.evaluation.samples, settings.evaluation.temperature
+    measurement = seconds_of_a_sample(BoltzmannGenerator(flow, target), samples, kelvin) * samples
     measurements = -(-steps // settings.evaluation.every)
     seconds = steps * step + measurements * measurement + (0.0 if done else first)
     until = settings.until

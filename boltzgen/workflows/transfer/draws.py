@@ -27,9 +27,6 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.symmetry import rotor_groups, turn_rotors
 from boltzgen.units import thermal_energy
 
-#: Samples drawn before the clock starts: libraries load, buffers grow, and the GPU wakes up.
-WARM_UP = 64
-
 #: Seed of the turns of methyl-like groups.
 ROTOR_SEED = 5
 
@@ -121,9 +118,9 @@ def draw(
 ) -> Drawn:
     """`number` samples at `temperature` (K); StoppedError when `stop` asks before all are drawn."""
     backbone = Backbone(generator.target.topology_pdb)
-    list(generator.draw(min(number, WARM_UP), temperature, generator=torch.Generator().manual_seed(seed + 1)))
+    list(generator.draw(1, temperature, seed=seed))  # libraries load, buffers grow, and the GPU wakes up
     parts, done, seconds = [], 0, 0.0
-    draws = generator.draw(number, temperature, generator=torch.Generator().manual_seed(seed))
+    draws = generator.draw(number, temperature, seed=seed)
     while done < number:
         if stop.requested:
             raise StoppedError(f"{stop.reason} while drawing {generator.target.name}; what is done is saved.")

@@ -12,7 +12,7 @@ FOLDER keeps the labelled pools, the symmetry functions and the weights. Stages,
     ship       errors on the held-out conformations; write boltzgen/ml_models and the golden file
 
 ``train`` and ``explore`` or ``hunt`` alternate until ``hunt`` finds nothing: what it finds joins the pools.
-One core; ``docs/benchmarks.md`` has the sequence, the seeds and the times.
+One core; ``docs/measured/networks.md`` has the sequence, the seeds and the times.
 """
 
 from __future__ import annotations

@@ -1,0 +1,140 @@
+"""Compiled draws against the same uncompiled, and what happens where nothing can be compiled."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from helpers import randomised
+
+from boltzgen.conditioning.context import Context
+from boltzgen.config.build import build_flow
+from boltzgen.flows import compiled_steps
+from boltzgen.flows.autoregressive import AutoregressiveFlow, AutoregressiveSettings
+from boltzgen.flows.compiled_steps import decide_compilation_of_draws
+from boltzgen.flows.coupling import CouplingSettings
+from boltzgen.flows.temperature_mixture import TemperatureMixture
+from boltzgen.generator import Target
+from boltzgen.potentials.fast import compiled
+
+SMALL = AutoregressiveSettings(
+    hidden=12, depth=2, bins=5, embedding=8, encoder_blocks=1, degree=2, local=True
+)
+
+
+@pytest.fixture
+def flow() -> AutoregressiveFlow:
+    flow = build_flow(SMALL, seed=5).to(torch.float64)
+    randomised(flow, 0.1)
+    assert isinstance(flow, AutoregressiveFlow)
+    return flow
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_yet(monkeypatch):
+    monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
+    compiled._warn.cache_clear()
+
+
+def passes(flow, target: Target, rows: int) -> tuple[torch.Tensor, ...]:
+    """Coordinates and log_det of a whole pass, and of one from the fourth last coordinate on."""
+    temperature = torch.linspace(290.0, 510.0, rows, dtype=torch.float64)
+    with torch.no_grad():
+        embedding = flow.embed(Context.of(target.features, temperature))
+    latents, _ = flow.draw_latents(embedding, generator=torch.Generator().manual_seed(3))
+    *found, kept = flow.decode_kept(latents, embedding)
+    latents[:, -4:] *= 0.6
+    return (*found, *flow.decode_changed(latents, embedding, kept, latents.shape[1] - 4)[:2])
+
+
+class AtMost:
+    """`compile_operations`, which takes half a minute, for the first functions that are asked for."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, plain, inputs, changing):
+        if not self.left:
+            return None
+        self.left -= 1
+        return compiled.compile_operations(plain, inputs, changing)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
+def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, monkeypatch):
+    """What was compiled for one molecule and number of rows serves others, to rounding; gradients go on.
+
+    Two functions are enough: atoms of another shape than butane's last are drawn as before.
+    """
+    monkeypatch.setattr(compiled_steps, "compile_operations", at_most_two := AtMost(2))
+    small, large = Target.from_system(butane), Target.from_system(alanine_dipeptide)
+    cases = [(small, 5), (large, 5), (large, 1), (large, 48), (large, 601), (small, 2)]
+    expected = [passes(flow, *case) for case in cases]
+    assert flow.use_compiler()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for case, plain in zip(cases, expected, strict=True):
+            for one, two in zip(plain, passes(flow, *case), strict=True):
+                assert torch.allclose(one, two, rtol=0, atol=1e-9)
+    assert at_most_two.left == 0
+    assert [key[0] for key, made in compiled_steps._FUNCTIONS.items() if made is not None] == ["look", "draw"]
+    embedding = flow.embed(Context.of(small.features, 350.0, 3))
+    values, density = flow.sample(embedding, generator=torch.Generator().manual_seed(4))
+    assert density.requires_grad
+    latents, _ = flow.encode(values, embedding)
+    slope = torch.autograd.grad(flow.decode(latents, embedding)[1].sum(), flow.input_filter.weight)[0]
+    assert bool(torch.isfinite(slope).all())
+
+
+@pytest.mark.parametrize("compiler", ["absent", "failing", "wrong"])
+def test_draws_go_on_without_a_compiler(flow, butane, compiler, monkeypatch):
+    def broken(plain, inputs, changing):
+        if compiler == "failing":
+            raise RuntimeError("no space left on device")
+        return lambda *given: [1.01 * one for one in plain(*given)]
+
+    target = Target.from_system(butane)
+    expected = passes(flow, target, 7)
+    monkeypatch.setattr(compiled, "_with_changing_sizes", broken)
+    for module in ("boltzgen.flows.autoregressive", "boltzgen.potentials.fast.compiled"):
+        monkeypatch.setattr(f"{module}.can_compile", lambda device: compiler != "absent")
+    assert flow.use_compiler() == (compiler != "absent")
+    said = {"absent": None, "failing": "Draws .*no space left", "wrong": "compiled draws differ"}[compiler]
+    if said is None:
+        found = passes(flow, target, 7)
+    else:
+        with pytest.warns(UserWarning, match=said):
+            found = passes(flow, target, 7)
+    assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
+
+
+def test_compiling_is_decided_by_how_much_will_be_drawn(flow, alanine_dipeptide, monkeypatch):
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    mixture = TemperatureMixture(flow, [300.0, 400.0])
+    molecule = Target.from_system(alanine_dipeptide).features
+    cases = ((1300, None, False), (1400, None, True), (1, True, True), (1e6, False, False))
+    for passes, asked, used in cases:  # of 22 atoms
+        assert decide_compilation_of_draws(mixture, molecule, passes, asked) == used
+        assert flow._compiled == used
+    assert not decide_compilation_of_draws(build_flow(CouplingSettings(), seed=1), molecule, 1e6, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
+def test_a_size_that_may_change_stays_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    def plain(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.exp(0.3 * one) @ other, (one * one).sum(dim=0)
+
+    def given(rows: int) -> list[torch.Tensor]:
+        random = torch.Generator().manual_seed(rows)
+        return [torch.randn(rows, 6, generator=random), torch.randn(6, 4, generator=random)]
+
+    function = compiled.compile_operations(plain, given(9), [(0,), ()])
+    assert function is not None
+    for rows in (2, 9, 33, 500):
+        for one, two in zip(plain(*given(rows)), function(*given(rows)), strict=True):
+            assert torch.allclose(one, two, rtol=1e-5, atol=1e-6)
