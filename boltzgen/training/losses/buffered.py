@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from boltzgen.training.losses.objective import Objective
 from boltzgen.training.losses.replay_buffer import ReplayBuffer
 
+Buffer = TypeVar("Buffer", bound=ReplayBuffer)
 
-class BufferedObjective(Objective):
+
+class BufferedObjective(Objective, Generic[Buffer]):
     """A loss with `buffers`, one for each target and temperature, in this order."""
 
-    buffers: Sequence[Sequence[ReplayBuffer]]
+    buffers: list[list[Buffer]]
 
     def tensors(self) -> dict[str, Tensor]:
         return {

@@ -99,7 +99,7 @@ class ChainsSettings(LossSettings):
         return self.temperatures
 
 
-class Chains(BufferedObjective):
+class Chains(BufferedObjective[WalkerBuffer]):
     """Walkers of each target at each temperature (`buffers`, in this order)."""
 
     def __init__(self, name: str, settings: ChainsSettings, given: Given) -> None:

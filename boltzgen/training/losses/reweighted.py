@@ -74,7 +74,7 @@ class ReweightedSettings(LossSettings):
         return self.temperatures
 
 
-class Reweighted(BufferedObjective):
+class Reweighted(BufferedObjective[ReplayBuffer]):
     """Buffers of weighted samples, one for each target and temperature (`buffers`, in this order)."""
 
     def __init__(self, name: str, settings: ReweightedSettings, given: Given) -> None:

@@ -12,6 +12,7 @@ while moving there by whole draws, here by redraws of blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -157,7 +158,10 @@ def first_walkers(
         share = torch.full((draws,), 1.0 / draws, dtype=torch.float64)
     chosen = torch.multinomial(share, walkers, replacement=True, generator=generator).to(log_w.device)
     return Moved(
-        *(getattr(found, name)[chosen] for name in KEPT),
+        found.coordinates[chosen],
+        found.log_det[chosen],
+        found.log_q[chosen],
+        found.energy[chosen],
         evaluations=draws,
         walker=torch.arange(walkers, device=log_w.device),
         anew=torch.ones(walkers, dtype=torch.bool, device=log_w.device),
@@ -220,11 +224,17 @@ def moved_walkers(
         walker=walker,
         anew=torch.arange(len(walker), device=walker.device) < anew,
         acceptance=sum(rates) / len(rates) if rates else float("nan"),
-        proposed=Samples(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in KEPT), evaluations=0
-        )
-        if parts
-        else None,
+        proposed=_joined(parts) if parts else None,
+    )
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    return Samples(
+        torch.cat([part.coordinates for part in parts]),
+        torch.cat([part.log_det for part in parts]),
+        torch.cat([part.log_q for part in parts]),
+        torch.cat([part.energy for part in parts]),
+        evaluations=0,
     )
 
 
