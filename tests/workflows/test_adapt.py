@@ -149,7 +149,7 @@ def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
         learn_from="chains",
         temperature=333.0,
     )
-    assert found.evaluations <= 2000 < found.evaluations + 8 * 2 + 8
+    assert 1700 < found.evaluations <= 2000
     settings = load_settings(TrainingSettings, tmp_path / "RUN" / "config.yaml")
     chains = settings.losses["chains"]
     assert chains.temperatures == [333.0] and chains.first == 100 and chains.walkers == 16

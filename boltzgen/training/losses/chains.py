@@ -7,6 +7,7 @@ they see is what the flow learns; then it moves them better (`boltzgen.training.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -83,12 +84,17 @@ class ChainsSettings(LossSettings):
 
     @property
     def evaluations_a_step(self) -> int:
-        return self.fresh * self.moves + self.begun_anew * self.tries
+        return self.fresh * self.moves + math.ceil(self.steps_anew * self.begun_anew * self.tries)
 
     @property
     def begun_anew(self) -> int:
-        """Walkers that begin anew a step, at most; fewer steps have any where this is less than one."""
+        """Walkers that begin anew in a step in which any do."""
         return max(1, round(self.anew * self.fresh)) if self.anew > 0 else 0
+
+    @property
+    def steps_anew(self) -> float:
+        """Share of the steps in which any do."""
+        return min(1.0, self.anew * self.fresh)
 
     @property
     def evaluations_at_first(self) -> int:
@@ -146,7 +152,7 @@ class Chains(BufferedObjective[WalkerBuffer]):
             buffer,
             walker.to(target.reference.device),
             [moves[int(index)] for index in chosen],
-            anew=settings.begun_anew if begin < settings.anew * settings.fresh else 0,
+            anew=settings.begun_anew if begin < settings.steps_anew else 0,
             tries=settings.tries,
             hotter=settings.heating * kelvin,
             generator=random,
