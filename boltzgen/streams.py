@@ -19,8 +19,8 @@ from boltzgen.errors import BoltzgenError
 from boltzgen.remedies import REPORT
 
 #: What a stream is for, the first number of its place: blocks of draws, groups that are refined together,
-#: the pilot population that decides how, and groups of chains.
-DRAWS, REFINED, PILOT, CHAINS = 0, 1, 2, 3
+#: the pilot population that decides how, groups of chains, and tasks of losses that are added to a training.
+DRAWS, REFINED, PILOT, CHAINS, LOSSES_ADDED = 0, 1, 2, 3, 4
 
 #: Words of the state of a Mersenne Twister, and the byte of torch's state where they begin, 8 bytes each.
 _WORDS, _BEGIN = 624, 24

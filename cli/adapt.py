@@ -20,6 +20,12 @@ def adapt(
     ] = None,
     output: RunFolder = Path("RUN"),
     budget: Annotated[float, typer.Option(metavar="N", help="Energy evaluations to spend.")] = 1e5,
+    learn_from: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="weights|chains", help="Weighted draws, or walkers moved by the flow."
+        ),
+    ] = "weights",
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default: the model's.")] = None,
     resume: Resume = "never",
     device: Device = "cpu",
@@ -43,6 +49,7 @@ def adapt(
             output,
             overrides or [],
             budget=budget,
+            learn_from=learn_from,
             temperature=temperature,
             resume=resume,
             device=device,

@@ -136,6 +136,30 @@ def test_what_made_it_worse_is_not_kept(start, adapted, tmp_path, capsys):
     assert load_model(tmp_path / "R").record == {**load_model(adapted.folder).record, "temperature_K": 360.0}
 
 
+def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
+    words = ["optimizer.warmup=5", "evaluation.samples=50", "workers=1", "losses.chains.batch_size=32"]
+    words += ["losses.chains.walkers=16", "losses.chains.fresh=8", "losses.chains.moves=2"]
+    found = adapt(
+        start / "MODEL",
+        start / "SYS",
+        tmp_path / "RUN",
+        words,
+        budget=2000,
+        samples=100,
+        learn_from="chains",
+        temperature=333.0,
+    )
+    assert 1700 < found.evaluations <= 2000
+    settings = load_settings(TrainingSettings, tmp_path / "RUN" / "config.yaml")
+    chains = settings.losses["chains"]
+    assert chains.temperatures == [333.0] and chains.first == 100 and chains.walkers == 16
+    assert settings.reweighted.weight == 0
+    metrics = [json.loads(line) for line in (tmp_path / "RUN" / "metrics.jsonl").read_text().splitlines()]
+    assert 0 < metrics[-1]["chains_acceptance"] < 1
+    with pytest.raises(InputError, match="weights or chains"):
+        adapt(start / "MODEL", start / "SYS", tmp_path / "OTHER", learn_from="luck")
+
+
 def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
     model = load_model(start / "MODEL")
 

@@ -71,6 +71,15 @@ class ChainTarget:
         return self._walkers(latents, coordinates, change, kept)
 
     @torch.no_grad()
+    def encoded(self, coordinates: Tensor, u: Tensor) -> Walkers:
+        """Walkers at `coordinates` (B, D) whose reduced energies `u` (B,) are known: none is computed."""
+        latents, log_det = self.flow.encode(coordinates, self.embedding)
+        sound = torch.isfinite(latents).all(dim=1) & torch.isfinite(log_det)
+        latents = torch.where(sound[:, None], latents, torch.zeros_like(latents))
+        found, change, kept = self.flow.decode_kept(latents, self.embedding)
+        return self._walkers(latents, found, change, kept, torch.where(sound, u, torch.inf))
+
+    @torch.no_grad()
     def changed(self, latents: Tensor, old: Walkers, first: int) -> Walkers:
         """As `whole` where no latent before row `first` differs from that of `old`."""
         if first == 0:
@@ -94,18 +103,26 @@ class ChainTarget:
             self.flow.keep(accepted, new.kept, old.kept),
         )
 
-    def _walkers(self, latents: Tensor, coordinates: Tensor, change: Tensor, kept: Any) -> Walkers:
+    def _walkers(
+        self, latents: Tensor, coordinates: Tensor, change: Tensor, kept: Any, known: Tensor | None = None
+    ) -> Walkers:
+        """Walkers where the flow put them; `known` (B,) their reduced energies, else they are computed."""
         positions, log_det = self.target.coordinates.decode(coordinates)
         log_q = self.flow.latent_log_prob(latents, self.embedding) - change - log_det
         usable = self.target.coordinates.inside(positions) & torch.isfinite(log_q)
-        u = torch.full_like(log_q, torch.inf)
+        u = self._energies(positions, usable, log_q) if known is None else known.to(log_q)
+        usable = usable & torch.isfinite(u)
+        log_w = torch.where(usable, -u - log_q, torch.full_like(log_q, -torch.inf))
+        return Walkers(latents, coordinates, positions, u, log_q, log_w, kept)
+
+    def _energies(self, positions: Tensor, usable: Tensor, like: Tensor) -> Tensor:
+        """(B,) reduced energies of the `usable` rows, +inf elsewhere."""
+        u = torch.full_like(like, torch.inf)
         count = int(usable.sum())
         if count == len(u):
-            u = self.target.reduced_energy(positions, self.temperatures).to(log_q)
+            u = self.target.reduced_energy(positions, self.temperatures).to(like)
         elif count:
-            u[usable] = self.target.reduced_energy(positions[usable], self.temperatures[usable]).to(log_q)
+            u[usable] = self.target.reduced_energy(positions[usable], self.temperatures[usable]).to(like)
         self.evaluated += usable.cpu()
-        finite = torch.isfinite(u)
-        self.energies_not_finite += count - int(finite.sum())
-        log_w = torch.where(usable & finite, -u - log_q, torch.full_like(log_q, -torch.inf))
-        return Walkers(latents, coordinates, positions, u, log_q, log_w, kept)
+        self.energies_not_finite += count - int(torch.isfinite(u[usable]).sum())
+        return u

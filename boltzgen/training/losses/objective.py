@@ -22,6 +22,7 @@ from boltzgen.extensions import Extensions
 from boltzgen.flows.base import Flow
 from boltzgen.generator import Target
 from boltzgen.settings import Settings
+from boltzgen.streams import LOSSES_ADDED, stream
 from boltzgen.training.losses.loss import Loss
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, Samples
 from boltzgen.training.schedule import Schedule, schedule_value
@@ -35,6 +36,7 @@ LOSSES = Extensions(
         "likelihood": "boltzgen.training.losses.likelihood:LikelihoodSettings",
         "reverse_kl": "boltzgen.training.losses.reverse_kl:ReverseKLSettings",
         "reweighted": "boltzgen.training.losses.reweighted:ReweightedSettings",
+        "chains": "boltzgen.training.losses.chains:ChainsSettings",
         "log_dispersion": "boltzgen.training.losses.log_dispersion:LogDispersionSettings",
     },
 )
@@ -232,8 +234,10 @@ class MoleculeObjective(Objective):
 
 def random_stream(seed: int, step: int, task: int) -> torch.Generator:
     """The random stream of one task of a step: a function of seed, step and task alone."""
-    more, task = divmod(task, TASKS)
-    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * TASKS + task + more * 2**55) % 2**63)
+    further, task = divmod(task, TASKS)
+    if further:  # of an added loss: a CPU's generator reads 32 bits of a seed, too few to tell these apart
+        return stream(seed, LOSSES_ADDED, step, task, abs(further), int(further > 0))
+    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * TASKS + task) % 2**63)
 
 
 def shares(size: int, parts: int) -> list[int]:

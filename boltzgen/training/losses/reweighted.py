@@ -7,13 +7,13 @@ from typing import Annotated
 
 import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor
 
 from boltzgen.errors import InputError
 from boltzgen.flows.base import InvertibleFlow
 from boltzgen.training.losses.annealed_draws import draw_annealed
+from boltzgen.training.losses.buffered import BufferedObjective
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Draw, Given, LossSettings, Objective, Shown, Term, Turn
+from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Term, Turn
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.schedule import Ladder, Schedule, positive, schedule_value
@@ -74,7 +74,7 @@ class ReweightedSettings(LossSettings):
         return self.temperatures
 
 
-class Reweighted(Objective):
+class Reweighted(BufferedObjective[ReplayBuffer]):
     """Buffers of weighted samples, one for each target and temperature (`buffers`, in this order)."""
 
     def __init__(self, name: str, settings: ReweightedSettings, given: Given) -> None:
@@ -123,19 +123,3 @@ class Reweighted(Objective):
 
     def _temperature(self, rung: int, progress: float) -> float:
         return self.settings.temperatures[rung] * schedule_value(self.settings.heating, progress)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {
-            f"{place}/{rung}/{name}": value
-            for place, ladder in enumerate(self.buffers)
-            for rung, buffer in enumerate(ladder)
-            for name, value in buffer.tensors().items()
-        }
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        for place, ladder in enumerate(self.buffers):
-            for rung, buffer in enumerate(ladder):
-                start = f"{place}/{rung}/"
-                own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-                device = self.given.targets[place].reference.device
-                buffer.restore({name: value.to(device) for name, value in own.items()})

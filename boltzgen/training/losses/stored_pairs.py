@@ -10,8 +10,12 @@ from boltzgen.training.losses.loss import Loss
 from boltzgen.training.pairs import Pairs
 
 
-def stored_pairs_loss(flow: Flow, pairs: Pairs, name: str, dispersion: float, knee: float) -> Loss:
+def stored_pairs_loss(
+    flow: Flow, pairs: Pairs, name: str, dispersion: float, knee: float, *, likely: int | None = None
+) -> Loss:
     """Likelihood and `dispersion` times log-dispersion of `pairs`, from one pass of the flow.
+
+    likely: rows, the first ones, that follow the target and have the likelihood; all when not given.
 
     The likelihood ``-E[log q]`` is the forward Kullback-Leibler divergence up to a constant: pairs at another
     temperature or potential are resampled by their importance weights before they come here. Rows without
@@ -25,7 +29,10 @@ def stored_pairs_loss(flow: Flow, pairs: Pairs, name: str, dispersion: float, kn
     kept = density[sound]
     if not len(kept):
         return Loss(None, 0, len(density))
-    value = -kept.mean()
+    first = sound[:likely].sum()
+    if not first:
+        return Loss(None, 0, len(density))
+    value = -kept[:first].mean()
     parts = {name: float(value.detach())}
     if dispersion > 0:
         spread = log_dispersion(kept + pairs.reduced[sound], pairs.groups[sound], knee)

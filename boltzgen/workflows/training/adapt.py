@@ -27,6 +27,7 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
+from boltzgen.training.losses.chains import ChainsSettings
 from boltzgen.training.schedule import schedule_value
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.options import takes
@@ -42,6 +43,9 @@ SCHEMA = "boltzgen.adapt/1"
 
 #: Samples that judge the model before and after, no part of the budget: a tenth of it, but within these.
 FEWEST_SAMPLES, MOST_SAMPLES = 1_000, 10_000
+
+#: What is learned from, and the configuration of each.
+SOURCES = {"weights": "adapt", "chains": "adapt-chains"}
 
 #: Share of the budget, and samples at most, that are drawn before the first step.
 FIRST_SHARE, MOST_FIRST = 0.05, 8_192
@@ -153,7 +157,7 @@ def adapt(
     overrides: ``key=value`` departures from `config`, a training configuration without a number of steps.
     resume: ``"never"``, ``"auto"`` or a checkpoint folder, as for `train`.
     expect: told how long it will take before it begins.
-    options: the fields of `AdaptOptions`: budget, temperature, config, samples, device, seed,
+    options: the fields of `AdaptOptions`: budget, temperature, learn_from, config, samples, device, seed,
         compile_energies.
 
     Returns
@@ -177,10 +181,13 @@ def adapt(
     budget, samples, device = asked.budget, asked.samples, asked.device
     check_device(device)
     check_output(run_folder, "run")
+    if asked.learn_from not in SOURCES:
+        raise InputError(f"`learn_from={asked.learn_from!r}` is unknown; use {' or '.join(SOURCES)}.")
+    config = SOURCES[asked.learn_from] if asked.config is None else asked.config
     before = load_model(Path(model))
     kelvin = before.temperature if asked.temperature is None else asked.temperature
     settings = adaptation_settings(
-        before, str(model), str(system), kelvin, budget, asked.config, overrides, asked.seed
+        before, str(model), str(system), kelvin, budget, config, overrides, asked.seed
     )
     kelvin = settings.evaluation.temperature
     if samples is None:
@@ -275,6 +282,13 @@ def adaptation_settings(
     }
     words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
     settings = load_settings(TrainingSettings, find_config(config), words)
+    chains = [name for name, loss in settings.losses.items() if isinstance(loss, ChainsSettings)]
+    if chains:
+        for name in chains:
+            own[f"losses.{name}.temperatures"] = [temperature]
+            own[f"losses.{name}.first"] = own["reweighted.first"]
+        words = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *overrides]
+        settings = load_settings(TrainingSettings, find_config(config), words)
     if "steps" in settings.optimizer.model_fields_set:
         return settings
     steps = _steps_within(settings, int(budget))
@@ -303,15 +317,16 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
-    own = settings.reweighted
     used = [
         loss
         for loss in settings.all_losses().values()
         if max(schedule_value(loss.weight, place) for place in np.linspace(0, 1, 101)) > 0
     ]
     at_first = 0 if settings.simulation is None else settings.simulation.evaluations
-    if own in used:
+    if settings.reweighted in used:
+        own = settings.reweighted
         at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
+    at_first += sum(loss.evaluations_at_first for loss in used if isinstance(loss, ChainsSettings))
     a_step = sum(loss.evaluations_a_step for loss in used)
     return max(budget - at_first, 0) // max(a_step, 1)
 

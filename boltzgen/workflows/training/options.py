@@ -17,14 +17,18 @@ class AdaptOptions:
         effective sample size before and after (a tenth of the budget, 1 000 to 10 000, when not given), and
         of the measurements on the way, are counted apart.
     temperature: K; the model's own when not given.
-    config: a training configuration without a number of steps, a file or the name of a shipped one.
+    learn_from: ``weights``, draws weighted to the potential, or ``chains``, walkers that the flow moves: for
+        molecules on which its weights are too poor to learn from.
+    config: a training configuration without a number of steps, a file or the name of a shipped one; ``adapt``
+        or ``adapt-chains`` when not given.
     device: ``cpu`` or ``cuda``. seed: of the draws.
     compile_energies: None compiles the energy when the run is long enough to gain by it.
     """
 
     budget: float = 1e5
     temperature: float | None = None
-    config: str | PathLike[str] = "adapt"
+    learn_from: str = "weights"
+    config: str | PathLike[str] | None = None
     samples: int | None = None
     device: str = "cpu"
     seed: int = 0
@@ -36,7 +40,8 @@ class AdaptKeywords(TypedDict, total=False):
 
     budget: float
     temperature: float | None
-    config: str | PathLike[str]
+    learn_from: str
+    config: str | PathLike[str] | None
     samples: int | None
     device: str
     seed: int
