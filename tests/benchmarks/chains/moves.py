@@ -28,6 +28,8 @@ def measure(sequence: str, asked: argparse.Namespace) -> None:
     system = prepared(sequence)
     loaded = boltzgen.load_generator(asked.model, system)
     generator = BoltzmannGenerator(loaded.flow.to(getattr(torch, asked.dtype)), loaded.target)
+    generator.flow.use_compiler()
+    generator.target.potential.use_compiler()
     walkers = asked.walkers * asked.groups
     settings = ChainSettings(
         walkers_a_group=asked.walkers, groups=asked.groups, warm_up=asked.warm_up, ladder=asked.ladder
