@@ -1,8 +1,8 @@
 """The documents: every snippet runs, every claim that can be checked is.
 
 In README.md and docs/, a fenced ``python`` block runs in a process of its own, and each ``$`` line of
-a ``console`` block in a shell; the blocks of one document run in order in one folder. Python and boltzgen come
-from a server that has imported torch and OpenMM (tests/processes/command_server.py). A comment
+a ``console`` block in a shell; the blocks of one document run in order in one folder. Python and boltzgen
+are forked from a server that has imported torch and OpenMM (tests/processes/command_server.py). A comment
 before a block changes what runs, so that tests stay small, or writes the block to a file::
 
     <!-- in tests: -n 20000 => -n 50; --time 2ns => --time 2ps -->
