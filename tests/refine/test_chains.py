@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
-from flow_cases import FLOWS
-from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
+from flow_cases import DIMENSION, FLOWS, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
 from helpers import randomised, seeded
 
 from boltzgen.config.build import build_flow
@@ -355,7 +354,7 @@ def test_what_cannot_be_sampled_says_so(butane):
         BoltzmannGenerator(GaussianFlow(), stuck),
     )
     alone = settings.model_copy(update={"walkers_a_group": 1})
-    refused(InputError, "one walker", butane, alone)
+    refused(InputError, "one walker.*at least 2", butane, alone)
     outside = replace(butane.target, coordinates=_Outside(butane.target.coordinates))
     refused(BoltzgenError, "all lie outside the domain", BoltzmannGenerator(butane.flow, outside))
 
