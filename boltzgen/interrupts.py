@@ -37,6 +37,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d)?", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
+#: Seconds that a limit of time may be.
+LONGEST = 1e9
+
+
 class StopRequest:
     """A flag that signals and a time limit raise, and that loops poll.
 
@@ -229,4 +233,8 @@ def parse_duration(text: str) -> float:
     seconds = sum(float(number) * _SECONDS[unit.lower() or "s"] for number, unit in parts)
     if seconds <= 0:
         raise InputError(f"`max_time={text!r}` leaves no time; write a duration such as 15m or 2h.")
+    if seconds > LONGEST:
+        raise InputError(
+            f"`max_time={text[:40]!r}` is more than thirty years; write 15m or 2h, or leave it out."
+        )
     return seconds

@@ -24,6 +24,10 @@ TRAIN_ON_LADDER = (
 )
 HOTTER = "draw some of the samples hotter with `proposal_temperatures`"
 DRAW_MORE = "draw more by `sample(MODEL, SYS, output=OUT, number=N, overwrite=True)`"
+LONGER_CHAINS = (
+    "lengthen the chains by `sample(MODEL, SYS, output=OUT, number=N, chains=True, overwrite=True)`"
+)
+MORE_WALKERS = "take more walkers by `sample(MODEL, SYS, output=OUT, number=N, chains=True, walkers=128)`"
 DRAW_AGAIN = "draw again by `sample(MODEL, SYS, output=OUT, number=N, overwrite=True)`"
 PROBE = "run `check(OUT, probe=True)`"
 LARGER_PROBE = "give the probe more by `check(OUT, probe=True, budget=N)`"
@@ -42,12 +46,14 @@ LOOK = 'look at them after `export(OUT, output=FILE, format="pdb")`'
 LONGER_EACH = "lengthen the simulation of each molecule, `simulation.evaluations`"
 REPORT = "this is a fault of boltzgen or of the machine: report what it says, `selftest()`"
 
-#: All of them; `draw_in_all` besides.
+#: All of them; `draw_in_all` and `longer_chains` besides.
 REMEDIES = (
     ADAPT,
     TRAIN_ON_LADDER,
     HOTTER,
     DRAW_MORE,
+    LONGER_CHAINS,
+    MORE_WALKERS,
     DRAW_AGAIN,
     PROBE,
     LARGER_PROBE,
@@ -74,6 +80,15 @@ def draw_in_all(number: int) -> str:
     """The remedy to draw `number` samples, all told."""
     told = f"{number:,}".replace(",", " ")
     return f"{_DRAW}{told} in all by `sample(MODEL, SYS, output=OUT, number={number}, overwrite=True)`"
+
+
+def longer_chains(number: int) -> str:
+    """The remedy to run the chains to `number` samples, all told."""
+    told = f"{number:,}".replace(",", " ")
+    return (
+        f"lengthen the chains to {told} samples by "
+        f"`sample(MODEL, SYS, output=OUT, number={number}, chains=True, overwrite=True)`"
+    )
 
 
 def consistent(found: Findings, beside: Sequence[tuple[str, str]] = ()) -> Findings:

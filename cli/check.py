@@ -73,10 +73,14 @@ def check(
     if states:
         console.table(
             "populations (%)",
-            ("state", "samples, reweighted", "+-", "target", "+-"),
+            ("state", "reweighted", "95 % from", "to", "target", "95 % from", "to"),
             [
-                [s.name, *map(_percent, (s.reweighted, s.reweighted_error, s.target, s.target_error))]
-                for s in states
+                (
+                    one.name,
+                    *map(_percent, (one.reweighted, *one.reweighted_interval95)),
+                    *map(_percent, (one.target, *one.target_interval95)),
+                )
+                for one in states
             ],
         )
     show_summary(folder, result.summary)

@@ -60,35 +60,11 @@ def prepare(
 
     boltzgen prepare --sequence ACE-ALA-NME -o SYS --implicit obc1 --ml gfn2 --ml-option workers=2
     """
-    from boltzgen.workflows.preparation.hybrid import option_words
+    asked = options.chosen(locals())
+
     from boltzgen.workflows.preparation.prepare import prepare as work
 
-    summary = work(
-        source,
-        output,
-        sequence=sequence,
-        smiles=smiles,
-        capped=capped,
-        coordinates=coordinates,
-        include=include,
-        forcefield=forcefield or (),
-        implicit=implicit,
-        surface=surface,
-        constraints=constraints,
-        add_hydrogens=add_hydrogens,
-        ph=ph,
-        minimize=minimize,
-        name=name,
-        free_rotations=free_rotation or (),
-        bridge=bridge,
-        platform=bridge_platform,
-        workers=bridge_workers,
-        ml=ml,
-        ml_region=ml_region,
-        ml_options=option_words(ml_option or ()),
-        check=check,
-        overwrite=overwrite,
-    )
+    summary = work(source, output, check=check, overwrite=overwrite, **asked)
     console.result(summary)
     _show(summary)
 

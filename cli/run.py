@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from boltzgen.interrupts import StopRequest
+from boltzgen.errors import PartialError
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
 from boltzgen_cli.terminal.fields import in_words
-from boltzgen_cli.terminal.run_options import DataTemperature
+from boltzgen_cli.terminal.run_options import DataTemperature, DryRun
 
 if TYPE_CHECKING:
     from boltzgen.workflows.roads.answer import Run
+
+#: Joint states of several torsions that the terminal shows.
+JOINT = 4
+
+#: Reasons of the verdict that the terminal shows, the worst: a peptide may have one for each of its states.
+REASONS = 4
 
 
 def run(
@@ -75,6 +83,7 @@ def run(
     ml: options.Ml = None,
     ml_region: options.MlRegion = "all",
     ml_option: options.MlOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """From a molecule to populations and free energies with errors and a verdict, in one command.
 
@@ -89,32 +98,11 @@ def run(
 
     boltzgen run molecule.prmtop --coordinates molecule.inpcrd -o DIR --states states.yaml --time 2h
     """
-    from boltzgen.workflows.preparation.hybrid import option_words
+    asked = options.chosen(locals())
+
     from boltzgen.workflows.roads.run import run as work
 
-    given: dict[str, Any] = {
-        "sequence": (sequence, None),
-        "smiles": (smiles, None),
-        "capped": (capped, False),
-        "coordinates": (coordinates, None),
-        "include": (include, None),
-        "forcefield": (forcefield or [], []),
-        "implicit": (implicit, "none"),
-        "surface": (surface, "ace"),
-        "constraints": (constraints, "none"),
-        "add_hydrogens": (add_hydrogens, False),
-        "ph": (ph, 7.0),
-        "minimize": (minimize, None),
-        "name": (name, None),
-        "free_rotations": (free_rotation or [], []),
-        "bridge": (bridge, False),
-        "platform": (bridge_platform, "auto"),
-        "workers": (bridge_workers, 1),
-        "ml": (ml, None),
-        "ml_region": (ml_region, "all"),
-        "ml_options": (option_words(ml_option or ()), {}),
-    }
-    with StopRequest() as stop:
+    with console.long_verb("run") as (stop, progress), cut_short():
         result = work(
             source,
             output,
@@ -133,27 +121,52 @@ def run(
             say=console.message,
             listen=console.progress,
             words=in_words,
-            **{key: value for key, (value, default) in given.items() if value != default},
+            expect=progress.expecting(True) if dry_run else None,
+            **asked,
         )
     show(result)
 
 
+@contextmanager
+def cut_short() -> Iterator[None]:
+    """Where the time was over before the end, what there is of the answer is shown before the error."""
+    try:
+        yield
+    except PartialError as error:
+        if error.result is not None:
+            show(cast("Run", error.result))
+        raise
+
+
 def show(result: Run) -> None:
-    """Print the answer."""
+    """Print the answer: each torsion's states, or those asked for; of joint states the likeliest.
+
+    `answer.json` and the page have all of them, and the same in sentences.
+    """
+    from boltzgen_cli.free_energy import tables
+
     console.result(result)
-    rows = [
-        (one["result"], one["name"], 100 * one["population"], *map(_percent, one["interval95"]))
-        for one in result.populations
+    content = result.to_json()
+    joint = [one for one in content["populations"] if one["result"] == result.joint]
+    states = [
+        one for one in (*content["populations"], *content["mirror_images"]) if one["result"] != result.joint
     ]
-    if rows:
-        console.table("populations", ("result", "state", "%", "95 % from", "to"), rows)
+    if states:
+        tables.populations(states)
+        differences = [one for one in content["free_energies"] if one["result"] != result.joint]
+        tables.estimates("free energies", differences, unit="kT")
+    else:
+        console.message("No torsion has more than one well here; OUT holds the ensemble.")
+    if joint:
+        tables.populations(
+            joint[:JOINT], f"joint states: the likeliest {min(JOINT, len(joint))} of {len(joint)}"
+        )
     console.key_values(f"answer: {result.folder}", result.rows())
-    for sentence in result.sentences:
-        console.message(sentence)
-    console.message(f"verdict: {result.verdict}")
-    for reason in (*result.reasons, *result.next):
-        console.message(f"- {reason}")
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+    console.finding(f"verdict: {result.verdict}")
+    for reason in result.reasons[:REASONS]:
+        console.finding(f"- {reason}")
+    more = len(result.reasons) - REASONS
+    if more > 0:
+        console.finding(f"- and {more} more reasons, in {result.folder / 'answer.json'} and on the page")
+    for helps in result.next:
+        console.finding(f"- {helps}")

@@ -61,12 +61,24 @@ def sample(
         int | None,
         typer.Option(min=1, metavar="MOVES", help="Moves of each sample; default: as a pilot says."),
     ] = None,
+    chains: Annotated[
+        bool,
+        typer.Option("--chains", help="Walkers that redraw parts of a conformation; see docs/chains.md."),
+    ] = False,
+    walkers: Annotated[
+        int | None, typer.Option(min=1, help="Walkers of --chains, a multiple of 4; default: 128.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, metavar="SWEEPS", help="Between two samples of a walker; default: 1.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
     ] = False,
     compile_energies: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="Compile the energy; default: if the run gains by it."),
+        typer.Option(
+            "--compile/--no-compile", help="Compile energy and draws; default: the energy, if it pays."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the samples that OUT holds.")
@@ -74,7 +86,7 @@ def sample(
     max_time: MaxTime = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Draw samples in one pass, each with its density, energy and weight.
+    """Draw samples in one pass, each with its density, energy and weight; or by walkers, with --chains.
 
     Example: boltzgen sample RUN SYS -o OUT -n 20000 --data CHECK
 
@@ -100,6 +112,9 @@ def sample(
             refine_budget=refine_budget,
             strict=strict,
             compile_energies=compile_energies,
+            chains=chains,
+            walkers=walkers,
+            stride=stride,
             overwrite=overwrite,
             stop=stop,
             progress=progress,
@@ -107,7 +122,7 @@ def sample(
         )
     console.result(summary)
     show_summary(output, summary)
-    if summary.unfamiliarity is not None and summary.ess < ENOUGH:
+    if summary.unfamiliarity is not None and summary.ess is not None and summary.ess < ENOUGH:
         at = "" if temperature is None else f" --temperature {temperature:g}"
         console.message(
             f"a model of this molecule, by energies alone: boltzgen adapt {model} {system} -o ADAPTED{at}"

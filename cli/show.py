@@ -63,7 +63,7 @@ def _print(found: Shown) -> None:
     for table in found.tables:
         console.table(table.title, table.columns, table.rows)
     for reason in found.reasons:
-        console.message(f"- {reason}")
+        console.finding(f"- {reason}")
     steps = _next(found)
     if steps:
         lines = [f"# {step['why']}\n{step['command']}" for step in steps]

@@ -6,6 +6,7 @@ import atexit
 import gc
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import sys
@@ -77,6 +78,16 @@ def butane():
     return prepare(folder / "system.xml", coordinates=folder / "butane.pdb")
 
 
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory):
+    """Runs commands without their seconds of imports: for tests of what they do, not of processes."""
+    from command_server import CommandServer
+
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def no_collection():
     """For tests that interrupt this very process: an exception raised while a finalizer runs is lost."""
@@ -94,12 +105,37 @@ def interruptible():
     signal.signal(signal.SIGINT, former)
 
 
+def pytest_configure(config) -> None:
+    """Xdist takes the groups in the order of the tests, which is made below."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items) -> None:
-    """With ``--dist loadgroup`` a file stays on one process, for its fixtures; pages of docs have none."""
+    """With ``--dist loadgroup`` a file stays on one process, for its fixtures; pages of docs have none.
+
+    Files come first, those of many tests before others, then pages, from those of many commands to those of
+    none: at the end only short groups are left, and no process waits long for another.
+    """
     if not config.pluginmanager.hasplugin("xdist"):
         return
+    groups: dict[str, list] = {}
     for item in items:
         file, _, test = item.nodeid.partition("::")
         alone = test.startswith("test_snippets_run[")
-        item.add_marker(pytest.mark.xdist_group(item.callspec.id if alone else file))
+        group = item.callspec.id if alone else file
+        item.add_marker(pytest.mark.xdist_group(group))
+        groups.setdefault(group, []).append(item)
+    if not hasattr(config, "workerinput"):
+        return
+    work = {group: (group.endswith(".md"), -_work(members)) for group, members in groups.items()}
+    items[:] = [item for group in sorted(groups, key=work.__getitem__) for item in groups[group]]
+
+
+def _work(members: list) -> int:
+    """How much a group has to do: commands and programs of a page, tests of a file."""
+    page = members[0].callspec.params.get("document") if hasattr(members[0], "callspec") else None
+    if len(members) > 1 or page is None:
+        return len(members)
+    return len(re.findall(r"^(?:\$ boltzgen|```python)", page.read_text(encoding="utf-8"), re.MULTILINE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -98,3 +99,19 @@ def refusal(read: Callable[[], Any], path: Path) -> str:
     assert "\n" not in told and len(told) < 1200, told
     assert REMEDY.search(told.replace(str(path), "")), told
     return told
+
+
+def different(found: Any, golden: Any, place: str = "") -> list[str]:
+    """Where `found` is not the `golden` JSON, but for rounding: keys in another order count, too."""
+    if isinstance(found, dict) and isinstance(golden, dict):
+        if list(found) != list(golden):
+            return [f"{place}: the keys {', '.join(found)}, not {', '.join(golden)}"]
+        return [one for key in found for one in different(found[key], golden[key], f"{place}/{key}")]
+    if isinstance(found, list) and isinstance(golden, list) and len(found) == len(golden):
+        pairs = enumerate(zip(found, golden, strict=True))
+        return [one for place_in, pair in pairs for one in different(*pair, f"{place}/{place_in}")]
+    if isinstance(found, float) and isinstance(golden, float):
+        return (
+            [] if math.isclose(found, golden, rel_tol=1e-6, abs_tol=1e-9) else [f"{place}: {found}, {golden}"]
+        )
+    return [] if type(found) is type(golden) and found == golden else [f"{place}: {found}, {golden}"]

@@ -17,8 +17,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -72,13 +72,13 @@ def snippets(text: str) -> list[Snippet]:
 
 
 @pytest.fixture
-def shell(tmp_path):
+def shell(tmp_path, command_server):
     """An environment in which ``boltzgen`` and ``python`` are this Python's, and no bar is drawn."""
     scripts = tmp_path / "bin"
     scripts.mkdir()
-    for name, words in (("boltzgen", "-m boltzgen_cli "), ("python", "")):
+    for name, words in (("boltzgen", ["-m", "boltzgen_cli"]), ("python", [])):
         script = scripts / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(command_server.words(*words))} "$@"\n')
         script.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
@@ -100,7 +100,7 @@ def test_snippets_run(document, shell):
 def commands(snippet: Snippet) -> list[list[str]]:
     """What to execute for one block: a Python program, or one shell line for each ``$`` (with ``\\``)."""
     if snippet.language == "python":
-        return [[sys.executable, "-c", snippet.code]]
+        return [["python", "-c", snippet.code]]
     joined = snippet.code.replace("\\\n", " ")
     return [["bash", "-c", line[2:]] for line in joined.splitlines() if line.startswith("$ ")]
 

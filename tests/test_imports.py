@@ -57,6 +57,7 @@ GROUND = {
     "settings",
     "provenance",
     "remedies",
+    "shares",
     "streams",
 }
 

@@ -41,12 +41,15 @@ ENOUGH_MISSED = 3.0
 #: them carries all weight, one counts. Fewer says that all together miss what the target shows.
 FEWEST_FORWARD = 1.0
 
+#: Why some numbers of a coverage record are not there for samples of walkers.
+OF_WALKERS = "it compares weights, and those of walkers are all equal"
+
 #: Forward and reverse effective sample sizes that differ by this factor do not describe one density.
 ESS_RATIO = 0.5
 
 
 def check_coverage(
-    log_w: ArrayLike,
+    log_w: ArrayLike | None,
     target_log_w: ArrayLike,
     *,
     source: str,
@@ -59,6 +62,8 @@ def check_coverage(
     the target that took no part in training (``+inf`` where the flow has density zero); M divided
     by `statistical_inefficiency` counts as independent. `source` says where they come from. The forward
     effective sample size is None, with a reason in ``unknown``, from fewer than `FEWEST_QUOTED` of those.
+    `log_w` None stands for samples of walkers, whose weights tell nothing: what they reach is then told by
+    the states alone, and by target samples where the flow has no density, which no move of it reaches.
     `states` may hold comparisons ``{"name", "target", "target_error", "reweighted",
     "reweighted_error"}`` of populations; ``reweighted_unknown``: why that error is used and not shown.
 
@@ -71,11 +76,26 @@ def check_coverage(
     ``caution`` when those missed are fewer than `ENOUGH_MISSED` independent ones, when forward and reverse
     effective sample sizes part, or too few target samples were given.
     """
-    log_w_n, log_w_m = check_log_weights(log_w), np.asarray(target_log_w, dtype=np.float64)
+    log_w_m = np.asarray(target_log_w, dtype=np.float64)
     forward = forward_ess(log_w_m)
     if not statistical_inefficiency >= 1:
         raise InputError(f"the statistical inefficiency must be at least 1, not {statistical_inefficiency}.")
     independent = log_w_m.size / statistical_inefficiency
+    if log_w is None:
+        found = [*_out_of_reach(log_w_m), *_few_frames(independent, source), *_judge_states(states, source)]
+        verdict, reasons = worst(found)
+        return {
+            "source": source,
+            "n_target": int(log_w_m.size),
+            "n_independent": float(independent),
+            "forward_ess": None,
+            "missed": None,
+            "states": [_told(state) for state in states],
+            "verdict": verdict,
+            "reasons": reasons,
+            "unknown": dict.fromkeys(("forward_ess", "missed"), OF_WALKERS),
+        }
+    log_w_n = check_log_weights(log_w)
     missed = float(np.mean(log_w_m > log_w_n.max() + np.log(MISSED_FACTOR)))
     reverse = kish_ess(log_w_n)
     quoted = independent >= FEWEST_QUOTED
@@ -103,16 +123,7 @@ def check_coverage(
                 f"{remedies.HOTTER}",
             )
         )
-    if independent < ENOUGH_TARGET:
-        more = remedies.LARGER_PROBE if source == PROBE else remedies.MORE_FRAMES
-        findings.append(
-            (
-                "caution",
-                f"coverage judged on {independent:.0f} independent target samples, and "
-                f"{ENOUGH_TARGET:.0f} are needed; {more}",
-            )
-        )
-    findings += [finding for state in states for finding in _judge_state(state, source)]
+    findings += [*_few_frames(independent, source), *_judge_states(states, source)]
     verdict, reasons = worst(findings)
     return {
         "source": source,
@@ -125,6 +136,32 @@ def check_coverage(
         "reasons": reasons,
         **({} if quoted else {"unknown": {"forward_ess": not_quoted(independent)}}),
     }
+
+
+def _few_frames(independent: float, source: str) -> list[tuple[str, str]]:
+    if independent >= ENOUGH_TARGET:
+        return []
+    more = remedies.LARGER_PROBE if source == PROBE else remedies.MORE_FRAMES
+    return [
+        (
+            "caution",
+            f"coverage judged on {independent:.0f} independent target samples, and "
+            f"{ENOUGH_TARGET:.0f} are needed; {more}",
+        )
+    ]
+
+
+def _out_of_reach(log_w_m: np.ndarray) -> list[tuple[str, str]]:
+    """The finding on target samples where the flow has no density: walkers that it moves never get there."""
+    lost = float(np.mean(np.isposinf(log_w_m)))
+    if lost == 0:
+        return []
+    why = f"the flow has no density at {100 * lost:.2g} % of the target, where its moves never lead"
+    return [("unreliable", f"{why}; {remedies.TRAIN_ON_LADDER}")]
+
+
+def _judge_states(states: Sequence[dict[str, Any]], source: str) -> list[tuple[str, str]]:
+    return [finding for state in states for finding in _judge_state(state, source)]
 
 
 def _told(state: dict[str, Any]) -> dict[str, Any]:

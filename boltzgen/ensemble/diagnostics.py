@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen import remedies
+from boltzgen.ensemble.chains.figures import ChainFigures
 from boltzgen.ensemble.pareto import smoothed_tail
 from boltzgen.errors import InputError
 
@@ -185,22 +186,31 @@ class Diagnostics:
     """The diagnostics of one ensemble; fractions are of the N samples drawn, energies in kT.
 
     `forward_ess` rests on `forward_ess_frames` independent frames of the target, at least `FEWEST_QUOTED`.
+    Kish's fractions are None where rows are not independent; `chains` has what counts there.
     """
 
     n: int
     n_valid: int
-    ess: float
-    ess_clipped: float
-    ess_dropped: float
+    ess: float | None
+    ess_clipped: float | None
+    ess_dropped: float | None
     forward_ess: float | None
     forward_ess_frames: float | None
     k_hat: float | None
-    largest_weight_share: float
+    largest_weight_share: float | None
     log_z: float | None
     log_z_standard_error: float | None
     verdict: str
     reasons: tuple[str, ...]
     unknown: Mapping[str, str] = field(default_factory=dict)
+    chains: ChainFigures | None = None
+
+    @property
+    def n_effective(self) -> float:
+        """Samples that count: Kish's effective number, of walkers their bulk samples (0 where unknown)."""
+        if self.chains is not None:
+            return self.chains.ess_bulk or 0.0
+        return 0.0 if self.ess is None else self.ess * self.n
 
 
 def diagnose(log_w: ArrayLike, coverage: Mapping[str, Any] | None = None) -> Diagnostics:
@@ -329,16 +339,18 @@ def _judge_count(
     subject = f"the state {name}" if name else "the ensemble"
     if count <= 0:
         # a flow that is known to cover everything needs draws; of any other it is to be seen whether it does
-        seen = remedies.DRAW_MORE if covered else remedies.PROBE
+        more = remedies.LONGER_CHAINS if record.get("chained") else remedies.DRAW_MORE
+        seen = more if covered else remedies.PROBE
         why = f"{subject} was not visited with any weight in {n_samples} samples"
         return [("unreliable", f"{why}; {remedies.LADDER if simulated else seen}")]
-    needed = _round_up(n_samples * ENOUGH_EFFECTIVE / count)
+    needed = rounded_up(n_samples * ENOUGH_EFFECTIVE / count)
     advice = remedies.LENGTHEN if simulated else remedies.draw_in_all(needed)
+    advice = remedies.longer_chains(needed) if record.get("chained") else advice
     verdict = "unreliable" if count < TOO_FEW_EFFECTIVE else "caution"
     return [(verdict, f"{subject} rests on {count:.0f} effective samples; {advice}")]
 
 
-def _round_up(number: float) -> int:
+def rounded_up(number: float) -> int:
     """`number` rounded up to two digits: 41200 -> 42000."""
     step = 10 ** max(int(np.floor(np.log10(max(number, 1.0)))) - 1, 0)
     return int(np.ceil(number / step) * step)

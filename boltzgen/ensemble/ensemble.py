@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen.ensemble.chains.diagnostics import diagnose_chains
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS, Walkers
 from boltzgen.ensemble.diagnostics import Diagnostics, diagnose, kish_ess, normalised_weights
 from boltzgen.ensemble.resample import equal_weight_rows
 from boltzgen.errors import InputError
@@ -31,7 +34,7 @@ class Ensemble:
     ----------
     positions: (n, N, 3) float array, nm; model systems (measure ``lebesgue(d)``): (n, d).
     log_q: (n,) float64, log density of each sample with respect to `measure`; of refined samples
-        (provenance ``refined``) the effective one, ``-u - log_w`` (see `boltzgen.refine.draw`).
+        (provenance ``refined``) and of walkers the effective one, ``-u - log_w`` (`boltzgen.refine.draw`).
     u: (n,) float64, reduced potential energy ``U / kT`` at `temperature`.
     log_w: (n,) float64, natural log of the unnormalised weight ``-u - log_q``; ``-inf`` where not valid.
     valid: (n,) bool. reason: (n,) unicode, ``""`` where valid, why the sample was rejected elsewhere.
@@ -39,8 +42,11 @@ class Ensemble:
     measure: ``"shape"`` or ``"lebesgue(d)"``. domain: which isomers the measure covers.
     topology_pdb: text of a PDB file for names and selections; ``""`` for model systems.
     provenance: JSON-serialisable record; keys used here: ``command``, ``seed``, ``model``,
-        ``requested``, ``energy_evaluations``, ``versions``, ``refined``.
+        ``requested``, ``energy_evaluations``, ``versions``, ``refined``, ``chains``.
     coverage: record of `boltzgen.ensemble.coverage.check_coverage`, or None.
+    walker, group, step: (n,) int, who made each row and after which sweep (`Walkers`); None, all three, where
+        rows are independent. Rows of walkers have the weight of their target, ``log_w = ln Z`` (0 where that
+        is not known), until they are reweighted.
 
     Arrays are read-only. Raises InputError when shapes disagree or a weight belongs to another row.
     """
@@ -58,6 +64,9 @@ class Ensemble:
     topology_pdb: str
     provenance: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] | None = None
+    walker: np.ndarray | None = None
+    group: np.ndarray | None = None
+    step: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (
@@ -69,6 +78,9 @@ class Ensemble:
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
         object.__setattr__(self, "reason", _frozen(self.reason, np.str_))
         object.__setattr__(self, "positions", _frozen(self.positions, None))
+        for name in CHAIN_FIELDS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(getattr(self, name), np.int64))
         self._check()
 
     @classmethod
@@ -86,8 +98,9 @@ class Ensemble:
         reason: ArrayLike | None = None,
         provenance: Mapping[str, Any] | None = None,
         coverage: Mapping[str, Any] | None = None,
+        **chains: ArrayLike | None,
     ) -> Ensemble:
-        """Weigh samples: ``log_w = -u - log_q``; arguments as in the class.
+        """Weigh samples: ``log_w = -u - log_q``; arguments as in the class (`chains`: walker, group, step).
 
         `reason` (n,) names the samples rejected so far (``""`` elsewhere). Rows whose positions,
         density or energy are not finite are rejected here with a reason of their own.
@@ -123,6 +136,7 @@ class Ensemble:
             topology_pdb,
             dict(provenance or {}),
             None if coverage is None else dict(coverage),
+            **{name: None if rows is None else np.asarray(rows) for name, rows in chains.items()},
         )
 
     def __len__(self) -> int:
@@ -132,9 +146,11 @@ class Ensemble:
         size = self.positions.shape[1]
         what = f"of {size} atoms" if self.is_molecular else f"of {size} coordinates"
         at = "in kT" if self.temperature is None else f"at {self.temperature:g} K"
+        worth = f"ESS {100 * kish_ess(self.log_w):.3g} %"
+        if self.walkers is not None:
+            worth = f"of {self.walkers.number} walkers"
         return (
-            f"<Ensemble: {len(self)} samples {what} {at}, {np.count_nonzero(~self.valid)} rejected; "
-            f"ESS {100 * kish_ess(self.log_w):.3g} %>"
+            f"<Ensemble: {len(self)} samples {what} {at}, {np.count_nonzero(~self.valid)} rejected; {worth}>"
         )
 
     def _repr_html_(self) -> str:
@@ -146,8 +162,9 @@ class Ensemble:
             "temperature / K": self.temperature,
             "measure": self.measure,
             "domain": self.domain,
-            "ESS / %": 100 * found.ess,
+            "ESS / %": None if found.ess is None else 100 * found.ess,
             "k-hat": found.k_hat,
+            **({} if found.chains is None else {"bulk samples": found.chains.ess_bulk}),
             "ln Z": with_error(found.log_z, found.log_z_standard_error),
             "verdict": found.verdict,
         }
@@ -157,7 +174,7 @@ class Ensemble:
     def __getitem__(self, rows: slice | ArrayLike) -> Ensemble:
         """The rows selected by a slice, an index array or a mask, with all that belongs to them."""
         index = rows if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
-        arrays = {name: getattr(self, name)[index] for name in ROW_FIELDS}
+        arrays = {name: getattr(self, name)[index] for name in self.row_fields}
         dropped = ("requested", "energy_evaluations")  # they describe the whole draw
         provenance = {key: value for key, value in self.provenance.items() if key not in dropped}
         return replace(self, **arrays, provenance=provenance)
@@ -167,14 +184,37 @@ class Ensemble:
         """True for positions of atoms, False for a model system."""
         return self.positions.ndim == 3
 
+    @property
+    def row_fields(self) -> tuple[str, ...]:
+        """The fields with one row a sample that are there."""
+        return ROW_FIELDS if self.walker is None else (*ROW_FIELDS, *CHAIN_FIELDS)
+
+    @cached_property
+    def walkers(self) -> Walkers | None:
+        """Who made each row; None where rows are independent."""
+        if self.walker is None or self.group is None or self.step is None:
+            return None
+        known = self.provenance.get("chains") or {}
+        log_z = (known.get("log_z"), known.get("log_z_standard_error"))
+        return Walkers(self.walker, self.group, self.step, *log_z)
+
     def rejected(self) -> dict[str, int]:
         """How many samples were rejected, by reason."""
         names, counts = np.unique(self.reason[~self.valid], return_counts=True)
         return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
     def diagnostics(self) -> Diagnostics:
-        """Effective sample sizes, k-hat, ln Z and the verdict."""
-        return diagnose(self.log_w, self.coverage)
+        """Effective sample sizes, k-hat, ln Z and the verdict; of walkers what chains are judged by."""
+        return self._diagnosed
+
+    @cached_property
+    def _diagnosed(self) -> Diagnostics:
+        if self.walkers is None:
+            return diagnose(self.log_w, self.coverage)
+        record = self.provenance.get("chains") or {}
+        return diagnose_chains(
+            self.walkers, self.log_w, self.log_q, self.positions, record=record, coverage=self.coverage
+        )
 
     def weights(self) -> np.ndarray:
         """Weights (n,) that sum to one; zero for rejected rows, everywhere when all are rejected."""
@@ -198,7 +238,10 @@ class Ensemble:
 
     def _check(self) -> None:
         n = self.log_w.size
-        for name in ROW_FIELDS:
+        given = [name for name in CHAIN_FIELDS if getattr(self, name) is not None]
+        if given and len(given) < len(CHAIN_FIELDS):
+            raise InputError(f"ensemble: of {', '.join(CHAIN_FIELDS)} there is only {', '.join(given)}.")
+        for name in self.row_fields:
             array = getattr(self, name)
             if array.shape[:1] != (n,) or (name != "positions" and array.ndim != 1):
                 raise InputError(f"ensemble: {name} has shape {array.shape}, but log_w has {n} rows.")
@@ -212,6 +255,7 @@ class Ensemble:
             raise InputError(f"ensemble: the temperature must be positive, not {self.temperature} K.")
         if np.any((self.reason == "") != self.valid):
             raise InputError("ensemble: a sample is valid exactly when its reason is empty.")
+        assert self.walkers is None or len(self.walkers) == n  # and what it refuses is refused here
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -228,7 +272,7 @@ class Ensemble:
             )
 
 
-#: The fields with one row a sample.
+#: The fields with one row a sample, of every ensemble.
 ROW_FIELDS = ("positions", "log_q", "u", "log_w", "valid", "reason")
 
 

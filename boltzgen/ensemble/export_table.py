@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boltzgen.checks import check_temperatures
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.frames import Frames
 from boltzgen.errors import InputError, MissingExtraError
@@ -44,13 +45,16 @@ def write_csv(
 ) -> None:
     """``row,log_q,u,log_w,valid,reason`` and the variables; every row of the ensemble, rejected ones too.
 
+    Samples of walkers have ``walker,group,step`` before the variables.
     Resampled frames come in their order, with ``log_w`` 0 (their `log_q` and `u` are their row's).
     Numbers are written so that they read back exactly.
     """
     whole = not frames.resampled
     rows = np.arange(len(ensemble)) if whole else frames.rows
     log_w = ensemble.log_w if whole else frames.log_w
-    header = ["row", "log_q", "u", "log_w", "valid", "reason", *(column.name for column in columns)]
+    chains = [getattr(ensemble, name) for name in CHAIN_FIELDS if name in ensemble.row_fields]
+    header = ["row", "log_q", "u", "log_w", "valid", "reason", *CHAIN_FIELDS[: len(chains)]]
+    header += [column.name for column in columns]
     _refuse_twice(header)
 
     def fields(at: slice) -> list[np.ndarray]:
@@ -62,6 +66,7 @@ def write_csv(
             log_w[at],
             ensemble.valid[block].astype(int),
             ensemble.reason[block],
+            *(field[block] for field in chains),
             *(column.values[block] for column in columns),
         ]
 

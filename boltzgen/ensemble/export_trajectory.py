@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS
 from boltzgen.ensemble.dcd import write_dcd
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.export_table import write_fields
@@ -52,7 +53,9 @@ def mdtraj_trajectory(ensemble: Ensemble) -> tuple[mdtraj.Trajectory, np.ndarray
 def write_hdf5(
     ensemble: Ensemble, frames: Frames, path: str | os.PathLike[str], topology: dict[str, Any]
 ) -> None:
-    """MDTraj's HDF5 conventions ("Pande" 1.1), with ``weight``, ``log_weight``, ``log_q``, ``u`` and ``row``.
+    """MDTraj's HDF5 conventions ("Pande" 1.1), with ``weight``, ``log_weight``, ``log_q``, ``u``, ``row``.
+
+    Samples of walkers have ``walker``, ``group`` and ``step``, too.
 
     `topology` is the dictionary of `boltzgen.system.formats.mdtraj_hdf5.topology_record`. Weights sum to one;
     ``log_weight`` is unnormalised.
@@ -147,6 +150,11 @@ def _columns(ensemble: Ensemble, frames: Frames) -> list[tuple[str, str, np.ndar
         ("log_weight", "dimensionless", frames.log_w),
         ("log_q", "dimensionless", ensemble.log_q[frames.rows]),
         ("u", "dimensionless", ensemble.u[frames.rows]),
+    ]
+    columns += [
+        (name, "dimensionless", getattr(ensemble, name)[frames.rows])
+        for name in CHAIN_FIELDS
+        if name in ensemble.row_fields
     ]
     if ensemble.temperature is not None:
         energies = ensemble.u[frames.rows] * thermal_energy(ensemble.temperature)

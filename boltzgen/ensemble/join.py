@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.ensemble.diagnostics import VERDICTS
+from boltzgen.ensemble.chains.record import joined_records
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS, renumbered
+from boltzgen.ensemble.diagnostics import VERDICTS, weights_are_constant
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.repeats import CHANCE_SHARE, may_coincide, repeated_rows
 from boltzgen.errors import InputError
@@ -35,10 +37,11 @@ def concatenate(
     different flows may be joined, too. A coverage record survives when all parts share it; of several
     records about one flow and one set of target samples the worst does. ``requested`` and
     ``energy_evaluations`` add up, seeds, notes and different models are listed, other keys of the
-    provenance survive where they are equal.
+    provenance survive where they are equal. Walkers and groups are numbered anew, part after part, but for
+    shards of one draw, whose walkers are the same.
 
-    Raises InputError when measures, domains, systems, topologies or temperatures differ, and when a
-    sample occurs in two parts: it would count twice.
+    Raises InputError when measures, domains, systems, topologies or temperatures differ, when only some
+    parts are of walkers, and when a sample occurs in two parts: it would count twice.
     """
     if not parts:
         raise InputError("nothing to join: the list of ensembles is empty.")
@@ -51,18 +54,26 @@ def concatenate(
         raise InputError(f"{labels[0]} and {labels[-1]} differ in the number of coordinates.")
     if len(parts) == 1:
         return first
+    _refuse_mixture(parts, labels)
     _refuse_repeats(parts, labels)
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
     }
+    provenance = _joined([part.provenance for part in parts])
+    if walkers := [part.walkers for part in parts if part.walkers is not None]:
+        if _of_one_draw(parts):
+            arrays |= {name: np.concatenate([getattr(one, name) for one in walkers]) for name in CHAIN_FIELDS}
+        else:
+            arrays |= renumbered(walkers)
+            provenance["chains"] = joined_records([part.provenance.get("chains") or {} for part in parts])
+        if all(weights_are_constant(part.log_w) for part in parts):  # one target, one ln Z
+            log_z = (provenance.get("chains") or {}).get("log_z")
+            arrays["log_w"] = np.full(len(arrays["u"]), log_z or 0.0)
+            arrays["log_q"] = -arrays["u"] - arrays["log_w"]
     if positions is None:
         positions = np.concatenate([part.positions for part in parts])
     return replace(
-        first,
-        positions=positions,
-        **arrays,
-        coverage=_joined_coverage(parts),
-        provenance=_joined([part.provenance for part in parts]),
+        first, positions=positions, **arrays, coverage=_joined_coverage(parts), provenance=provenance
     )
 
 
@@ -81,9 +92,30 @@ def same_draw(first: Ensemble, second: Ensemble) -> bool:
     return True
 
 
+def _of_one_draw(parts: Sequence[Ensemble]) -> bool:
+    """Whether `parts` are shards of one draw: other rows of the same model and seed."""
+    first = parts[0].provenance
+    return all(
+        "rows" in part.provenance
+        and all(part.provenance.get(key) == first.get(key) for key in ("seed", "model"))
+        for part in parts
+    )
+
+
+def _refuse_mixture(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:
+    """InputError for walkers beside independent samples: their weights are not on one scale."""
+    chained = [part.walkers is not None for part in parts]
+    if any(chained) and not all(chained):
+        one, other = labels[chained.index(True)], labels[chained.index(False)]
+        raise InputError(
+            f"{one} holds samples of walkers and {other} independent ones, which have no weights on one "
+            "scale; join folders of one kind."
+        )
+
+
 def _refuse_repeats(parts: Sequence[Ensemble], labels: Sequence[str]) -> None:
     """InputError when rows of one part are found in another; repeats inside one part are its own affair."""
-    pairs = repeated_rows(parts)
+    pairs = repeated_rows(parts, one_draw=_of_one_draw(parts))
     owner = np.searchsorted(np.cumsum([len(part) for part in parts]), pairs, side="right")
     across = owner[:, 0] != owner[:, 1]
     if not across.any():

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from boltzgen.contents import kind_of_folder, what_it_is
+from boltzgen.ensemble.chains.record import ChainsRecord
 from boltzgen.errors import InputError
 from boltzgen.loaders.records import Count, Digest, FileName, Kelvin, OpenRecord, Record, checked, read_record
 
@@ -47,6 +48,7 @@ class _Provenance(OpenRecord):
     proposal_temperatures: list[Kelvin] = []
     refined: list[dict[str, Any]] = []
     notes: list[str] = []
+    chains: ChainsRecord | None = None
 
 
 class _ComparedState(OpenRecord):

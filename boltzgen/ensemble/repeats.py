@@ -27,12 +27,13 @@ _GRID = 1e-3
 _AT_ONCE = 10_000
 
 
-def repeated_rows(parts: Sequence[Ensemble]) -> np.ndarray:
+def repeated_rows(parts: Sequence[Ensemble], *, one_draw: bool = False) -> np.ndarray:
     """Pairs (m, 2) of row numbers, counted over all `parts` in order, that hold one sample.
 
-    A sample that occurs k times gives k - 1 pairs. Rows without a finite density or position are not
-    compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit, and so do the
-    densities of molecules of fewer than `FEW_ATOMS`.
+    A sample that occurs k times gives k - 1 pairs; those of one walker are none, for a rejected move repeats
+    the state (`one_draw`: walkers of all parts are the same). Rows without a finite density or position are
+    not compared. Conformations agree within `SAME_POSITION`, points of model systems bit by bit, and so do
+    the densities of molecules of fewer than `FEW_ATOMS`.
     """
     log_q_n = np.concatenate([part.log_q for part in parts])
     last_n = np.concatenate([part.positions.reshape(len(part), -1)[:, -1] for part in parts])
@@ -48,12 +49,24 @@ def repeated_rows(parts: Sequence[Ensemble]) -> np.ndarray:
     pairs = np.sort(np.stack([rows[order[place]], rows[order[place + 1]]], axis=1), axis=1)
     blocks = [pairs[start : start + _AT_ONCE] for start in range(0, len(pairs), _AT_ONCE)]
     same = [block[_same_positions(parts, block, tolerance)] for block in blocks]
-    return np.concatenate(same) if same else np.empty((0, 2), dtype=np.intp)
+    found = np.concatenate(same) if same else np.empty((0, 2), dtype=np.intp)
+    if all(part.walker is None for part in parts):
+        return found
+    walker_n = np.concatenate([_walkers(part) for part in parts])
+    sizes = np.cumsum([len(part) for part in parts])
+    owner = np.searchsorted(sizes, found, side="right")
+    within = (one_draw | (owner[:, 0] == owner[:, 1])) & (walker_n[found[:, 0]] == walker_n[found[:, 1]])
+    return found[~within]
 
 
 def may_coincide(ensemble: Ensemble) -> bool:
     """Whether so few coordinates are drawn that up to `CHANCE_SHARE` of the rows may be equal by chance."""
     return not ensemble.is_molecular or ensemble.positions.shape[1] == 2
+
+
+def _walkers(part: Ensemble) -> np.ndarray:
+    """(n,) the walker of each row; of independent rows each is one of its own."""
+    return np.arange(len(part)) if part.walker is None else part.walker
 
 
 def _same_positions(parts: Sequence[Ensemble], pairs: np.ndarray, tolerance: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.thinning import NOT_EVALUATED, PriorityOrder
@@ -38,6 +39,7 @@ def at_temperature(ensemble: Ensemble, temperature: float, provenance: Mapping[s
         topology_pdb=ensemble.topology_pdb,
         reason=ensemble.reason,
         provenance=provenance,
+        **who_made(ensemble),
     )
 
 
@@ -65,8 +67,14 @@ def with_energies(
         measure=ensemble.measure,
         domain=ensemble.domain,
         reason=reason_n,
+        **who_made(ensemble),
         **target,
     )
+
+
+def who_made(ensemble: Ensemble) -> dict[str, Any]:
+    """``walker``, ``group`` and ``step`` of samples of walkers; empty for independent ones."""
+    return {name: getattr(ensemble, name) for name in CHAIN_FIELDS if name in ensemble.row_fields}
 
 
 def second_stage(order: PriorityOrder, u_old: np.ndarray, u: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The OUT folder: an `Ensemble` on disk.
 
-samples.npz     log_q, u, log_w, valid, reason, one row a sample, readable without pickle;
-                model systems (measure lebesgue(d)) also keep ``positions`` (n, d) here
+samples.npz     log_q, u, log_w, valid, reason, one row a sample, readable without pickle; samples of walkers
+                also keep ``walker``, ``group``, ``step``, model systems (measure lebesgue(d)) ``positions``
+                (n, d)
 samples.dcd     positions of molecules, float32 (Angstrom inside, as the format wants)
 topology.pdb    names for people and selections (molecules only)
 summary.json    schema boltzgen.summary/1
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
+from boltzgen.ensemble.chains.walkers import CHAIN_FIELDS
 from boltzgen.ensemble.dcd import dcd_shape, read_dcd, write_dcd
+from boltzgen.ensemble.diagnostics import Diagnostics
 from boltzgen.ensemble.ensemble import Ensemble, narrow
 from boltzgen.ensemble.join import concatenate, same_draw
 from boltzgen.ensemble.manifest import MANIFEST_SCHEMA, SAMPLE_ANEW, read_manifest
@@ -44,6 +47,7 @@ _COLUMNS = {
     "valid": Wanted("b", ("rows",)),
     "reason": Wanted("US", ("rows",)),
 }
+_CHAIN_COLUMNS = {name: Wanted("i", ("rows",), optional=True) for name in CHAIN_FIELDS}
 
 
 def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status: str = "complete") -> None:
@@ -53,7 +57,7 @@ def save_ensemble(ensemble: Ensemble, folder: str | os.PathLike[str], *, status:
     if len(ensemble) == 0:
         raise InputError(f"{folder}: the ensemble holds no samples; nothing to save.")
     out = Path(folder)
-    columns = {name: getattr(ensemble, name) for name in _COLUMNS}
+    columns = {name: getattr(ensemble, name) for name in ensemble.row_fields if name != "positions"}
     if not ensemble.is_molecular:
         columns["positions"] = ensemble.positions
     with together(out / "manifest.json"):
@@ -81,7 +85,9 @@ def load_ensemble(
     if compare:
         require_unchanged(out, manifest.get("files"), COPY_ANEW)
     molecular = not manifest["measure"].startswith("lebesgue")
-    wanted = _COLUMNS if molecular else {**_COLUMNS, "positions": Wanted("f", ("rows", "dimension"))}
+    wanted = {**_COLUMNS, **_CHAIN_COLUMNS}
+    if not molecular:
+        wanted["positions"] = Wanted("f", ("rows", "dimension"))
     missing = "no such file; run `sample()` again."
     columns: dict[str, Any] = read_npz(out / "samples.npz", wanted, missing=missing, remedy=SAMPLE_ANEW)
     if columns["reason"].dtype.kind == "U":
@@ -158,6 +164,7 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
         "log_z": found.log_z,
         "log_z_standard_error": found.log_z_standard_error,
         "energy_evaluations": evaluations,
+        **_of_chains(ensemble, found),
         **({"refined": refined} if (refined := ensemble.provenance.get("refined")) else {}),
         **({"unfamiliarity": new["score"]} if (new := ensemble.provenance.get("familiarity")) else {}),
         "verdict": found.verdict,
@@ -166,6 +173,18 @@ def summary(ensemble: Ensemble) -> dict[str, Any]:
             *ensemble.provenance.get("notes", ()),
             *(f"{key} is null: {why}" for key, why in unknown.items()),
         ],
+    }
+
+
+def _of_chains(ensemble: Ensemble, found: Diagnostics) -> dict[str, Any]:
+    """The keys that only samples of walkers have: null, all of them, says that samples are independent."""
+    record, chains = ensemble.provenance.get("chains") or {}, found.chains
+    names = ("ess_bulk", "ess_tail", "r_hat", "autocorrelation", "walkers", "steps")
+    acceptance, spent = record.get("acceptance"), record.get("energy_evaluations")
+    return {
+        **{name: None if chains is None else getattr(chains, name) for name in names},
+        "acceptance": None if chains is None else acceptance,
+        "energy_evaluations_by_part": None if chains is None else spent,
     }
 
 

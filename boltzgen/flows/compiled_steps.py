@@ -7,11 +7,13 @@ that cannot be done, and for the few atoms that lack references.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
+from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom
 from boltzgen.flows.base import Flow
@@ -31,16 +33,20 @@ _Function = Callable[..., Sequence[Tensor]]
 
 #: By what they were compiled for; None where it could not be done.
 _FUNCTIONS: dict[Hashable, _Function | None] = {}
+_ONE_AT_A_TIME = threading.Lock()
 
 
-def decide_compilation_of_draws(flow: Flow, atoms: int, passes: float, asked: bool | None) -> bool:
-    """Switch compiled draws on or off, and say which.
+def decide_compilation_of_draws(
+    flow: Flow, molecule: MoleculeFeatures, passes: float, asked: bool | None
+) -> bool:
+    """Switch compiled draws of `molecule` on or off, and say which.
 
     Parameters
     ----------
-    atoms: of the molecule. passes: how many blocks of rows will be drawn.
+    passes: how often a block of rows will be drawn.
     asked: None decides by whether it will pay.
     """
+    atoms = len(geometry.atoms_of(molecule))
     return flow.use_compiler(atoms * passes > PAYS_FROM if asked is None else asked)
 
 
@@ -104,8 +110,10 @@ def _function(
 ) -> _Function | None:
     """`plain` compiled, at most once for each `key`."""
     if key not in _FUNCTIONS:
-        examples = _contiguous(*map(_example, inputs, changing))
-        _FUNCTIONS[key] = compile_operations(plain, examples, changing)
+        with _ONE_AT_A_TIME:
+            if key not in _FUNCTIONS:
+                examples = _contiguous(*map(_example, inputs, changing))
+                _FUNCTIONS[key] = compile_operations(plain, examples, changing)
     return _FUNCTIONS[key]
 
 

@@ -34,7 +34,13 @@ from boltzgen.free_energy.statistics import Statistics, require_two
 from boltzgen.free_energy.uncertainty import NOTHING, Errors, chosen_error, holding, more_of, smooth_functions
 
 SELF_NORMALISED = "self-normalised importance sampling"
+WALKERS = "mean over walkers"
 SMOOTHED = "Pareto-smoothed importance sampling"
+
+
+#: Why there is no number; why one made from one walker, or with a part of unknown error, has no error bar.
+NO_WEIGHT = "no sample carries weight"
+NO_SCATTER = "it rests on one walker, or on an ln Z of chains without an error"
 
 
 def expectation(
@@ -56,7 +62,8 @@ def expectation(
     """
     sample = WeightedSample.of(log_w, statistics)
     a_n = weighted_values(sample, values_n, name)
-    return sample.estimate(means(sample, [a_n])[0], name=name, quantity="expectation", unit=unit)
+    errors = means(sample, [a_n])[0]
+    return sample.estimate(errors, name=name, quantity="expectation", unit=unit, values=a_n)
 
 
 def means(sample: WeightedSample, columns: Sequence[np.ndarray]) -> list[Errors]:
@@ -104,6 +111,9 @@ class WeightedSample:
         """The samples with log-weights (N,); InputError for fewer than two, and for NaN."""
         log_w_n = check_log_weights(log_w)
         require_two(log_w_n.size)
+        walkers = statistics.walkers
+        if walkers is not None and len(walkers) != log_w_n.size:
+            raise InputError(f"{len(walkers)} rows of walkers for {log_w_n.size} weights; one each.")
         if statistics.smoothed:
             log_w_n, k_hat = smoothed_log_weights(log_w_n, inefficiency=statistics.inefficiency)
         else:
@@ -114,6 +124,8 @@ class WeightedSample:
 
     @property
     def estimator(self) -> str:
+        if self.statistics.walkers is not None and weights_are_constant(self.log_w_n):
+            return WALKERS
         return SMOOTHED if self.statistics.smoothed else SELF_NORMALISED
 
     @property
@@ -127,15 +139,28 @@ class WeightedSample:
     @property
     def n_effective(self) -> float:
         """Kish's effective number of samples over the statistical inefficiency."""
-        return kish_ess(self.log_w_n) * self.n / self.statistics.inefficiency
+        return self.counted(None)
 
-    def findings(self) -> list[tuple[str, str]]:
-        """What speaks against the verdict ``ok``."""
+    def counted(self, values: np.ndarray | None) -> float:
+        """`n_effective` for the mean of `values` (N,), which walkers may change more or less slowly.
+
+        Without values they count as the bulk samples of the slowest variable (`Statistics.about`), where
+        nobody told these as the number of walkers.
+        """
+        walkers, share = self.statistics.walkers, kish_ess(self.log_w_n)
+        if walkers is None:
+            return share * self.n / self.statistics.inefficiency
+        if values is not None:
+            return share * walkers.independent(values)
+        return float((self.statistics.coverage or {}).get("bulk_samples", walkers.number))
+
+    def findings(self, values: np.ndarray | None = None) -> list[tuple[str, str]]:
+        """What speaks against the verdict ``ok``, of the mean of `values` (N,)."""
         return findings(
             self.log_w_n,
             k_hat=self.k_hat,
             coverage=self.statistics.coverage,
-            n_effective={"": self.n_effective},
+            n_effective={"": self.counted(values)},
         )
 
     def estimate(
@@ -147,19 +172,27 @@ class WeightedSample:
         unit: str,
         found: tuple[tuple[str, str], ...] = (),
         further: Mapping[str, Any] | None = None,
+        values: np.ndarray | None = None,
+        why: str = NO_WEIGHT,
     ) -> Estimate:
-        """The record of one number made from this sample; `found` adds findings of the estimator's own."""
+        """The record of one number made from this sample; `found` adds findings of the estimator's own.
+
+        values: (N,) what was averaged, by which samples of walkers count. why: there is no value, if so.
+        """
+        n_effective = self.counted(values)
         unknown = {"overlap": "one ensemble overlaps with nothing but itself"}
         if self.k_hat is None:
             unknown["k_hat"] = "the weights are constant, or too few samples carry any"
         if errors.value is None:
-            unknown["value"] = unknown["standard_error"] = unknown["interval95"] = "no sample carries weight"
-        elif (none := no_error_bar(self.n_effective)) is not None:
+            unknown["value"] = unknown["standard_error"] = unknown["interval95"] = why
+        elif errors.asymptotic is None:
+            unknown["standard_error"] = unknown["interval95"] = NO_SCATTER
+        elif (none := no_error_bar(n_effective)) is not None:
             errors = Errors(errors.value, None, None, (None, None))
             unknown["standard_error"] = unknown["interval95"] = none
         elif None in errors.interval95:
             unknown["interval95"] = "too many bootstrap replicates have no finite value"
-        noted = [*self.findings(), *found]
+        noted = [*self.findings(values), *found]
         error = None
         if errors.asymptotic is not None:
             more = more_of(self.statistics.coverage)
@@ -174,7 +207,7 @@ class WeightedSample:
             standard_error=error,
             interval95=holding(errors.interval95, errors.value, error),
             n=self.n,
-            n_effective=self.n_effective,
+            n_effective=n_effective,
             k_hat=self.k_hat,
             overlap=None,
             verdict=verdict,

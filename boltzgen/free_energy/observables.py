@@ -52,6 +52,6 @@ def expectations(
     for start in range(0, len(columns), _COLUMNS_AT_ONCE):
         errors += means(sample, columns[start : start + _COLUMNS_AT_ONCE])
     return [
-        sample.estimate(e, name=label, quantity="expectation", unit=unit)
-        for e, label in zip(errors, labels, strict=True)
+        sample.estimate(e, name=label, quantity="expectation", unit=unit, values=a_n)
+        for e, label, a_n in zip(errors, labels, columns, strict=True)
     ]

@@ -5,11 +5,12 @@ Arrays: ``w_n`` weights, ``h_sn`` indicators (one row a state), ``p_s`` populati
     p_s = sum_n w_n h_sn / sum_n w_n,      dG(A->B) = G_B - G_A = -ln(p_B / p_A)
 
 Two errors, always both. Asymptotic (delta method of the self-normalised ratio, with statistical
-inefficiency g)::
+inefficiency g; of walkers the scatter among their sums)::
 
     var dG = g sum_n w_n^2 (h_Bn / W_B - h_An / W_A)^2,     W_s = sum_n w_n h_sn
 
-and the bootstrap over samples, or over blocks of consecutive samples for long or correlated series.
+and the bootstrap over samples, over blocks of consecutive samples for long or correlated series, or over
+walkers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from boltzgen.data.statistics import statistical_inefficiency
+from boltzgen.ensemble.chains.diagnostics import judge_crossings
+from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.ensemble.diagnostics import (
     COVERED,
     check_log_weights,
@@ -41,11 +44,11 @@ from boltzgen.free_energy.uncertainty import (
     holding,
     more_of,
     replicate_errors,
+    scatter_among,
+    variance,
 )
 from boltzgen.remedies import LENGTHEN
-
-#: Half of a normal's 95 % interval, in standard deviations.
-Z95 = 1.959963984540054
+from boltzgen.shares import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,7 @@ class Population:
     """One state: its share of all weight, the share's standard error, and its counts of samples.
 
     standard_error, interval95: None where `unknown` says why: one or two effective samples lie inside, or
-    outside. The interval is Wilson's for as many independent draws as have this standard error, so that it
-    never leaves 0 to 1 (J. Am. Stat. Assoc. 22, 209 (1927)).
+    outside. The interval is Wilson's for as many independent draws as have this standard error.
     """
 
     name: str
@@ -78,42 +80,48 @@ class Population:
         }
 
 
-def share_of(log_w: ArrayLike, mask: ArrayLike, *, inefficiency: float = 1.0) -> tuple[float, float]:
+def share_of(
+    log_w: ArrayLike, mask: ArrayLike, *, inefficiency: float = 1.0, walkers: Walkers | None = None
+) -> tuple[float, float]:
     """The share of all weight in `mask` (N,) and the delta method's standard error, 0 without any weight.
 
-    For comparisons, which need a number even where it means little; `populations` shows none there.
+    For comparisons, which need a number even where it means little; `populations` shows none there. With
+    walkers the error is that of the scatter among them.
     """
     w_n, h_sn = _weights_and_indicators(log_w, {"": mask})
     p = float(w_n @ h_sn[0])
-    return p, float(np.sqrt(inefficiency * np.sum((w_n * (h_sn[0] - p)) ** 2)))
+    influence_n = w_n * (h_sn[0] - p)
+    if walkers is None:
+        return p, float(np.sqrt(inefficiency * np.sum(influence_n**2)))
+    return p, float(np.sqrt(scatter_among(walkers, influence_n)))
 
 
 def populations(
-    log_w: ArrayLike, masks: Mapping[str, ArrayLike], *, inefficiency: float = 1.0
+    log_w: ArrayLike,
+    masks: Mapping[str, ArrayLike],
+    *,
+    inefficiency: float = 1.0,
+    walkers: Walkers | None = None,
 ) -> list[Population]:
     """The population of each state of `masks` (name -> (N,) bool) under log-weights (N,).
 
     All populations are 0 when no sample carries weight. No error bar rests on one or two effective samples,
-    of the state or of the rest.
+    of the state or of the rest, on one walker, or on a state that walkers never both entered and left.
     """
     w_n, h_sn = _weights_and_indicators(log_w, masks)
     found = []
     for name, h_n in zip(masks, h_sn, strict=True):
-        p, error = share_of(log_w, h_n, inefficiency=inefficiency)
-        inside, rest = (_n_effective(w_n * part, inefficiency) for part in (h_n, ~h_n))
+        p, error = share_of(log_w, h_n, inefficiency=inefficiency, walkers=walkers)
+        g = inefficiency if walkers is None else walkers.inefficiency(h_n)
+        inside, rest = (_n_effective(w_n * part, g) for part in (h_n, ~h_n))
         why = no_error_bar(min(inside, rest))
+        if walkers is not None and 0 < p < 1 and (walkers.number < 2 or not min(walkers.crossings(h_n))):
+            why = "no walker entered and left it" if walkers.number > 1 else "it rests on one walker"
         why = why if why is None or inside <= rest else f"of the rest: {why}"
         unknown = {} if why is None else dict.fromkeys(("standard_error", "interval95"), why)
-        known, interval = (None, (None, None)) if why is not None else (error, _wilson(p, error))
+        known, interval = (None, (None, None)) if why is not None else (error, wilson_interval(p, error))
         found.append(Population(name, p, known, int(h_n.sum()), inside, unknown, interval))
     return found
-
-
-def _wilson(p: float, error: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share `p` between 0 and 1, from its standard error."""
-    spread = Z95**2 * error**2 / (p * (1 - p))  # z^2 / n
-    centre, half = p + spread / 2, np.sqrt(Z95**2 * error**2 + spread**2 / 4)
-    return float((centre - half) / (1 + spread)), float((centre + half) / (1 + spread))
 
 
 def state_free_energies(
@@ -136,15 +144,23 @@ def state_free_energies(
     """
     sample = WeightedSample.of(log_w, statistics)
     w_n, h_sn = _weights_and_indicators(sample.log_w_n, masks)
-    names, k_hat, inefficiency = list(masks), sample.k_hat, statistics.inefficiency
+    names, k_hat, walkers = list(masks), sample.k_hat, statistics.walkers
     replicates_rs = bootstrap_sums(w_n * h_sn, statistics)
-    effective = {name: _n_effective(w_n * h_n, inefficiency) for name, h_n in zip(names, h_sn, strict=True)}
+    effective = {
+        name: _n_effective(
+            w_n * h_n, statistics.inefficiency if walkers is None else walkers.inefficiency(h_n)
+        )
+        for name, h_n in zip(names, h_sn, strict=True)
+    }
     estimates = []
     for a, b in differences:
         i, j = names.index(a), names.index(b)
-        pair = _Pair(w_n, h_sn[i], h_sn[j], replicates_rs[:, i], replicates_rs[:, j], inefficiency)
+        pair = _Pair(w_n, h_sn[i], h_sn[j], replicates_rs[:, i], replicates_rs[:, j], statistics)
         counts = {a: effective[a], b: effective[b]}
         found = findings(sample.log_w_n, k_hat=k_hat, coverage=statistics.coverage, n_effective=counts)
+        if walkers is not None:
+            for name, number in ((a, i), (b, j)):
+                found += judge_crossings(f"the state {name}", *walkers.crossings(h_sn[number]))
         estimates.append(
             _estimate(
                 a,
@@ -244,7 +260,8 @@ def _exchanged(a: str, b: str, sums_st: np.ndarray, statistics: Statistics) -> E
     g = statistical_inefficiency(influence_t)
     replicates_rs = bootstrap_sums(sums_st, replace(statistics, inefficiency=g))
     ones_t = np.ones(sums_st.shape[1])
-    pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], g)
+    blocks = replace(statistics, inefficiency=g)
+    pair = _Pair(ones_t, sums_st[0], sums_st[1], replicates_rs[:, 0], replicates_rs[:, 1], blocks)
     counts = {name: _n_effective(row_t, g) for name, row_t in zip((a, b), sums_st, strict=True)}
     found = findings(np.zeros(ones_t.size), k_hat=None, coverage=COVERED, n_effective=counts)
     return _estimate(a, b, pair, min(counts.values()), None, found, "MBAR over the temperatures", LENGTHEN)
@@ -266,7 +283,7 @@ class _Pair:
     h_bn: np.ndarray
     sums_a: np.ndarray
     sums_b: np.ndarray
-    g: float
+    statistics: Statistics
 
     @property
     def visited(self) -> bool:
@@ -277,12 +294,12 @@ class _Pair:
 
     def asymptotic_error(self) -> float:
         influence_n = self.h_bn / (self.w_n @ self.h_bn) - self.h_an / (self.w_n @ self.h_an)
-        return float(np.sqrt(self.g * np.sum((self.w_n * influence_n) ** 2)))
+        return float(np.sqrt(variance(self.w_n * influence_n, self.statistics)))
 
     def bootstrap(self) -> tuple[float | None, tuple[float | None, float | None]]:
         """Standard error and 95 % percentile interval; None where a bound is infinite."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return replicate_errors(np.log(self.sums_a) - np.log(self.sums_b))
+            return replicate_errors(np.log(self.sums_a) - np.log(self.sums_b), self.statistics)
 
 
 def _estimate(
@@ -303,6 +320,8 @@ def _estimate(
     if pair.visited:
         value = pair.value()
     none = no_error_bar(n_effective)
+    if pair.statistics.walkers is not None and pair.statistics.walkers.number < 2:
+        none = "it rests on one walker"
     if pair.visited and none is not None:
         unknown["standard_error"] = unknown["interval95"] = none
     elif pair.visited:

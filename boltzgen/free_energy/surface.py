@@ -9,7 +9,8 @@ all.) With W_b the weight in bin b, reference r and statistical inefficiency g:
 
     var F_b = g sum_n w_n^2 (h_bn / W_b - h_rn / W_r)^2                              (delta method)
 
-and the spread over a Poisson bootstrap of samples or blocks. Bins without weight are NaN.
+and the spread over a Poisson bootstrap of samples, blocks or walkers; of walkers the sum is over those of
+each walker. Bins without weight are NaN.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.uncertainty import (
     ERRORS_DISAGREE,
     MAX_LOST_REPLICATES,
+    binned_by,
+    binned_samples,
+    binned_variance,
     block_length,
+    few_walkers,
     more_of,
     poisson_sums,
 )
@@ -212,12 +217,13 @@ def _bands(
     """Bands by field name, samples and effective samples a bin, the reference bin, and findings."""
     inside = (bin_n >= 0) & (sample.w_n > 0)
     bins, w, size = bin_n[inside], sample.w_n[inside], volume_b.size
-    g = sample.statistics.inefficiency
     n_b = np.bincount(bins, minlength=size)
     w_b = np.bincount(bins, weights=w, minlength=size)
     square_b = np.bincount(bins, weights=w**2, minlength=size)
+    walkers = sample.statistics.walkers
+    w_kb = None if walkers is None else binned_by(walkers, sample.w_n, np.where(inside, bin_n, -1), size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        effective_b = np.where(square_b > 0, w_b**2 / square_b, 0.0) / g
+        effective_b = binned_samples(w_kb, w_b, square_b, sample.statistics)
         absolute_b = np.where(w_b > 0, -np.log(w_b / volume_b), np.nan)
     if not inside.any():
         empty = np.full(size, np.nan)
@@ -226,9 +232,7 @@ def _bands(
         return dict.fromkeys(_KT_FIELDS, empty), n_b, effective_b, None, noted
     reference = int(np.nanargmin(absolute_b))
     bands = {"free_energy": absolute_b - absolute_b[reference]}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative_b = np.where(w_b > 0, g * square_b / w_b**2, np.nan)
-    asymptotic_b = np.sqrt(relative_b + relative_b[reference])
+    asymptotic_b = np.sqrt(binned_variance(w_kb, w_b, square_b, reference, sample.statistics))
     asymptotic_b[reference] = 0.0
     bootstrap_b, low_b, high_b = _bootstrap(sample, inside, bins, bands["free_energy"], reference)
     bands |= {"standard_error_asymptotic": asymptotic_b, "standard_error_bootstrap": bootstrap_b}
@@ -262,9 +266,13 @@ def _bootstrap(
     """Standard error, low and high end of each bin; weights are summed by (block, bin), which is sparse."""
     from scipy import sparse
 
-    length = block_length(sample.n, sample.statistics.inefficiency)
-    block = np.flatnonzero(inside) // length
-    shape = (-(-sample.n // length), free_energy_b.size)
+    walkers = sample.statistics.walkers
+    if walkers is None:
+        length = block_length(sample.n, sample.statistics.inefficiency)
+        block, blocks = np.flatnonzero(inside) // length, -(-sample.n // length)
+    else:
+        block, blocks = walkers.index[inside], walkers.number
+    shape = (blocks, free_energy_b.size)
     w_bb = sparse.coo_matrix((sample.w_n[inside], (block, bins)), shape=shape).tocsr()
     sums_rb = poisson_sums(w_bb, sample.statistics)
     occupied = np.flatnonzero(np.isfinite(free_energy_b))
@@ -280,6 +288,11 @@ def _bootstrap(
     error_b = np.sqrt((spread_b**2).sum(axis=0) / np.maximum(kept_b - 1, 1))
     error_b[kept_b < (1 - MAX_LOST_REPLICATES) * len(sums_rb)] = np.nan
     low_b, high_b = np.quantile(value_rb, (0.025, 0.975), axis=0, method="inverted_cdf")
+    scale, longer = few_walkers(sample.statistics)
+    if walkers is not None:
+        middle_b = np.median(np.where(finite_rb, value_rb, mean_b), axis=0)
+        error_b = scale * error_b
+        low_b, high_b = middle_b + longer * (low_b - middle_b), middle_b + longer * (high_b - middle_b)
     return tuple(_spread_out(x, occupied, free_energy_b.size) for x in (error_b, low_b, high_b))  # type: ignore[return-value]
 
 

@@ -20,10 +20,10 @@ from numpy.typing import ArrayLike
 
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import Estimate
-from boltzgen.free_energy.importance import WeightedSample, shifted, weighted_values
+from boltzgen.free_energy.importance import NO_WEIGHT, WeightedSample, shifted, weighted_values
+from boltzgen.free_energy.partition import NO_LOG_Z, knows_log_z, with_scale
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.uncertainty import NOTHING, Errors, smooth_functions
-from boltzgen.remedies import DRAW_MORE
+from boltzgen.free_energy.uncertainty import NOTHING, Errors, more_of, smooth_functions
 
 #: What these numbers are not; for tables, files and the manual.
 SCOPE = (
@@ -68,14 +68,19 @@ def thermodynamics(
     if sample.has_weight:
         direct = _from_fluctuations(sample, energy_n)
         checks = _by_reweighting(sample, energy_n, relative_step)
+        if not knows_log_z(statistics):
+            direct, checks = [*direct[:2], NOTHING, NOTHING], (*checks[:2], None, None)
+    why = NO_WEIGHT if knows_log_z(statistics) or not sample.has_weight else NO_LOG_Z
     return [
         sample.estimate(
             errors,
             name=name,
             quantity=quantity,
             unit=unit,
-            found=_judge(errors, check, name, relative_step),
+            found=_judge(errors, check, name, relative_step, more_of(statistics.coverage)),
             further={"by_reweighting": check, "relative_step": relative_step},
+            values=energy_n,
+            why=why,
         )
         for (name, quantity, unit), errors, check in zip(QUANTITIES, direct, checks, strict=True)
     ]
@@ -95,7 +100,8 @@ def _from_fluctuations(sample: WeightedSample, energy_n: np.ndarray) -> list[Err
     found = smooth_functions(rows, functions, sample.statistics)
     log_z = sample.shift - float(np.log(sample.n))
     constants = (mean, 0.0, mean + log_z, -log_z)
-    return [shifted(errors, constant) for errors, constant in zip(found, constants, strict=True)]
+    moved = [shifted(errors, constant) for errors, constant in zip(found, constants, strict=True)]
+    return [*moved[:2], *(with_scale(errors, sample.statistics) for errors in moved[2:])]
 
 
 def _by_reweighting(sample: WeightedSample, energy_n: np.ndarray, h: float) -> tuple[float, ...]:
@@ -111,13 +117,15 @@ def _by_reweighting(sample: WeightedSample, energy_n: np.ndarray, h: float) -> t
     return u, c, entropy, u - entropy
 
 
-def _judge(errors: Errors, check: float | None, name: str, h: float) -> tuple[tuple[str, str], ...]:
+def _judge(
+    errors: Errors, check: float | None, name: str, h: float, more: str
+) -> tuple[tuple[str, str], ...]:
     if errors.value is None or check is None or errors.asymptotic is None:
         return ()
     if abs(errors.value - check) <= max(errors.asymptotic, h**2 * abs(errors.value)):
         return ()
     text = (
         f"{name} is {errors.value:.4g} from fluctuations and {check:.4g} by reweighting to "
-        f"{100 * h:g} % lower and higher temperature, more than a standard error apart; {DRAW_MORE}"
+        f"{100 * h:g} % lower and higher temperature, more than a standard error apart; {more}"
     )
     return (("caution", text),)

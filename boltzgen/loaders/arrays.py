@@ -64,9 +64,9 @@ class Wanted:
 
 
 def read_npz(
-    path: Path, wanted: Mapping[str, Wanted], *, missing: str, remedy: str, strict: bool = False
+    path: Path, wanted: Mapping[str, Wanted] | None, *, missing: str, remedy: str, strict: bool = False
 ) -> dict[str, np.ndarray]:
-    """The arrays `wanted` in the npz file `path`; optional ones that are not there are left out.
+    """The arrays `wanted` in the npz file `path`, all where it is None; optional ones may be left out.
 
     missing: said where there is no file. remedy: ends every other sentence. strict: the file holds nothing
     else. InputError names file and array.
@@ -77,6 +77,9 @@ def read_npz(
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path, remedy)
+            if wanted is None:
+                said = {name: f"{path}: the array {name!r}" for name in members}
+                return {name: _read_member(archive, members[name], said[name], remedy) for name in members}
             if strict and (others := sorted(set(members) - set(wanted))):
                 raise InputError(f"{path}: holds the array {others[0]!r}, which is not expected; {remedy}")
             for name, one in wanted.items():

@@ -126,14 +126,19 @@ def _record(
 
 
 def is_refined(ensemble: Ensemble) -> bool:
-    """Whether some weights of `ensemble` are not those of the flow's own draws."""
-    return "refined" in ensemble.provenance
+    """Whether rows of `ensemble` are not the flow's own draws with their weights: refined, or of walkers."""
+    return "refined" in ensemble.provenance or ensemble.walkers is not None
 
 
 def flow_log_weights(
     generator: BoltzmannGenerator, ensemble: Ensemble, temperature: float, *, seed: int
-) -> np.ndarray:
-    """Log-weights of draws of the flow: those of `ensemble`, or of fresh draws where it was refined."""
+) -> np.ndarray | None:
+    """Log-weights of draws of the flow: those of `ensemble`, or of fresh draws where it was refined.
+
+    None for walkers, which may go where the flow draws almost nothing: its weights do not judge them.
+    """
+    if ensemble.walkers is not None:
+        return None
     if not is_refined(ensemble):
         return ensemble.log_w
     return generator.sample(min(len(ensemble), FRESH_DRAWS), temperature, seed=seed).log_w

@@ -72,6 +72,8 @@ METHODS: dict[str, Method] = {
     "dispersion": Method("log-dispersion of energies", ("nuesken2021", "richter2020")),
     "kish": Method("effective sample size of weights", ("kish1965",)),
     "pareto": Method("Pareto shape of weights, by ArviZ", ("vehtari2024", "kumar2019")),
+    "chain_samples": Method("bulk and tail samples of walkers, by ArviZ", ("vehtari2021", "kumar2019")),
+    "nested_r_hat": Method("nested R-hat over groups of walkers", ("margossian2024",)),
     "forward_ess": Method("effective sample size seen from target samples", ("nicoli2023",)),
     "smc": Method("sequential Monte Carlo, Langevin moves", ("delmoral2006", "neal2001", "roberts1996")),
     "mala": Method("annealed importance sampling, Langevin moves", ("neal2001", "roberts1996")),

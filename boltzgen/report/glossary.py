@@ -52,6 +52,13 @@ GLOSSARY: dict[str, dict[str, str]] = {
         "unfamiliarity": "How new a molecule is to a model that was trained on others: 0 is nothing "
         "new. From a few on expect few effective samples, and adapt.",
         "independent frames": "Frames of a simulation follow one another; so many of them count.",
+        "walker": "A conformation that moves: parts are drawn again with the flow, and taken or not so that "
+        "the answer stays exact. Groups of walkers never talk.",
+        "sweep": "A round of moves of a walker.",
+        "R-hat": "Whether groups of walkers agree: 1 when they do, below 1.02 for ok.",
+        "bulk and tail samples": "As how many independent samples the rows of walkers count, in the middle "
+        "and at the ends of what varies most slowly; 200 are enough for ok.",
+        "autocorrelation": "Sweeps for one independent sample.",
     },
     "Training": {
         "likelihood": "How probable the frames are under the flow, -log q. Shown as the change since "

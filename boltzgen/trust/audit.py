@@ -71,7 +71,7 @@ def audit_rows(
     """Recompute density and energy of up to `rows` samples from their positions, and look for copies.
 
     The heaviest samples are always among the rows; the others are drawn at random with `seed`. Of refined
-    samples only the energy can be recomputed: their weights come from the whole way there.
+    samples and of walkers only the energy can be recomputed: their weights come from the whole way there.
     """
     chosen = _chosen(ensemble, rows, seed)
     positions = torch.as_tensor(np.array(ensemble.positions[chosen]), dtype=torch.float64)
@@ -196,14 +196,20 @@ def _rejected(ensemble: Ensemble, part: Ensemble, u: np.ndarray, log_q: np.ndarr
 
 
 def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings, int]:
-    """Findings on rows that stand in the ensemble more than once, and how many there are too many."""
+    """Findings on rows that stand in the ensemble more than once, and how many there are too many.
+
+    A walker repeats its own row with every rejected move: those of different walkers alone are copies.
+    """
     valid = np.flatnonzero(ensemble.valid)
     if len(valid) < 2:
         return [], 0
     # with the density: of a diatomic, positions in float32 coincide by chance
     columns = [ensemble.positions[valid].reshape(len(valid), -1), ensemble.log_q[valid, None]]
-    bitwise = len(valid) - len(np.unique(np.concatenate(columns, axis=1), axis=0))
-    copied = max(bitwise, _near(generator, ensemble.positions[valid[:MOST_NEAR]]))
+    if ensemble.walker is not None:  # one that stays where it is repeats its row
+        copied = _shared_by_walkers(ensemble, valid)
+    else:
+        bitwise = len(valid) - len(np.unique(np.concatenate(columns, axis=1), axis=0))
+        copied = max(bitwise, _near(generator, ensemble.positions[valid[:MOST_NEAR]]))
     if not copied:
         return [], 0
     share = copied / len(valid)
@@ -211,9 +217,22 @@ def _copies(generator: BoltzmannGenerator, ensemble: Ensemble) -> tuple[Findings
         (
             "unreliable" if share > FEW else "caution",
             f"{copied} of {len(valid)} samples are copies of others: they count as independent and are not; "
-            f"were runs with one seed joined?; {remedies.OTHER_SEED}",
+            + (
+                f"were runs with one seed joined?; {remedies.OTHER_SEED}"
+                if ensemble.walker is None
+                else f"walkers hold one conformation; {remedies.LONGER_CHAINS}"
+            ),
         )
     ], copied
+
+
+def _shared_by_walkers(ensemble: Ensemble, valid: np.ndarray) -> int:
+    """Rows that hold, to the bit, what another walker holds: the walkers of a group that never moved, say."""
+    assert ensemble.walker is not None
+    rows = ensemble.positions[valid].reshape(len(valid), -1)
+    _, which = np.unique(rows, axis=0, return_inverse=True)
+    pairs = np.unique(np.stack([which.reshape(-1), ensemble.walker[valid]], axis=1), axis=0)
+    return len(pairs) - len(np.unique(pairs[:, 0]))
 
 
 def _near(generator: BoltzmannGenerator, positions: np.ndarray) -> int:

@@ -47,7 +47,7 @@ def read_check_frames(
 def coverage_of_frames(
     generator: BoltzmannGenerator,
     ensemble: Ensemble,
-    flow_log_w: np.ndarray,
+    flow_log_w: np.ndarray | None,
     frames: Trajectory,
     source: str,
     temperature: float,
@@ -55,7 +55,8 @@ def coverage_of_frames(
 ) -> dict[str, Any]:
     """The coverage record from those of `frames` that lie inside the flow's domain.
 
-    `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are.
+    `flow_log_w` (n,) belongs to draws of the flow, which those of a refined `ensemble` no longer are; None
+    for walkers, which are judged by what they visit.
     `trained`: the record of the model (``model.json``), by which frames of its training are known.
     """
     positions = torch.as_tensor(np.array(frames.positions), dtype=torch.float64)

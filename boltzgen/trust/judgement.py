@@ -21,6 +21,7 @@ from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.free_energy.mbar_solver import mbar_log_weights
 from boltzgen.free_energy.populations import populations, share_of
+from boltzgen.free_energy.uncertainty import scatter_among
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.trust.probe import ProbeFrames
@@ -117,14 +118,15 @@ def _codes(column: TorsionColumn | RingColumn, *found: np.ndarray) -> Sequence[i
 def judge_probe(
     generator: BoltzmannGenerator,
     ensemble: Ensemble,
-    flow_log_w: np.ndarray,
+    flow_log_w: np.ndarray | None,
     frames: ProbeFrames,
     temperature: float,
     columns: Sequence[TorsionColumn | RingColumn],
 ) -> dict[str, Any]:
     """The coverage record (see `check_coverage`) that the `frames` of a probe give, with ``source`` probe.
 
-    `flow_log_w` (n,) belongs to draws of the flow: ``ensemble.log_w``, unless the ensemble was refined.
+    `flow_log_w` (n,) belongs to draws of the flow: ``ensemble.log_w``, unless the ensemble was refined; None
+    for walkers, which are judged by what they visit.
     """
     target = generator.target
     positions = torch.as_tensor(frames.positions, dtype=torch.float64)
@@ -146,7 +148,10 @@ def judge_probe(
         states=states,
         statistical_inefficiency=max(1.0, len(rows) / independent),
     )
-    missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
+    if flow_log_w is None:
+        missed = np.isposinf(log_w)
+    else:
+        missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
     found = [(record["verdict"], reason) for reason in record["reasons"]]
     found += _uncovered(columns, drawn, seen, frames, weights, missed)
     energy, more = _mean_energies(ensemble, frames, u, weights, independent)
@@ -212,8 +217,8 @@ def _populations(
             name = column.state(code)
             share = float(weights[here].sum())
             inside = drawn[:, number] == code
-            reweighted, error = share_of(ensemble.log_w, inside)
-            unknown = populations(ensemble.log_w, {name: inside})[0].unknown
+            reweighted, error = share_of(ensemble.log_w, inside, walkers=ensemble.walkers)
+            unknown = populations(ensemble.log_w, {name: inside}, walkers=ensemble.walkers)[0].unknown
             states.append(
                 {
                     "name": name,
@@ -291,7 +296,10 @@ def _mean_energies(
     u_n = np.where(ensemble.valid, ensemble.u, 0.0)
     flow, probe = float(w_n @ u_n), float(weights @ u)
     variance = float(weights @ (u - probe) ** 2)
-    flow_error = float(np.sqrt((w_n**2) @ (u_n - flow) ** 2))
+    influence_n = w_n * (u_n - flow)
+    flow_error = float(np.sqrt(influence_n @ influence_n))
+    if ensemble.walkers is not None:
+        flow_error = float(np.sqrt(scatter_among(ensemble.walkers, influence_n)))
     means = [
         np.average(u[rows], weights=weights[rows])
         for rows in (frames.exchanges == e for e in np.unique(frames.exchanges))

@@ -18,6 +18,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.remedies import LADDER, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.bond_orders import lewis_structure
+from boltzgen.system.graph.mirror import mirrored, placed_by_hands
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.ring_states import RingStates, SignStates, ring_states
 from boltzgen.system.minimise import energy_and_minimum
@@ -217,27 +218,7 @@ def rings_of_frames(
 
 def as_labelled(graph: MolecularGraph, positions: np.ndarray) -> np.ndarray:
     """Conformers (K, N, 3) and their mirror images, with equal terminal atoms in the places of the hands."""
-    both = np.concatenate([positions, positions * np.array([1.0, 1.0, -1.0])])
-    pairs = [
-        (around[i], around[k])
-        for centre in sorted(graph.tetrahedral)
-        for around in [graph.neighbours[centre]]
-        for i in range(len(around))
-        for k in range(i + 1, len(around))
-        if graph.classes[around[i]] == graph.classes[around[k]]
-        and len(graph.neighbours[around[i]]) == len(graph.neighbours[around[k]]) == 1
-    ]
-    hands = {hand.centre: hand for hand in graph.hands}
-    for x in both:
-        for first, second in pairs:
-            hand = hands.get(graph.neighbours[first][0])
-            if hand is not None and _volume(x, hand.centre, hand.neighbours) * hand.sign < 0:
-                x[[first, second]] = x[[second, first]]
-    return both
-
-
-def _volume(x: np.ndarray, centre: int, neighbours: Sequence[int]) -> float:
-    return float(np.linalg.det(x[list(neighbours)] - x[centre]))
+    return placed_by_hands(graph, np.concatenate([positions, mirrored(positions)]))
 
 
 def _lowest(rings: Sequence[RingStates], placed: np.ndarray, energies: np.ndarray) -> list[np.ndarray]:

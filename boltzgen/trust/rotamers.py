@@ -48,7 +48,9 @@ def rotamer_comparison(
 def _compared(
     ensemble: Ensemble, name: str, drawn: np.ndarray, seen: np.ndarray, independent: float
 ) -> dict[str, Any]:
-    reweighted, error = share_of(ensemble.log_w, drawn)
+    walkers = ensemble.walkers
+    reweighted, error = share_of(ensemble.log_w, drawn, walkers=walkers)
+    shares = populations(ensemble.log_w, {name: drawn}, walkers=walkers)
     share = float(seen.mean())
     expected = (share * independent + 1) / (independent + 2)
     return {
@@ -57,7 +59,7 @@ def _compared(
         "target_error": float(np.sqrt(expected * (1 - expected) / independent)),
         "reweighted": reweighted,
         "reweighted_error": error,
-        "reweighted_unknown": populations(ensemble.log_w, {name: drawn})[0].unknown.get("standard_error"),
+        "reweighted_unknown": shares[0].unknown.get("standard_error"),
     }
 
 

@@ -17,9 +17,14 @@ def title(what: str, content: Mapping[str, Any]) -> str:
     return what if temperature is None else f"{what} at {temperature:g} K"
 
 
-def estimates(heading: str, entries: Sequence[Mapping[str, Any]], first: str = "name") -> None:
-    """One row for each estimate and unit with its 95 % interval; the column `first` of an entry names it."""
-    rows = [row for entry in entries for row in _rows(entry, first)]
+def estimates(
+    heading: str, entries: Sequence[Mapping[str, Any]], first: str = "name", unit: str | None = None
+) -> None:
+    """One row for each estimate and unit with its 95 % interval; the column `first` of an entry names it.
+
+    unit: the only one to show, in which all entries must be given.
+    """
+    rows = [row for entry in entries for row in _rows(entry, first) if unit in (None, row[1])]
     console.table(heading, ("", "unit", "value", "95 % from", "to"), rows)
 
 
@@ -39,16 +44,14 @@ def verdicts(entries: Sequence[Mapping[str, Any]], first: str = "name") -> None:
     console.table("verdict", ("", "verdict", "why not better"), rows)
 
 
-def populations(states: Sequence[Mapping[str, Any]]) -> None:
+def populations(states: Sequence[Mapping[str, Any]], heading: str = "populations") -> None:
     """Populations in percent with their 95 % intervals, and the samples that they rest on."""
     rows = []
     for state in states:
         shares = (state["population"], *state["interval95"])
         percent = [None if share is None else 100 * share for share in shares]
         rows.append([state["name"], *percent, state["n"], state["n_effective"]])
-    console.table(
-        "populations", ("state", "percent", "95 % from", "to", "samples", "effective samples"), rows
-    )
+    console.table(heading, ("state", "percent", "95 % from", "to", "samples", "effective samples"), rows)
 
 
 def written(result: FreeEnergyResult) -> None:

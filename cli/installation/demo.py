@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from boltzgen.interrupts import StopRequest
 from boltzgen_cli import run
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal.fields import in_words
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 
 def demo(
@@ -21,6 +21,8 @@ def demo(
         bool, typer.Option("--simulate", help="Simulate instead of taking the frames shipped.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """From a PDB file to a free energy with its error, in about two minutes: run, on alanine dipeptide.
 
@@ -30,7 +32,7 @@ def demo(
     """
     from boltzgen.workflows.installation.demo import demo as work
 
-    with StopRequest() as stop:
+    with console.long_verb("demo", max_time) as (stop, progress), run.cut_short():
         result = work(
             output,
             simulate_anew=simulate,
@@ -39,6 +41,7 @@ def demo(
             say=console.message,
             listen=console.progress,
             words=in_words,
+            expect=progress.expecting(True) if dry_run else None,
         )
     run.show(result)
     console.message(f"Everything is in {result.folder}; {result.seconds:.0f} s in all.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzgen_cli.terminal import console
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 
 def selftest(
@@ -18,6 +19,8 @@ def selftest(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows as JSON, too.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Compute numbers that are known exactly, and compare: z = (value - exact) / standard error.
 
@@ -31,8 +34,15 @@ def selftest(
     """
     from boltzgen.workflows.exact_answers.selftest import selftest as work
 
-    with console.progress("selftest") as progress:
-        result = work(quick=quick, seed=seed, output=output, progress=progress)
+    with console.long_verb("selftest", max_time, saves=False) as (stop, progress):
+        result = work(
+            quick=quick,
+            seed=seed,
+            output=output,
+            stop=stop,
+            progress=progress,
+            expect=progress.expecting(dry_run),
+        )
     console.result(result)
     console.table(
         "boltzgen selftest",

@@ -13,7 +13,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -116,13 +116,17 @@ def _shown(value: object) -> str:
 
 
 @contextmanager
-def long_verb(title: str, max_time: str | None = None) -> Iterator[tuple[StopRequest, Listener]]:
+def long_verb(
+    title: str, max_time: str | None = None, *, saves: bool = True
+) -> Iterator[tuple[StopRequest, Listener]]:
     """What a verb that may take long hands to its workflow: `stop` and `progress`.
 
-    The limit `max_time`, such as ``15m``, counts from when the command began.
+    The limit `max_time`, such as ``15m``, counts from when the command began. A verb that `saves` nothing
+    ends at the first signal.
     """
     limit = None if max_time is None else parse_duration(max_time)
-    with StopRequest(limit, started=session().started) as stop, progress(title) as listener:
+    stop = StopRequest(limit, started=session().started)
+    with stop if saves else nullcontext(), progress(title) as listener:
         yield stop, listener
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from boltzgen.workflows.preparation.options import PrepareKeywords
 
 Source = Annotated[
     Path | None,
@@ -87,3 +91,29 @@ MlOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="A word for it, repeatable: solvent=water, charge=-1."),
 ]
+
+#: Arguments of a verb that the library calls otherwise: one of several, or of a part.
+_CALLED = {
+    "free_rotation": "free_rotations",
+    "bridge_platform": "platform",
+    "bridge_workers": "workers",
+    "ml_option": "ml_options",
+}
+
+
+def chosen(arguments: Mapping[str, Any]) -> PrepareKeywords:
+    """What `prepare` is asked among the `arguments` of a verb, as Python calls it; defaults are left out."""
+    from boltzgen.workflows.preparation.hybrid import option_words
+    from boltzgen.workflows.preparation.options import usual_options
+
+    usual = usual_options()
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        called = _CALLED.get(name, name)
+        if called not in usual:
+            continue
+        if isinstance(usual[called], dict):
+            value = option_words(value or ())
+        if value != usual[called] and value is not None:
+            found[called] = value
+    return found  # type: ignore[return-value]

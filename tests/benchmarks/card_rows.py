@@ -8,21 +8,22 @@ from __future__ import annotations
 
 #: Departures that all rows share: a wider flow, and measurements fine enough to see a percent.
 _WIDE = ("flow.hidden=128", "flow.embedding=64", "evaluation.samples=50000", "evaluation.every=1000")
+_TEN_MILLION = (
+    *_WIDE,
+    "simulation.evaluations=3000000",
+    "optimizer.steps=10000",
+    "likelihood.batch_size=1024",
+    "reweighted.batch_size=2048",
+    "reweighted.fresh=640",
+    "reweighted.buffer=32768",
+)
 
 #: Row -> configuration, evaluations that its bar allows, departures.
 CARD_ROWS: dict[str, tuple[str, float, tuple[str, ...]]] = {
     "alanine-dipeptide-fab": (
         "alanine-dipeptide-fab",
         1e7,
-        (
-            *_WIDE,
-            "simulation.evaluations=3000000",
-            "optimizer.steps=10000",
-            "likelihood.batch_size=1024",
-            "reweighted.batch_size=2048",
-            "reweighted.fresh=640",
-            "reweighted.buffer=32768",
-        ),
+        _TEN_MILLION,
     ),
     "alanine-dipeptide-fab-1e6": (
         "alanine-dipeptide-fab",
@@ -55,15 +56,7 @@ CARD_ROWS: dict[str, tuple[str, float, tuple[str, ...]]] = {
     "alanine-dipeptide-temperatures": (
         "alanine-dipeptide-temperatures",
         1e7,
-        (
-            *_WIDE,
-            "simulation.evaluations=3000000",
-            "optimizer.steps=10000",
-            "likelihood.batch_size=1024",
-            "reweighted.batch_size=2048",
-            "reweighted.fresh=640",
-            "reweighted.buffer=32768",
-        ),
+        _TEN_MILLION,
     ),
     "capped-tri-alanine": (
         "capped-tri-alanine",

@@ -3,8 +3,8 @@
     nice -n 15 python tests/benchmarks/coverage_study.py --out FOLDER [--replicates 2000] [--seed 20261121]
     python tests/benchmarks/coverage_study.py --out FOLDER --publish      # results of FOLDER into the docs
 
-Writes coverage.json (after every case), coverage.md (the table of docs/measured/exact.md) and coverage.png. All
-numbers come from the public functions of `boltzgen.free_energy`, one call a replicate. The nominal 95 %
+Writes coverage.json (after every case), coverage.md (the table of docs/measured/exact.md) and coverage.png.
+All numbers come from the public functions of `boltzgen.free_energy`, one call a replicate. The nominal 95 %
 interval of the bootstrap is its percentile interval; every other is value +- z standard errors. The
 ensembles count as checked for coverage, so that a warning is about their weights alone.
 

@@ -81,15 +81,6 @@ def arithmetic(work: Callable[[], Any]) -> dict[str, float]:
     return {"matrix products": float(counted.products), "elementwise": float(counted.elementwise)}
 
 
-#: The beginning of potentials.md, which is a page of the site.
-HEAD = """\
-# Speed of energies: every way, batch size and molecule
-
-Rates behind the page "Speed of energies", as `python tests/benchmarks/potentials.py` wrote them.
-
-"""
-
-
 def ratio(one: list[float], other: list[float]) -> float:
     """Median over rounds of the ratio of rates measured in the same round."""
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
@@ -98,7 +89,7 @@ def ratio(one: list[float], other: list[float]) -> float:
 def write_report(folder: Path, facts: dict[str, Any], results: dict[str, Measured]) -> str:
     """Write potentials.json, potentials.md and the figures; returns the text of the table."""
     make_folder(folder)
-    text = HEAD + "".join(f"- {name}: {value}\n" for name, value in facts.items())
+    text = "".join(f"- {name}: {value}\n" for name, value in facts.items())
     for name, found in results.items():
         parts = (_ways(found), _batches(found), _costs(facts, found))
         text += f"\n## {name} ({found.atoms} atoms)\n\n" + "\n".join(parts)

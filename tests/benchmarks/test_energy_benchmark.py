@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import mdtraj
 import numpy as np
@@ -15,6 +16,7 @@ from boltzgen.config.settings import build_settings, read_yaml
 from boltzgen.config.shipped import shipped_configs
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
+from boltzgen.streams import stream
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.schedule import schedule_value
 from boltzgen.training.settings import TrainingSettings
@@ -37,13 +39,14 @@ class Sampler:
     """Draws distorted copies of a molecule, with weights; stands for a generator."""
 
     def __init__(self, molecule: MolecularSystem) -> None:
-        self.target = molecule
-        self.draws = 0
+        self.target = SimpleNamespace(topology_pdb=molecule.topology_pdb, block_rows=lambda: 20)
+        self.reference = molecule.reference_positions
+        self.blocks: list[int] = []
 
-    def draw(self, number, temperature, *, generator):
-        self.draws += 1
-        noise = torch.randn(number, *self.target.reference_positions.shape, generator=generator)
-        positions = self.target.reference_positions + 0.03 * noise.numpy()
+    def draw(self, number, temperature, *, seed, first_block):
+        self.blocks.append(first_block)
+        noise = torch.randn(number, *self.reference.shape, generator=stream(seed, first_block))
+        positions = self.reference + 0.03 * noise.numpy()
         log_w = noise[:, 0, 0].numpy().astype(float) * temperature / 300.0
         log_w[::7] = -np.inf
         positions[3] = np.inf
@@ -88,7 +91,7 @@ def test_a_stopped_measurement_goes_on_with_the_same_samples(scripts, molecule, 
     assert measure.draw_chunks(broken, 300.0, 4, tmp_path / "parts", 70, StopRequest())
     assert not measure.draw_chunks(broken, 300.0, 4, tmp_path / "parts", 180, stopped)
     assert measure.draw_chunks(broken, 300.0, 4, tmp_path / "parts", 180, StopRequest())
-    assert (whole.draws, broken.draws) == (4, 4)
+    assert whole.blocks == broken.blocks == [0, 3, 6, 9]  # 50 rows are three blocks of 20
     one, other = (measure.read_chunks(tmp_path / name, 180) for name in ("whole", "parts"))
     np.testing.assert_array_equal(one.log_w, other.log_w)
     np.testing.assert_array_equal(one.bins, other.bins)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, OPLS_TORSION
+from small_model import MODEL
 
-from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.data.trajectory import Trajectory, write_trajectory
@@ -24,15 +24,7 @@ from boltzgen.workflows.sampling.sample import sample
 def untrained_model(folder: Path, *, data_sha256: tuple[str, ...] = ()) -> Path:
     """A model folder with fresh weights."""
     settings = CouplingSettings(layers=2, hidden=16)
-    record = {
-        "flow": settings.model_dump(mode="json"),
-        "n_features": N_FEATURES,
-        "isomers": "reference",
-        "temperature_K": 300.0,
-        "temperatures_K": [300.0],
-        "systems": [],
-        "data_sha256": list(data_sha256),
-    }
+    record = {**MODEL, "flow": settings.model_dump(mode="json"), "data_sha256": list(data_sha256)}
     save_model(folder, build_flow(settings, seed=1), record)
     return folder
 

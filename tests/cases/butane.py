@@ -25,6 +25,16 @@ EXACT = {
     1000.0: (-24.72329783, -0.30517),
 }
 
+#: A states file of the two; atoms 0 to 3 are the carbons.
+STATES = {
+    "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
+    "states": [
+        {"name": "gauche", "where": {"turn": [-120, 120]}},
+        {"name": "trans", "where": "rest"},
+    ],
+    "differences": [["trans", "gauche"]],
+}
+
 _PDB = """\
 HETATM    1  C1  BUT A   1    {0}  1.00  0.00
 HETATM    2  C2  BUT A   1    {1}  1.00  0.00

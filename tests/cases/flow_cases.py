@@ -1,9 +1,8 @@
-"""One constructor for each kind of flow, flows far from their start, and one in closed form."""
+"""One constructor for each kind of flow, and flows far from their start."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from helpers import randomised
@@ -12,11 +11,7 @@ from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.conditioning.features import N_FEATURES
 from boltzgen.config.build import build_flow
 from boltzgen.flows.autoregressive import AutoregressiveSettings
-from boltzgen.flows.base import Flow, InvertibleFlow
 from boltzgen.flows.coupling import CouplingSettings
-from boltzgen.generator import BoltzmannGenerator, Target
-from boltzgen.potentials.model_systems import HarmonicWell
-from boltzgen.refine.latent import LatentTarget
 
 #: Spread of the random weights: far from the start, short of saturating the links.
 SPREAD = {"alanine": 0.025, "butane": 0.065, "small": 0.03}
@@ -56,60 +51,3 @@ def small_molecule(kinds: tuple[str, str]) -> MoleculeFeatures:
         whitening=whitening,
         thermal_energy_unit=8.314e-3,
     )
-
-
-#: The flow N(0, WIDTH^2) in DIMENSION coordinates, the target exp(-STIFFNESS |x|^2 / 2).
-WIDTH, STIFFNESS, DIMENSION = 1.3, 4.0, 3
-
-
-class GaussianFlow(InvertibleFlow):
-    """z -> WIDTH z, in closed form."""
-
-    def embed(self, context):
-        return context.rows, context.dimension
-
-    def encode(self, coordinates, embedding):
-        return coordinates / WIDTH, coordinates.new_full((len(coordinates),), -self._change(embedding))
-
-    def decode(self, latents, embedding):
-        return latents * WIDTH, latents.new_full((len(latents),), self._change(embedding))
-
-    def draw_latents(self, embedding, *, generator):
-        latents = torch.randn(embedding, generator=generator, dtype=torch.float64)
-        return latents, self.latent_log_prob(latents, embedding)
-
-    def latent_log_prob(self, latents, embedding):
-        return -0.5 * (latents**2).sum(1) - 0.5 * embedding[1] * math.log(2 * math.pi)
-
-    @staticmethod
-    def _change(embedding):
-        return embedding[1] * math.log(WIDTH)
-
-
-class Walled(HarmonicWell):
-    """No energy (NaN) where the first coordinate is below the wall, and an endless one above the other."""
-
-    LOW, HIGH = -0.4, 0.9
-
-    def _energy(self, positions):
-        x = positions[:, 0]
-        energy = torch.where(x < self.LOW, torch.nan, super()._energy(positions))
-        return torch.where(x > self.HIGH, torch.inf, energy)
-
-
-def gaussian(potential=None, rows=4000) -> LatentTarget:
-    target = Target.from_model(f"harmonic-well-{STIFFNESS:g}-{DIMENSION}")
-    if potential is not None:
-        target = replace(target, potential=potential)
-    return LatentTarget(BoltzmannGenerator(GaussianFlow(), target), 300.0, rows=rows)
-
-
-class NoLatents(Flow):
-    def embed(self, context):
-        return None
-
-    def log_prob(self, coordinates, embedding):
-        return coordinates.sum(1)
-
-    def sample(self, embedding, *, generator):
-        raise NotImplementedError

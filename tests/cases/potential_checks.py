@@ -41,6 +41,20 @@ def spread(n_atoms: int, frames: int, seed: int, smallest: float = 0.02, largest
     return noise * np.linspace(smallest, largest, frames)[:, None, None]
 
 
+def with_bad_rows(good: torch.Tensor) -> tuple[torch.Tensor, list[int], np.ndarray]:
+    """A copy of conformations (20, N, 3) with NaN, coincident atoms, zeros and infinity: (it, bad, rest).
+
+    bad, rest: the rows that were spoilt, and all others.
+    """
+    broken = good.clone()
+    broken[3, 4, 1] = torch.nan
+    broken[7, 5] = broken[7, 4]
+    broken[9] = 0.0
+    broken[11, 2, 0] = torch.inf
+    bad = [3, 7, 9, 11]
+    return broken, bad, np.setdiff1d(np.arange(len(good)), bad)
+
+
 def value_and_gradient(
     function: Callable[[torch.Tensor], torch.Tensor], positions: np.ndarray | torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:

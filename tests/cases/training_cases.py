@@ -9,6 +9,24 @@ from boltzgen.flows.coupling import CouplingSettings
 
 WELL = "harmonic-well-0.7-3"
 TINY = CouplingSettings(layers=2, hidden=8, bins=4, embedding=8, encoder_blocks=0)
+#: A run of a second: `train` learns the double well from energies, two steps after each measurement.
+DOUBLE_WELL = {
+    "system": "model:double-well",
+    "reverse_kl": {"weight": 1.0, "batch_size": 16},
+    "flow": TINY.model_dump(mode="json"),
+    "optimizer": {"steps": 4, "learning_rate": 0.01},
+    "evaluation": {"every": 2, "samples": 50},
+    "checkpoint_every": 1,
+    "workers": 1,
+}
+#: Data that a run or a data set makes itself, in a second.
+SIMULATION = {
+    "evaluations": 1200,
+    "temperatures": [300.0, 450.0],
+    "frames": 40,
+    "exchange_interval": 0.005,
+    "equilibration": 0.02,
+}
 STIFFNESS, DIMENSION, WIDTH, TEMPERATURE = 0.7, 3, 2.0, 450.0
 
 

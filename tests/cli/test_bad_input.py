@@ -88,22 +88,13 @@ def make_ensemble(system):
 
 def make_models(folder):
     """MODEL: an untrained flow; CUTMODEL: its weights are cut short; OLDMODEL: another schema."""
-    from boltzgen.conditioning.features import N_FEATURES
+    from small_model import FLOW, MODEL
+
     from boltzgen.config.build import build_flow
     from boltzgen.config.model import save_model
-    from boltzgen.flows.coupling import CouplingSettings
 
-    settings = CouplingSettings(layers=2, hidden=8)
-    record = {
-        "flow": settings.model_dump(mode="json"),
-        "n_features": N_FEATURES,
-        "isomers": "reference",
-        "temperature_K": 300.0,
-        "temperatures_K": [300.0],
-        "systems": [],
-    }
     for name in ("MODEL", "CUTMODEL", "OLDMODEL"):
-        save_model(folder / name, build_flow(settings, seed=1), record)
+        save_model(folder / name, build_flow(FLOW, seed=1), MODEL)
     weights = folder / "CUTMODEL" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     (folder / "OLDMODEL" / "model.json").write_text('{"schema": "boltzgen.model/0"}')

@@ -140,6 +140,13 @@ def test_bad_durations(text):
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 400, "20000d", "1000000001s"])
+def test_a_limit_beyond_a_life_is_refused(text):
+    with pytest.raises(InputError, match="more than thirty years"):
+        parse_duration(text)
+    assert parse_duration("1000000000s") == 1e9
+
+
 def test_stop_request_by_time_and_by_hand():
     assert not StopRequest().requested
     stop = StopRequest(max_time=1e-6)

@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
-from oscillator_cases import STIFFNESS, generator, oscillators
+from gaussian_cases import STIFFNESSES, generator, oscillators
 from toy_molecules import bond_grid
 
 from boltzgen.data.statistics import drift
@@ -55,7 +55,7 @@ def test_oscillators_have_exact_variances_at_every_temperature_and_step():
     x = torch.zeros(len(kt), 3, dtype=torch.float64)
     masses = torch.tensor([1.3, 2.0, 5.0], dtype=torch.float64)
     random = generator(1)
-    limit = 2.0 / float((STIFFNESS / masses).sqrt().max())
+    limit = 2.0 / float((STIFFNESSES / masses).sqrt().max())
     point = phase_point(x, oscillators, kt=kt, masses=masses, generator=random)
     point, sound = langevin(
         point,
@@ -70,7 +70,7 @@ def test_oscillators_have_exact_variances_at_every_temperature_and_step():
     assert bool(sound.all())
     for value in kt.unique():
         found = point.positions[kt == value].square().mean(0)
-        torch.testing.assert_close(found, value / STIFFNESS, rtol=4 * math.sqrt(2 / 4000), atol=0.0)
+        torch.testing.assert_close(found, value / STIFFNESSES, rtol=4 * math.sqrt(2 / 4000), atol=0.0)
     energy, gradient = oscillators(point.positions)
     assert torch.equal(energy, point.energy)
     assert torch.equal(gradient, point.gradient)

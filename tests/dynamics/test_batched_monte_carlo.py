@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from oscillator_cases import STIFFNESS, generator, oscillators
+from gaussian_cases import STIFFNESSES, generator, oscillators
 
 from boltzgen.dynamics.batched_langevin import energy_with_gradient
 from boltzgen.dynamics.batched_monte_carlo import (
@@ -82,7 +82,7 @@ def test_mala_probability_is_the_metropolis_hastings_ratio():
         energy, gradient = oscillators(x)
         return -energy, -gradient
 
-    x = torch.randn(50, 3, dtype=torch.float64, generator=random) / STIFFNESS.sqrt()
+    x = torch.randn(50, 3, dtype=torch.float64, generator=random) / STIFFNESSES.sqrt()
     old = chain_state(x, function)
     proposals = []
 

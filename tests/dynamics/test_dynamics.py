@@ -19,7 +19,8 @@ from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.system.platforms import platform_names
 from boltzgen.units import GAS_CONSTANT
-from boltzgen.workflows.simulation.asked import parse_temperatures, parse_time
+from boltzgen.workflows.simulation.asked import parse_temperatures
+from boltzgen.workflows.simulation.options import parse_time
 from boltzgen.workflows.simulation.simulate import simulate
 
 LADDER = (300.0, 420.0, 600.0)

@@ -63,12 +63,11 @@ class AtMost:
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
-def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, tmp_path, monkeypatch):
+def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, monkeypatch):
     """What was compiled for one molecule and number of rows serves others, to rounding; gradients go on.
 
     Two functions are enough: atoms of another shape than butane's last are drawn as before.
     """
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiled_steps, "compile_operations", at_most_two := AtMost(2))
     small, large = Target.from_system(butane), Target.from_system(alanine_dipeptide)
     cases = [(small, 5), (large, 5), (large, 1), (large, 48), (large, 601), (small, 2)]
@@ -111,13 +110,15 @@ def test_draws_go_on_without_a_compiler(flow, butane, compiler, monkeypatch):
     assert all(torch.equal(one, two) for one, two in zip(expected, found, strict=True))
 
 
-def test_compiling_is_decided_by_how_much_will_be_drawn(flow, monkeypatch):
+def test_compiling_is_decided_by_how_much_will_be_drawn(flow, alanine_dipeptide, monkeypatch):
     monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
     mixture = TemperatureMixture(flow, [300.0, 400.0])
-    for passes, asked, used in ((100, None, False), (2000, None, True), (1, True, True), (1e6, False, False)):
-        assert decide_compilation_of_draws(mixture, 43, passes, asked) == used
+    molecule = Target.from_system(alanine_dipeptide).features
+    cases = ((1300, None, False), (1400, None, True), (1, True, True), (1e6, False, False))
+    for passes, asked, used in cases:  # of 22 atoms
+        assert decide_compilation_of_draws(mixture, molecule, passes, asked) == used
         assert flow._compiled == used
-    assert not decide_compilation_of_draws(build_flow(CouplingSettings(), seed=1), 43, 1e6, True)
+    assert not decide_compilation_of_draws(build_flow(CouplingSettings(), seed=1), molecule, 1e6, True)
 
 
 @pytest.mark.slow

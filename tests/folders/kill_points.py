@@ -99,12 +99,25 @@ def short_pilot(_: int) -> int:
     return 300
 
 
+def short_chains(settings: Callable) -> Callable:
+    """A warm-up of three sweeps, and a state that is kept, and written, after each second one."""
+
+    def short(asked: Any) -> Any:
+        importlib.import_module("boltzgen.refine.chains.run").SAVED_EVERY = 0.0
+        found = settings(asked)
+        changes = {"warm_up": 3, "pilot": 32, "full_pass_every": 2, "ladder": "none"}
+        return None if found is None else found.model_copy(update=changes)
+
+    return short
+
+
 def short_selftest(cases: Callable) -> Callable:
     return lambda quick: dict(list(cases(quick).items())[:1])
 
 
 #: Functions to be replaced by shorter ones: module, name, what makes the new one of the old.
 SHORTER = {
+    "chains": ("boltzgen.workflows.sampling.sample", "chain_settings", short_chains),
     "demo": ("boltzgen.workflows.installation.demo", "demo", short_demo),
     "run": ("boltzgen.workflows.roads.run", "PILOT", short_pilot),
     "selftest": ("boltzgen.workflows.exact_answers.selftest", "cases", short_selftest),
@@ -261,6 +274,7 @@ def main() -> None:
     import boltzgen.workflows.sampling.export
     import boltzgen.workflows.sampling.merge
     import boltzgen.workflows.sampling.reweight
+    import boltzgen.workflows.sampling.sample
     import boltzgen.workflows.training.adapt
     import boltzgen.workflows.transfer.benchmark  # noqa: F401
 

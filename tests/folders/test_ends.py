@@ -123,8 +123,9 @@ def test_a_stopped_training_leaves_a_model(place, number):
         ([*VERBS["adapt"].words, "-o", "R", "until.minutes=0.00001"], 0),
     ],
 )
-def test_what_ends_a_training_leaves_a_model(place, words, code):
-    done = run(words, place)
+def test_what_ends_a_training_leaves_a_model(place, words, code, command_server):
+    served = command_server.words("-m", "boltzgen_cli", *words)
+    done = subprocess.run(served, cwd=place, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert sample(place / "R", place / "SYS", place / "OUT", 50).requested == 50
     assert (place / "R" / "adapt.json").exists() == (words[0] == "adapt" and code == 0)

@@ -35,7 +35,15 @@ from boltzgen.workflows.datasets.build import load_dataset
 ALL = bool(os.environ.get("BOLTZGEN_ALL_KILL_POINTS"))
 
 #: What a usual run tries, for its time.
-USUAL = ("simulate", "sample", "reweight to", "train", "free-energy states", "export mdtraj-hdf5")
+USUAL = (
+    "simulate",
+    "sample",
+    "sample chains",
+    "reweight to",
+    "train",
+    "free-energy states",
+    "export mdtraj-hdf5",
+)
 
 #: How often, or (bytes that a file may have) where.
 POINTS = {"kill": 0, "disk": 12, "size": [10, 400, 3000, 9000, 20000]}

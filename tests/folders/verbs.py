@@ -15,6 +15,7 @@ from between_cases import butane_frames, write_frames
 from butane import write_butane
 from demo_cases import write_shipped
 from small_model import FLOW, MODEL
+from training_cases import DOUBLE_WELL
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
@@ -23,15 +24,6 @@ from boltzgen.workflows.datasets.build import build_dataset
 from boltzgen.workflows.sampling.sample import sample
 from boltzgen_cli import main
 
-TRAINING = {
-    "system": "model:double-well",
-    "reverse_kl": {"weight": 1.0, "batch_size": 16},
-    "flow": {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0},
-    "optimizer": {"steps": 4, "learning_rate": 0.01},
-    "evaluation": {"every": 2, "samples": 50},
-    "checkpoint_every": 1,
-    "workers": 1,
-}
 DATASET = {
     "implicit": "none",
     "simulation": {
@@ -104,6 +96,11 @@ VERBS = {
     ),
     "sample": Verb("OUT", ["sample", "RUN", "SYS", "-o", "OUT", "-n", "50"]),
     "sample again": Verb("DRAWN", ["sample", "RUN", "SYS", "-o", "DRAWN", "-n", "50", "--overwrite"]),
+    "sample chains": Verb(
+        "WALKED",
+        ["sample", "RUN", "SYS", "-o", "WALKED", "-n", "48", "--chains", "--walkers", "16"],
+        "chains",
+    ),
     "check": Verb("DRAWN", ["check", "DRAWN", "--rows", "20", "--data", "MD300"]),
     "reweight": Verb("HOT", ["reweight", "DRAWN", "-o", "HOT", "--temperature", "320"]),
     "reweight to": Verb("HOT", ["reweight", "DRAWN", "-o", "HOT", "--to", "SYS", "--resume", "auto"]),
@@ -172,8 +169,8 @@ def make_inputs(folder: Path, butane: MolecularSystem, peptide: MolecularSystem 
         sample(folder / "RUN", folder / "SYS", folder / name, 50, seed=seed, temperature=kelvin)
     frames = butane_frames(60, 300.0, np.random.default_rng(3))
     write_frames(folder / "MD300", frames, 300.0, butane.fingerprint)
-    texts = {"train": TRAINING, "dataset": DATASET, "tiny": DEMO, "states": STATES}
-    texts["data"] = {**TRAINING, "system": "SYS", "data": "MD300", "likelihood": {"batch_size": 16}}
+    texts = {"train": DOUBLE_WELL, "dataset": DATASET, "tiny": DEMO, "states": STATES}
+    texts["data"] = {**DOUBLE_WELL, "system": "SYS", "data": "MD300", "likelihood": {"batch_size": 16}}
     for name, content in texts.items():
         (folder / f"{name}.yaml").write_text(json.dumps(content))
     two = ["test=[{smiles: CO, name: methanol}]", "train=[]", "implicit=none"]

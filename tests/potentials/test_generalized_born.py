@@ -10,7 +10,7 @@ import openmm
 import pytest
 import torch
 from openmm.app.internal import customgbforces
-from potential_checks import assert_agrees, spread, system_of, value_and_gradient
+from potential_checks import assert_agrees, spread, system_of, value_and_gradient, with_bad_rows
 
 from boltzgen.errors import UnsupportedError
 from boltzgen.potentials.from_openmm.read_gb import custom_gb_record
@@ -266,12 +266,7 @@ def test_a_bad_row_stays_alone(name, dtype):
     force = arbitrary_force(0.5) if name == "arbitrary" else amber_model(name, 0, SA="ACE", cutoff=cutoff)
     potential = translate_openmm(system_of(N_ATOMS, force))
     good = torch.tensor(spread(N_ATOMS, 20, 3, 0.2, 0.3)).to(dtype)
-    broken = good.clone()
-    broken[3, 4, 1] = torch.nan
-    broken[7, 5] = broken[7, 4]
-    broken[9] = 0.0
-    broken[11, 2, 0] = torch.inf
-    rest = np.setdiff1d(np.arange(20), [3, 7, 9, 11])
+    broken, _bad, rest = with_bad_rows(good)
     energy, gradient = value_and_gradient(potential.energy, good)
     got, got_gradient = value_and_gradient(potential.energy, broken)
     np.testing.assert_array_equal(got[rest], energy[rest])

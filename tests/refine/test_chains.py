@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
-from flow_cases import DIMENSION, FLOWS, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
+from flow_cases import FLOWS
+from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
 from helpers import ROOT, randomised, seeded
 
 from boltzgen.config.build import build_flow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from butane import EXACT, write_butane
-from flow_cases import DIMENSION, STIFFNESS, WIDTH, NoLatents, Walled, gaussian
+from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, NoLatents, Walled, gaussian
 from helpers import seeded
 from scipy.optimize import brentq
 from scipy.special import erf

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble_cases import write_densities
-from helpers import assert_refused
+from ensemble_cases import ALANINE_DIPEPTIDE, molecule, write_densities
+from helpers import assert_refused, different
 
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble, save_ensemble
@@ -21,7 +21,6 @@ from boltzgen.workflows.free_energy.states import free_energy_states
 from boltzgen.workflows.free_energy.surface import surface
 
 ROOT = Path(__file__).resolve().parents[2]
-PDB = ROOT / "boltzgen" / "examples" / "alanine-dipeptide" / "alanine-dipeptide.pdb"
 GOLDEN = ROOT / "tests" / "golden"
 GOOD = {"verdict": "ok", "reasons": [], "forward_ess": 0.8}
 STIFFNESS = np.array([1.0, 4.0])
@@ -46,30 +45,12 @@ def harmonic(n: int = 20_000, *, seed: int = 0) -> Ensemble:
     )
 
 
-def peptide(n: int = 300, *, seed: int = 1) -> Ensemble:
-    """Alanine dipeptide about its example structure, with weights of no meaning."""
-    import mdtraj
-
-    rng = np.random.default_rng(seed)
-    x = (mdtraj.load(str(PDB)).xyz + rng.normal(0, 0.01, (n, 22, 3))).astype(np.float32)
-    return Ensemble.from_densities(
-        x,
-        rng.normal(5, 0.3, n),
-        rng.normal(-17, 0.3, n),
-        temperature=310.0,
-        measure="shape",
-        system_fingerprint="f00d",
-        domain="reference",
-        topology_pdb=PDB.read_text(),
-    )
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verbs")
     save_ensemble(harmonic(), folder / "WELL")
-    save_ensemble(peptide(), folder / "OUT")
-    empty = peptide(20)
+    save_ensemble(molecule(300, seed=1), folder / "OUT")
+    empty = molecule(20, seed=1)
     empty = Ensemble(
         empty.positions,
         empty.log_q,
@@ -81,7 +62,7 @@ def folders(tmp_path_factory):
         "shape",
         "f00d",
         "reference",
-        PDB.read_text(),
+        ALANINE_DIPEPTIDE.read_text(),
     )
     save_ensemble(empty, folder / "EMPTY")
     (folder / "c.yaml").write_text(
@@ -188,7 +169,7 @@ def test_observables_are_those_of_mdtraj(folders):
     """Names give MDTraj's numbers, torsions their cosine and sine; rows that are not finite stay NaN."""
     import mdtraj
 
-    ensemble = peptide(40)
+    ensemble = molecule(40, seed=1)
     positions = np.array(ensemble.positions)
     positions[3] = np.nan
     topology = read_topology(ensemble.topology_pdb)
@@ -356,7 +337,7 @@ def test_the_surface_file_is_stable(tmp_path):
     content = json.loads((tmp_path / "s.json").read_text())
     content["provenance"] = sorted(content["provenance"])
     expected = json.loads((GOLDEN / "free_energy_surface.json").read_text())
-    assert same(content, expected), "the file has changed; see docs/files.md"
+    assert different(content, expected) == [], "the file has changed; see docs/files.md"
 
 
 def test_the_file_of_a_difference_is_stable(tmp_path):
@@ -387,14 +368,3 @@ def keys(content):
         "work": {k: list(v) for k, v in content["work"].items()},
         "estimates": {e["estimator"]: list(e) for e in sorted(content["estimates"], key=str)},
     }
-
-
-def same(one, other):
-    """Equal but for rounding; keys in the same order."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(x, y) for x, y in zip(one, other, strict=True))
-    if isinstance(one, float) and isinstance(other, float):
-        return one == pytest.approx(other, rel=1e-6, abs=1e-9)
-    return one == other

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_model import FLOW, MODEL
+from training_cases import DOUBLE_WELL
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model, save_model
@@ -16,13 +17,10 @@ from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.training.train import train
 
 TRAINING = {
-    "system": "model:double-well",
-    "reverse_kl": {"weight": 1.0, "batch_size": 16},
-    "flow": {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0},
+    **DOUBLE_WELL,
     "optimizer": {"steps": 9},
     "evaluation": {"every": 9, "samples": 20},
     "checkpoint_every": 3,
-    "workers": 1,
 }
 
 

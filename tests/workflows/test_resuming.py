@@ -6,19 +6,17 @@ import json
 
 import pytest
 import yaml
+from training_cases import DOUBLE_WELL
 
 from boltzgen.errors import InputError
 from boltzgen.training.metrics import read_metrics
 from boltzgen.workflows.training.train import train
 
 CONFIG = {
-    "system": "model:double-well",
+    **DOUBLE_WELL,
     "reverse_kl": {"weight": 1.0, "batch_size": 32},
-    "flow": {"kind": "coupling", "layers": 2, "hidden": 8, "bins": 4, "embedding": 8, "encoder_blocks": 0},
-    "optimizer": {"steps": 4, "learning_rate": 0.01},
     "evaluation": {"every": 2, "samples": 200},
     "checkpoint_every": 2,
-    "workers": 1,
 }
 
 

@@ -99,7 +99,7 @@ def test_calls_after_the_first_are_timed_and_a_long_one_alone(monkeypatch):
 def test_a_training_takes_its_steps_and_its_measurements(monkeypatch, tmp_path):
     """40 steps of 0.5 s, 4 measurements of 200 samples of 0.01 s."""
     monkeypatch.setattr(training, "_seconds_of_steps", lambda settings, flow, target: (0.5, 3.0))
-    monkeypatch.setattr(training, "seconds_of", lambda work, within: 0.01 * 100)
+    monkeypatch.setattr(training, "seconds_of_a_sample", lambda generator, number, temperature: 0.01)
     words = [
         "optimizer.steps=40",
         "evaluation.every=10",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from training_cases import SIMULATION
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import load_model
@@ -30,13 +31,6 @@ from boltzgen.workflows.training.dataset import dataset_frames
 from boltzgen.workflows.training.train import train
 
 FLOW = {"kind": "autoregressive", "hidden": 8, "embedding": 8, "bins": 4, "encoder_blocks": 1}
-SIMULATION = {
-    "evaluations": 1200,
-    "temperatures": [300.0, 450.0],
-    "frames": 40,
-    "exchange_interval": 0.005,
-    "equilibration": 0.02,
-}
 
 
 def small(name: str, smiles: str) -> dict[str, str]:

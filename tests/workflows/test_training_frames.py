@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from training_cases import SIMULATION
 
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory, write_trajectory
 from boltzgen.errors import InputError
@@ -13,14 +14,6 @@ from boltzgen.progress import silent
 from boltzgen.training.settings import SimulationSource, TrainingSettings
 from boltzgen.workflows.simulation.source import save_and_exchange_steps
 from boltzgen.workflows.training.frames import targets_and_frames
-
-SIMULATION = {
-    "evaluations": 1200,
-    "temperatures": [300.0, 450.0],
-    "frames": 40,
-    "exchange_interval": 0.005,
-    "equilibration": 0.02,
-}
 
 
 def settings_for(system, **changes) -> TrainingSettings:

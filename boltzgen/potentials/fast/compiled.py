@@ -186,7 +186,8 @@ def _with_changing_sizes(
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-    mode = FakeTensorMode(shape_env=ShapeEnv())
+    sizes_of = ShapeEnv()
+    mode = FakeTensorMode(shape_env=sizes_of)
     fakes = []
     for given, dimensions in zip(inputs, changing, strict=True):
         sizes = [DimDynamic.DYNAMIC if n in dimensions else DimDynamic.STATIC for n in range(given.dim())]
@@ -195,7 +196,7 @@ def _with_changing_sizes(
     with mode:
         graph = make_fx(lambda *given: plain(*given))(*fakes)  # without the annotations of `plain`
     compiled = _by_inductor_in(mode, graph, fakes)
-    if not all(size.free_symbols for size in mode.shape_env.replacements.values()):
+    if not all(size.free_symbols for size in sizes_of.replacements.values()):
         raise RuntimeError("a size that may change was taken for a constant")
     return compiled
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boltzgen.ensemble.diagnostics import VERDICTS
-from boltzgen.notebook import with_interval
 from boltzgen.report.axes import symbol
 from boltzgen.report.page.markup import (
     Html,
@@ -21,6 +20,7 @@ from boltzgen.report.page.markup import (
     tag,
 )
 from boltzgen.report.page.record import Material, Section, part, several
+from boltzgen.shares import wilson_interval
 
 #: Estimates that are told in a sentence; the table has all of them.
 MOST_SENTENCES = 6
@@ -124,6 +124,10 @@ def _told_estimates(material: Material) -> Iterator[str]:
 
 def _told_samples(material: Material) -> str:
     summary, n = material.summary, len(material.ensemble or ())
+    if summary.get("walkers"):
+        bulk = summary.get("ess_bulk")
+        worth = "" if bulk is None else f", which count as {bulk:.0f} independent ones"
+        return f"{n} samples of {summary['walkers']} walkers of {material.subject.line()}{worth}."
     ess = summary.get("ess")
     worth = "" if not isinstance(ess, int | float) else f" count as {ess * n:.0f} independent ones"
     many = f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -216,16 +220,28 @@ def _named(one: Mapping[str, Any]) -> str:
     return str(one.get("name")) if plain else f"{asked}: {one.get('name')}"
 
 
+def _ends(one: Mapping[str, Any]) -> list[float | None]:
+    """The interval of a population; that of its error in files of versions that wrote none."""
+    ends = [*several(one, "interval95"), None, None][:2]
+    if all(isinstance(end, int | float) for end in ends):
+        return ends
+    return list(wilson_interval(one["population"], one.get("standard_error")))
+
+
 def populations_of(material: Material) -> list[dict[str, Any]]:
     """Name, share, its standard error and 95 % interval of each state that was asked for."""
     found = several(material.answer, "populations") or several(material.free_energy, "states")
+    return _shares_of(found)
+
+
+def _shares_of(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shares = (int, float, type(None))
     return [
         {
             "name": _named(one),
             "population": one.get("population"),
             "standard_error": one.get("standard_error"),
-            "interval95": [*several(one, "interval95"), None, None][:2],
+            "interval95": _ends(one),
         }
         for one in found
         if "population" in one
@@ -234,18 +250,15 @@ def populations_of(material: Material) -> list[dict[str, Any]]:
     ]
 
 
-def share_told(one: Mapping[str, Any]) -> str:
-    """A share of `populations_of` in percent with its interval, or with its error where it has none."""
-    low, high = one["interval95"]
-    if not all(isinstance(end, int | float) for end in (low, high)):
-        return percentage(one["population"], one["standard_error"])
-    return with_interval(100 * one["population"], (100 * low, 100 * high), "%")
+def shares_told(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Names and shares of such as `populations_of` for a table, in percent with their intervals."""
+    return [
+        (symbol(one["name"]), percentage(one["population"], one["interval95"]))
+        for one in found
+        if one["population"] is not None
+    ]
 
 
 def _populations(material: Material) -> Html:
-    rows = [
-        (symbol(one["name"]), share_told(one))
-        for one in populations_of(material)
-        if one["population"] is not None
-    ]
-    return table(("state", "population"), rows, "Populations") if rows else Html("")
+    rows = shares_told([*populations_of(material), *_shares_of(several(material.answer, "mirror_images"))])
+    return table(("state", "population (95 % interval)"), rows, "Populations") if rows else Html("")

@@ -110,14 +110,16 @@ def badge(verdict: object) -> Html:
     return tag("strong", verdict or "not known", class_=f"badge {known}")
 
 
-def percentage(share: float | None, error: float | None = None) -> str:
-    """``96.3 ± 0.4 %``: the decimals of the error's first two digits; a dash where not known."""
+def percentage(share: float | None, interval: Sequence[float | None] = (None, None)) -> str:
+    """``96.3 % (95.9 to 96.7)``: decimals by the width of the 95 % `interval`; a dash where not known."""
     if share is None or not math.isfinite(share):
         return "–"
-    if error is None or not (math.isfinite(error) and error > 0):
+    low, high = interval
+    if low is None or high is None or not 0 < high - low < math.inf:
         return f"{100 * share:.3g} %"
-    decimals = min(max(0, 1 - math.floor(math.log10(100 * error))), 6)
-    return f"{100 * share:.{decimals}f} ± {100 * error:.{decimals}f} %"
+    decimals = min(max(0, 1 - math.floor(math.log10(100 * max(high - share, share - low)))), 6)
+    told = [f"{100 * one:.{decimals}f}" for one in (share, low, high)]
+    return f"{told[0]} % ({told[1]} to {told[2]})"
 
 
 def measured(value: float | None, error: float | None = None, unit: str = "") -> str:

@@ -23,11 +23,8 @@ def unchecked(material: Material) -> Section | None:
             found.append("The samples are part of what was asked for: the run was stopped.")
         if material.frames is None and material.checks is None:
             found.append("Agreement with a simulation: there are no frames of one to compare with.")
-    translation = part(material.molecule.provenance if material.molecule else {}, "translation_check")
-    if material.molecule is not None and not translation.get("agrees", translation):
-        found.append(
-            "Whether our energy of this molecule is OpenMM's: nothing was compared when it was prepared."
-        )
+    if material.molecule is not None:
+        found += _of_energy(part(material.molecule.provenance, "translation_check"))
     if material.frames is not None:
         if material.simulation.get("status") not in (None, "complete"):
             found.append(f"The simulation is {material.simulation.get('status')}.")
@@ -37,6 +34,15 @@ def unchecked(material: Material) -> Section | None:
     if not found:
         return None
     return Section("unchecked", "Not checked", bullets(prose(one, material.words) for one in found), found)
+
+
+def _of_energy(compared: Mapping[str, Any]) -> list[str]:
+    """What is to be said of our energy of the molecule, as `prepare` held it against OpenMM's."""
+    if compared.get("agrees") is False:
+        return [f"Our energy of this molecule is not OpenMM's: {compared.get('refused')}"]
+    if "max_relative_energy_difference" in compared:
+        return []
+    return ["Whether our energy of this molecule is OpenMM's: nothing was compared when it was prepared."]
 
 
 def origin(material: Material) -> Section:

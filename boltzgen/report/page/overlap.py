@@ -33,7 +33,10 @@ def overlap(material: Material) -> Section | None:
     coverage = part(material.manifest, "coverage")
     bars = [one for one in estimates_of(material) if one.get("overlap") is not None]
     pictures, energies = _energies(material)
-    if material.ensemble is None or not (coverage or bars or len(energies) > 2):
+    if material.ensemble is None:
+        return None
+    own = 2 if material.ensemble.walkers is None else 1
+    if not (coverage or bars or len(energies) > own):
         return None
     parts: list[Any] = []
     if coverage:
@@ -90,7 +93,9 @@ def _energies(material: Material) -> tuple[list[Picture], dict[str, Any]]:
     rows = ensemble.valid
     flow = "flow" if drawn_by_flow(material) else "unweighted"
     found = [(flow, ORANGE, "5 3", ensemble.u[rows], np.ones(int(rows.sum())))]
-    found.append(("reweighted", BLUE, "", ensemble.u[rows], ensemble.weights()[rows]))
+    label = "reweighted" if ensemble.walkers is None else "walkers"
+    found.append((label, BLUE, "", ensemble.u[rows], ensemble.weights()[rows]))
+    found = found if ensemble.walkers is None else found[1:]  # nothing was drawn that is not of the target
     for label, colour, frames in (
         ("simulation", BLACK, material.frames),
         ("check frames", GREEN, material.checks),

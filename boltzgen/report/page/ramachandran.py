@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.errors import InputError
 from boltzgen.free_energy.ramachandran import torsion_pairs
 from boltzgen.report.axes import (
     FEWEST_EFFECTIVE,
@@ -37,7 +38,10 @@ MOST_APART, LARGEST_ERROR = 2.0, 1.0
 def ramachandran(material: Material, found: Sequence[Source]) -> Section | None:
     """The section ``ramachandran``; None for what is no peptide, and without conformations."""
     text = topology_pdb(material)
-    pairs = torsion_pairs(text) if text and found else []
+    try:
+        pairs = torsion_pairs(text) if text and found else []
+    except InputError:  # residue numbers that repeat: nothing tells one map from another
+        return None
     if not pairs:
         return None
     bins = round(np.sqrt(best_number_of_bins(found, 2.0, [number**2 for number in BINS])))

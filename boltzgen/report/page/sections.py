@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from boltzgen.report.page.answer import answer
+from boltzgen.report.page.chains import chains
 from boltzgen.report.page.geometry import geometry
 from boltzgen.report.page.molecule import molecule
 from boltzgen.report.page.origin import literature, origin, unchecked
@@ -22,7 +23,7 @@ from boltzgen.report.page.weights import weights
 def sections(material: Material) -> tuple[list[Section], dict[str, Any] | None]:
     """The sections in order, and what the 3D view shows (None without one).
 
-    A section that a later method brings (chains, say) is one file here and one line below.
+    A section that a later method brings is one file here and one line below.
     """
     compared, seen = sources(material), view(material)
     found = [
@@ -32,6 +33,7 @@ def sections(material: Material) -> tuple[list[Section], dict[str, Any] | None]:
         states(material, compared),
         ramachandran(material, compared),
         torsions(material, compared),
+        chains(material),
         weights(material, in_3d=seen is not None and len(seen[1]["rows"]) > 1),
         overlap(material),
         geometry(material, compared),

@@ -9,6 +9,7 @@ import numpy as np
 
 from boltzgen.data.statistics import statistical_inefficiency
 from boltzgen.ensemble.topology import read_topology
+from boltzgen.errors import InputError
 from boltzgen.free_energy.variables import READY_NAMES, Variable, ready_torsions
 from boltzgen.report.axes import symbol
 from boltzgen.report.page.record import Material, part, several
@@ -56,7 +57,12 @@ def sources(material: Material) -> list[Source]:
         finite = np.isfinite(ensemble.positions).all(axis=(1, 2))
         drawn = ensemble.valid & finite
         label = "flow" if drawn_by_flow(material) else "unweighted"
-        if drawn.any():
+        if drawn.any() and ensemble.walkers is not None:
+            kept, counted = ensemble.positions[drawn], ensemble.diagnostics().n_effective
+            slow = len(kept) / counted if counted > 0 else float(len(kept))
+            weighted = ensemble.weights()[drawn]
+            found.append(Source("reweighted", "walkers", BLUE, kept, weighted, max(slow, 1.0)))
+        elif drawn.any():
             kept = ensemble.positions[drawn]
             found.append(Source("flow", label, ORANGE, kept, np.ones(len(kept)), dash="5 3"))
             found.append(Source("reweighted", "reweighted", BLUE, kept, ensemble.weights()[drawn]))
@@ -66,7 +72,8 @@ def sources(material: Material) -> list[Source]:
 def drawn_by_flow(material: Material) -> bool:
     """Whether the samples are the flow's own draws: not moved since, and none left out by another energy."""
     origin = part(material.manifest, "provenance")
-    return not several(origin, "refined") and not origin.get("reweighted_from")
+    moved = several(origin, "refined") or part(origin, "chains")
+    return not moved and not origin.get("reweighted_from")
 
 
 def _slowest(material: Material) -> float:
@@ -126,7 +133,10 @@ def _ready(text: str) -> dict[str, tuple[int, ...]]:
     topology = read_topology(text)
     found: dict[str, tuple[int, ...]] = {}
     for base in READY_NAMES:
-        known = ready_torsions(base, topology)
+        try:
+            known = ready_torsions(base, topology)
+        except InputError:  # residue numbers that repeat: no clear names
+            continue
         for number, atoms in known.items():
             found[base if len(known) == 1 else f"{base}:{number}"] = atoms
     return found

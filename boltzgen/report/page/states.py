@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.free_energy.populations import Population, populations
 from boltzgen.report.axes import symbol
-from boltzgen.report.page.answer import populations_of, share_told
+from boltzgen.report.page.answer import populations_of, shares_told
 from boltzgen.report.page.markup import joined, percentage, table, tag
 from boltzgen.report.page.record import Material, Section, part, several
 from boltzgen.report.page.sources import Source, turns
+from boltzgen.shares import wilson_interval
 
 #: Thirds of the circle, degrees.
 THIRDS = ((0, 120), (120, 240), (240, 360))
 _NAMES = ("0° to 120°", "120° to −120°", "−120° to 0°")
-
-#: Effective samples that an error bar needs: one or two show no scatter.
-FEWEST = 3.0
 
 #: Torsions in the table at most.
 MOST = 30
@@ -27,30 +26,19 @@ MOST = 30
 
 def states(material: Material, found: Sequence[Source]) -> Section | None:
     """The section ``states``; None where nothing has states."""
-    asked = [
-        (symbol(one["name"]), share_told(one))
-        for one in populations_of(material)
-        if one["population"] is not None
-    ]
+    asked = shares_told(populations_of(material))
     turning, told = turns(material)[:MOST], []
     for turn in turning if found else []:
-        shares = {}
-        for one in found:
-            angle = np.remainder(turn.variable.evaluate(one.positions), 360.0)
-            shares[one.key] = [
-                share_with_error((angle >= low) & (angle < high), one.weights, one.inefficiency)
-                for low, high in THIRDS
-            ]
-        told.append((turn, shares))
+        told.append((turn, {one.key: thirds(turn.variable.evaluate(one.positions), one) for one in found}))
     compared = several(part(material.manifest, "coverage"), "states")
     if not asked and not told and not compared:
         return None
     parts: list[Any] = []
     if asked:
-        parts.append(table(("state", "population, by weight"), asked, "States asked for"))
+        parts.append(table(("state", "by weight (95 % interval)"), asked, "States asked for"))
     if told:
         rows = [
-            (turn.label, name, *(percentage(*shares[one.key][third]) for one in found))
+            (turn.label, name, *(_share(shares[one.key][third]) for one in found))
             for turn, shares in told
             for third, name in enumerate(_NAMES)
         ]
@@ -59,7 +47,7 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
         parts.append(
             tag(
                 "p",
-                "Errors are one standard error; none stands where fewer than three effective samples lie.",
+                "In brackets: 95 % intervals (Wilson's); none stands where one or two effective samples lie.",
             )
         )
     if compared:
@@ -67,8 +55,10 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
         rows = [
             (
                 symbol(str(one.get("name"))),
-                percentage(one.get("reweighted"), one.get("reweighted_error")),
-                percentage(one.get("target"), one.get("target_error")),
+                *(
+                    percentage(one.get(key), wilson_interval(one.get(key), one.get(f"{key}_error")))
+                    for key in ("reweighted", "target")
+                ),
             )
             for one in compared
         ]
@@ -84,7 +74,14 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
                 "name": turn.name,
                 "thirds_degrees": [list(one) for one in THIRDS],
                 **{
-                    key: [{"population": p, "standard_error": e} for p, e in one]
+                    key: [
+                        {
+                            "population": third.population,
+                            "standard_error": third.standard_error,
+                            "interval95": list(third.interval95),
+                        }
+                        for third in one
+                    ]
                     for key, one in shares.items()
                 },
             }
@@ -95,21 +92,16 @@ def states(material: Material, found: Sequence[Source]) -> Section | None:
     return Section("states", "States", joined(parts), numbers)
 
 
-def share_with_error(
-    inside: np.ndarray, weights: np.ndarray, inefficiency: float
-) -> tuple[float, float | None]:
-    """The share (0 to 1) of the `weights` (n,) that lies `inside` (n,) bool, and its standard error.
-
-    ``p = sum w h``, ``var p = g sum w^2 (h - p)^2`` for weights that sum to one (delta method). No error from
-    fewer than three effective samples in the state or outside it.
-    """
-    w = weights / weights.sum() if weights.sum() > 0 else weights
-    p = float(w @ inside)
-    if min(_effective(w[inside]), _effective(w[~inside])) < FEWEST * inefficiency:
-        return p, None
-    return p, float(np.sqrt(inefficiency * np.sum((w * (inside - p)) ** 2)))
+def thirds(angles: np.ndarray, source: Source) -> list[Population]:
+    """The shares of `source` in each of `THIRDS`, of the values (n,) of a torsion in degrees."""
+    turned = np.remainder(angles, 360.0)
+    masks = {
+        name: (turned >= low) & (turned < high) for name, (low, high) in zip(_NAMES, THIRDS, strict=True)
+    }
+    with np.errstate(divide="ignore"):
+        log_w = np.log(source.weights)
+    return populations(log_w, masks, inefficiency=source.inefficiency)
 
 
-def _effective(w: np.ndarray) -> float:
-    square = float(np.sum(w**2))
-    return float(w.sum()) ** 2 / square if square > 0 else 0.0
+def _share(one: Population) -> str:
+    return percentage(one.population, one.interval95)

@@ -25,9 +25,12 @@ def heaviest_rows(weights: np.ndarray) -> np.ndarray:
 
 
 def weights(material: Material, *, in_3d: bool) -> Section | None:
-    """The section ``weights``; None without samples. in_3d: whether there is a view that can show rows."""
+    """The section ``weights``; None without samples, and for walkers, whose section is ``chains``.
+
+    in_3d: whether there is a view that can show rows.
+    """
     ensemble = material.ensemble
-    if ensemble is None:
+    if ensemble is None or ensemble.walkers is not None:
         return None
     found, w = material.summary, ensemble.weights()
     n, k_hat = len(w), found.get("k_hat")

@@ -50,6 +50,11 @@ class PeptideSequence:
     methylamide: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def letters(self) -> str:
+        """One-letter code of the residues, caps left out."""
+        return "".join(_TO_ONE_LETTER[VARIANTS.get(name, name)] for name in self.residues)
+
     def __str__(self) -> str:
         caps = ["ACE"] * self.acetyl, ["NME"] * self.methylamide
         return "-".join([*caps[0], *self.residues, *caps[1]])
@@ -210,11 +215,10 @@ def _heavy_atoms(sequence: PeptideSequence) -> str:
     import PeptideBuilder
     from Bio.PDB import PDBIO
 
-    letters = [_TO_ONE_LETTER[VARIANTS.get(name, name)] for name in sequence.residues]
-    letters = [*["G"] * sequence.acetyl, *letters, *["G"] * sequence.methylamide]
+    letters = "G" * sequence.acetyl + sequence.letters + "G" * sequence.methylamide
     phis = [PROLINE_PHI if letter == "P" else EXTENDED_PHI for letter in letters[1:]]
     psis = [EXTENDED_PSI] * len(phis)
-    structure = PeptideBuilder.make_structure("".join(letters), phis, psis)
+    structure = PeptideBuilder.make_structure(letters, phis, psis)
     if not sequence.methylamide:
         PeptideBuilder.add_terminal_OXT(structure)
     residues = list(structure.get_residues())

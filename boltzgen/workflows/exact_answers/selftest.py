@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from boltzgen.checks import check_seed
-from boltzgen.errors import BoltzgenError, InputError
+from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import write_json
 from boltzgen.folders import alone_with_file
+from boltzgen.interrupts import StopRequest
 from boltzgen.notebook import html_table
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
@@ -36,6 +37,8 @@ from boltzgen.workflows.exact_answers.systems import (
     pareto_shape,
     tilted_double_well,
 )
+from boltzgen.workflows.timing.expectation import Expect, Expectation
+from boltzgen.workflows.timing.pace import pace
 
 SCHEMA = "boltzgen.selftest/1"
 
@@ -44,14 +47,32 @@ SAMPLES, QUICK_SAMPLES = 200_000, 20_000
 
 Case = Callable[[int, np.random.Generator], list[Row]]
 
+#: Seconds of each case with the quick samples, on one idle core; with all it takes ten times as long.
+SECONDS = {
+    "harmonic wells": 2.0,
+    "effective sample size": 0.4,
+    "Pareto shape": 0.1,
+    "double well": 1.0,
+    "many-well": 1.0,
+    "tilted double well": 0.3,
+    "Mueller-Brown": 0.7,
+    "Lennard-Jones dimer": 0.4,
+    "pair double well": 0.2,
+    "butane from its terms": 1.4,
+    "butane, untrained flow": 2.7,
+    "butane, trained flow": 4.0,
+}
+
 
 @dataclass(frozen=True, repr=False)
 class SelfTest:
-    """All rows, and what they were computed with."""
+    """All rows, and what they were computed with; `missing` cases were not begun, for what `stopped` says."""
 
     rows: tuple[Row, ...]
     quick: bool
     seed: int
+    missing: tuple[str, ...] = ()
+    stopped: str = ""
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -64,7 +85,8 @@ class SelfTest:
             "version": VERSION,
             "quick": self.quick,
             "seed": self.seed,
-            "passed": not self.failures,
+            "passed": not self.failures and not self.missing,
+            **({"missing": list(self.missing)} if self.missing else {}),
             "rows": [row.to_json() for row in self.rows],
         }
 
@@ -81,8 +103,13 @@ class SelfTest:
         return html_table(columns, [(*row, ok) for row, ok in zip(rows, passed, strict=True)])
 
     def raise_for_failures(self) -> None:
-        """BoltzgenError that names the rows that failed and why, if there are any."""
+        """BoltzgenError that names the rows that failed and why; StoppedError where cases are missing."""
         failed = self.failures
+        if not failed and self.missing:
+            raise StoppedError(
+                f"{self.stopped}: the {len(self.rows)} rows so far agree; {len(self.missing)} cases were not "
+                f"begun ({', '.join(self.missing)}). Give more time, or `quick=True`."
+            )
         if not failed:
             return
         named = "; ".join(f"{row.system}, {row.quantity} by {row.estimator}: {row.why}" for row in failed[:3])
@@ -122,14 +149,17 @@ def selftest(
     quick: bool = False,
     seed: int = 0,
     output: str | os.PathLike[str] | None = None,
+    stop: StopRequest | None = None,
     progress: Progress = silent,
+    expect: Expect | None = None,
 ) -> SelfTest:
     """Compute numbers that are known exactly, on this machine, by the functions that users call.
 
     Parameters
     ----------
     quick: a tenth of the samples and no training, in under 20 s on one core. seed: of the draws.
-    output: file that gets the rows as JSON, too.
+    output: file that gets the rows as JSON, too. stop: asked before each case, which is not begun where it
+        would take longer than is left. expect: told how long it will take before it begins.
 
     Returns
     -------
@@ -152,8 +182,17 @@ def selftest(
     if output is not None and Path(output).is_dir():
         raise InputError(f"{output} is a folder; `output` needs the name of a file, such as selftest.json.")
     rows: list[Row] = []
-    table = cases(quick)
+    missing: tuple[str, ...] = ()
+    table, ends = cases(quick), stop or StopRequest()
+    slower = 1.0 if expect is None and ends.max_time is None else pace() * (1 if quick else 10)
+    needed = {name: slower * SECONDS.get(name, 1.0) for name in table}
+    if expect is not None:
+        total, task = sum(needed.values()), f"{len(table)} cases"
+        expect(Expectation("selftest", total, task, "by the pace of this core"))
     for number, (name, case) in enumerate(table.items()):
+        if not ends.leaves(needed[name]):
+            missing = tuple(table)[number:]
+            break
         progress(number, len(table), {"case": name})
         start = time.perf_counter()
         try:
@@ -163,8 +202,9 @@ def selftest(
             found = [Row(name, "all", "all", None, None, None, reason=f"{type(error).__name__}: {first}")]
         seconds = time.perf_counter() - start
         rows += [replace(row, seconds=seconds / len(found)) for row in found]
-    progress(len(table), len(table), None)
-    result = SelfTest(tuple(rows), quick, seed)
+    if not missing:
+        progress(len(table), len(table), None)
+    result = SelfTest(tuple(rows), quick, seed, missing, ends.reason if missing else "")
     if output is not None:
         with alone_with_file(output):
             write_json(output, result.to_json())

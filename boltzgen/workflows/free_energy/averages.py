@@ -80,7 +80,7 @@ def observable(
     columns = _named(ensemble, folder, tuple(names), coordinates)
     if values is not None:
         columns += _from_file(Path(values), unit, len(ensemble))
-    statistics = replace(statistics, coverage=ensemble.coverage)
+    statistics = statistics.about(ensemble)
     estimates = [
         replace(estimate, unit=column.unit)
         for column, estimate in zip(columns, _estimates(ensemble, columns, statistics), strict=True)
@@ -135,7 +135,7 @@ def thermo(
     statistics = statistics_of(n_bootstrap, seed, smoothed=smoothed)
     path = result_path(output, Path(folder) / "thermo.json")
     ensemble = load_ensemble(folder)
-    statistics = replace(statistics, coverage=ensemble.coverage)
+    statistics = statistics.about(ensemble)
 
     def of(log_w: np.ndarray) -> list[Estimate]:
         return thermodynamics(

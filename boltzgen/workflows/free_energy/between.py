@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -211,10 +211,12 @@ def _all_estimates(
         for end, source, rows in zip((a, b), data, chosen_rows, strict=True)
     ]
     record["targets"] = [{"target_samples": target.record} for target in targets]
-    if all(target.simulated for target in targets):
+    drawn = a.ensemble.walkers is None and b.ensemble.walkers is None
+    if drawn and all(target.simulated for target in targets):
         found.append(_simulated(a, b, targets, asked, record))
     else:
-        record["left_out"][SIMULATED] = "it needs frames of both systems"
+        needs = "frames of both systems" if drawn else "draws of both flows, and walkers are none"
+        record["left_out"][SIMULATED] = f"it needs {needs}"
     maps = [(DIRECT, direct_work), (MAPPED, mapped_work)]
     why_not = why_not_mapped(a.system, b.system)
     if why_not is not None:
@@ -242,7 +244,8 @@ def _one_sided(a: End, b: End, asked: _Asked) -> Estimate:
         "unit": asked.unit,
         "quantity": asked.quantity,
     }
-    if len(a.ensemble) == len(b.ensemble):
+    drawn = a.ensemble.walkers is None and b.ensemble.walkers is None
+    if drawn and len(a.ensemble) == len(b.ensemble):
         return paired_difference(
             a.ensemble.log_w,
             b.ensemble.log_w,
@@ -254,7 +257,7 @@ def _one_sided(a: End, b: End, asked: _Asked) -> Estimate:
     log_z_a, log_z_b = (
         log_partition(
             end.ensemble.log_w,
-            replace(asked.statistics, coverage=end.ensemble.coverage),
+            asked.statistics.about(end.ensemble),
             name=end.name,
         )
         for end in (a, b)

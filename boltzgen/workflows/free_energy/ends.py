@@ -17,7 +17,7 @@ from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
 from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble import Ensemble
-from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k
+from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k, weights_are_constant
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
@@ -91,7 +91,8 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     temperature = temperature_of(ensemble)
     record["temperature_K"] = temperature
     model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
-    if model is None or source is None or not need or is_refined(ensemble):
+    refined = is_refined(ensemble) and ensemble.walkers is None
+    if model is None or source is None or not need or refined:
         missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
         return End(name, out, ensemble, temperature, missing=missing, record=record)
     trained = load_model(Path(model))
@@ -165,10 +166,13 @@ def target_samples(
 ) -> TargetSamples:
     """Samples of the target of `end`: decorrelated frames of `data`, or the weighted flow samples `rows`.
 
-    told: the temperature (K) of frames of a file that does not say it.
+    Of walkers as many rows at most, so far apart that they count as independent. told: the temperature (K) of
+    frames of a file that does not say it.
     """
     if data is not None:
         return _frames(end, data, told)
+    if end.ensemble.walkers is not None:
+        return walked_samples(end, rows.stop - rows.start)
     part = end.ensemble[rows]
     kept = np.flatnonzero(np.isfinite(part.log_w))
     k_hat = pareto_k(part.log_w)
@@ -185,6 +189,27 @@ def target_samples(
         k_hat,
         [(verdict, f"{end.name}: {reason}") for verdict, reason in found],
         {"source": "weighted flow samples", "n": int(kept.size), "rejected": len(part) - int(kept.size)},
+    )
+
+
+def walked_samples(end: End, most: int | None = None) -> TargetSamples:
+    """Independent rows of the walkers of `end`, at most `most`; their findings are those of the chains."""
+    ensemble, walkers, judged = end.ensemble, end.ensemble.walkers, end.ensemble.diagnostics()
+    assert walkers is not None
+    spacing = len(walkers) / judged.n_effective if judged.n_effective > 0 else float(len(walkers))
+    weighted = not weights_are_constant(ensemble.log_w)
+    rows = walkers.spaced(spacing, most)
+    rows = rows[np.isfinite(ensemble.log_w[rows])]
+    if rows.size < 2:
+        raise InputError(f"{end.folder}: fewer than two samples of its walkers carry weight; sample more.")
+    chosen = ensemble[rows]
+    return TargetSamples(
+        np.array(chosen.positions),
+        np.array(chosen.u),
+        np.array(chosen.log_w) if weighted else None,
+        judged.k_hat,
+        [(judged.verdict, f"{end.name}: {reason}") for reason in judged.reasons],
+        {"source": "samples of walkers", "rows": len(ensemble), "n": int(rows.size)},
     )
 
 

@@ -9,9 +9,9 @@ them ``ln Z`` of each state is absolute, without them the differences remain.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,27 @@ import torch
 
 from boltzgen.checks import HOTTEST, check_number
 from boltzgen.config.devices import check_device
-from boltzgen.data.trajectory import read_trajectory
 from boltzgen.ensemble.diagnostics import COVERED, NO_COVERAGE, VERDICTS
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate, document
 from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
 from boltzgen.free_energy.multistate import mbar as solve
 from boltzgen.free_energy.statistics import Statistics
-from boltzgen.generator import Target, read_target
+from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.axes import Subject
 from boltzgen.report.estimates import overlap_figure
-from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import with_findings
-from boltzgen.trust.rings import missing_in_frames
-from boltzgen.workflows.free_energy.ends import End, independent_frames, read_end, require_one_molecule
+from boltzgen.workflows.free_energy.ends import End, read_end
+from boltzgen.workflows.free_energy.mbar_states import (
+    SampledState,
+    found_of_walkers,
+    missing_rings,
+    states_of,
+    systems_of,
+)
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     result_path,
@@ -49,33 +53,6 @@ from boltzgen.workflows.timing.expectation import Expect
 
 #: A difference between two temperatures belongs to no one kT.
 DIMENSIONLESS = "f_B - f_A = -ln(Z_B / Z_A), each at its own temperature"
-
-
-@dataclass(frozen=True, eq=False)
-class _System:
-    """A system by the name that the user knows it by."""
-
-    name: str
-    molecule: MolecularSystem | None
-    target: Target
-
-
-@dataclass(eq=False)
-class _State:
-    """A system at `temperature` (K), its independent frames, and where they came from."""
-
-    system: _System
-    temperature: float
-    frames: list[np.ndarray] = field(default_factory=list)
-    record: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.system.name}@{self.temperature:g}K"
-
-    @property
-    def n(self) -> int:
-        return sum(len(part) for part in self.frames)
 
 
 def mbar(
@@ -143,17 +120,22 @@ def mbar(
     path = result_path(output, Path("mbar.json"))
     with ExitStack() as opened:
         ends = {str(f): _flow(f, device, opened) for f in folders if (Path(f) / "samples.npz").is_file()}
-        known = _systems(systems, list(ends.values()), device, opened)
-        states = _states([str(f) for f in folders], ends, known, temperatures)
+        known = systems_of(systems, list(ends.values()), device, opened)
+        states = states_of([str(f) for f in folders], ends, known, temperatures)
         _reference(states, reference)  # a wrong name is told before the work
-        flows = list(ends.values())
+        flows = [end for end in ends.values() if end.ensemble.walkers is None]
+        walked = [end for end in ends.values() if end.ensemble.walkers is not None]
+        if len(states) < 2 and not flows:
+            raise InputError(
+                "one state alone has no difference; give a second folder, `systems` or `temperatures`."
+            )
         if expect is not None:
             rows = sum(state.n for state in states) + sum(min(samples, len(end.ensemble)) for end in flows)
             targets = {id(state.system): state.system.target for state in states}
             expect(expected_mbar(list(targets.values()), flows, rows))
         told = polling(stop or StopRequest(), progress)
-        result, record = _solved(states, flows, samples, statistics, told)
-    estimates = _estimates(result, states, _reference(states, reference), bool(ends))
+        result, record = _solved(states, flows, walked, samples, statistics, told)
+    estimates = _estimates(result, states, _reference(states, reference), bool(flows))
     origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": VERSION}
     names = list(result.names)
     content = document(
@@ -174,7 +156,7 @@ def mbar(
     return FreeEnergyResult(tuple(estimates), content, path, figure)
 
 
-def _subject(states: list[_State]) -> Subject:
+def _subject(states: list[SampledState]) -> Subject:
     """One molecule, the force fields of the states, and their temperature where they have one."""
     words = [words_of(state.system.name, state.system.molecule) for state in states]
     fields = " and ".join(dict.fromkeys(one["force_field"] for one in words))
@@ -191,101 +173,18 @@ def _flow(folder: str | os.PathLike[str], device: str, opened: ExitStack) -> End
     return end
 
 
-def _systems(
-    given: Sequence[str | os.PathLike[str]], ends: list[End], device: str, opened: ExitStack
-) -> dict[str, _System]:
-    """Every system by its fingerprint, those of the flows first; all are one molecule in one domain."""
-    found: dict[str, _System] = {}
-    for end in ends:
-        assert end.system is not None
-        fingerprint = end.ensemble.system_fingerprint
-        name = _name(found, str(end.record["system"]))
-        found.setdefault(fingerprint, _System(name, end.molecule, end.system.generator.target))
-    isomers = {end.trained.record.get("isomers", "reference") for end in ends if end.trained is not None}
-    if len(isomers) > 1:
-        raise InputError("the flows differ in their isomers (reference and free), so that their domains do.")
-    for source in given:
-        molecule, target = read_target(str(source), isomers=next(iter(isomers), "reference"))
-        opened.callback(target.close)
-        name = _name(found, str(source))
-        found.setdefault(target.fingerprint, _System(name, molecule, target.to(device)))
-    members = list(found.values())
-    for member in members[1:]:
-        require_one_molecule(
-            (members[0].name, members[0].molecule, members[0].target),
-            (member.name, member.molecule, member.target),
-        )
-    return found
-
-
-def _name(found: dict[str, _System], source: str) -> str:
-    """The last part of the path `source`, or all of it where another system is called so."""
-    short = Path(source).name
-    return source if short in {system.name for system in found.values()} else short
-
-
-def _states(
-    folders: Sequence[str], ends: dict[str, End], known: dict[str, _System], temperatures: Sequence[float]
-) -> list[_State]:
-    """All states, those of the first folder first."""
-    states: dict[tuple[str, float], _State] = {}
-
-    def state(fingerprint: str, kelvin: float) -> _State:
-        key = (fingerprint, round(float(kelvin), 6))
-        return states.setdefault(key, _State(known[fingerprint], float(kelvin)))
-
-    for folder in folders:
-        if folder in ends:
-            end = ends[folder]
-            state(end.ensemble.system_fingerprint, end.temperature)
-        else:
-            _add_frames(folder, known, state)
-    sampled = {fingerprint for fingerprint, _ in states}
-    first = next(iter(states.values())).temperature
-    for fingerprint in known:
-        if fingerprint not in sampled and not temperatures:
-            state(fingerprint, first)
-        for kelvin in temperatures:
-            state(fingerprint, kelvin)
-    if len(states) < 2 and not ends:
-        raise InputError(
-            "one state alone has no difference; give a second folder, `systems` or `temperatures`."
-        )
-    return list(states.values())
-
-
-def _add_frames(folder: str, known: dict[str, _System], state: Callable[[str, float], _State]) -> None:
-    """The independent frames of a simulation, at each of its temperatures, inside the domain."""
-    fingerprint = read_trajectory(folder).system_fingerprint
-    if fingerprint is None or fingerprint not in known:
-        raise InputError(
-            f"{folder}: frames of a system that was not given; name its prepared folder, `systems=[SYS]`."
-        )
-    system = known[fingerprint]
-    whole = read_trajectory(folder, system.molecule)
-    assert system.molecule is not None
-    for kelvin in whole.temperature_ladder:
-        frames = whole.at(float(kelvin))
-        independent = independent_frames(frames, system.molecule, system.target)
-        positions = np.array(independent.positions)
-        inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
-        here = state(fingerprint, float(kelvin))
-        here.frames.append(positions[inside.numpy()])
-        here.record.append(
-            {
-                "source": folder,
-                "frames": len(frames),
-                "independent": len(independent),
-                "outside the domain": int((~inside).sum()),
-                "sha256": frames.digest(),
-            }
-        )
-
-
 def _solved(
-    states: list[_State], ends: list[End], samples: int, statistics: Statistics, progress: Progress
+    states: list[SampledState],
+    ends: list[End],
+    walked: list[End],
+    samples: int,
+    statistics: Statistics,
+    progress: Progress,
 ) -> tuple[MultistateResult, list[dict[str, Any]]]:
-    """MBAR on the reduced energy of every sample in every state, and a record of the flows' samples."""
+    """MBAR on the reduced energy of every sample in every state, and a record of the flows' samples.
+
+    `ends` are those with draws of their flows; samples of those `walked` are among the frames of the states.
+    """
     parts = [end.ensemble[:samples] for end in ends]
     accepted = [np.isfinite(part.log_w) for part in parts]
     flow = [np.array(p.positions[mask]) for p, mask in zip(parts, accepted, strict=True)]
@@ -320,7 +219,8 @@ def _solved(
         "names": [state.name for state in states],
     }
     N_k = [state.n for state in states]
-    missing = _missing_rings(states)
+    missing = [*missing_rings(states), *found_of_walkers(walked)]
+    record += [{**end.record, "walkers": True} for end in walked]
     if not ends:
         statistics = replace(statistics, coverage=with_findings(COVERED, missing))
         return solve(u_kn, N_k, statistics, **common), record
@@ -347,7 +247,7 @@ def _energies(target: Target, positions: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _worst_coverage(ends: list[End], states: list[_State]) -> dict[str, Any] | None:
+def _worst_coverage(ends: list[End], states: list[SampledState]) -> dict[str, Any] | None:
     """The worst coverage record of the flows; where every state was simulated, that vouches for coverage."""
     if all(state.n for state in states):
         return {"verdict": "ok", "reasons": []}
@@ -356,19 +256,7 @@ def _worst_coverage(ends: list[End], states: list[_State]) -> dict[str, Any] | N
     return None if worst["reasons"] == [NO_COVERAGE] else worst
 
 
-def _missing_rings(states: list[_State]) -> list[tuple[str, str]]:
-    """States of rings that none of the frames of a system shows, at any of its temperatures."""
-    found = []
-    for system in {id(state.system): state.system for state in states if state.n}.values():
-        own = [state for state in states if state.system is system and state.n]
-        frames = np.concatenate([part for state in own for part in state.frames])
-        if system.molecule is not None:
-            coldest = min(state.temperature for state in own)
-            found += missing_in_frames(system.molecule, frames, coldest)
-    return found
-
-
-def _reference(states: list[_State], name: str | None) -> _State:
+def _reference(states: list[SampledState], name: str | None) -> SampledState:
     """The state that differences start at."""
     if name is None:
         return states[0]
@@ -380,7 +268,7 @@ def _reference(states: list[_State], name: str | None) -> _State:
 
 
 def _estimates(
-    result: MultistateResult, states: list[_State], first: _State, absolute: bool
+    result: MultistateResult, states: list[SampledState], first: SampledState, absolute: bool
 ) -> list[Estimate]:
     """Every state less `first`, in kT where the temperature is one; then ln Z of each, with a flow."""
     found = []
@@ -395,6 +283,6 @@ def _estimates(
     return found
 
 
-def _temperature(first: _State) -> float | None:
+def _temperature(first: SampledState) -> float | None:
     """Whose kT the differences are in; None for model systems."""
     return None if first.system.molecule is None else first.temperature

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from boltzgen.ensemble.store import load_ensemble
@@ -80,9 +79,9 @@ def free_energy_states(
         ensemble.log_w,
         masks,
         states.differences,
-        replace(statistics, coverage=ensemble.coverage),
+        statistics.about(ensemble),
     )
-    shares = populations(ensemble.log_w, masks)
+    shares = populations(ensemble.log_w, masks, walkers=ensemble.walkers)
     origin = provenance(
         ensemble,
         folder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def surface(
         ensemble.log_w,
         values,
         edges,
-        replace(statistics, coverage=ensemble.coverage),
+        statistics.about(ensemble),
         periodic=[v.periodic and np.isclose(e[-1] - e[0], 360.0) for v, e in zip(chosen, edges, strict=True)],
         names=names,
         units=[variable.unit for variable in chosen],

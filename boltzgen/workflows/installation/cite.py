@@ -252,7 +252,8 @@ class _Used:
 
     def _ensemble(self, origin: Mapping[str, Any], folder: Path, fingerprint: Any) -> None:
         """What the provenance of samples of the system `fingerprint` says of how they were made."""
-        self.methods += ["boltzmann_generator", "pytorch", "kish", "pareto", "mdtraj"]
+        worth = ["chain_samples", "nested_r_hat"] if _part(origin, "chains") else ["kish", "pareto"]
+        self.methods += ["boltzmann_generator", "pytorch", *worth, "mdtraj"]
         self.methods += [
             str(one["method"]) for one in _records(origin.get("refined")) if str(one.get("method")) in METHODS
         ]

@@ -13,6 +13,7 @@ from boltzgen.progress import silent
 from boltzgen.workflows.roads.answer import Run
 from boltzgen.workflows.roads.run import run
 from boltzgen.workflows.roads.walk import Listen
+from boltzgen.workflows.timing.expectation import Expect
 
 LIBRARY = Path(str(resources.files("boltzgen")))
 SHIPPED = LIBRARY / "demo_data" / "alanine-dipeptide"
@@ -37,6 +38,7 @@ def demo(
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
     words: Callable[[str], str] = str,
+    expect: Expect | None = None,
 ) -> Run:
     """The whole road on alanine dipeptide in about two minutes, all into `folder`; `run` with words given.
 
@@ -47,7 +49,7 @@ def demo(
     config, overrides, samples, shipped: for tests, which run the same road on tiny settings; `shipped` is a
         folder with MD, CHECK and states.yaml.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
-    words: how the page names arguments.
+    words: how the page names arguments. expect: told how long it will take before anything is written.
 
     Returns
     -------
@@ -80,6 +82,7 @@ def demo(
         say=say,
         listen=listen,
         words=words,
+        expect=expect,
         forcefield=[FORCEFIELD],
         implicit=SOLVENT,
     )

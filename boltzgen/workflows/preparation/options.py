@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from boltzgen.system.options import PrepareOptions
 
 
 class PrepareKeywords(TypedDict, total=False):
@@ -30,3 +32,8 @@ class PrepareKeywords(TypedDict, total=False):
     ml: str | None
     ml_region: str
     ml_options: Mapping[str, str]
+
+
+def usual_options() -> dict[str, Any]:
+    """Each keyword with the value that it has where nobody gives one."""
+    return dict(vars(PrepareOptions()))

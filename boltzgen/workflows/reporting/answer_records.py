@@ -54,6 +54,7 @@ class AnswerFile(OpenRecord):
     status: str = ""
     sentences: list[str] = []
     populations: list[StateShare] = []
+    mirror_images: list[StateShare] = []
     free_energies: list[OneEstimate] = []
     verdict: Verdict | None = None
     reasons: list[str] = []

@@ -38,7 +38,7 @@ def estimates_said(given: Path, found: Found) -> Said:
     populations = [
         (
             one["name"],
-            with_interval(one["population"], tuple(one.get("interval95") or (None, None))),
+            with_interval(_percent(one["population"]), _interval(one), "%"),
             one.get("n"),
         )
         for one in record.get("states", ())
@@ -54,8 +54,13 @@ def estimates_said(given: Path, found: Found) -> Said:
 
 
 def _interval(one: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The ends of the 95 % interval of a population, in percent."""
     low, high = one.get("interval95") or (None, None)
-    return low, high
+    return _percent(low), _percent(high)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def benchmark_said(given: Path, found: Found) -> Said:

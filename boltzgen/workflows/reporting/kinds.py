@@ -9,6 +9,7 @@ from typing import Any
 
 from boltzgen.files import is_there, read_json, read_text
 from boltzgen.notebook import with_error
+from boltzgen.shares import wilson_interval
 from boltzgen.system.formats.pdb_text import parse_names
 from boltzgen.workflows.reporting.answers import benchmark_said, directory_said, estimates_said, selftest_said
 from boltzgen.workflows.reporting.calls import beside, call, located
@@ -16,6 +17,10 @@ from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.molecule import molecule_said, ready_names
 from boltzgen.workflows.reporting.numbers import known, part, percent, short
 from boltzgen.workflows.reporting.shown import Said, Step, Table
+from boltzgen.workflows.simulation.options import SimulateOptions, parse_time
+
+#: What a simulation is where nothing was said.
+_USUAL = SimulateOptions()
 
 #: Draws that steps ask for.
 _DRAWS = 20_000
@@ -68,12 +73,19 @@ def _simulation(given: Path, found: Found) -> Said:
 
 
 def _asked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a simulation must be given again, so that it is the same one."""
+    """The options that a simulation must be given again, so that it is the same one: those not left open."""
     found: dict[str, Any] = {}
     if settings.get("temperatures"):
-        found["temperatures"] = ",".join(f"{kelvin:g}" for kelvin in settings["temperatures"])
-    if settings.get("time"):
-        found["time"] = f"{settings['time']:g}ps"
+        found["temperatures"] = ",".join(f"{kelvin:.12g}" for kelvin in settings["temperatures"])
+    for one in ("time", "timestep", "exchange_interval", "save_interval", "equilibration"):
+        value = settings.get(one)
+        if value is not None and value != parse_time(getattr(_USUAL, one), one):
+            found[one] = f"{value:.12g}ps"
+    usual = {"torsion_moves": 0, "precision": "single", "friction": _USUAL.friction, "seed": _USUAL.seed}
+    for one in ("friction", "seed", "hydrogen_mass", "torsion_moves", "precision"):
+        value = settings.get(one)
+        if value is not None and value != usual.get(one):
+            found[one] = value
     return found
 
 
@@ -192,6 +204,11 @@ def _samples(given: Path, found: Found) -> Said:
         "drawn by": origin.get("model"),
         "reweighted from": origin.get("reweighted_from"),
         "effective sample size": percent(summary.get("ess")),
+        "walkers": summary.get("walkers"),
+        "bulk samples": summary.get("ess_bulk"),
+        "tail samples": summary.get("ess_tail"),
+        "R-hat": summary.get("r_hat"),
+        "autocorrelation, sweeps": summary.get("autocorrelation"),
         "k-hat": summary.get("k_hat"),
         "largest weight": percent(summary.get("largest_weight_share")),
         "ln Z": None
@@ -202,14 +219,20 @@ def _samples(given: Path, found: Found) -> Said:
         "verdict": summary.get("verdict"),
     }
     states = [
-        (one["name"], one["reweighted"], one["reweighted_error"], one["target"], one["target_error"])
+        (one["name"], *_percents(one, "reweighted"), *_percents(one, "target"))
         for one in coverage.get("states", ())
     ]
-    columns = ("state", "samples, reweighted", "+-", "target", "+-")
+    columns = ("state", "reweighted, %", "95 % from", "to", "target, %", "95 % from", "to")
     tables = (Table("populations", columns, tuple(states)),) if states else ()
     return Said(
         known(numbers), tables, tuple(summary.get("reasons", ())), _after_samples(given, found, summary)
     )
+
+
+def _percents(state: Mapping[str, Any], key: str) -> list[float | None]:
+    """The share `key` of a compared state and the ends of its interval, in percent."""
+    shares = (state[key], *wilson_interval(state[key], state[f"{key}_error"]))
+    return [None if share is None else 100 * share for share in shares]
 
 
 def _after_samples(given: Path, found: Found, summary: Mapping[str, Any]) -> tuple[Step, ...]:

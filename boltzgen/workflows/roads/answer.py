@@ -13,7 +13,7 @@ from boltzgen.files import write_json
 from boltzgen.notebook import with_interval
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.records import Record
-from boltzgen.workflows.roads.asking import Asked
+from boltzgen.workflows.roads.asking import MAIN, Asked
 
 SCHEMA = "boltzgen.answer/1"
 
@@ -46,6 +46,17 @@ class Run(Record):
     def populations(self) -> tuple[Mapping[str, Any], ...]:
         """One record a state: result, name, population, standard_error, n_effective."""
         return tuple(self._content["populations"])
+
+    @property
+    def joint(self) -> str | None:
+        """The result of joint states, where single torsions have results of their own; None elsewhere."""
+        results = {one["result"] for one in self.populations}
+        return MAIN if MAIN in results and len(results) > 1 else None
+
+    @property
+    def mirror_images(self) -> tuple[Mapping[str, Any], ...]:
+        """Two states that are mirror images, together: the same, and the names of the two `states`."""
+        return tuple(self._content["mirror_images"])
 
     @property
     def error(self) -> float | None:
@@ -103,6 +114,7 @@ def write_answer(
     ensemble: Ensemble,
     asked: Asked,
     found: Mapping[str, FreeEnergyResult],
+    mirror_images: list[dict[str, Any]],
     error: float | None,
     status: str,
     why_partial: str,
@@ -125,8 +137,9 @@ def write_answer(
         "question": dict(question),
         "road": dict(road),
         "temperature_K": ensemble.temperature,
-        "sentences": _sentences(ensemble, found),
+        "sentences": _sentences(ensemble, found, mirror_images),
         "populations": populations,
+        "mirror_images": mirror_images,
         "free_energies": [
             {"result": name, "counts": _counts(asked, name, one), **one.to_json(ensemble.temperature)}
             for name, result in found.items()
@@ -137,7 +150,7 @@ def write_answer(
             "reached_kT": error if any(asked.counts.values()) else None,
         },
         "samples": len(ensemble),
-        "n_effective": diagnostics.ess * len(ensemble),
+        "n_effective": diagnostics.n_effective,
         "verdict": verdict,
         "reasons": reasons,
         "next": next_steps,
@@ -155,27 +168,29 @@ def _verdict(
     verdict: str, reasons: tuple[str, ...], asked: Asked, found: Mapping[str, FreeEnergyResult]
 ) -> tuple[str, list[str]]:
     """The worst of the ensemble's verdict and of those of the differences that count, with the reasons."""
-    every = [(verdict, reason) for reason in reasons]
+    every = [(verdict, -1.0, reason) for reason in reasons]
     for name, result in found.items():
         for one in result.estimates:
             if _counts(asked, name, one):
-                every += [(one.verdict, reason) for reason in one.reasons]
-    worst = max([verdict, *(found_verdict for found_verdict, _ in every)], key=VERDICTS.index)
-    ordered = sorted(every, key=lambda pair: -VERDICTS.index(pair[0]))
-    return worst, list(dict.fromkeys(reason for _, reason in ordered))
+                every += [(one.verdict, one.n_effective or 0.0, reason) for reason in one.reasons]
+    worst = max([verdict, *(found_verdict for found_verdict, *_ in every)], key=VERDICTS.index)
+    ordered = sorted(every, key=lambda told: (-VERDICTS.index(told[0]), told[1]))  # the poorest states first
+    return worst, list(dict.fromkeys(reason for *_, reason in ordered))
 
 
-def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> list[str]:
-    """Populations of the likeliest states of each result, then its free energies."""
+def _sentences(
+    ensemble: Ensemble, found: Mapping[str, FreeEnergyResult], mirror_images: list[dict[str, Any]]
+) -> list[str]:
+    """Populations of the likeliest states of each result, mirror images added up, then its free energies."""
     said = []
     for name, result in found.items():
         shares = sorted(result.populations, key=lambda one: -one.population)[:SAID]
-        told = [
-            f"{share.name} {with_interval(100 * share.population, _percent(share.interval95), '%')}"
-            for share in shares
-        ]
+        told = [_share(share.to_json()) for share in shares]
         about = "" if "/" not in name else f" of {name.split('/')[1]}"
         said.append(f"At {ensemble.temperature:g} K the states{about} hold: {'; '.join(told)}.")
+        sums = [_share(one) for one in mirror_images if one["result"] == name][:SAID]
+        if sums:
+            said.append(f"Mirror images of one another{about} hold together: {'; '.join(sums)}.")
         for one in result.estimates[: SAID - 1]:
             if one.value is not None:
                 said.append(
@@ -184,6 +199,12 @@ def _sentences(ensemble: Ensemble, found: Mapping[str, FreeEnergyResult]) -> lis
     if not said:
         said.append("No torsion has more than one well here; OUT holds the ensemble.")
     return said
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    """A state with its share in percent; `one` as `Population.to_json`."""
+    interval = _percent(one["interval95"])
+    return f"{one['name']} {with_interval(100 * one['population'], interval, '%')}"
 
 
 def _percent(interval: tuple[float | None, float | None]) -> tuple[float | None, float | None]:

@@ -18,6 +18,7 @@ import numpy as np
 from boltzgen.data.trajectory import read_trajectory_at
 from boltzgen.ensemble.diagnostics import normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
+from boltzgen.errors import StoppedError
 from boltzgen.files import make_folder, write_atomic
 from boltzgen.free_energy import parse_states, state_free_energies
 from boltzgen.free_energy.statistics import Statistics
@@ -26,6 +27,7 @@ from boltzgen.loaders.yaml_text import parse_yaml
 from boltzgen.workflows.free_energy.states import FreeEnergyResult, free_energy_states
 from boltzgen.workflows.roads.enough import number_for, number_with
 from boltzgen.workflows.roads.look import COUNTS
+from boltzgen.workflows.roads.mirrors import images
 from boltzgen.workflows.roads.road import Scene, Source
 from boltzgen.workflows.roads.walk import Walk
 from boltzgen.workflows.roads.wells import Wells, find_wells, joint_states, states_of
@@ -74,8 +76,9 @@ def _given(scene: Scene) -> Asked:
 
 def _found(scene: Scene, source: Source, pilot: Ensemble | None) -> Asked:
     """The wells of each torsion, and their combinations; what holds `COUNTS` of the weight counts."""
-    positions, weights = _seen(scene, source, pilot)
-    wells = [one for v in scene.variables if (one := find_wells(v, positions, weights)) is not None]
+    positions, weights, opposite = _seen(scene, source, pilot)
+    found = [find_wells(variable, positions, weights, opposite) for variable in scene.variables]
+    wells = [one for one in found if one is not None]
     files: dict[str, Any] = {}
     if len(wells) > 1:
         joint, _ = joint_states(wells, positions, weights)
@@ -99,8 +102,13 @@ def _plain(one: Wells) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", one.variable.name)
 
 
-def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndarray, np.ndarray]:
-    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, in equal shares."""
+def _seen(
+    scene: Scene, source: Source, pilot: Ensemble | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Conformations (n, N, 3) nm and weights (n,) that sum to one: pilot and frames, in equal shares.
+
+    Where the molecule is its own mirror image both hands are among them, and the images of all are the third.
+    """
     kelvin = scene.walk.question.temperature
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     if pilot is not None:
@@ -108,9 +116,16 @@ def _seen(scene: Scene, source: Source, pilot: Ensemble | None) -> tuple[np.ndar
     if source.frames is not None and source.frames.exists():
         frames = read_trajectory_at(source.frames, scene.system, kelvin)
         parts.append((np.asarray(frames.positions), np.full(len(frames), 1.0 / len(frames))))
+    if not parts:
+        raise StoppedError("the time was over before anything was seen to find states in.")
     positions = np.concatenate([part[0] for part in parts])
     weights = np.concatenate([part[1] for part in parts])
-    return positions, weights / weights.sum()
+    weights, kept = weights / weights.sum(), weights > 0
+    opposite = images(scene.system, positions[kept])
+    if opposite is None:
+        return positions, weights, None
+    both = np.concatenate([positions[kept], opposite]), np.concatenate([opposite, positions[kept]])
+    return both[0], np.concatenate([weights[kept], weights[kept]]) / 2, both[1]
 
 
 def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
@@ -119,7 +134,7 @@ def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
     As the `pilot` says; None where it has nothing of a state.
     """
     topology = read_topology(pilot.topology_pdb, n_atoms=pilot.positions.shape[1])
-    found: list[int | None] = [number_with(pilot.diagnostics().ess * len(pilot), len(pilot))]
+    found: list[int | None] = [number_with(pilot.diagnostics().n_effective, len(pilot))]
     for name, content in asked.files.items():
         pairs = [(str(a), str(b)) for a, b in asked.counts[name]]
         if not pairs:

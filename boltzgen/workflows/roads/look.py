@@ -9,23 +9,20 @@ from pathlib import Path
 
 from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
-from boltzgen.ensemble.diagnostics import K_BAD
+from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_BAD
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.generator import Target
-from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.enough import MARGIN, PILOT
-from boltzgen.workflows.roads.measures import seconds_a_sample, seconds_an_energy
+from boltzgen.workflows.roads.measures import seconds_a_sample
+from boltzgen.workflows.roads.question import in_words
 from boltzgen.workflows.roads.road import Scene
-from boltzgen.workflows.roads.walk import CHECK_SEED, PILOT_SEED
+from boltzgen.workflows.roads.walk import PILOT_SEED
 
 #: Unfamiliarity up to which a shipped model is tried at all; a pilot draw decides then.
 UNFAMILIAR = 120.0
 
 #: Share of a state that the precision is asked of at least: rarer ones have larger errors.
 COUNTS = 0.05
-
-#: Share of the time for the frames to check with, where nothing is trained.
-CHECK_SHARE = 0.2
 
 #: Seconds that plain draws may take where no time was given.
 PATIENCE = 900.0
@@ -34,9 +31,9 @@ PATIENCE = 900.0
 #: every unit of unfamiliarity (the card of the shipped model, 65 molecules; good to a factor of ten).
 AN_ATOM, FROM_ATOMS, A_UNIT = 0.15, 20, 0.02
 
-#: What an energy of adapting costs in draws of the same flow (it is learned from many times), and energies
-#: with which adapting is worth it.
-OF_AN_ENERGY, ENOUGH_ENERGIES = 8.0, 20_000
+#: What an energy of adapting costs in draws of the same flow (it is learned from many times; measured: 5.7 on
+#: AAAA, 4.3 on ACE-GLY-GLY-NME), and energies with which adapting is worth it.
+OF_AN_ENERGY, ENOUGH_ENERGIES = 6.0, 20_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,11 @@ class Look:
         )
 
     @property
+    def few(self) -> bool:
+        """Whether the pilot has fewer effective draws than a state needs."""
+        return self.ess * PILOT < ENOUGH_EFFECTIVE
+
+    @property
     def holds(self) -> bool:
         """Whether the pilot's weights are worth an extrapolation."""
         return self.ess * PILOT >= 10 and (self.k_hat is None or self.k_hat <= K_BAD)
@@ -76,15 +78,17 @@ def look(scene: Scene) -> Look | None:
         kept = walk.plan.decide("look", _nearest(scene))
     if "model" not in kept:
         return None
-    if "a_sample" not in scene.measured:
+    a_sample = walk.plan.decided("a_sample")
+    if a_sample is None:
         kelvin = walk.question.temperature
-        scene.measured["a_sample"] = seconds_a_sample(kept["model"], walk.system, kelvin)
-        walk.say(_first_guess(scene, kept["model"], kept["score"]))
+        a_sample = walk.plan.decide("a_sample", seconds_a_sample(kept["model"], walk.system, kelvin))
+        walk.say(_second_guess(scene, kept["model"], kept["score"], a_sample))
     walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
     found = load_ensemble(walk.path("PILOT")).diagnostics()
     precision = walk.question.precision
-    needed = draws_for(found.ess, precision)
-    return Look(kept["model"], kept["score"], found.ess, found.k_hat, needed, scene.measured["a_sample"])
+    ess = found.ess or 0.0  # of independent draws it is always known
+    needed = draws_for(ess, precision)
+    return Look(kept["model"], kept["score"], ess, found.k_hat, needed, a_sample)
 
 
 def draws_for(ess: float, precision: float) -> int:
@@ -92,21 +96,30 @@ def draws_for(ess: float, precision: float) -> int:
     return math.ceil(MARGIN / (max(ess, 1e-9) * COUNTS * precision**2))
 
 
-def _first_guess(scene: Scene, model: str, score: float) -> str:
-    """What to expect, before anything was drawn; a pilot corrects it."""
-    walk, a_sample = scene.walk, scene.measured["a_sample"]
-    guess = math.exp(-AN_ATOM * max(scene.atoms - FROM_ATOMS, 0) - A_UNIT * score)
-    drawing = draws_for(guess, walk.question.precision) * a_sample
+def worth(atoms: int, score: float) -> float:
+    """First guess of the fraction of draws that count, by size and unfamiliarity."""
+    return math.exp(-AN_ATOM * max(atoms - FROM_ATOMS, 0) - A_UNIT * score)
+
+
+def seconds_with_a_model(ess: float, a_sample: float, precision: float) -> float:
+    """Of the shorter road of a shipped model: draws of which the fraction `ess` counts, or adapting."""
     adapting = ENOUGH_ENERGIES * OF_AN_ENERGY * a_sample
-    shortest = min(drawing, adapting + draws_for(0.1, walk.question.precision) * a_sample)
+    drawing = draws_for(ess, precision) * a_sample
+    return 1.5 * min(drawing, adapting + draws_for(0.1, precision) * a_sample) + 30.0
+
+
+def _second_guess(scene: Scene, model: str, score: float, a_sample: float) -> str:
+    """What to expect by the speed of the model, before anything was drawn; a pilot corrects it."""
+    walk = scene.walk
+    guess = worth(scene.atoms, score)
+    seconds = seconds_with_a_model(guess, a_sample, walk.question.precision)
     text = (
-        f"first guess: {model} draws {1 / a_sample:.3g} samples a second here, of which some "
-        f"{100 * guess:.1g} % count (by size and unfamiliarity); about "
-        f"{math.ceil(1.5 * shortest / 60 + 0.5)} minutes"
+        f"second guess: {model} draws {1 / a_sample:.3g} samples a second here, of which some "
+        f"{100 * guess:.1g} % count (by size and unfamiliarity); about {in_words(seconds)}"
     )
-    if walk.limit is not None and 1.5 * shortest > walk.limit:
-        text += f". The {walk.limit / 60:.3g} minutes given will hardly suffice"
-    return text
+    if walk.limit is not None and seconds - 30.0 > walk.limit:
+        text += f". The {in_words(walk.limit)} given will hardly suffice"
+    return f"{text}."
 
 
 def _nearest(scene: Scene) -> dict[str, object]:
@@ -133,29 +146,3 @@ def _nearest(scene: Scene) -> dict[str, object]:
 def why_not(scene: Scene) -> str:
     """Why no shipped model is used, for the road that does without."""
     return str((scene.walk.plan.decided("look") or {}).get("why", "no shipped model is good enough"))
-
-
-def check_simulation(scene: Scene, part: float) -> defaults.Simulated:
-    """How to simulate frames to check a shipped model with, within `part` (a fraction) of the time."""
-    how = defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions)
-    return fitted(scene, how, part)
-
-
-def fitted(scene: Scene, how: defaults.Simulated, part: float) -> defaults.Simulated:
-    """`how`, shorter where it would take more than `part` (a fraction) of the time."""
-    seconds = scene.walk.share(part)
-    if seconds is None:
-        return how
-    if "an_energy" not in scene.measured:
-        scene.measured["an_energy"] = seconds_an_energy(scene.system, how)
-    return how.within(seconds / scene.measured["an_energy"])
-
-
-def simulated_check(scene: Scene, part: float = CHECK_SHARE) -> Path:
-    """CHECK, simulated from another seed than anything else."""
-    walk = scene.walk
-    kept = walk.plan.decided("check")
-    how = check_simulation(scene, part) if kept is None else defaults.Simulated.of(kept)
-    walk.plan.decide("check", how.to_json())
-    walk.simulate("CHECK", how, seed=walk.seed(CHECK_SEED), part=part)
-    return walk.path("CHECK")

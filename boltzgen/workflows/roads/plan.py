@@ -94,6 +94,17 @@ class Plan:
             self.redecide(name, value)
         return self.decided(name)
 
+    def require_same(self, files: Mapping[str, str]) -> None:
+        """InputError where a file that was given (argument -> digest) is another than in the first call."""
+        former = self.decided("files") or {}
+        for name, digest in files.items():
+            if former.get(name, digest) != digest:
+                raise InputError(
+                    f"`{name}` holds something else than when the run in {self.folder} began; put the first "
+                    "one back, or name another folder as `output`."
+                )
+        self.redecide("files", {**former, **files})
+
     def redecide(self, name: str, value: Any) -> None:
         """Keep `value` whatever was decided before."""
         if self._content["decided"].get(name) != value:

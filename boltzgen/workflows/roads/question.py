@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,12 +12,15 @@ from typing import Any
 
 from boltzgen.checks import check_number, check_seed, check_temperature
 from boltzgen.errors import InputError
-from boltzgen.files import read_text
-from boltzgen.interrupts import parse_duration
+from boltzgen.files import is_there, read_text, sha256_file
+from boltzgen.interrupts import LONGEST, parse_duration
 from boltzgen.units import KJ_PER_KCAL, thermal_energy
 
 #: The word for states that are found in the frames and samples themselves.
 AUTO = "auto"
+
+#: Standard errors (kT) that may be asked for; draws for the finest are still a number that can be counted.
+FINEST, COARSEST = 1e-4, 1e3
 
 _PRECISION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(kT|kJ/mol|kcal/mol)?\s*")
 
@@ -25,14 +28,18 @@ _PRECISION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(kT|kJ/mol|
 def parse_precision(text: str | float, temperature: float) -> float:
     """kT in ``"0.1kT"``, ``"0.3 kJ/mol"`` or ``"0.1kcal/mol"``; a number alone is kT."""
     found = _PRECISION.fullmatch(str(text))
-    value = 0.0 if found is None else float(found[1])
-    if found is None or not 0.0 < value < 1e6:
+    if found is None:
         raise InputError(
             f"`precision={text!r}` is not a standard error with a unit; write 0.1kT, 0.3kJ/mol or "
             "0.1kcal/mol."
         )
     kj = {"kJ/mol": 1.0, "kcal/mol": KJ_PER_KCAL}.get(found[2] or "", thermal_energy(temperature))
-    return float(value * kj / thermal_energy(temperature))
+    value = float(found[1]) * kj / thermal_energy(temperature)
+    if not FINEST <= value <= COARSEST:
+        raise InputError(
+            f"`precision={text!r}` is {value:.3g} kT, outside {FINEST:g} to {COARSEST:g} kT; try 0.1kT."
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -121,13 +128,34 @@ class Question:
 def parse_limit(time: str | float | None) -> float | None:
     """Seconds in ``"30m"``; a number is seconds; None is no limit. InputError otherwise."""
     if time is None or isinstance(time, int | float):
-        if time is not None and not 0 < time < 1e9:
+        if time is not None and not 0 < time <= LONGEST:
             raise InputError(f"`time={time}` leaves no time; give seconds, or words such as 15m or 2h.")
         return time
     try:
         return parse_duration(time)
     except InputError as error:
         raise InputError(str(error).replace("`max_time=", "`time=")) from None
+
+
+def in_words(seconds: float) -> str:
+    """``42 s``, or ``7 minutes`` from a hundred seconds on."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def digests(paths: Mapping[str, object]) -> dict[str, str]:
+    """SHA-256 of what `paths` (name of an argument -> path) hold, of a folder that of its record.
+
+    Left out is what is no path, or not there (any more).
+    """
+    found = {}
+    for name, path in paths.items():
+        if not isinstance(path, str | PathLike):
+            continue
+        for place in (Path(path), Path(path) / "system.json", Path(path) / "manifest.json"):
+            if is_there(place) and place.is_file():
+                found[name] = sha256_file(place)
+                break
+    return found
 
 
 def named(source: str | PathLike[str] | None, options: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -22,11 +22,10 @@ from boltzgen.workflows.roads.wells import turning
 
 @dataclass
 class Scene:
-    """What a road looks at: the walk, the molecule, and what was measured (seconds by name)."""
+    """What a road looks at: the walk and the molecule."""
 
     walk: Walk
     system: MolecularSystem
-    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def atoms(self) -> int:

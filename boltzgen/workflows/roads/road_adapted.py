@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from boltzgen.workflows.roads.look import (
-    CHECK_SHARE,
-    ENOUGH_ENERGIES,
-    OF_AN_ENERGY,
-    Look,
-    draws_for,
-    look,
-    simulated_check,
-)
+from boltzgen.workflows.roads.look import ENOUGH_ENERGIES, OF_AN_ENERGY, Look, draws_for, look
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
+from boltzgen.workflows.roads.simulating import CHECK_SHARE, simulated_check
 
 #: Energies to adapt with: as many as docs/transfer.md was measured with, and the fewest worth a try.
 BUDGET, FEWEST = 100_000, 3_000
@@ -29,8 +22,11 @@ class Adapted(Road):
         found = look(scene)
         if found is None:
             return None
-        needed = f"some {found.needed} draws would be needed" if found.holds else "too few for an answer"
-        return f"{found.told}: {needed}, so that it is adapted to this molecule first"
+        if found.holds:
+            why = f"some {found.needed} draws would be needed"
+        else:
+            why = "too few for an answer" if found.few else "a few draws outweigh all others"
+        return f"{found.told}: {why}, so that it is adapted to this molecule first"
 
     def expect(self, scene: Scene) -> Expected:
         found = look(scene)
@@ -43,7 +39,7 @@ class Adapted(Road):
         a_energy = OF_AN_ENERGY * found.a_sample
         seconds = budget * a_energy + draws + check + 20.0
         warning = ""
-        if limit is not None and (budget < ENOUGH_ENERGIES or seconds > limit):
+        if limit is not None and ((budget < ENOUGH_ENERGIES and found.few) or seconds > limit):
             whole = ENOUGH_ENERGIES * a_energy + draws + 120.0
             warning = f"this hardly suffices; about {max(whole, 1.2 * limit) / 60:.0f} minutes would"
         return Expected(
@@ -64,6 +60,8 @@ class Adapted(Road):
         assert found is not None
         check = simulated_check(scene)
         scene.walk.adapt(found.model, self.budget(scene, found))
+        if not (scene.walk.path("RUN") / "model" / "model.json").is_file():  # the time was over before
+            return Source(found.model, check, frames=check)
         return Source(scene.walk.path("RUN"), check, frames=check, pilot="PILOT_ADAPTED")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from boltzgen.errors import PartialError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import give
-from boltzgen.workflows.roads.look import fitted, why_not
-from boltzgen.workflows.roads.measures import seconds_a_step, seconds_an_energy
+from boltzgen.workflows.roads.look import why_not
+from boltzgen.workflows.roads.measures import seconds_a_step
+from boltzgen.workflows.roads.plan import PARTIAL
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
+from boltzgen.workflows.roads.simulating import fitted, frames_in, seconds_of_energies, simulation
 from boltzgen.workflows.roads.walk import CHECK_SEED
 from boltzgen.workflows.timing.training import expect_training
 
@@ -39,9 +41,7 @@ class Simulated(Road):
         energies = 0.0
         if "simulate" in plan:
             runs = [defaults.Simulated.of(plan[name]) for name in ("simulate", "check")]
-            if "an_energy" not in scene.measured:
-                scene.measured["an_energy"] = seconds_an_energy(scene.system, runs[0])
-            energies = sum(run.evaluations for run in runs) * scene.measured["an_energy"]
+            energies = seconds_of_energies(scene, *runs)
         config = scene.walk.question.config or CONFIG
         words = [f"system={scene.walk.system}", f"data={scene.walk.path('MD')}"]
         training = expect_training(config, [*words, *self._overrides(scene, plan)]).seconds
@@ -61,7 +61,7 @@ class Simulated(Road):
             return dict(kept)
         found: dict[str, Any] = {}
         if question.frames is None:
-            whole = defaults.simulation(scene.atoms, question.temperature, scene.torsions)
+            whole = simulation(scene)
             found["simulate"] = fitted(scene, whole, defaults.SHARES["simulate"]).to_json()
             found["check"] = fitted(scene, defaults.check(whole), defaults.SHARES["check"]).to_json()
         if question.config is None:
@@ -82,10 +82,15 @@ class Simulated(Road):
                 walk.simulate(folder, how, seed=seed, part=defaults.SHARES[name])
         else:
             give(walk)
-        config = walk.question.config or CONFIG
-        walk.train(config, self._overrides(scene, plan))
-        frames = walk.path("MD")
-        return Source(walk.path("RUN"), walk.path("CHECK"), frames=Path(frames))
+        frames = frames_in(walk.path("MD"))
+        if frames is None:
+            walk.plan.end(PARTIAL, walk.elapsed)
+            raise PartialError(
+                f"the time was over before {walk.path('MD')} had a frame; give more `time`, the same command "
+                "goes on."
+            )
+        walk.train(walk.question.config or CONFIG, self._overrides(scene, plan))
+        return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames)
 
     def _overrides(self, scene: Scene, plan: dict[str, Any]) -> list[str]:
         """Departures from the configuration: those given, or those that suit the molecule."""

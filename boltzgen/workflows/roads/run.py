@@ -29,12 +29,16 @@ from boltzgen.workflows.reporting.report import report
 from boltzgen.workflows.roads.answer import Run, write_answer
 from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
+from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
+from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
-from boltzgen.workflows.roads.question import AUTO, Question, named, parse_limit
+from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
+from boltzgen.workflows.roads.simulating import frames_in
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
+from boltzgen.workflows.timing.expectation import Expect
 
 #: Samples where the pilot cannot say how many, and most at all.
 UNKNOWN, MOST = 20_000, 1_000_000
@@ -60,6 +64,7 @@ def run(
     say: Callable[[str], None] = print,
     listen: Listen = lambda title: nullcontext(silent),
     words: Callable[[str], str] = str,
+    expect: Expect | None = None,
     **options: Unpack[PrepareKeywords],
 ) -> Run:
     """Answer how a molecule is distributed over its states, to a precision or for a time, all into `output`.
@@ -77,7 +82,7 @@ def run(
     config, overrides: how to train, instead of what suits the molecule. samples: how many to draw, instead of
         what a pilot says. seed: of everything that is drawn.
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
-    words: how the page names arguments.
+    words: how the page names arguments. expect: told the first guess before anything is written; may raise.
     options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
         implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
         workers, ml, ml_region, ml_options.
@@ -115,6 +120,8 @@ def run(
         samples=samples,
         data_temperature=data_temperature,
     )
+    if expect is not None:
+        expect(first_guess(source, PrepareOptions(**options), question, limit))  # type: ignore[arg-type]
     with alone_in(output) as folder:
         if not (folder / NAME).exists() and holds_other_files(folder):
             first = min(path.name for path in folder.iterdir() if not is_own_file(path))
@@ -124,6 +131,8 @@ def run(
         plan = Plan.begin(folder, question)
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen, words)
         try:
+            given = {"source": source, "frames": frames, "check_frames": check_frames}
+            plan.require_same(digests({**given, "coordinates": options.get("coordinates")}))
             return _walked(walk, source, options)
         except StoppedError:
             plan.end(PARTIAL, walk.elapsed)
@@ -135,7 +144,7 @@ def run(
 
 def _walked(walk: Walk, source: str | PathLike[str] | None, options: PrepareKeywords) -> Run:
     """All of it: the molecule, the road, the draws, the answer."""
-    most = "as long as it takes" if walk.limit is None else f"{_time(walk.limit)} at most"
+    most = "as long as it takes" if walk.limit is None else f"{in_words(walk.limit)} at most"
     walk.say(f"run: prepares the molecule, measures which road suits it, answers; {most}.")
     _prepare(walk, source, options)
     scene = Scene(walk, MolecularSystem.load(walk.system))
@@ -157,13 +166,22 @@ def _prepare(walk: Walk, source: str | PathLike[str] | None, options: PrepareKey
             name = next(iter(options))
             raise InputError(f"`{name}` is for molecules that are still to be prepared; {given} is prepared.")
         MolecularSystem.load(given)
+        _guess(walk, given, PrepareOptions())
         walk.copy("SYS", system_folder(given))
         return
-    PrepareOptions(**options).check(source)  # type: ignore[arg-type]
+    asked = PrepareOptions(**options)  # type: ignore[arg-type]
+    asked.check(source)
+    _guess(walk, source, asked)
     read = None if source is None else Path(source)
     words: list[object] = ["boltzgen", "prepare", *([] if given is None else [given]), "-o", target]
     whole = (target / "system.json").is_file
     walk.step("SYS", [*words, *_options(options)], lambda: prepare(read, target, **options), whole=whole)
+
+
+def _guess(walk: Walk, source: str | PathLike[str] | None, asked: PrepareOptions) -> None:
+    """Say how long it will take, before the first step, unless that was said in an earlier call."""
+    if walk.plan.road is None:
+        walk.say(first_guess(source, asked, walk.question, walk.limit).sentence)
 
 
 def _options(options: PrepareKeywords) -> list[object]:
@@ -196,15 +214,11 @@ def _road(scene: Scene) -> Road:
             break
     expected = road.expect(scene)
     walk.say(f"road: {road.name}, because {reason}.")
-    walk.say(f"expected: {_time(expected.seconds)} in all ({expected.grounds}).")
+    walk.say(f"expected: {in_words(expected.seconds)} in all ({expected.grounds}).")
     if expected.warning:
         walk.say(f"warning: {expected.warning}.")
     walk.plan.take({"name": road.name, "reason": reason, "expected_seconds": expected.seconds})
     return road
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def _pilot(walk: Walk, left: Source) -> Ensemble | None:
@@ -275,6 +289,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
         ensemble=ensemble,
         asked=asked,
         found=found,
+        mirror_images=sums_of_images(scene.system, asked.files, ensemble),
         error=error,
         status=PARTIAL if why else COMPLETE,
         why_partial=why,
@@ -285,13 +300,7 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
     plan.end(PARTIAL if why else COMPLETE, walk.elapsed, verdict=answer.verdict)
     report(walk.folder, walk.path("report.html"), words=walk.words)
     if why:
-        for text in (
-            *answer.sentences,
-            f"verdict: {answer.verdict}",
-            *(f"- {one}" for one in answer.reasons),
-        ):
-            walk.say(text)
-        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.")
+        raise PartialError(f"{walk.folder / 'answer.json'} has what there is so far: {why}.", result=answer)
     return answer
 
 
@@ -320,7 +329,7 @@ def _draw_map(scene: Scene, ensemble: Ensemble) -> None:
     names = {b: b if len(found) == 1 else f"{b}:{both[0]}" for b, found in angles.items()}
     pdb = ensemble.topology_pdb
     panels = []
-    data = next((walk.path(name) for name in ("MD", "CHECK") if walk.path(name).is_dir()), None)
+    data = frames_in(walk.path("MD")) or frames_in(walk.path("CHECK"))
     if data is not None:
         frames = read_trajectory_at(data, scene.system, walk.question.temperature)
         note = f"{len(frames)} frames"

@@ -19,6 +19,7 @@ from typing import Any
 from boltzgen.checks import SEEDS
 from boltzgen.errors import PartialError, StoppedError
 from boltzgen.files import writing
+from boltzgen.guards import torch_threads
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress
 from boltzgen.workflows.roads.defaults import Simulated
@@ -38,6 +39,10 @@ CHECK_SEED, PART_SEED, PILOT_SEED = 1, 100, 1000
 #: Share of the time that is kept for the answer itself: free energies, figures, the page; and for the draws,
 #: when the training takes longer than it should.
 RESERVE, DRAWS = 0.08, 0.15
+
+
+#: Seconds below which a simulation or an adaption is not begun: to set it up takes as long.
+LEAST = 1.0
 
 
 class Share(StopRequest):
@@ -104,11 +109,13 @@ class Walk:
         *,
         whole: Callable[[], bool] = lambda: True,
         again: bool = False,
+        within: float | None = None,
     ) -> Any:
         """Do one step, unless it is whole (and not wanted `again`); what `work` gives, None for one not done.
 
-        words: the command, its program first. A step whose time is over is partial, and the road goes on with
-        what there is; a signal ends the road.
+        words: the command, its program first. within: seconds that it may take; with hardly any it is not
+        begun. A step whose time is over is partial, and the road goes on with what there is; a signal ends
+        the road.
         """
         command = shlex.join(str(word) for word in words)
         done = self.plan.step(name)
@@ -117,6 +124,10 @@ class Walk:
         if self.stop.requested:
             raise StoppedError(f"{self.stop.reason} before the step {name!r}; what is done is kept.")
         self.say(f"\n[{self.elapsed:3.0f} s] $ {command}")
+        if within is not None and within < LEAST:
+            self.plan.record(name, command, PARTIAL, 0.0)
+            self.say("        not begun: the time is over")
+            return None
         self.plan.record(name, command, RUNNING, 0.0)
         begin = time.monotonic()
         try:
@@ -151,9 +162,11 @@ class Walk:
         target, options = self.path(name), how.options()
         words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
         seconds = self.share(1.5 * part)
+        threads = (self.plan.decided("engine") or {}).get("threads")
 
         def work() -> None:
-            with self.listen(f"simulate {name}, ps of each replica") as progress:
+            title = f"simulate {name}, ps of each replica"
+            with torch_threads(threads), self.listen(title) as progress:
                 simulate(
                     self.system,
                     target,
@@ -165,7 +178,7 @@ class Walk:
                 )
 
         words = ["boltzgen", "simulate", self.system, "-o", target, *words, "--seed", seed]
-        self.step(name, words, work, whole=(target / "manifest.json").is_file)
+        self.step(name, words, work, whole=(target / "manifest.json").is_file, within=seconds)
 
     def learning(self) -> float | None:
         """Seconds that a training may take, those for the draws left out; None without a limit."""
@@ -207,7 +220,7 @@ class Walk:
 
         words = ["boltzgen", "adapt", model, self.system, "-o", target, "--budget", budget]
         words += ["--temperature", f"{kelvin:g}", "--seed", seed]
-        self.step("RUN", words, work, whole=(target / "model" / "model.json").is_file)
+        self.step("RUN", words, work, whole=(target / "model" / "model.json").is_file, within=seconds)
 
     def draw(
         self,

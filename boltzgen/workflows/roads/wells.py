@@ -2,6 +2,7 @@
 
 A torsion's density is smoothed on the circle; each maximum is a well, cut from the next at the lowest density
 between them. Wells that hardly stand out, and wells that hold almost nothing, are joined to a neighbour.
+Where mirror images count as seen (of an achiral molecule), wells come in pairs that are images of each other.
 """
 
 from __future__ import annotations
@@ -120,19 +121,39 @@ def _halves_alike(graph: MolecularGraph, torsion: Torsion) -> bool:
     return False
 
 
-def find_wells(variable: Variable, positions: np.ndarray, weights: np.ndarray) -> Wells | None:
-    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None for a single one."""
+def find_wells(
+    variable: Variable, positions: np.ndarray, weights: np.ndarray, opposite: np.ndarray | None = None
+) -> Wells | None:
+    """The wells of `variable` among `positions` (n, N, 3) nm with `weights` (n,); None for a single one.
+
+    opposite: their mirror images, where these count as seen.
+    """
     values = variable.evaluate(positions)
     kept = np.isfinite(values) & (weights > 0)
     if not kept.any():
         return None
     values, weights = values[kept], weights[kept] / weights[kept].sum()
-    return (_on_circle if variable.periodic else _on_line)(variable, values, weights)
+    if not variable.periodic:
+        return _on_line(variable, values, weights)
+    symmetric = opposite is not None and negated(values, variable.evaluate(opposite[kept]))
+    return _on_circle(variable, values, weights, symmetric)
 
 
-def _on_circle(variable: Variable, values: np.ndarray, weights: np.ndarray) -> Wells | None:
+def negated(values: np.ndarray, others: np.ndarray) -> bool:
+    """Whether each of the angles `others` (n,) in degrees is one of `values` with the other sign."""
+    return bool(np.all(np.abs(around(values + others)) < 1e-2))
+
+
+def around(degrees: Any) -> Any:
+    """The same angle from -180 on, below 180."""
+    return np.remainder(np.asarray(degrees) + 180.0, 360.0) - 180.0
+
+
+def _on_circle(variable: Variable, values: np.ndarray, weights: np.ndarray, symmetric: bool) -> Wells | None:
     edges = np.linspace(-180.0, 180.0, BINS + 1)
     share, _ = np.histogram(values, edges, weights=weights)
+    if symmetric:
+        share = 0.5 * (share + share[::-1])
     offsets = (np.arange(BINS) - BINS // 2) * (360.0 / BINS)
     kernel = np.fft.ifftshift(np.exp(-0.5 * (offsets / WIDTH) ** 2))
     smooth = np.fft.irfft(np.fft.rfft(share) * np.fft.rfft(kernel / kernel.sum()), BINS).clip(1e-12)
@@ -144,11 +165,47 @@ def _on_circle(variable: Variable, values: np.ndarray, weights: np.ndarray) -> W
         weak = [k for k in range(len(tops)) if shares[k] < RARE or heights[k] < STANDS_OUT]
         if not weak:
             places = [float(edges[0] + 360.0 * cut / BINS) for cut in cuts]
+            centres = [float(edges[0] + 360.0 * (top + 0.5) / BINS) for top in tops]
+            if symmetric:
+                places, centres = _in_pairs(places, centres)
             ranges = tuple((places[k - 1], places[k]) for k in range(len(tops)))
-            centres = tuple(float(edges[0] + 360.0 * (top + 0.5) / BINS) for top in tops)
-            return Wells(variable, ranges, centres)
+            return Wells(variable, ranges, tuple(centres))
         tops.pop(min(weak, key=lambda k: shares[k]))
     return None
+
+
+def _in_pairs(places: list[float], centres: list[float]) -> tuple[list[float], list[float]]:
+    """Cuts and maxima (degrees), each moved by less than two bins to be the other sign of its image.
+
+    Cut k lies between the maxima k and k + 1. A maximum without an image stands for both; its place, and that
+    of a cut between two images, is 0 or 180. All as they are where the cuts are no images.
+    """
+    count, bin_width = len(places), 360.0 / BINS
+    image = [
+        next((j for j in range(count) if abs(around(centres[j] + one)) <= bin_width), k)
+        for k, one in enumerate(centres)
+    ]
+    moved = []
+    for k, cut in enumerate(places):
+        opposite = image[(k + 1) % count]
+        if opposite == k:
+            half = centres[k] + ((centres[(k + 1) % count] - centres[k]) % 360.0 or 360.0) / 2
+            moved.append(_pole(half))
+            continue
+        apart = float(around(cut + places[opposite]))
+        if image[image[k]] != k or abs(apart) > 2 * bin_width:
+            return places, centres
+        moved.append(float(around(cut - apart / 2)))
+    paired = [
+        abs(_pole(one)) if image[k] == k else float(around(one - around(one + centres[image[k]]) / 2))
+        for k, one in enumerate(centres)
+    ]
+    return moved, paired
+
+
+def _pole(degrees: float) -> float:
+    """The nearer of 0 and -180."""
+    return 0.0 if abs(around(degrees)) < 90.0 else -180.0
 
 
 def _lowest(smooth: np.ndarray, first: int, second: int) -> int:

@@ -124,8 +124,8 @@ def _examined(
     if "reweighted_from" in ensemble.provenance:
         raise InputError(
             f"{out} was reweighted from {ensemble.provenance['reweighted_from']}, and no flow belongs to its "
-            "energy: check that folder, and compare it with a simulation of the new system by `boltzgen "
-            "free-energy mbar` (docs/free_energy.md)."
+            "energy: check that folder, and compare it with a simulation of the new system by "
+            "`free_energy_mbar([OUT, MD])`."
         )
     trained = load_model(Path(_named(out, ensemble, "model", asked.model)))
     molecule, target = read_target(
@@ -204,7 +204,8 @@ def probe_and_judge(
     if ensemble.temperature is None:
         raise InputError("`probe=True` is for molecules; a model system has no temperature ladder.")
     columns = state_columns(generator.target, molecule.atom_names)
-    return judge_probe(generator, ensemble, ensemble.log_w, frames, ensemble.temperature, columns)
+    flow_log_w = None if ensemble.walkers is not None else ensemble.log_w
+    return judge_probe(generator, ensemble, flow_log_w, frames, ensemble.temperature, columns)
 
 
 def probe_starts(

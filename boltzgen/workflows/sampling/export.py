@@ -202,7 +202,7 @@ def _topology(ensemble: Ensemble) -> dict:
 
 def _result(ensemble: Ensemble, frames: Frames, path: Path, format: str) -> Export:
     found = ensemble.diagnostics()
-    n_effective = found.ess * len(ensemble)
+    n_effective = found.n_effective
     files = (path, trajectories.weights_path(path)) if format in _BESIDE else (path,)
     every_row = format in ("csv", "u_nk") and not frames.resampled
     return Export(

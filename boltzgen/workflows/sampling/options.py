@@ -32,7 +32,11 @@ class SampleOptions:
     data_temperature: K at which `data` was simulated, for files that do not say it (DCD, XTC).
     refine: ``smc`` or ``mala`` carries the draws to the target by moves; see `boltzgen.refine.annealed`.
     refine_budget: moves of each sample, an energy each; by default as many as a pilot population says.
-    compile_energies: None compiles the energy when the number of samples is large enough to gain by it.
+    compile_energies: True compiles the energy and the draws of the flow; None the energy alone, when the
+        number of samples is large enough to gain by it, and of chains the passes of the flow too.
+    chains: walkers that redraw parts of a conformation with the flow, in place of independent draws; see
+        `boltzgen.refine.chains` and docs/chains.md. walkers: their number, a multiple of 4. stride: sweeps
+        from one row of a walker to its next.
     """
 
     temperature: float | None = None
@@ -46,6 +50,9 @@ class SampleOptions:
     refine: str | None = None
     refine_budget: int | None = None
     compile_energies: bool | None = None
+    chains: bool = False
+    walkers: int | None = None
+    stride: int | None = None
 
 
 class SampleKeywords(TypedDict, total=False):
@@ -62,6 +69,9 @@ class SampleKeywords(TypedDict, total=False):
     refine: str | None
     refine_budget: int | None
     compile_energies: bool | None
+    chains: bool
+    walkers: int | None
+    stride: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

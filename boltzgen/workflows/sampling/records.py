@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from boltzgen.notebook import with_error
+from boltzgen.shares import wilson_interval
 from boltzgen.workflows.records import Record, number, whole_number
+
+#: Keys of a summary that say nothing of independent samples, and of those of walkers.
+_OF_CHAINS = ("ess_bulk", "ess_tail", "r_hat", "autocorrelation", "walkers", "steps")
+_OF_WEIGHTS = ("ess", "ess_clipped_1e-4", "ess_dropped_0.2%", "forward_ess", "forward_ess_frames")
 
 
 class Summary(Record):
-    """``OUT/summary.json``: how many samples were drawn, and what their weights are worth.
+    """``OUT/summary.json``: how many samples were drawn, and what they are worth.
 
     Fractions are of the samples drawn; a number that is not known is None, with a sentence in `reasons`.
+    Independent samples have weights (`ess`, `k_hat`), those of walkers have `ess_bulk` and what follows it.
     """
 
     @property
@@ -33,19 +39,19 @@ class Summary(Record):
         return dict(self._content["rejected"])
 
     @property
-    def ess(self) -> float:
+    def ess(self) -> float | None:
         """Kish's effective sample size, a fraction."""
-        return float(self._content["ess"])
+        return number(self._content["ess"])
 
     @property
-    def ess_clipped(self) -> float:
+    def ess_clipped(self) -> float | None:
         """The same with the largest 1e-4 of the weights clipped; for comparison with publications only."""
-        return float(self._content["ess_clipped_1e-4"])
+        return number(self._content["ess_clipped_1e-4"])
 
     @property
-    def ess_dropped(self) -> float:
+    def ess_dropped(self) -> float | None:
         """The same without the largest 0.2 % of the weights; for comparison with publications only."""
-        return float(self._content["ess_dropped_0.2%"])
+        return number(self._content["ess_dropped_0.2%"])
 
     @property
     def forward_ess(self) -> float | None:
@@ -63,9 +69,9 @@ class Summary(Record):
         return number(self._content["k_hat"])
 
     @property
-    def largest_weight_share(self) -> float:
+    def largest_weight_share(self) -> float | None:
         """Of the sum of all weights."""
-        return float(self._content["largest_weight_share"])
+        return number(self._content["largest_weight_share"])
 
     @property
     def log_z(self) -> float | None:
@@ -80,6 +86,47 @@ class Summary(Record):
     def energy_evaluations(self) -> int | None:
         """How many energies it took."""
         return whole_number(self._content["energy_evaluations"])
+
+    @property
+    def ess_bulk(self) -> float | None:
+        """Bulk samples of the slowest variable: how many independent ones the rows of walkers are."""
+        return number(self._content.get("ess_bulk"))
+
+    @property
+    def ess_tail(self) -> float | None:
+        """The same in the tails, the 5 % and 95 % quantiles."""
+        return number(self._content.get("ess_tail"))
+
+    @property
+    def r_hat(self) -> float | None:
+        """Nested R-hat over the groups of walkers, the largest of all variables."""
+        return number(self._content.get("r_hat"))
+
+    @property
+    def autocorrelation(self) -> float | None:
+        """Sweeps for an independent sample of the slowest variable: rows over bulk samples, times stride."""
+        return number(self._content.get("autocorrelation"))
+
+    @property
+    def walkers(self) -> int | None:
+        """Walkers that made the samples; None where these are independent."""
+        return whole_number(self._content.get("walkers"))
+
+    @property
+    def steps(self) -> int | None:
+        """Sweeps of each walker after the warm-up."""
+        return whole_number(self._content.get("steps"))
+
+    @property
+    def acceptance(self) -> dict[str, float]:
+        """Share of moves that were accepted, by kind; empty without walkers."""
+        found = self._content.get("acceptance") or {}
+        return {kind: one["accepted"] / one["tried"] for kind, one in found.items() if one["tried"]}
+
+    @property
+    def energy_evaluations_by_part(self) -> dict[str, int]:
+        """What pilot, warm-up, sampling and rungs took; empty without walkers."""
+        return dict(self._content.get("energy_evaluations_by_part") or {})
 
     @property
     def unfamiliarity(self) -> float | None:
@@ -102,16 +149,28 @@ class Summary(Record):
         return tuple(self._content["reasons"])
 
     def rows(self) -> dict[str, Any]:
-        nested = ("schema", "rejected", "reasons", "refined")
-        rows = {name: value for name, value in self._content.items() if name not in nested}
-        return rows | {f"rejected: {reason}": count for reason, count in self.rejected.items()}
+        nested = ("schema", "rejected", "reasons", "refined", "acceptance", "energy_evaluations_by_part")
+        others = _OF_CHAINS if self.walkers is None else _OF_WEIGHTS
+        rows = {name: value for name, value in self._content.items() if name not in (*nested, *others)}
+        if self.walkers is not None:  # numbers of weights, where all are equal
+            rows = {name: value for name, value in rows.items() if value is not None}
+        rows |= {f"rejected: {reason}": count for reason, count in self.rejected.items()}
+        rows |= {f"accepted: {kind}": f"{100 * share:.2g} %" for kind, share in self.acceptance.items()}
+        return rows | {f"energies: {part}": count for part, count in self.energy_evaluations_by_part.items()}
 
     def __repr__(self) -> str:
-        tail = "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
+        worth = "" if self.ess is None else f"ESS {100 * self.ess:.3g} %"
+        worth += "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
+        if self.walkers is not None:
+            known = [f"{name} {value:.4g}" for name, value in self._told().items() if value is not None]
+            worth = ", ".join([f"{self.walkers} walkers", *known])
         return (
-            f"<Summary: {self.requested} samples, {self.kept} with weight; ESS {100 * self.ess:.3g} %{tail}, "
+            f"<Summary: {self.requested} samples, {self.kept} with weight; {worth}, "
             f"ln Z {with_error(self.log_z, self.log_z_standard_error)}; verdict {self.verdict}>"
         )
+
+    def _told(self) -> dict[str, float | None]:
+        return {"bulk samples": self.ess_bulk, "tail samples": self.ess_tail, "R-hat": self.r_hat}
 
 
 class Coverage(Record):
@@ -185,6 +244,16 @@ class Population:
     reweighted_error: float | None
     target: float | None
     target_error: float | None
+
+    @property
+    def reweighted_interval95(self) -> tuple[float | None, float | None]:
+        """Wilson's interval of `reweighted`."""
+        return wilson_interval(self.reweighted, self.reweighted_error)
+
+    @property
+    def target_interval95(self) -> tuple[float | None, float | None]:
+        """Wilson's interval of `target`."""
+        return wilson_interval(self.target, self.target_error)
 
 
 @dataclass(frozen=True, repr=False)

@@ -75,12 +75,16 @@ class Limits:
     def precision(self) -> bool:
         return self.until_ess is not None or self.until_error is not None
 
-    def reached(self, log_w: np.ndarray) -> bool:
-        """Whether the log-weights (n,) are as precise as asked, in every respect that was asked."""
+    def reached(self, ensemble: Ensemble) -> bool:
+        """Whether the samples are as precise as asked, in every respect that was asked."""
+        log_w = ensemble.log_w
         if not self.precision or np.isfinite(log_w).sum() < 2:
             return False
-        error = log_z(log_w)[1]
-        enough = self.until_ess is None or kish_ess(log_w) * log_w.size >= self.until_ess
+        error, n_effective = log_z(log_w)[1], kish_ess(log_w) * log_w.size
+        if ensemble.walkers is not None:
+            found = ensemble.diagnostics()
+            error, n_effective = found.log_z_standard_error, found.n_effective
+        enough = self.until_ess is None or n_effective >= self.until_ess
         precise = self.until_error is None or (error is not None and error <= self.until_error)
         return enough and precise
 
@@ -203,7 +207,8 @@ def _provenance(ensemble: Ensemble, task: dict[str, Any], evaluations: int) -> d
         **{key: former.get(key) for key in ("model", "system", "seed")},
         "temperature_K": ensemble.temperature,
     }
-    kept: dict[str, Any] = {key: former[key] for key in ("seed", "dtype", "rows", "subject") if key in former}
+    names = ("seed", "dtype", "rows", "subject", "chains")
+    kept: dict[str, Any] = {key: former[key] for key in names if key in former}
     return {
         **kept,
         "command": sys.argv,
@@ -218,7 +223,7 @@ def _provenance(ensemble: Ensemble, task: dict[str, Any], evaluations: int) -> d
 def _numbers(ensemble: Ensemble) -> dict[str, Any]:
     found = ensemble.diagnostics()
     return {
-        "n_effective": found.ess * found.n,
+        "n_effective": found.n_effective,
         "k_hat": found.k_hat,
         "log_z": found.log_z,
         "log_z_standard_error": found.log_z_standard_error,
@@ -289,7 +294,7 @@ class _Run:
             for look in self._looks():
                 if not self._evaluate(look, stop, progress):
                     break
-                if self.limits.reached(self._reweighted().log_w):
+                if self.limits.reached(self._reweighted()):
                     ended = "precision reached"
                     break
             else:
@@ -351,7 +356,7 @@ class _Run:
             temperature=self.target.temperature if molecular else None,
             system_fingerprint=self.target.fingerprint,
             topology_pdb=self.target.topology_pdb,
-            provenance=provenance or {},
+            provenance=provenance or _provenance(self.ensemble, self.task, 0),
         )
 
     def _write(self, ended: str | None) -> Reweighting:

@@ -21,7 +21,7 @@ from boltzgen.contents import check_output
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
-from boltzgen.errors import InputError, PartialError, UnreliableError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, UnreliableError
 from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
@@ -34,12 +34,20 @@ from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_
 from boltzgen.trust.determinant import require_determinants
 from boltzgen.trust.rings import missing_from, ring_minima
 from boltzgen.workflows.options import takes
+from boltzgen.workflows.sampling.chain_files import ChainFiles, begun
+from boltzgen.workflows.sampling.chained import (
+    chain_settings,
+    chain_task,
+    ensemble_of,
+    require_rows,
+    walked_or_failed,
+)
 from boltzgen.workflows.sampling.check import combined
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
 from boltzgen.workflows.subjects import words_of
 from boltzgen.workflows.timing.expectation import Expect
-from boltzgen.workflows.timing.sampling import expected, moves_of
+from boltzgen.workflows.timing.sampling import energies_a_row, expected, expected_chains, moves_of
 
 #: Seconds of a batch under a limit of time, where the batches would take longer than the second number.
 BATCH_SECONDS, LONGEST_BATCH = 2.0, 4.0
@@ -69,7 +77,7 @@ def sample(
     overwrite: replace samples that `output` already holds.
     expect: told how long it will take before it begins.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
-        device, data, data_temperature, refine, refine_budget, compile_energies.
+        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, stride.
 
     Returns
     -------
@@ -77,7 +85,8 @@ def sample(
 
     Raises
     ------
-    InputError: something given cannot be used. PartialError: stopped; what was drawn is saved.
+    InputError: something given cannot be used. PartialError: stopped; what was drawn is saved, and with
+    ``chains`` the same call goes on. UnsupportedError: ``chains`` of a flow without a latent space.
     BoltzgenError: a log-determinant is wrong (see `boltzgen.trust.determinant`); nothing is drawn.
     UnreliableError: with `strict`, when the verdict is ``unreliable``; everything is written first.
 
@@ -97,12 +106,18 @@ def sample(
     check_device(asked.device)
     check_output(output, "ensemble")
     with alone_in(output) as folder:
-        if (folder / "manifest.json").exists() and not overwrite:
-            raise InputError(f"{output} already holds samples; name another folder, or add `overwrite=True`.")
-        ensemble = _drawn(model, system, number, asked, stop, progress, expect)
-        complete = len(ensemble) == number
+        if not asked.chains:
+            _refuse_samples(folder, overwrite)
+        files = ChainFiles(folder, overwrite=overwrite)
+        ensemble, failure = _drawn(model, system, number, asked, stop, progress, expect, files)
+        complete = failure is None and len(ensemble) == number
         save_ensemble(ensemble, folder, status="complete" if complete else "partial")
+        if complete:
+            files.finish()
     found = Summary(summary(ensemble))
+    if failure is not None:
+        kept = f"{failure} What was sampled before, {len(ensemble)} of {number}, is saved in {output}."
+        raise type(failure)(kept, result=found) from failure
     if not complete:
         drawn = f"Stopped after {len(ensemble)} of {number} samples; they are saved in {output}."
         raise PartialError(drawn, result=found)
@@ -110,6 +125,16 @@ def sample(
         reasons = "; ".join(found.reasons)
         raise UnreliableError(f"{output}: the verdict is unreliable: {reasons}.", result=found)
     return found
+
+
+def _refuse_samples(folder: Path, overwrite: bool) -> None:
+    """InputError where `folder` holds samples, or chains that were begun, and they may not be replaced."""
+    if (folder / "manifest.json").exists() and not overwrite:
+        raise InputError(f"{folder} already holds samples; name another folder, or add `overwrite=True`.")
+    if begun(folder) and not overwrite:
+        raise InputError(
+            f"{folder} holds chains that were begun; go on with `chains=True`, or add `overwrite=True`."
+        )
 
 
 def _drawn(
@@ -120,13 +145,17 @@ def _drawn(
     stop: StopRequest | None,
     progress: Progress,
     expect: Expect | None,
-) -> Ensemble:
-    """The samples that `sample` was asked for, or those before `stop` asked to end, with their record."""
+    files: ChainFiles,
+) -> tuple[Ensemble, BoltzgenError | None]:
+    """The samples that `sample` was asked for, or those before `stop`, and why chains failed, if they did."""
     trained = load_model(Path(model))
     molecule, target = read_target(str(system), isomers=trained.isomers)
     kelvin = trained.temperature if asked.temperature is None else asked.temperature
     _check(number, kelvin, asked)
     refinement = Refinement.of(asked.refine, asked.refine_budget)
+    settings, failure = chain_settings(asked), None
+    if settings is not None:
+        require_rows(number, settings)
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
     flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
@@ -136,20 +165,35 @@ def _drawn(
         else read_check_frames(molecule, asked.data, kelvin, target, asked.data_temperature)
     )
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
+    a_sample = a_sample if settings is None else energies_a_row(generator, number, settings)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )
-    passes = number * a_sample / min(number, target.batch_rows())
-    atoms = len(target.features.placements) or target.features.dimension
-    compilation["draws"] = decide_compilation_of_draws(flow, atoms, passes, asked.compile_energies)
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
         if expect is not None:
-            told = expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
+            told = (
+                expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
+                if settings is None
+                else expected_chains(generator, number, kelvin, settings)
+            )
             expect(told)
             rows = _rows_within(stop, rows, told.seconds / number)
         require_determinants(generator, kelvin)
-        if refinement is None:
+        # only when asked: draws of one seed must not be rounded otherwise because there are more of them
+        compilation["draws"] = asked.compile_energies is True and flow.use_compiler()
+        if settings is not None:
+            passes = number * a_sample / settings.walkers_a_group  # every energy follows one of a group
+            compilation["draws"] = decide_compilation_of_draws(
+                flow, target.features, passes, asked.compile_energies
+            )
+            files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
+            walked, failure = walked_or_failed(
+                generator, number, kelvin, settings, asked.seed, stop, progress, files
+            )
+            drawn = ensemble_of(walked, generator, kelvin, settings)
+            flow_log_w = None
+        elif refinement is None:
             draws = generator.draw(number, kelvin, seed=asked.seed, rows=rows)
             drawn = _until_stopped(draws, number, stop, progress)
             flow_log_w = drawn.log_w
@@ -184,7 +228,7 @@ def _drawn(
             ensemble = replace(ensemble, coverage=with_findings(ensemble.coverage, found))
         elif found:
             ensemble = replace(ensemble, coverage=combined([], found, {}))
-    return ensemble
+    return ensemble, failure
 
 
 def _rows_within(stop: StopRequest | None, rows: int | None, each: float) -> int | None:

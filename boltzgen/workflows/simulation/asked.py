@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,28 +10,13 @@ from boltzgen.config.devices import check_device
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings, usual_replicas
 from boltzgen.errors import InputError
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.workflows.simulation.options import SimulateOptions
+from boltzgen.workflows.simulation.options import SimulateOptions, parse_time
 
 #: What `engine` may be; auto measures the two and takes the faster one.
 ENGINES = ("openmm", "torch", "auto")
 
 #: Arguments of the torch engine alone.
 _OF_TORCH = ("replicas", "device", "hydrogen_mass", "torsion_moves", "precision")
-
-#: What a time may be followed by, and how many ps it is.
-_PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
-
-
-def parse_time(value: str | float, name: str) -> float:
-    """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
-    if isinstance(value, int | float):
-        return float(value)
-    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
-    if match is None or match[2].lower() not in _PICOSECONDS:
-        raise InputError(
-            f"`{name}={value!r}` is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
-        )
-    return float(match[1]) * _PICOSECONDS[match[2].lower()]
 
 
 def parse_temperatures(value: str | float | Sequence[float]) -> tuple[float, ...]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
+
+from boltzgen.errors import InputError
+
+#: What a time may be followed by, and how many ps it is.
+_PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +68,15 @@ class SimulateKeywords(TypedDict, total=False):
     torsion_moves: int | None
     precision: str | None
     compile_energies: bool | None
+
+
+def parse_time(value: str | float, name: str) -> float:
+    """Picoseconds in ``"2ns"``, ``"500 ps"`` or ``"1fs"``; a bare number is refused, a float is in ps."""
+    if isinstance(value, int | float):
+        return float(value)
+    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None or match[2].lower() not in _PICOSECONDS:
+        raise InputError(
+            f"`{name}={value!r}` is not a time with a unit; write, for example, 2ns, 500ps or 1fs."
+        )
+    return float(match[1]) * _PICOSECONDS[match[2].lower()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from os import PathLike
@@ -13,7 +14,10 @@ from boltzgen.checks import MOST_SAMPLES, check_number
 from boltzgen.config.model import load_model
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.refine.chains.group import Group
+from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.refinement import EXPECTED_MOVES
+from boltzgen.units import MODEL_TEMPERATURE
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
 
 #: Samples of one measurement with costly energies, and rows of a batch of energies.
@@ -71,6 +75,37 @@ def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature:
     draws = generator.draw(MOST_SAMPLES, temperature, seed=0, rows=rows)
     each = seconds_of(lambda: next(draws), within=MEASURING / 2)
     return each / rows if target.potential.slow else -(-number // rows) * each / number
+
+
+def expected_chains(
+    generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
+) -> Expectation:
+    """What to expect of `number` rows of chains: one sweep of one group, timed and thrown away."""
+    group, sweeps = _a_group(generator, number, temperature, settings)
+    began = time.perf_counter()
+    group.begin()
+    pilot = time.perf_counter() - began
+    sweep = seconds_of(group.sweep, within=MEASURING / 2, most=5)
+    seconds = settings.groups * (pilot + sweeps * sweep)
+    walkers = settings.groups * settings.walkers_a_group
+    task = f"{number} samples of {walkers} walkers, {sweeps} sweeps of {group.moves_a_sweep} moves each"
+    return Expectation("sample", seconds, task, f"{sweep:.2g} s a sweep of {settings.walkers_a_group}")
+
+
+def energies_a_row(generator: BoltzmannGenerator, number: int, settings: ChainSettings) -> int:
+    """Energies that each of `number` rows of chains takes, the warm-up's among them."""
+    group, sweeps = _a_group(generator, number, MODEL_TEMPERATURE, settings)
+    moves = sweeps * group.moves_a_sweep * settings.groups * settings.walkers_a_group
+    return -(-moves // number)
+
+
+def _a_group(
+    generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
+) -> tuple[Group, int]:
+    """One group of chains, not begun, and the sweeps that it will make."""
+    steps = -(-number // (settings.groups * settings.walkers_a_group))
+    group = Group(generator, temperature, settings, seed=0, group=0, steps=steps)
+    return group, group.sweeps_in_all
 
 
 def moves_of(refine: str | None, budget: int | None) -> int:

@@ -101,24 +101,40 @@ def expected(
     done: int = 0,
 ) -> SimulationExpectation:
     """What to expect of the settings of each engine that may run, `done` segments of them being there."""
-    speeds: list[Speed] = []
-    more = ""
-    for engine, settings in candidates.items():
-        if engine == "openmm":
-            speeds.append(_openmm(molecule, settings, asked.platform, done))
-        else:
-            assert isinstance(settings, BatchedSettings)
-            speeds.append(_torch(molecule, settings, asked, done))
-    speeds.sort(key=lambda speed: speed.seconds * (CLEARLY if speed.engine == "torch" else 1.0))
-    settings = candidates[speeds[0].engine]
-    if len(candidates) > 1:
-        more = _many_ladders(molecule, candidates, asked, speeds[0])
-    step = settings.timestep
-    others = "; ".join(speed.told(step) for speed in speeds[1:])
-    measured = f"measured: {speeds[0].told(step)}" + (f"; {others}" if others else "")
-    return SimulationExpectation(
-        "simulate", speeds[0].seconds, _task(settings, speeds[0]), measured, more, tuple(speeds)
+    found = _fastest(molecule, {engine: (asked, settings) for engine, settings in candidates.items()}, done)
+    if len(candidates) == 1:
+        return found
+    return replace(found, further=_many_ladders(molecule, candidates, asked, found.chosen))
+
+
+def fastest(molecule: MolecularSystem, ways: Mapping[str, SimulateOptions]) -> SimulationExpectation:
+    """What to expect of the fastest of several `ways` to the same end, one for each engine.
+
+    Engines that cannot simulate `molecule` are left out. InputError for options that `simulate` refuses.
+    """
+    able = engines_of(SimulateOptions(), molecule)
+    return _fastest(
+        molecule, {e: (asked, settings_of(asked, e)) for e, asked in ways.items() if e in able}, 0
     )
+
+
+def _fastest(
+    molecule: MolecularSystem, ways: Mapping[str, tuple[SimulateOptions, SimulationSettings]], done: int
+) -> SimulationExpectation:
+    speeds = [_speed(molecule, settings, asked, done) for asked, settings in ways.values()]
+    speeds.sort(key=lambda speed: speed.seconds * (CLEARLY if speed.engine == "torch" else 1.0))
+    told = [speed.told(ways[speed.engine][1].timestep) for speed in speeds]
+    task = _task(ways[speeds[0].engine][1], speeds[0])
+    measured = "measured: " + "; ".join(told)
+    return SimulationExpectation("simulate", speeds[0].seconds, task, measured, "", tuple(speeds))
+
+
+def _speed(
+    molecule: MolecularSystem, settings: SimulationSettings, asked: SimulateOptions, done: int
+) -> Speed:
+    if isinstance(settings, BatchedSettings):
+        return _torch(molecule, settings, asked, done)
+    return _openmm(molecule, settings, asked.platform, done)
 
 
 def _task(settings: SimulationSettings, speed: Speed) -> str:

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/alanine_dipeptide/reference_alanine_dipeptide.py SYS MD [--blocks 10]
 
-SYS and MD as `boltzgen prepare` and `boltzgen simulate` write them (the numbers of docs/measured/alanine-dipeptide.md came
-from six temperatures, 300 to 800 K). Frames of all temperatures are combined with MBAR (Shirts, Chodera,
-J. Chem. Phys. 129, 124105 (2008)). Two error bars are made in independent ways, and the larger is quoted:
+SYS and MD as `boltzgen prepare` and `boltzgen simulate` write them (the numbers of
+docs/measured/alanine-dipeptide.md came from six temperatures, 300 to 800 K). Frames of all temperatures are
+combined with MBAR (Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008)). Two error bars are made in
+independent ways, and the larger is quoted:
 
 * decorrelated: MBAR's asymptotic error on frames g apart, g the largest statistical inefficiency, at each
   temperature, of the energy and of the indicator phi > 0;

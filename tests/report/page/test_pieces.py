@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,8 +12,21 @@ from report_cases import HOSTILE
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from boltzgen.report.page import geometry, markup, states, training, viewer, weights
-from boltzgen.report.page.svg import VIRIDIS, Axis, Plot, linear_axis, log_axis
+from boltzgen.report.page import (
+    geometry,
+    markup,
+    origin,
+    ramachandran,
+    sources,
+    states,
+    training,
+    viewer,
+    weights,
+)
+from boltzgen.report.page.record import Material
+from boltzgen.report.page.sources import Source
+from boltzgen.report.page.svg import ORANGE, VIRIDIS, Axis, Plot, linear_axis, log_axis
+from boltzgen.system.prepare import prepare
 
 
 def plotted() -> Plot:
@@ -94,8 +108,9 @@ def test_text_is_escaped_and_unseen_signs_are_shown():
 def test_numbers_have_the_digits_of_their_errors():
     assert markup.measured(3.14159, 0.0712, "kT") == "3.142 ± 0.071 kT"
     assert markup.measured(None) == "not known" and markup.measured(2.0, None, "nm") == "2 nm"
-    assert markup.percentage(0.98509, 0.00194) == "98.51 ± 0.19 %"
-    assert markup.percentage(None) == "–"
+    assert markup.percentage(0.98509, (0.98, 0.98896)) == "98.51 % (98.00 to 98.90)"
+    assert markup.percentage(0.5, (0.3, 0.71)) == "50 % (30 to 71)"
+    assert markup.percentage(0.02, (None, None)) == "2 %" and markup.percentage(None) == "–"
 
 
 def test_distance_is_that_of_kolmogorov_and_smirnov():
@@ -153,21 +168,31 @@ def test_running_number_is_kishs_of_each_first_part():
         assert value == pytest.approx(w[:place].sum() ** 2 / (w[:place] ** 2).sum())
 
 
-def test_shares_of_thirds_have_the_error_of_the_binomial_and_none_from_two_samples():
+def test_shares_of_thirds_have_wilsons_interval_and_none_from_two_samples():
+    def third(angles, weights, inefficiency):
+        source = Source("flow", "flow", ORANGE, np.zeros((len(angles), 1, 3)), weights, inefficiency)
+        return states.thirds(angles, source)[1]
+
+    def angles(inside):
+        return np.where(inside, -150.0, 410.0)  # 210 is in the second third, 50 in the first
+
     inside = np.arange(100) < 30
-    share, error = states.share_with_error(inside, np.full(100, 5.0), 2.0)
-    assert share == pytest.approx(0.3) and error == pytest.approx(np.sqrt(2.0 * 0.3 * 0.7 / 100))
-    assert states.share_with_error(np.arange(100) < 2, np.ones(100), 1.0) == (pytest.approx(0.02), None)
-    assert states.share_with_error(np.arange(100) >= 2, np.ones(100), 1.0) == (pytest.approx(0.98), None)
+    found = third(angles(inside), np.full(100, 5.0), 2.0)
+    assert found.population == pytest.approx(0.3)
+    assert found.standard_error == pytest.approx(np.sqrt(2.0 * 0.3 * 0.7 / 100))
+    wilson = stats.binomtest(15, 50).proportion_ci(method="wilson")  # 100 samples that count as 50
+    assert found.interval95 == pytest.approx((wilson.low, wilson.high))
+    for some in (np.arange(100) < 2, np.arange(100) >= 2):
+        found = third(angles(some), np.ones(100), 1.0)
+        assert found.population == pytest.approx(some.mean()) and found.standard_error is None
     w = np.ones(100)
     w[:3] = 50.0, 1e-3, 1e-3  # three samples that count as one
-    assert states.share_with_error(np.arange(100) < 3, w, 1.0)[1] is None
-    assert states.share_with_error(inside, np.ones(100), 11.0)[1] is None  # 30 samples that count as 2.7
+    assert third(angles(np.arange(100) < 3), w, 1.0).interval95 == (None, None)
+    assert third(angles(inside), np.ones(100), 16.0).standard_error is None  # 30 samples that count as 1.9
 
 
 def test_what_the_script_reads_cannot_end_its_element():
     from boltzgen.report.page import document
-    from boltzgen.report.page.record import Material
 
     text = document.document(Material(HOSTILE, "OUT"), [], {"names": [HOSTILE]})
     data = text.partition('id="frames">')[2].partition("</script>")[0]
@@ -183,3 +208,41 @@ def test_losses_without_a_zero_of_their_own_are_drawn_as_changes():
     assert drawn is points and unit == "nats a degree of freedom"
     title, unit, drawn = training.drawn_as("reweighted_dispersion", points)
     assert drawn is points and (title, unit) == ("Reweighted dispersion", "nats")
+
+
+@pytest.mark.parametrize(
+    ("compared", "words"),
+    [
+        ({"max_relative_energy_difference": 2e-15}, ""),
+        ({"refused": "a virtual site"}, "nothing was compared"),
+        ({}, "nothing was compared"),
+        ({"refused": "the bonds differ.", "agrees": False}, "is not OpenMM's: the bonds differ."),
+    ],
+)
+def test_an_energy_that_was_not_compared_is_told_from_one_that_differs(alanine_dipeptide, compared, words):
+    molecule = replace(alanine_dipeptide, provenance={"translation_check": compared})
+    said = origin.unchecked(Material("SYS", "SYS", molecule=molecule))
+    assert (said is None) is (not words) and (said is None or words in said.numbers[0])
+
+
+def test_chains_that_number_their_residues_alike_have_a_page_all_the_same():
+    """Such torsions have no ready names; the graph's names stand in their place, and maps are left out."""
+    system = prepare(sequence="ACE-ALA-ALA-ALA-ALA-NME", forcefield=("amber14-all.xml",))
+    lines = []
+    for line in system.topology_pdb.splitlines(keepends=True):
+        if line.startswith(("ATOM", "HETATM", "TER")) and line[22:26].strip() and int(line[22:26]) >= 4:
+            line = f"{line[:21]}B{int(line[22:26]) - 3:4d}{line[26:]}"
+        lines.append(line)
+    twice = replace(system, topology_pdb="".join(lines))
+    ours, theirs = (
+        {
+            frozenset(one.variable.atoms[1:3])
+            for one in sources.turns(Material("SYS", "SYS", molecule=molecule))
+        }
+        for molecule in (system, twice)
+    )
+    assert ours == theirs and len(ours) >= 8
+    material = Material("SYS", "SYS", molecule=twice)
+    frames = Source("flow", "flow", ORANGE, system.reference_positions[None], np.ones(1))
+    assert ramachandran.ramachandran(material, [frames]) is None
+    assert ramachandran.ramachandran(Material("SYS", "SYS", molecule=system), [frames]) is not None

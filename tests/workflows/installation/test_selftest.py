@@ -204,3 +204,19 @@ def test_the_coverage_study_runs(tmp_path, monkeypatch):
     assert study.table(cells).count("\n") == 2 + len(cells)
     study.figure(cells, tmp_path / "coverage.png")
     assert (tmp_path / "coverage.png").stat().st_size > 5000
+
+
+def test_it_says_how_long_and_keeps_to_a_limit(only, tmp_path, monkeypatch, capsys):
+    """Cases of a second each: the second of two is not begun where half a second is left."""
+    only("pair double well", "double well")
+    monkeypatch.setattr(module, "pace", lambda: 1.0)
+    monkeypatch.setattr(module, "SECONDS", {"pair double well": 0.001, "double well": 1000.0})
+    assert main.main(["selftest", "--quick", "--dry-run"]) == 0
+    told = capsys.readouterr().err
+    assert "selftest: 2 cases; about 0:17 h (by the pace of this core)." in told
+    path = tmp_path / "rows.json"
+    assert main.main(["selftest", "--quick", "--max-time", "5m", "-o", str(path)]) == 75
+    told = capsys.readouterr().err
+    assert "1 cases were not begun (double well)" in told and "--quick" in told
+    found = json.loads(path.read_text())
+    assert found["missing"] == ["double well"] and not found["passed"] and len(found["rows"]) > 0

@@ -373,6 +373,7 @@ def test_answers_of_a_whole_run_lead_the_page(whole, tmp_path):
     text = Elements(found.path.read_text()).text
     for words in (
         "98 % (95 %: 95 to 99)",
+        "98.0 % (95.2 to 99.1)",
         "0.23 kT",
         "asked for 0.1 kT",
         "no shipped model knows it",

@@ -25,7 +25,10 @@ from boltzgen.errors import InputError
 from boltzgen.free_energy.states import read_states
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.preparation.prepare import prepare
+from boltzgen.workflows.reporting.kinds import _asked
 from boltzgen.workflows.reporting.show import show
+from boltzgen.workflows.simulation.asked import as_before, settings_of
+from boltzgen.workflows.simulation.options import SimulateOptions
 from boltzgen_cli.main import main
 
 #: Folders of `verbs.make_inputs`, what each is, and numbers that it must say.
@@ -171,6 +174,28 @@ def test_a_partial_folder_is_whole_in_its_files_and_goes_on(folders: Path, tmp_p
     assert found.rows()["whole"] == "partial: stopped by SIGTERM"
     step = found.steps[0].call
     assert step.startswith(f'simulate("{tmp_path / "SYS"}"') and 'resume="auto"' in step
+
+
+OF_TORCH = {"replicas": 8, "hydrogen_mass": 3.0, "torsion_moves": 5, "precision": "double"}
+
+
+@pytest.mark.parametrize("engine", ["openmm", "torch"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperatures": "300,347.25", "time": "1.234567ns", "timestep": "2fs", "seed": 7},
+        {"friction": 1.5, "exchange_interval": "0.1ps", "save_interval": "0.2ps", "equilibration": "0.4ps"},
+    ],
+)
+def test_what_goes_on_is_the_simulation_that_was_begun(engine: str, options: dict[str, object]) -> None:
+    """The call of `show` asks for the settings that a manifest holds, whatever was said and left open."""
+    given = SimulateOptions(engine=engine, **options, **(OF_TORCH if engine == "torch" else {}))
+    begun = settings_of(given, engine)
+    manifest = {"settings": {**vars(begun), "engine": engine}, "platform": "Reference"}
+    manifest = json.loads(json.dumps(manifest))
+    again = as_before(SimulateOptions(**_asked(manifest["settings"])), manifest)
+    assert settings_of(again, again.engine) == begun and again.engine == engine
 
 
 def test_the_drawing(folders: Path, tmp_path: Path) -> None:

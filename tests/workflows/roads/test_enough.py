@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from butane import EXACT
+from butane import EXACT, STATES
 
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
@@ -15,15 +15,6 @@ from boltzgen.workflows.roads.asking import Asked, wanted_by
 from boltzgen.workflows.roads.enough import FEWEST, MARGIN, MOST_GROWTH, Draws, draw_enough, number_for
 from boltzgen.workflows.sampling.load import load_generator
 from boltzgen.workflows.training.train import train
-
-STATES = {
-    "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
-    "states": [
-        {"name": "gauche", "where": {"turn": [-120, 120]}},
-        {"name": "trans", "where": "rest"},
-    ],
-    "differences": [["trans", "gauche"]],
-}
 
 
 def test_the_number_follows_the_square_of_the_error():

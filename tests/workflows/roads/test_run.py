@@ -7,20 +7,19 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from between_cases import butane_frames, write_frames
-from butane import EXACT, write_butane
+from butane import EXACT, STATES, write_butane
 
 import boltzgen as bg
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
-from boltzgen.workflows.roads.question import parse_limit, parse_precision
+from boltzgen.workflows.roads.question import digests, parse_limit, parse_precision
 from boltzgen.workflows.roads.road import roads
 
 CONFIG = {
@@ -57,14 +56,6 @@ def here(inputs, monkeypatch) -> Path:
     return inputs
 
 
-STATES = {
-    "coordinates": {"turn": {"torsion": [0, 1, 2, 3]}},
-    "states": [
-        {"name": "gauche", "where": {"turn": [-120, 120]}},
-        {"name": "trans", "where": "rest"},
-    ],
-    "differences": [["trans", "gauche"]],
-}
 WORDS = {
     "coordinates": "butane.pdb",
     "frames": "MD300",
@@ -93,7 +84,7 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
     assert abs(one["value"]["kT"] - EXACT[300.0][1]) < 4 * one["standard_error"]["kT"]
     shares = {state["name"]: state["population"] for state in found.populations}
     assert shares["trans"] == pytest.approx(1 / (1 + np.exp(-EXACT[300.0][1])), abs=0.04)
-    assert said[1].startswith("\n[  0 s] $ boltzgen prepare") and any(
+    assert said[2].startswith("\n[  0 s] $ boltzgen prepare") and any(
         "road: simulate" in line for line in said
     )
     answer = json.loads((inputs / "ANSWER" / "answer.json").read_text())
@@ -106,7 +97,7 @@ def test_the_answer_is_right_and_says_what_it_did(answered, inputs):
         assert (inputs / "ANSWER" / name).is_dir()
 
 
-def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path):
+def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path, command_server):
     """Every command of run.json, pasted in an empty folder, one after the other: the same digits."""
     record = json.loads((inputs / "ANSWER" / "run.json").read_text())
     for name in ("system.xml", "butane.pdb", "tiny.yaml", "MD300"):
@@ -115,7 +106,7 @@ def test_its_commands_do_the_same_by_hand(answered, inputs, tmp_path):
     shutil.copy(inputs / "ANSWER" / "states.yaml", tmp_path / "ANSWER")
     for command in (step["command"] for step in record["steps"]):
         program, *words = shlex.split(command)
-        line = [sys.executable, *(["-m", "boltzgen_cli"] if program == "boltzgen" else []), *words]
+        line = command_server.words(*(["-m", "boltzgen_cli"] if program == "boltzgen" else []), *words)
         line = [program, *words] if program in ("mv", "cp") else line
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
@@ -147,6 +138,25 @@ def test_another_question_in_its_folder_is_refused(answered, here):
         bg.run("system.xml", "mine", **WORDS)
 
 
+def test_another_molecule_of_the_same_name_is_refused(answered, here, tmp_path):
+    """A file changed since, or another of that name: its answer is not that of the first."""
+    for name in ("system.xml", "butane.pdb", "MD300"):
+        (shutil.copytree if name == "MD300" else shutil.copy)(here / name, tmp_path / name)
+    words = {**WORDS, "coordinates": tmp_path / "butane.pdb"}
+    with pytest.raises(InputError, match="coordinates"):  # asked with other words
+        bg.run(tmp_path / "system.xml", "ANSWER", **words)
+    (tmp_path / "system.xml").write_bytes((here / "system.xml").read_bytes() + b"\n")
+    with pytest.raises(
+        InputError, match=r"`source` holds something else than when the run in .*ANSWER began"
+    ):
+        bg.run(tmp_path / "system.xml", "ANSWER", **WORDS)
+    kept = json.loads((here / "ANSWER" / "run.json").read_text())["decided"]["files"]
+    assert sorted(kept) == ["coordinates", "frames", "source"]
+    assert digests({"source": here / "system.xml", "name": "nothing", "frames": None, "ph": 7.0}) == {
+        "source": kept["source"]
+    }
+
+
 def test_a_number_of_samples_needs_no_pilot(here):
     found = bg.run("system.xml", "OWN", samples=4000, say=lambda _: None, **WORDS)
     (one,) = found.to_json()["free_energies"]
@@ -167,6 +177,12 @@ def test_without_words_it_simulates_and_finds_the_states(here, monkeypatch):
     for result in results:
         shares = [one["population"] for one in found.populations if one["result"] == result]
         assert sum(shares) == pytest.approx(1.0)
+    shares = {(one["result"], one["name"]): one["population"] for one in found.populations}
+    assert {one["result"] for one in found.mirror_images} >= results - {"free_energy"}
+    for one in found.mirror_images:
+        parts = [shares[one["result"], name] for name in one["states"]]
+        assert one["population"] == pytest.approx(sum(parts)) and one["standard_error"] > 0
+    assert any(line.startswith("Mirror images of one another") for line in found.sentences)
     assert (here / "FOUND" / "MD" / "manifest.json").is_file() and (here / "FOUND" / "CHECK").is_dir()
     assert found.reason.startswith("data or a configuration to train with were given")
     assert found.to_json()["precision"]["asked_kT"] == 0.1
@@ -174,10 +190,10 @@ def test_without_words_it_simulates_and_finds_the_states(here, monkeypatch):
 
 def test_without_time_there_is_an_answer_and_the_next_call_goes_on(here):
     said: list[str] = []
-    with pytest.raises(PartialError, match="the same command goes on"):
+    with pytest.raises(PartialError, match="the same command goes on") as cut:
         bg.run("system.xml", "SHORT", time=1.0, precision="0.02kT", say=said.append, **WORDS)
     first = json.loads((here / "SHORT" / "answer.json").read_text())
-    assert f"verdict: {first['verdict']}" in said and set(first["sentences"]) <= set(said)
+    assert cut.value.result.to_json() == first
     assert first["status"] == "partial" and first["sentences"] and "time was over" in first["reasons"][0]
     found = bg.run("system.xml", "SHORT", time=None, precision="0.02kT", say=said.append, **WORDS)
     assert found.status == "complete" and found.error <= 0.03
@@ -205,7 +221,7 @@ def test_a_signal_stops_it_and_the_same_call_ends_where_an_undisturbed_one_does(
     ("words", "message"),
     [
         ({"precision": "0.1 eV"}, "`precision='0.1 eV'` is not a standard error with a unit"),
-        ({"precision": 0}, "`precision=0` is not a standard error"),
+        ({"precision": 0}, "`precision=0` is 0 kT, outside 0.0001 to 1000 kT"),
         ({"time": "soon"}, "`time='soon'` is not a duration"),
         ({"time": -3.0}, "`time=-3.0` leaves no time"),
         ({"temperature": -1.0}, "`temperature=-1.0` is not a temperature"),
@@ -228,10 +244,26 @@ def test_words_for_precision_and_time():
     assert parse_limit("1h30m") == 5400 and parse_limit(None) is None and parse_limit(7) == 7
 
 
+@pytest.mark.parametrize("text", ["1e-200", "1e-160kT", "0kT", "9.9e-5kT", "1e6", "0.0001kcal/mol", "nan"])
+def test_a_precision_that_no_draws_reach_is_refused(text):
+    with pytest.raises(InputError, match=r"`precision="):
+        parse_precision(text, 1000.0)
+    assert parse_precision("1e-4", 300.0) == 1e-4
+
+
 def test_roads_are_tried_in_the_order_of_their_numbers():
     found = roads()
     assert [road.name for road in found] == ["draw", "adapt", "simulate, train, draw"]
     assert [road.order for road in found] == sorted({road.order for road in found})
+
+
+@pytest.mark.parametrize("atoms", [4, 60, 900])
+@pytest.mark.parametrize("kelvin", [0.0012345, 2.0, 77.36, 310.15, 9000.0])
+def test_a_ladder_rises_from_the_temperature_asked(atoms, kelvin):
+    rungs = defaults.ladder(atoms, kelvin, 1)
+    assert rungs[0] == kelvin and list(rungs) == sorted(set(rungs))
+    assert rungs[-1] == pytest.approx(2.4 * kelvin, rel=0.01)
+    assert [float(f"{rung:g}") for rung in rungs] == list(rungs)  # as `simulate` is told
 
 
 def test_defaults_grow_with_the_molecule():

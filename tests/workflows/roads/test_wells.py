@@ -58,6 +58,40 @@ def test_weights_decide_and_rare_or_shallow_wells_are_joined():
     assert both is not None and len(both.ranges) == 2
 
 
+@pytest.mark.parametrize(
+    ("places", "numbers", "expected"),
+    [
+        ((-65.0, 70.0, 178.0), (3000, 1400, 5600), (-67.5, 67.5, 180.0)),
+        ((-65.0, 62.0), (2500, 7500), (-62.5, 62.5)),
+        ((-32.0, 32.0, 171.0), (2500, 1500, 6000), (0.0, 180.0)),
+        ((-148.0, 148.0, 5.0), (2500, 1500, 6000), (0.0, 180.0)),
+    ],
+)
+def test_wells_of_mirror_images_come_in_pairs(places, numbers, expected):
+    """Too few of one hand were seen; with the images of all, each well has its image, cuts and all."""
+    angles = drawn(places, (14.0,) * len(places), numbers)
+    weights = np.full(len(angles), 0.3)
+    positions, opposite = chain(angles), chain(-angles)
+    both = np.concatenate([positions, opposite]), np.concatenate([opposite, positions])
+    found = find_wells(TURN, both[0], np.concatenate([weights, weights]), both[1])
+    assert found is not None
+    assert sorted(found.centres) == pytest.approx(sorted(expected), abs=5.0)
+    one, other = found.codes(both[0]), found.codes(both[1])
+    image = {a: set(other[one == a]) for a in range(len(found.ranges))}
+    assert all(len(codes) == 1 for codes in image.values())
+    partner = {a: min(codes) for a, codes in image.items()}
+    assert all(partner[partner[a]] == a for a in partner)
+    assert all((found.centres[partner[a]] + found.centres[a]) % 360 == 0 for a in partner)
+    counts = np.bincount(one)
+    assert all(counts[a] == counts[partner[a]] for a in partner)
+
+
+def test_a_torsion_that_images_do_not_negate_keeps_its_own_wells():
+    angles = drawn((-65.0, 70.0, 178.0), (9.0, 8.0, 11.0), (3000, 1500, 5500))
+    positions, weights = chain(angles), np.full(len(angles), 0.7)
+    assert find_wells(TURN, positions, weights, chain(120.0 - angles)) == find_wells(TURN, positions, weights)
+
+
 def test_files_of_states_say_what_was_found():
     angles = drawn((-65.0, 178.0), (9.0, 11.0), (2500, 7500))
     positions, weights = chain(angles), np.full(10_000, 1e-4)
