@@ -11,7 +11,7 @@ import torch
 from butane import EXACT, write_butane
 from flow_cases import FLOWS
 from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
-from helpers import randomised, seeded
+from helpers import ROOT, randomised, seeded
 
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.internal import InternalCoordinates
@@ -305,6 +305,46 @@ def test_blocks_come_from_the_graph(butane):
     assert costs["torsion"] < costs["global"] < costs["langevin"]
 
 
+def test_blocks_of_a_peptide():
+    """Pairs of torsions along the chain and across amides; planes, methyls and the path, by atom numbers."""
+    system = MolecularSystem.load(ROOT / "boltzgen" / "examples" / "capped-tri-alanine")
+    coordinates = InternalCoordinates(system)
+    atoms = coordinates.table.atoms
+    found = blocks_of(coordinates)
+
+    def axes(kind):
+        return {
+            frozenset(frozenset(atoms[row, 1:3].tolist()) for row in rows)
+            for name, rows in found
+            if name == kind
+        }
+
+    phi, psi, chi = (
+        {8: (6, 8), 18: (16, 18), 28: (26, 28)},
+        {8: (8, 10), 18: (18, 20), 28: (28, 30)},
+        (12, 22, 32),
+    )
+    pairs = axes("torsion pair")
+    for centre in (8, 18, 28):
+        assert frozenset({frozenset(phi[centre]), frozenset(psi[centre])}) in pairs
+    for before, after in ((8, 18), (18, 28)):  # around the plane of an amide, whose bond does not turn
+        assert frozenset({frozenset(psi[before]), frozenset(phi[after])}) in pairs
+        assert frozenset({frozenset(phi[before]), frozenset(phi[after])}) not in pairs
+        assert frozenset(map(frozenset, (phi[before], psi[before], phi[after]))) in axes("torsion run")
+    fragments = [set(atoms[list(rows), 0].tolist()) for kind, rows in found if kind == "fragment"]
+    assert {10, 11, 16, 17} in fragments and {8, 9} in fragments
+    assert all({methyl, methyl + 1, methyl + 2, methyl + 3} in fragments for methyl in chi)
+    assert sorted(row for kind, rows in found if kind == "fragment" for row in rows) == list(
+        range(coordinates.dimension)
+    )
+    assert longest_path(coordinates.graph) in (_BACKBONE, _BACKBONE[::-1])
+    residues = [set(atoms[list(rows), 0].tolist()) for kind, rows in found if kind == "residue"]
+    assert {18, 19, 22, 23, 24, 25, 10, 11, 16, 17} in residues  # a plane, and a centre with what hangs on it
+
+
+_BACKBONE = [2, 0, 6, 8, 10, 16, 18, 20, 26, 28, 30, 36, 38]
+
+
 def test_passes_that_disagree_are_told():
     class Forgetful(GaussianFlow):
         """Its partial passes miss what changed."""
@@ -355,7 +395,7 @@ def test_what_cannot_be_sampled_says_so(butane):
         BoltzmannGenerator(GaussianFlow(), stuck),
     )
     alone = settings.model_copy(update={"walkers_a_group": 1})
-    refused(InputError, "one walker", butane, alone)
+    refused(InputError, "one walker.*at least 2", butane, alone)
     outside = replace(butane.target, coordinates=_Outside(butane.target.coordinates))
     refused(BoltzgenError, "all lie outside the domain", BoltzmannGenerator(butane.flow, outside))
 

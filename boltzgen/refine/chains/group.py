@@ -260,8 +260,8 @@ class Group:
         lost = self.target.energies_not_finite
         why = f"{lost} have no finite energy" if lost else "all lie outside the domain"
         return (
-            f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); give a "
-            "larger pilot, or a flow that was trained on this molecule."
+            f"Group {self.group}: none of {number} draws of the flow can be started from ({why}); use a flow "
+            "that was trained on this molecule."
         )
 
     def _nothing_moves(self) -> str:

@@ -84,8 +84,7 @@ def run_chains(
     check_seed(seed)
     if settings.walkers_a_group * settings.groups < 2:
         raise InputError(
-            f"{settings.walkers_a_group} walker in {settings.groups} group is one, which "
-            "nothing can be compared with; give at least 2."
+            "Chains of one walker have nothing that they can be compared with; give at least 2 walkers."
         )
     steps = -(-number // (settings.walkers_a_group * settings.groups))
     groups = [
