@@ -34,7 +34,8 @@ def _asked(folder: str, words: list[str]) -> bytes:
         connection.connect(f"/proc/self/fd/{os.open(folder, os.O_PATH)}/commands")
         data = json.dumps(request).encode() + b"\n"
         sent = socket.send_fds(connection, [data], [0, 1, 2])
-        connection.sendall(data[sent:])
+        if data[sent:]:  # else the server may have answered, and gone
+            connection.sendall(data[sent:])
         return connection.recv(100)
 
 
