@@ -11,19 +11,17 @@ import torch
 from butane import EXACT, write_butane
 from flow_cases import FLOWS
 from gaussian_cases import DIMENSION, STIFFNESS, WIDTH, GaussianFlow, NoLatents, Walled, gaussian
-from helpers import ROOT, randomised, seeded
+from helpers import randomised, seeded
 
 from boltzgen.config.build import build_flow
-from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.errors import BoltzgenError, InputError, StoppedError, UnsupportedError
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.model_systems import HarmonicWell
 from boltzgen.refine.chains.adaptation import POWER, Adaptation, open_rows
-from boltzgen.refine.chains.blocks import blocks_of, longest_path
 from boltzgen.refine.chains.group import Group
 from boltzgen.refine.chains.ladder import Ladder, even_exponents
-from boltzgen.refine.chains.moves import Move, moves_of
+from boltzgen.refine.chains.moves import Move
 from boltzgen.refine.chains.normalisation import log_partition
 from boltzgen.refine.chains.run import ChainSamples, run_chains
 from boltzgen.refine.chains.settings import ChainSettings
@@ -287,62 +285,6 @@ def test_shares_go_to_the_move_that_frees_the_slowest():
     adaptation.end_sweep(np.zeros((4, 2, 2)))
     exact = 1 / (1 + 4 ** (POWER / (POWER + 1)))
     assert adaptation.probabilities == pytest.approx([exact, 1 - exact], abs=0.01)
-
-
-def test_blocks_come_from_the_graph(butane):
-    coordinates = butane.target.coordinates
-    assert isinstance(coordinates, InternalCoordinates)
-    kinds = dict.fromkeys(kind for kind, _ in blocks_of(coordinates))
-    assert {"torsion", "fragment", "all"} <= set(kinds)
-    (torsion,) = [rows for kind, rows in blocks_of(coordinates) if kind == "torsion"]
-    assert list(torsion) == open_rows(butane.target)
-    assert sorted(longest_path(coordinates.graph)) == [0, 1, 2, 3]
-    rows = [rows for _, rows in blocks_of(coordinates)]
-    assert len(set(rows)) == len(rows)
-    assert all(list(own) == sorted(own) for own in rows)
-    assert {row for kind, own in blocks_of(coordinates) if kind == "fragment" for row in own} == set(range(6))
-    costs = {move.kind: move.cost for move in moves_of(butane.target)}
-    assert costs["torsion"] < costs["global"] < costs["langevin"]
-
-
-def test_blocks_of_a_peptide():
-    """Pairs of torsions along the chain and across amides; planes, methyls and the path, by atom numbers."""
-    system = MolecularSystem.load(ROOT / "boltzgen" / "examples" / "capped-tri-alanine")
-    coordinates = InternalCoordinates(system)
-    atoms = coordinates.table.atoms
-    found = blocks_of(coordinates)
-
-    def axes(kind):
-        return {
-            frozenset(frozenset(atoms[row, 1:3].tolist()) for row in rows)
-            for name, rows in found
-            if name == kind
-        }
-
-    phi, psi, chi = (
-        {8: (6, 8), 18: (16, 18), 28: (26, 28)},
-        {8: (8, 10), 18: (18, 20), 28: (28, 30)},
-        (12, 22, 32),
-    )
-    pairs = axes("torsion pair")
-    for centre in (8, 18, 28):
-        assert frozenset({frozenset(phi[centre]), frozenset(psi[centre])}) in pairs
-    for before, after in ((8, 18), (18, 28)):  # around the plane of an amide, whose bond does not turn
-        assert frozenset({frozenset(psi[before]), frozenset(phi[after])}) in pairs
-        assert frozenset({frozenset(phi[before]), frozenset(phi[after])}) not in pairs
-        assert frozenset(map(frozenset, (phi[before], psi[before], phi[after]))) in axes("torsion run")
-    fragments = [set(atoms[list(rows), 0].tolist()) for kind, rows in found if kind == "fragment"]
-    assert {10, 11, 16, 17} in fragments and {8, 9} in fragments
-    assert all({methyl, methyl + 1, methyl + 2, methyl + 3} in fragments for methyl in chi)
-    assert sorted(row for kind, rows in found if kind == "fragment" for row in rows) == list(
-        range(coordinates.dimension)
-    )
-    assert longest_path(coordinates.graph) in (_BACKBONE, _BACKBONE[::-1])
-    residues = [set(atoms[list(rows), 0].tolist()) for kind, rows in found if kind == "residue"]
-    assert {18, 19, 22, 23, 24, 25, 10, 11, 16, 17} in residues  # a plane, and a centre with what hangs on it
-
-
-_BACKBONE = [2, 0, 6, 8, 10, 16, 18, 20, 26, 28, 30, 36, 38]
 
 
 def test_passes_that_disagree_are_told():
