@@ -140,7 +140,7 @@ def wanted_by(asked: Asked, pilot: Ensemble, precision: float) -> int | None:
         if not pairs:
             continue
         masks = parse_states(content, topology).masks(pilot.positions)
-        statistics = Statistics(np.random.default_rng(0), n_bootstrap=100)
+        statistics = Statistics(np.random.default_rng(0), n_bootstrap=100).about(pilot)
         for estimate in state_free_energies(pilot.log_w, masks, pairs, statistics):
             found.append(number_for(estimate.standard_error, len(pilot), precision))
             found.append(number_with(estimate.n_effective or 0.0, len(pilot)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.roads.defaults import Simulated
 from boltzgen.workflows.simulation.options import SimulateOptions
-from boltzgen.workflows.timing.sampling import expect_sampling
+from boltzgen.workflows.timing.sampling import cost_of_chains, expect_sampling
 from boltzgen.workflows.timing.simulation import fastest
 from boltzgen.workflows.timing.training import expect_training
 
@@ -21,6 +21,20 @@ SAMPLES, STEPS = 1000, 200
 def seconds_a_sample(model: str | Path, system: str | Path, temperature: float) -> float:
     """Of one sample of `model`, its energy included."""
     return expect_sampling(model, system, SAMPLES, temperature=temperature).seconds / SAMPLES
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What samples cost (s): `before` the first, and `a_row` each."""
+
+    before: float
+    a_row: float
+
+
+def rate_of_chains(model: str | Path, system: str | Path, temperature: float, walkers: int) -> Rate:
+    """Of rows of `walkers` that `model` moves, one a sweep; their pilot is before, their warm-up is not."""
+    pilot, sweep = cost_of_chains(model, system, walkers, temperature=temperature)
+    return Rate(pilot, sweep / walkers)
 
 
 def fastest_engine(system: MolecularSystem, how: Simulated) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from boltzgen.free_energy.variables import Variable
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.roads.measures import Rate
 from boltzgen.workflows.roads.walk import Walk
 from boltzgen.workflows.roads.wells import turning
 
@@ -43,12 +44,21 @@ class Scene:
 
 @dataclass(frozen=True)
 class Source:
-    """What a road leaves: the model to draw from, frames to check with, frames it trained on, its pilot."""
+    """What a road leaves: the model to draw from, frames to check with, frames it trained on, its pilot.
+
+    walkers: how many the model moves instead of drawing; None for draws. rate: what their rows cost here.
+    """
 
     model: str | Path
     check: Path | None
     frames: Path | None = None
     pilot: str = "PILOT"
+    walkers: int | None = None
+    rate: Rate | None = None
+
+    def rows(self, number: int) -> int:
+        """`number` samples, or somewhat more, so that all walkers have equally many."""
+        return number if self.walkers is None else -(-number // self.walkers) * self.walkers
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.variables import read_topology, ready_torsions
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
+from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.report.ramachandran import panel, ramachandran_figure
 from boltzgen.system.examples import EXAMPLE, system_folder
 from boltzgen.system.molecular_system import MolecularSystem
@@ -225,7 +226,8 @@ def _pilot(walk: Walk, left: Source) -> Ensemble | None:
     """The draws that say how many samples are needed; None where the number was given."""
     if walk.question.samples is not None:
         return None
-    walk.draw(left.pilot, left.model, PILOT, seed=walk.seed(PILOT_SEED), data=None)
+    number, seed = left.rows(PILOT), walk.seed(PILOT_SEED)
+    walk.draw(left.pilot, left.model, number, seed=seed, data=None, walkers=left.walkers)
     return load_ensemble(walk.path(left.pilot))
 
 
@@ -242,17 +244,22 @@ def _drawn(
     else:
         wanted = wanted_by(asked, pilot, precision)
         draws = Draws(min(UNKNOWN if wanted is None else wanted, MOST))
-    a_sample = 0.0
-    if walk.limit is not None and walk.question.samples is None:
+    a_sample = before = 0.0
+    if left.rate is not None and left.walkers is not None:  # walkers: the warm-up is paid for each part
+        a_sample = left.rate.a_row
+        before = left.rate.before + a_sample * left.walkers * ChainSettings().warm_up
+    elif walk.limit is not None and walk.question.samples is None:
         a_sample = seconds_a_sample(left.model, walk.system, walk.question.temperature)
     found: dict[str, FreeEnergyResult] = {}
 
     def most() -> int:
         seconds = walk.left()
-        return MOST if seconds is None or a_sample == 0.0 else min(int(0.8 * seconds / a_sample), MOST)
+        if seconds is None or a_sample == 0.0:
+            return MOST
+        return max(min(int((0.8 * seconds - before) / a_sample), MOST), 0)
 
     def draw(number: int, part: int) -> None:
-        walk.draw_part(left.model, number, part, left.check)
+        walk.draw_part(left.model, left.rows(number), part, left.check, left.walkers)
 
     def error() -> float | None:
         found.update(answered(walk, asked))

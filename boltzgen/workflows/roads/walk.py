@@ -230,9 +230,10 @@ class Walk:
         *,
         seed: int,
         data: Path | None,
+        walkers: int | None = None,
         moved: Path | None = None,
     ) -> None:
-        """Draw samples into `name`, unless they are there, or were `moved`."""
+        """Draw samples into `name`, or have `walkers` make them, unless they are there, or were `moved`."""
         target, kelvin = self.path(name), self.question.temperature
         left = self.left()
 
@@ -245,6 +246,8 @@ class Walk:
                     number,
                     temperature=kelvin,
                     data=data,
+                    chains=walkers is not None,
+                    walkers=walkers,
                     seed=seed,
                     overwrite=True,
                     stop=Share(self.stop, None if left is None else max(left, 1.0)),
@@ -252,19 +255,23 @@ class Walk:
                 )
 
         words: list[object] = ["boltzgen", "sample", model, self.system, "-o", target, "-n", number]
+        words += ["--chains", "--walkers", walkers] if walkers is not None else []
         words += ["--temperature", f"{kelvin:g}", *(["--data", data] if data else []), "--seed", seed]
         places = [target] if moved is None else [target, moved]
         whole = any((place / "manifest.json").is_file() for place in places)
         self.step(name, words, work, whole=lambda: whole)
 
-    def draw_part(self, model: str | Path, number: int, part: int, data: Path | None) -> None:
+    def draw_part(
+        self, model: str | Path, number: int, part: int, data: Path | None, walkers: int | None = None
+    ) -> None:
         """Part 0 of the answer's samples goes into OUT; others into MORE1, ..., and all together into OUT."""
         out, first = self.path("OUT"), self.path("FIRST")
         number = int(self.plan.decide(f"part {part}", number))
         if part == 0:
-            self.draw("OUT", model, number, seed=self.seed(), data=data, moved=first)
+            self.draw("OUT", model, number, seed=self.seed(), data=data, walkers=walkers, moved=first)
             return
-        self.draw(f"MORE{part}", model, number, seed=self.seed(PART_SEED + part), data=data)
+        seed = self.seed(PART_SEED + part)
+        self.draw(f"MORE{part}", model, number, seed=seed, data=data, walkers=walkers)
 
         def move() -> None:
             if not first.exists():

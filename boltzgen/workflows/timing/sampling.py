@@ -77,15 +77,34 @@ def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature:
     return each / rows if target.potential.slow else -(-number // rows) * each / number
 
 
+def cost_of_chains(
+    model: str | PathLike[str], system: str | PathLike[str], walkers: int, *, temperature: float
+) -> tuple[float, float]:
+    """Seconds here for the pilots of chains of `model` on `system`, and for a sweep of all `walkers`."""
+    trained = load_model(Path(model))
+    _, target = read_target(str(system), isomers=trained.isomers)
+    with closing(target):
+        generator = BoltzmannGenerator(trained.flow.to(dtype=torch.float64), target)
+        settings = ChainSettings()
+        settings = settings.model_copy(update={"walkers_a_group": walkers // settings.groups})
+        pilot, sweep = _pilot_and_sweep(_a_group(generator, walkers, temperature, settings)[0])
+    return settings.groups * pilot, settings.groups * sweep
+
+
+def _pilot_and_sweep(group: Group) -> tuple[float, float]:
+    """Seconds for the pilot of `group`, and for one of its sweeps."""
+    began = time.perf_counter()
+    group.begin()
+    pilot = time.perf_counter() - began
+    return pilot, seconds_of(group.sweep, within=MEASURING / 2, most=5)
+
+
 def expected_chains(
     generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
 ) -> Expectation:
     """What to expect of `number` rows of chains: one sweep of one group, timed and thrown away."""
     group, sweeps = _a_group(generator, number, temperature, settings)
-    began = time.perf_counter()
-    group.begin()
-    pilot = time.perf_counter() - began
-    sweep = seconds_of(group.sweep, within=MEASURING / 2, most=5)
+    pilot, sweep = _pilot_and_sweep(group)
     seconds = settings.groups * (pilot + sweeps * sweep)
     walkers = settings.groups * settings.walkers_a_group
     task = f"{number} samples of {walkers} walkers, {sweeps} sweeps of {group.moves_a_sweep} moves each"
