@@ -153,12 +153,15 @@ class TrainingSettings(Settings):
         return {name: one for name, one in fields.items() if isinstance(one, LossSettings)} | self.losses
 
 
+def active_share(loss: LossSettings) -> float:
+    """The share of a run's steps at which `loss` has a weight above zero."""
+    middles = (np.arange(100) + 0.5) / 100
+    return float(np.mean([schedule_value(loss.weight, place) > 0 for place in middles]))
+
+
 def evaluations_of(settings: TrainingSettings) -> float:
     """Energies that a whole training run will ask for, those of the evaluations on the way included."""
-    middles = (np.arange(100) + 0.5) / 100
-    a_step, losses = 0.0, settings.all_losses().values()
-    for loss in losses:
-        active = np.mean([schedule_value(loss.weight, place) > 0 for place in middles])
-        a_step += float(active) * loss.evaluations_a_step
+    losses = settings.all_losses().values()
+    a_step = sum(active_share(loss) * loss.evaluations_a_step for loss in losses)
     every_step = a_step + settings.evaluation.samples / settings.evaluation.every
     return settings.optimizer.steps * every_step + sum(loss.evaluations_at_first for loss in losses)

@@ -28,8 +28,7 @@ from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.training.losses.chains import ChainsSettings
-from boltzgen.training.schedule import schedule_value
-from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.settings import TrainingSettings, active_share
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.records import Record, number
 from boltzgen.workflows.timing.expectation import Expect, Expectation
@@ -317,18 +316,14 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
-    used = [
-        loss
-        for loss in settings.all_losses().values()
-        if max(schedule_value(loss.weight, place) for place in np.linspace(0, 1, 101)) > 0
-    ]
+    used = [loss for loss in settings.all_losses().values() if active_share(loss) > 0]
     at_first = 0 if settings.simulation is None else settings.simulation.evaluations
     if settings.reweighted in used:
         own = settings.reweighted
         at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
     at_first += sum(loss.evaluations_at_first for loss in used if isinstance(loss, ChainsSettings))
-    a_step = sum(loss.evaluations_a_step for loss in used)
-    return max(budget - at_first, 0) // max(a_step, 1)
+    a_step = sum(active_share(loss) * loss.evaluations_a_step for loss in used)
+    return int(max(budget - at_first, 0) // max(a_step, 1))
 
 
 def _measured(

@@ -1,4 +1,4 @@
-"""The road "chains" of `run`: taken where draws are worth too little; walked to its end on a capped glycine."""
+"""The road "chains" of `run`: taken where draws are worth too little, and walked to its end."""
 
 from __future__ import annotations
 
