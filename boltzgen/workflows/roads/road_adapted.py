@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from boltzgen.workflows.roads.frames import CHECK_SHARE, simulated_check
 from boltzgen.workflows.roads.look import ENOUGH_ENERGIES, OF_AN_ENERGY, Look, draws_for, look
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.simulating import CHECK_SHARE, simulated_check
 
 #: Energies to adapt with: as many as docs/transfer.md was measured with, and the fewest worth a try.
 BUDGET, FEWEST = 100_000, 3_000

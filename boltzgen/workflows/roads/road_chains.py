@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from boltzgen.workflows.roads.frames import CHECK_SHARE, simulated_check
 from boltzgen.workflows.roads.look import Look, look
 from boltzgen.workflows.roads.measures import Rate, rate_of_chains
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.simulating import CHECK_SHARE, simulated_check
 
 #: Effective share of a pilot of plain draws below which walkers are moved instead: from some per cent on,
 #: draws adapted to the molecule are worth more, and have no memory.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from boltzgen.workflows.roads.frames import simulated_check
 from boltzgen.workflows.roads.look import PATIENCE, Look, look
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.simulating import simulated_check
 
 #: Share of the time that draws may take; the frames to check with get the rest, within these bounds.
 DRAWS_SHARE, LEAST_CHECK, MOST_CHECK = 0.65, 0.2, 0.5

@@ -7,12 +7,11 @@ from typing import Any
 from boltzgen.errors import PartialError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
-from boltzgen.workflows.roads.frames import give
+from boltzgen.workflows.roads.frames import fitted, frames_in, give, seconds_of_energies, simulation
 from boltzgen.workflows.roads.look import why_not
 from boltzgen.workflows.roads.measures import seconds_a_step
 from boltzgen.workflows.roads.plan import PARTIAL
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.simulating import fitted, frames_in, seconds_of_energies, simulation
 from boltzgen.workflows.roads.walk import CHECK_SEED
 from boltzgen.workflows.timing.training import expect_training
 

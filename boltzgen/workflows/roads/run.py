@@ -30,13 +30,13 @@ from boltzgen.workflows.reporting.report import report
 from boltzgen.workflows.roads.answer import Run, write_answer
 from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_error, wanted_by
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
+from boltzgen.workflows.roads.frames import frames_in
 from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
-from boltzgen.workflows.roads.simulating import frames_in
 from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
 from boltzgen.workflows.subjects import subject_of_system
 from boltzgen.workflows.timing.expectation import Expect
