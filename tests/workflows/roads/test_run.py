@@ -253,7 +253,7 @@ def test_a_precision_that_no_draws_reach_is_refused(text):
 
 def test_roads_are_tried_in_the_order_of_their_numbers():
     found = roads()
-    assert [road.name for road in found] == ["draw", "adapt", "simulate, train, draw"]
+    assert [road.name for road in found] == ["draw", "chains", "adapt", "simulate, train, draw"]
     assert [road.order for road in found] == sorted({road.order for road in found})
 
 
