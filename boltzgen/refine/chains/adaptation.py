@@ -200,6 +200,11 @@ class Followed:
     def variables(self) -> int:
         return len(self.rows) + len(self.stiff) + 1
 
+    @property
+    def moves_a_sweep(self) -> int:
+        """Moves of a sweep: one for each variable in the mean."""
+        return self.variables
+
     def of(self, walkers: Walkers) -> Tensor:
         """(B, variables, 2): cos and sin of what turns, else a value and 0."""
         chosen = walkers.coordinates[:, self.rows]

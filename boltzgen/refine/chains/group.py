@@ -20,7 +20,7 @@ from boltzgen.refine.chains.ladder import PAYS_BEYOND, Ladder, first_exponents
 from boltzgen.refine.chains.langevin import langevin_steps
 from boltzgen.refine.chains.moves import accepted, draw_base, moves_of, proposed
 from boltzgen.refine.chains.settings import ChainSettings
-from boltzgen.refine.chains.walkers import ChainTarget, Walkers
+from boltzgen.refine.chains.walkers import ChainTarget, Walkers, cut_shares
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import LARGEST_STEP
 from boltzgen.streams import CHAINS, stream
@@ -74,7 +74,7 @@ class Group:
         self.circular = generator.target.features.circular
         self.followed = Followed(generator.target)
         self.moves = moves_of(generator.target, langevin=settings.ladder != "temperatures")
-        self.moves_a_sweep = self.followed.variables
+        self.moves_a_sweep = self.followed.moves_a_sweep
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
         self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
@@ -96,7 +96,7 @@ class Group:
 
     @property
     def sweeps_in_all(self) -> int:
-        return self.settings.warm_up + self.steps * self.settings.stride
+        return self.settings.sweeps_of(self.steps)
 
     @property
     def warming(self) -> bool:
@@ -122,9 +122,7 @@ class Group:
         self.taken.draws.append(log_w.cpu().numpy())
         if not bool(torch.isfinite(log_w).any()):
             raise BoltzgenError(self._no_start(len(log_w)))
-        most = torch.logsumexp(log_w, dim=0) - 0.5 * np.log(len(log_w))
-        share = torch.softmax(torch.minimum(log_w, most), dim=0).cpu()
-        start = int(torch.multinomial(share, 1, generator=self.random))
+        start = int(torch.multinomial(cut_shares(log_w).cpu(), 1, generator=self.random))
         self.start_at(torch.cat(latents)[start].repeat(self.target.rows, 1))
         self._count("warm_up")
 

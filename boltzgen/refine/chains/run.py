@@ -82,11 +82,11 @@ def run_chains(
     check_number(number)
     check_temperature(temperature)
     check_seed(seed)
-    if settings.walkers_a_group * settings.groups < 2:
+    if settings.walkers < 2:
         raise InputError(
             "Chains of one walker have nothing that they can be compared with; give at least 2 walkers."
         )
-    steps = -(-number // (settings.walkers_a_group * settings.groups))
+    steps = settings.steps_of(number)
     groups = [
         Group(generator, temperature, settings, seed=seed, group=one, steps=steps)
         for one in range(settings.groups)

@@ -31,3 +31,16 @@ class ChainSettings(Settings):
     """Sweeps from one kept state of a walker to the next."""
     full_pass_every: int = Field(default=10, ge=1, le=50)
     """Sweeps after which every walker is computed anew, whatever was kept; a killed run goes on there."""
+
+    @property
+    def walkers(self) -> int:
+        """Walkers of all groups."""
+        return self.walkers_a_group * self.groups
+
+    def steps_of(self, number: int) -> int:
+        """Kept states of each walker, so that all have `number` or somewhat more."""
+        return -(-number // self.walkers)
+
+    def sweeps_of(self, steps: int) -> int:
+        """Sweeps of each walker for so many kept states, with the warm-up."""
+        return self.warm_up + steps * self.stride

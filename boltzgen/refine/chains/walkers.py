@@ -5,6 +5,7 @@ In the latent space of the flow the target is ``n(z) w(z)``, ``w = exp(-u) / q``
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,3 +127,13 @@ class ChainTarget:
         self.evaluated += usable.cpu()
         self.energies_not_finite += count - int(torch.isfinite(u[usable]).sum())
         return u
+
+
+def cut_shares(log_w: Tensor) -> Tensor:
+    """(n,) shares by which draws of ln weight `log_w` (n,) are chosen to begin from: their weights, cut.
+
+    No weight exceeds the sum of all over the root of n, so that not all begin at one lucky draw (truncated
+    importance sampling: Ionides, J. Comput. Graph. Stat. 17, 295 (2008)). At least one must be finite.
+    """
+    most = torch.logsumexp(log_w, dim=0) - 0.5 * math.log(len(log_w))
+    return torch.softmax(torch.minimum(log_w, most), dim=0)

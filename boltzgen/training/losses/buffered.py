@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from functools import partial
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor
 
-from boltzgen.training.losses.objective import Objective
+from boltzgen.training.losses.loss import Loss
+from boltzgen.training.losses.objective import Objective, Term, Turn
 from boltzgen.training.losses.replay_buffer import ReplayBuffer
 
 Buffer = TypeVar("Buffer", bound=ReplayBuffer)
 
 
 class BufferedObjective(Objective, Generic[Buffer]):
-    """A loss with `buffers`, one for each target and temperature, in this order."""
+    """A loss with `buffers`, one for each target and temperature, in this order.
+
+    A step is about one of them, whose turn lasts `stay` steps.
+    """
 
     buffers: list[list[Buffer]]
+    stay: int = 1
+
+    @abstractmethod
+    def loss(self, place: int, rung: int, progress: float, rows: int, generator: torch.Generator) -> Loss:
+        """On `rows` samples of the buffer of one target and temperature, once it has any."""
+
+    def terms(self, turn: Turn) -> list[Term]:
+        place, rung = self.whose_turn(turn)
+        if not len(self.buffers[place][rung]):
+            return []
+        compute = partial(self.loss, place, rung, turn.progress)
+        return [Term(self.batch_size, compute, of=(place, rung))]
+
+    def whose_turn(self, turn: Turn) -> tuple[int, int]:
+        """The target, and the rung of its temperatures, that the stay is about."""
+        stay = turn.every(self.stay)
+        rung = int(torch.randint(len(self.buffers[0]), (1,), generator=stay.random(0)))
+        return stay.molecules(len(self.places), 1)[0], rung
 
     def tensors(self) -> dict[str, Tensor]:
         return {

@@ -21,7 +21,7 @@ from boltzgen.flows.base import InvertibleFlow
 from boltzgen.refine.chains.moves import Move, moves_of
 from boltzgen.training.losses.buffered import BufferedObjective
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Term, Turn
+from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Turn
 from boltzgen.training.losses.replay_buffer import Samples
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.losses.walker_buffer import WalkerBuffer, first_walkers, moved_walkers
@@ -123,14 +123,8 @@ class Chains(BufferedObjective[WalkerBuffer]):
         ]
         self.moves = [_by_share(moves_of(target)) for target in given.targets]
 
-    def terms(self, turn: Turn) -> list[Term]:
-        place, rung = self._whose_turn(turn)
-        if not len(self.buffers[place][rung]):
-            return []
-        return [Term(self.batch_size, partial(self.loss, place, rung, turn.progress), of=(place, rung))]
-
     def draws(self, turn: Turn) -> list[Draw]:
-        settings, (place, rung) = self.settings, self._whose_turn(turn)
+        settings, (place, rung) = self.settings, self.whose_turn(turn)
         buffer, kelvin = self.buffers[place][rung], settings.temperatures[rung]
         flow, target, random = self.given.flow, self.given.targets[place], turn.random(1)
         if not buffer.now:
@@ -167,12 +161,6 @@ class Chains(BufferedObjective[WalkerBuffer]):
         pairs = buffer.pairs(target, kelvin, likely, rows - likely, generator=generator)
         found = stored_pairs_loss(self.given.flow, pairs, self.name, dispersion, settings.knee, likely=likely)
         return replace(found, parts={**found.parts, f"{self.name}_acceptance": buffer.acceptance})
-
-    def _whose_turn(self, turn: Turn) -> tuple[int, int]:
-        """The target and the rung of the ladder that the step is about."""
-        rungs = len(self.settings.temperatures)
-        place = turn.molecules(len(self.places), 1)[0]
-        return place, int(torch.randint(rungs, (1,), generator=turn.random(0)))
 
 
 def _by_share(moves: list[Move]) -> tuple[list[Move], Tensor]:

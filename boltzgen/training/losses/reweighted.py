@@ -13,7 +13,7 @@ from boltzgen.flows.base import InvertibleFlow
 from boltzgen.training.losses.annealed_draws import draw_annealed
 from boltzgen.training.losses.buffered import BufferedObjective
 from boltzgen.training.losses.loss import Loss
-from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Term, Turn
+from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Turn
 from boltzgen.training.losses.replay_buffer import ReplayBuffer, draw_samples
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
 from boltzgen.training.schedule import Ladder, Schedule, positive, schedule_value
@@ -67,7 +67,7 @@ class ReweightedSettings(LossSettings):
 
     @property
     def evaluations_at_first(self) -> int:
-        return self.first * (1 + self.moves)
+        return max(self.first - self.fresh, 0) * (1 + self.moves) * len(self.temperatures)
 
     @property
     def learned_temperatures(self) -> list[float]:
@@ -81,18 +81,11 @@ class Reweighted(BufferedObjective[ReplayBuffer]):
         super().__init__(name, settings, given)
         if settings.moves and not isinstance(given.flow, InvertibleFlow):
             raise InputError(f"{name}.moves need a flow with a latent space; set them to 0.")
-        self.settings = settings
+        self.settings, self.stay = settings, settings.stay
         self.buffers = [[ReplayBuffer(settings.buffer) for _ in settings.temperatures] for _ in given.targets]
 
-    def terms(self, turn: Turn) -> list[Term]:
-        place, rung = self._whose_turn(turn)
-        if not len(self.buffers[place][rung]):
-            return []
-        compute = partial(self.loss, place, rung, turn.progress)
-        return [Term(self.batch_size, compute, of=(place, rung))]
-
     def draws(self, turn: Turn) -> list[Draw]:
-        settings, (place, rung) = self.settings, self._whose_turn(turn)
+        settings, (place, rung) = self.settings, self.whose_turn(turn)
         buffer, kelvin = self.buffers[place][rung], self._temperature(rung, turn.progress)
         fresh = settings.fresh if len(buffer) else max(settings.fresh, settings.first)
         flow, target, random = self.given.flow, self.given.targets[place], turn.random(1)
@@ -114,12 +107,6 @@ class Reweighted(BufferedObjective[ReplayBuffer]):
         )
         dispersion = schedule_value(settings.dispersion, progress)
         return stored_pairs_loss(self.given.flow, pairs, self.name, dispersion, settings.knee)
-
-    def _whose_turn(self, turn: Turn) -> tuple[int, int]:
-        """The target and the rung of the ladder that the stay is about."""
-        stay = turn.every(self.settings.stay)
-        rung = int(torch.randint(len(self.settings.temperatures), (1,), generator=stay.random(0)))
-        return stay.molecules(len(self.places), 1)[0], rung
 
     def _temperature(self, rung: int, progress: float) -> float:
         return self.settings.temperatures[rung] * schedule_value(self.settings.heating, progress)

@@ -26,12 +26,10 @@ def stored_pairs_loss(
     sound = torch.isfinite(density)
     if dispersion > 0:
         sound = sound & torch.isfinite(pairs.reduced)
-    kept = density[sound]
-    if not len(kept):
-        return Loss(None, 0, len(density))
-    first = sound[:likely].sum()
+    first = int(sound[:likely].sum())
     if not first:
         return Loss(None, 0, len(density))
+    kept = density[sound]
     value = -kept[:first].mean()
     parts = {name: float(value.detach())}
     if dispersion > 0:

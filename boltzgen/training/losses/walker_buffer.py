@@ -12,7 +12,6 @@ while moving there by whole draws, here by redraws of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from boltzgen.conditioning.context import Context
 from boltzgen.flows.base import Flow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.refine.chains.moves import Move, accepted, proposed
-from boltzgen.refine.chains.walkers import ChainTarget, Walkers
+from boltzgen.refine.chains.walkers import ChainTarget, cut_shares
 from boltzgen.training.losses.replay_buffer import KEPT, ReplayBuffer, Samples, draw_samples
 from boltzgen.training.pairs import Pairs
 
@@ -152,10 +151,7 @@ def first_walkers(
     found = draw_samples(flow, target, temperature, draws, generator)
     log_w = found.log_det - found.log_q - found.energy / temperature
     log_w = torch.where(torch.isfinite(log_w), log_w, -torch.inf)
-    most = torch.logsumexp(log_w, dim=0) - 0.5 * torch.log(log_w.new_tensor(float(draws)))
-    share = torch.softmax(torch.minimum(log_w, most), dim=0).cpu()
-    if not bool(torch.isfinite(log_w).any()):
-        share = torch.full((draws,), 1.0 / draws, dtype=torch.float64)
+    share = cut_shares(log_w if bool(torch.isfinite(log_w).any()) else torch.zeros_like(log_w)).cpu()
     chosen = torch.multinomial(share, walkers, replacement=True, generator=generator).to(log_w.device)
     return Moved(
         found.coordinates[chosen],
@@ -207,42 +203,32 @@ def moved_walkers(
         latents = proposed(at.latents, move, WIDTH, target.features.circular, generator=generator)
         new = chains.changed(latents, at, move.first)
         yes = accepted(new.log_w - at.log_w, generator=generator)
-        parts.append(_proposed(target, temperature, new, new.log_w > at.log_w - HOPELESS))
+        hopeful = new.log_w > at.log_w - HOPELESS
+        parts.append((new.coordinates[hopeful], new.log_q[hopeful], temperature * new.u[hopeful]))
         at = chains.chosen(yes, new, at)
         rates.append(float(yes.double().mean()))
     spent += len(moves) * len(walker)
     sound = torch.isfinite(at.log_w)
     coordinates = torch.where(sound[:, None], at.coordinates, coordinates)
     energy = torch.where(sound, at.u * temperature, energy)
-    log_det = target.coordinates.decode(coordinates)[1]
+    after = _samples(target, coordinates, at.log_q, energy)
     return Moved(
-        coordinates,
-        log_det,
-        at.log_q + log_det,
-        energy,
+        after.coordinates,
+        after.log_det,
+        after.log_q,
+        after.energy,
         evaluations=spent,
         walker=walker,
         anew=torch.arange(len(walker), device=walker.device) < anew,
         acceptance=sum(rates) / len(rates) if rates else float("nan"),
-        proposed=_joined(parts) if parts else None,
+        proposed=_samples(target, *map(torch.cat, zip(*parts, strict=True))) if parts else None,
     )
 
 
-def _joined(parts: Sequence[Samples]) -> Samples:
-    return Samples(
-        torch.cat([part.coordinates for part in parts]),
-        torch.cat([part.log_det for part in parts]),
-        torch.cat([part.log_q for part in parts]),
-        torch.cat([part.energy for part in parts]),
-        evaluations=0,
-    )
-
-
-def _proposed(target: Target, temperature: float, new: Walkers, kept: Tensor) -> Samples:
-    """The rows `kept` (B,) bool of proposals."""
-    coordinates = new.coordinates[kept]
+def _samples(target: Target, coordinates: Tensor, log_q: Tensor, energy: Tensor) -> Samples:
+    """Samples at `coordinates` (B, D) whose densities of positions `log_q` (B,) and energies are known."""
     log_det = target.coordinates.decode(coordinates)[1]
-    return Samples(coordinates, log_det, new.log_q[kept] + log_det, new.u[kept] * temperature, evaluations=0)
+    return Samples(coordinates, log_det, log_q + log_det, energy, evaluations=0)
 
 
 def _uniform(count: int, generator: torch.Generator, like: Tensor) -> Tensor:

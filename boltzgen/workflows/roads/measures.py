@@ -9,6 +9,8 @@ from typing import Any
 
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.roads.defaults import Simulated
+from boltzgen.workflows.sampling.chained import chain_settings
+from boltzgen.workflows.sampling.options import SampleOptions
 from boltzgen.workflows.simulation.options import SimulateOptions
 from boltzgen.workflows.timing.sampling import cost_of_chains, expect_sampling
 from boltzgen.workflows.timing.simulation import fastest
@@ -30,11 +32,17 @@ class Rate:
     before: float
     a_row: float
 
+    def within(self, seconds: float) -> int:
+        """How many there is time for."""
+        return max(int((seconds - self.before) / self.a_row), 0)
+
 
 def rate_of_chains(model: str | Path, system: str | Path, temperature: float, walkers: int) -> Rate:
-    """Of rows of `walkers` that `model` moves, one a sweep; their pilot is before, their warm-up is not."""
-    pilot, sweep = cost_of_chains(model, system, walkers, temperature=temperature)
-    return Rate(pilot, sweep / walkers)
+    """Of rows of `walkers` that `model` moves, one a sweep; before them their pilot and their warm-up."""
+    settings = chain_settings(SampleOptions(chains=True, walkers=walkers))
+    assert settings is not None
+    pilot, sweep = cost_of_chains(model, system, settings, temperature=temperature)
+    return Rate(pilot + settings.warm_up * sweep, sweep / walkers)
 
 
 def fastest_engine(system: MolecularSystem, how: Simulated) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def sums_of_images(
         masks, theirs = states.masks(ensemble.positions), states.masks(opposite)
         pairs = _pairs({name: mask[rows] for name, mask in masks.items()}, theirs)
         unions = {f"{a} or {b}": masks[a] | masks[b] for a, b in pairs}
-        sums = populations(ensemble.log_w, unions) if unions else []
+        sums = populations(ensemble.log_w, unions, walkers=ensemble.walkers) if unions else []
         told = [
             {"result": result, "states": list(pair), **share.to_json()}
             for pair, share in zip(pairs, sums, strict=True)

@@ -14,9 +14,8 @@ POOR = 0.02
 #: Walkers, in the groups of `sample`.
 WALKERS = 128
 
-#: Sweeps in which walkers are expected to forget where they were, and sweeps of theirs that the warm-ups of
-#: the pilot and of the answer take, with what the pilot takes itself.
-FORGOTTEN, WARM_UPS = 10.0, 220.0
+#: Sweeps in which walkers are expected to forget where they were, and sweeps of the pilot.
+FORGOTTEN, PILOT = 10.0, 20.0
 
 #: Share of the time that all of this may take; seconds of the check where no time was given.
 SHARE, CHECK = 0.7, 120.0
@@ -40,7 +39,7 @@ class Chained(Road):
         )
 
     def rate(self, scene: Scene, found: Look) -> Rate:
-        """What a sweep of all walkers costs here; measured once."""
+        """What rows of the walkers cost here; measured once."""
         walk = scene.walk
         kept = walk.plan.decided("chains")
         if kept is None:
@@ -52,7 +51,7 @@ class Chained(Road):
         """Pilot and answer, for the precision asked of a state of the least share that counts."""
         rate = self.rate(scene, found)
         independent = found.needed * found.ess  # samples with which draws would reach the precision
-        return rate.a_row * (WALKERS * WARM_UPS + FORGOTTEN * independent) + 2 * rate.before
+        return rate.a_row * (WALKERS * PILOT + FORGOTTEN * independent) + 2 * rate.before
 
     def expect(self, scene: Scene) -> Expected:
         found, limit = look(scene), scene.walk.limit

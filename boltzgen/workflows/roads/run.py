@@ -17,7 +17,6 @@ from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.variables import read_topology, ready_torsions
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import silent
-from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.report.ramachandran import panel, ramachandran_figure
 from boltzgen.system.examples import EXAMPLE, system_folder
 from boltzgen.system.molecular_system import MolecularSystem
@@ -32,7 +31,7 @@ from boltzgen.workflows.roads.asking import Asked, answered, asked_for, largest_
 from boltzgen.workflows.roads.enough import PILOT, Draws, draw_enough
 from boltzgen.workflows.roads.frames import frames_in
 from boltzgen.workflows.roads.guess import first_guess
-from boltzgen.workflows.roads.measures import seconds_a_sample
+from boltzgen.workflows.roads.measures import Rate, seconds_a_sample
 from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
@@ -244,19 +243,14 @@ def _drawn(
     else:
         wanted = wanted_by(asked, pilot, precision)
         draws = Draws(min(UNKNOWN if wanted is None else wanted, MOST))
-    a_sample = before = 0.0
-    if left.rate is not None and left.walkers is not None:  # walkers: the warm-up is paid for each part
-        a_sample = left.rate.a_row
-        before = left.rate.before + a_sample * left.walkers * ChainSettings().warm_up
-    elif walk.limit is not None and walk.question.samples is None:
-        a_sample = seconds_a_sample(left.model, walk.system, walk.question.temperature)
+    rate = left.rate
+    if rate is None and walk.limit is not None and walk.question.samples is None:
+        rate = Rate(0.0, seconds_a_sample(left.model, walk.system, walk.question.temperature))
     found: dict[str, FreeEnergyResult] = {}
 
     def most() -> int:
         seconds = walk.left()
-        if seconds is None or a_sample == 0.0:
-            return MOST
-        return max(min(int((0.8 * seconds - before) / a_sample), MOST), 0)
+        return MOST if seconds is None or rate is None else min(rate.within(0.8 * seconds), MOST)
 
     def draw(number: int, part: int) -> None:
         walk.draw_part(left.model, left.rows(number), part, left.check, left.walkers)

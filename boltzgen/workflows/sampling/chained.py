@@ -20,7 +20,7 @@ from boltzgen.trust.judgement import TorsionColumn, state_columns
 from boltzgen.workflows.sampling.options import SampleOptions
 
 #: Groups that never talk.
-GROUPS = 4
+GROUPS = ChainSettings().groups
 
 #: What has no meaning beside chains.
 _WITHOUT = {
@@ -44,7 +44,7 @@ def chain_settings(asked: SampleOptions) -> ChainSettings | None:
         raise InputError(
             "`batch_size` has no meaning with `chains=True`: all walkers move at once; give `walkers`."
         )
-    given: dict[str, Any] = {"groups": GROUPS}
+    given: dict[str, Any] = {}
     if asked.walkers is not None:
         if asked.walkers < GROUPS or asked.walkers % GROUPS:
             raise InputError(
@@ -59,7 +59,7 @@ def chain_settings(asked: SampleOptions) -> ChainSettings | None:
 
 def require_rows(number: int, settings: ChainSettings) -> None:
     """InputError where `number` rows leave a walker without one."""
-    walkers = settings.walkers_a_group * settings.groups
+    walkers = settings.walkers
     if number < walkers:
         raise InputError(
             f"`number={number}` samples of {walkers} walkers leave some without one; give at least as many, "

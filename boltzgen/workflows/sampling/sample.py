@@ -159,13 +159,15 @@ def _drawn(
     typed = trained.flow.to(device=asked.device, dtype=getattr(torch, asked.dtype))
     flow = asked_at(typed, asked.proposal_temperatures)
     generator = BoltzmannGenerator(flow, target.to(asked.device))
+    if settings is not None:
+        _ = generator.latent_flow  # refused before anything is written
     frames = (
         None
         if asked.data is None
         else read_check_frames(molecule, asked.data, kelvin, target, asked.data_temperature)
     )
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
-    a_sample = a_sample if settings is None else energies_a_row(generator, number, settings)
+    a_sample = a_sample if settings is None else energies_a_row(generator.target, number, settings)
     compilation = decide_compilation(
         [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
     )

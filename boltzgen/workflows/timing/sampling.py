@@ -14,10 +14,10 @@ from boltzgen.checks import MOST_SAMPLES, check_number
 from boltzgen.config.model import load_model
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
+from boltzgen.refine.chains.adaptation import Followed
 from boltzgen.refine.chains.group import Group
 from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.refinement import EXPECTED_MOVES
-from boltzgen.units import MODEL_TEMPERATURE
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
 
 #: Samples of one measurement with costly energies, and rows of a batch of energies.
@@ -78,16 +78,14 @@ def seconds_of_a_sample(generator: BoltzmannGenerator, number: int, temperature:
 
 
 def cost_of_chains(
-    model: str | PathLike[str], system: str | PathLike[str], walkers: int, *, temperature: float
+    model: str | PathLike[str], system: str | PathLike[str], settings: ChainSettings, *, temperature: float
 ) -> tuple[float, float]:
-    """Seconds here for the pilots of chains of `model` on `system`, and for a sweep of all `walkers`."""
+    """Seconds here for the pilots of chains of `model` on `system`, and for a sweep of all their walkers."""
     trained = load_model(Path(model))
     _, target = read_target(str(system), isomers=trained.isomers)
     with closing(target):
         generator = BoltzmannGenerator(trained.flow.to(dtype=torch.float64), target)
-        settings = ChainSettings()
-        settings = settings.model_copy(update={"walkers_a_group": walkers // settings.groups})
-        pilot, sweep = _pilot_and_sweep(_a_group(generator, walkers, temperature, settings)[0])
+        pilot, sweep = _pilot_and_sweep(_a_group(generator, settings.walkers, temperature, settings))
     return settings.groups * pilot, settings.groups * sweep
 
 
@@ -103,28 +101,25 @@ def expected_chains(
     generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
 ) -> Expectation:
     """What to expect of `number` rows of chains: one sweep of one group, timed and thrown away."""
-    group, sweeps = _a_group(generator, number, temperature, settings)
+    group = _a_group(generator, number, temperature, settings)
     pilot, sweep = _pilot_and_sweep(group)
-    seconds = settings.groups * (pilot + sweeps * sweep)
-    walkers = settings.groups * settings.walkers_a_group
-    task = f"{number} samples of {walkers} walkers, {sweeps} sweeps of {group.moves_a_sweep} moves each"
+    seconds = settings.groups * (pilot + group.sweeps_in_all * sweep)
+    sweeps = f"{group.sweeps_in_all} sweeps of {group.moves_a_sweep} moves each"
+    task = f"{number} samples of {settings.walkers} walkers, {sweeps}"
     return Expectation("sample", seconds, task, f"{sweep:.2g} s a sweep of {settings.walkers_a_group}")
 
 
-def energies_a_row(generator: BoltzmannGenerator, number: int, settings: ChainSettings) -> int:
+def energies_a_row(target: Target, number: int, settings: ChainSettings) -> int:
     """Energies that each of `number` rows of chains takes, the warm-up's among them."""
-    group, sweeps = _a_group(generator, number, MODEL_TEMPERATURE, settings)
-    moves = sweeps * group.moves_a_sweep * settings.groups * settings.walkers_a_group
-    return -(-moves // number)
+    sweeps = settings.sweeps_of(settings.steps_of(number))
+    return -(-sweeps * Followed(target).moves_a_sweep * settings.walkers // number)
 
 
 def _a_group(
     generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
-) -> tuple[Group, int]:
-    """One group of chains, not begun, and the sweeps that it will make."""
-    steps = -(-number // (settings.groups * settings.walkers_a_group))
-    group = Group(generator, temperature, settings, seed=0, group=0, steps=steps)
-    return group, group.sweeps_in_all
+) -> Group:
+    """One group of the chains that make `number` rows, not begun."""
+    return Group(generator, temperature, settings, seed=0, group=0, steps=settings.steps_of(number))
 
 
 def moves_of(refine: str | None, budget: int | None) -> int:

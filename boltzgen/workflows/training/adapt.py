@@ -318,10 +318,7 @@ def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
     used = [loss for loss in settings.all_losses().values() if active_share(loss) > 0]
     at_first = 0 if settings.simulation is None else settings.simulation.evaluations
-    if settings.reweighted in used:
-        own = settings.reweighted
-        at_first += max(own.first - own.fresh, 0) * (1 + own.moves) * len(own.temperatures)
-    at_first += sum(loss.evaluations_at_first for loss in used if isinstance(loss, ChainsSettings))
+    at_first += sum(loss.evaluations_at_first for loss in used)
     a_step = sum(active_share(loss) * loss.evaluations_a_step for loss in used)
     return int(max(budget - at_first, 0) // max(a_step, 1))
 

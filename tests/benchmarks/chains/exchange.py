@@ -4,18 +4,17 @@
         [--setting six|heavy|short] [--picoseconds 40] [--ladders 8] [--seed 0]
 
 Appends a line to OUT/exchange.jsonl for each molecule and keeps the frames of the coldest rung as
-OUT/exchange-SEQUENCE.npz. The three settings are frozen; the best of them on `chosen` is the opponent.
+OUT/exchange-SEQUENCE-SETTING-SEED.npz. The three settings are frozen; the best on `chosen` is the opponent.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from measured import KELVIN, append, bulk_samples, names_of, prepared, series_of
+from measured import KELVIN, kept, names_of, parser, prepared
 
 from boltzgen.dynamics.batched_run import BatchedProblem, initial_state, relaxed_start, run_batched_blocks
 from boltzgen.dynamics.masses import with_heavy_hydrogens
@@ -69,45 +68,29 @@ def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed:
         energies.append(block.energies[0].reshape(-1, ladders))
     frames = np.concatenate(positions).swapaxes(0, 1)
     reduced = np.concatenate(energies).T / (GAS_CONSTANT * KELVIN)
-    found = bulk_samples(series_of(system, frames, reduced))
-    slowest = min(found, key=lambda name: found[name])
-    evaluations = sampled * settings.segment_evaluations
-    record = {
-        "side": "exchange",
-        "sequence": sequence,
-        "setting": setting,
-        "seed": seed,
-        "atoms": system.n_atoms,
-        "walks": ladders,
-        "frames": frames.shape[1],
-        "samples": found[slowest],
-        "slowest": slowest,
-        "energies": evaluations,
-        "cpu_seconds": cpu,
-        "energies_a_sample": evaluations / max(found[slowest], 1e-9),
-        "cpu_a_sample": cpu / max(found[slowest], 1e-9),
-    }
-    append(out / "exchange.jsonl", record)
-    np.savez(out / f"exchange-{sequence}-{setting}-{seed}.npz", positions=frames, u=reduced)
-    print(
-        f"{sequence} {setting}: {found[slowest]:.0f} samples ({slowest}); "
-        f"{record['energies_a_sample']:.0f} energies, {record['cpu_a_sample']:.3f} CPU s each; "
-        f"{cpu:.0f} CPU s in all",
-        flush=True,
+    kept(
+        out,
+        "exchange",
+        f"{sequence}-{setting}-{seed}",
+        system,
+        frames,
+        reduced,
+        sampled * settings.segment_evaluations,
+        cpu,
+        sequence=sequence,
+        setting=setting,
+        seed=seed,
+        walks=ladders,
+        frames=frames.shape[1],
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("sequences", nargs="+")
-    parser.add_argument("--setting", choices=SETTINGS, default="heavy")
-    parser.add_argument("--picoseconds", type=float, default=40.0)
-    parser.add_argument("--ladders", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--setting", choices=SETTINGS, default="short")
+    words.add_argument("--picoseconds", type=float, default=40.0)
+    words.add_argument("--ladders", type=int, default=8)
+    asked = words.parse_args()
     torch.set_num_threads(1)
     for sequence in names_of(asked.sequences):
         measure(sequence, asked.setting, asked.picoseconds, asked.ladders, asked.seed, asked.out)

@@ -1,22 +1,22 @@
 """What both sides of the comparison share: the molecules, the series that are looked at, and their worth.
 
-A side is judged by the smallest bulk number of samples (rank-normalised; Vehtari, Gelman, Simpson, Carpenter,
-Buerkner, Bayesian Analysis 16, 667, 2021; arviz-stats) over the energy and the cosine and sine of every
-torsion that may turn, divided by the energies, or the CPU seconds, that made the samples. Warm-up counts for
-neither side: it is paid once, and a run may be as long as one likes.
+A side is judged by the smallest bulk number of samples (`boltzgen.ensemble.chains.samples`) over the energy
+and the cosine and sine of every torsion that may turn, divided by the energies, or the CPU seconds, that made
+the samples. Warm-up counts for neither side: it is paid once, and a run may be as long as one likes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 import boltzgen
+from boltzgen.ensemble.chains.samples import bulk_samples
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.torsions import MOVED
@@ -71,21 +71,44 @@ def series_of(system: MolecularSystem, positions: np.ndarray, energies: np.ndarr
     return found
 
 
-def bulk_samples(series: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Bulk number of samples of each series (walks, frames); 0 where nothing ever moved."""
-    return {
-        name: float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk"))
-        if np.ptp(values) > 1e-9
-        else 0.0
-        for name, values in series.items()
+def worth(system: MolecularSystem, positions: np.ndarray, energies: np.ndarray) -> tuple[str, float]:
+    """The slowest of `series_of` and its bulk number of samples; 0 where one never moved."""
+    found = {
+        name: bulk_samples(values) or 0.0 for name, values in series_of(system, positions, energies).items()
     }
+    slowest = min(found, key=lambda name: found[name])
+    return slowest, found[slowest]
 
 
-def append(path: Path, record: Mapping[str, object]) -> None:
-    """One line of JSON more in `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(dict(record), sort_keys=True) + "\n")
+def kept(
+    out: Path,
+    side: str,
+    label: str,
+    system: MolecularSystem,
+    positions: np.ndarray,
+    u: np.ndarray,
+    energies: float,
+    cpu: float,
+    **record: object,
+) -> None:
+    """A line in OUT/`side`.jsonl, the states in OUT/`side`-`label`.npz, and a line for people.
+
+    positions: (walks, frames, N, 3) nm, u: (walks, frames). energies, cpu: what they
+    cost. record: what else is to be known of them.
+    """
+    slowest, samples = worth(system, positions, u)
+    each = {"energies_a_sample": energies / max(samples, 1e-9), "cpu_a_sample": cpu / max(samples, 1e-9)}
+    spent = {"energies": energies, "cpu_seconds": cpu, "samples": samples, "slowest": slowest}
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / f"{side}.jsonl").open("a") as file:
+        told = {"side": side, "atoms": system.n_atoms, **record, **spent, **each}
+        file.write(json.dumps(told, sort_keys=True) + "\n")
+    np.savez(out / f"{side}-{label}.npz", positions=positions, u=u)
+    print(
+        f"{label}: {samples:.0f} samples ({slowest}); {each['energies_a_sample']:.0f} energies, "
+        f"{each['cpu_a_sample']:.3f} CPU s each; {cpu:.0f} CPU s in all",
+        flush=True,
+    )
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
@@ -97,3 +120,14 @@ def names_of(words: Sequence[str]) -> tuple[str, ...]:
     """Sequences: as given, or those of a list by its word (``tetra``, ``octa``, ``chosen``)."""
     lists = {"tetra": TETRAPEPTIDES, "octa": OCTAPEPTIDES, "chosen": CHOSEN_ON}
     return tuple(name for word in words for name in lists.get(word, (word,)))
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """What both sides are asked: where to, which molecules, and a seed."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("out", type=Path)
+    found.add_argument("sequences", nargs="+")
+    found.add_argument("--seed", type=int, default=0)
+    return found

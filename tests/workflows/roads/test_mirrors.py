@@ -9,6 +9,7 @@ import pytest
 from between_cases import butane_frames
 from butane import EXACT
 
+from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.system.minimise import energy_and_minimum
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.workflows.preparation.prepare import prepare
@@ -35,7 +36,7 @@ def drawn(butane: MolecularSystem, number: int = 4000, seed: int = 8) -> SimpleN
     plus = dihedral(positions) > 0
     kept = plus | (rng.random(2 * number) < 0.5)
     log_w = np.where(plus, -np.log(2.0), 0.0)
-    return SimpleNamespace(positions=positions[kept], log_w=log_w[kept], temperature=300.0)
+    return SimpleNamespace(positions=positions[kept], log_w=log_w[kept], temperature=300.0, walkers=None)
 
 
 def dihedral(x: np.ndarray) -> np.ndarray:
@@ -59,6 +60,19 @@ def test_gauche_of_butane_is_added_up_with_the_error_of_the_sum(butane):
     assert one["standard_error"] == pytest.approx(spread, rel=1e-2)
     apart = [weights[(dihedral(found.positions) * sign > 0) & gauche].sum() for sign in (1, -1)]
     assert sum(apart) == pytest.approx(one["population"], abs=2e-3) and min(apart) > 0.1
+
+
+def test_the_sum_of_walkers_has_the_error_of_walkers(butane):
+    """Twenty walkers, each of whose rows stands ten times: the error of a tenth of the rows."""
+    found = drawn(butane)
+    rows = np.repeat(np.arange(400), 10)
+    found.positions, found.log_w = found.positions[rows], np.zeros(len(rows))
+    (alone,) = sums_of_images(butane, {"free_energy": three_wells()}, found)
+    number = np.arange(len(rows)) // 200
+    found.walkers = Walkers(number, number % 4, np.arange(len(rows)) % 200)
+    (walked,) = sums_of_images(butane, {"free_energy": three_wells()}, found)
+    assert walked["population"] == alone["population"]
+    assert 2 < walked["standard_error"] / alone["standard_error"] < 5  # the root of ten, within a third
 
 
 def test_the_answer_says_the_sum_beside_the_two(butane):
