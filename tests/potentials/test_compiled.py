@@ -176,7 +176,8 @@ def test_expected_evaluations_follow_the_schedules():
     assert evaluations_of(settings) == pytest.approx(1000 * 50 + 10 * 500)
     own = {"weight": 1.0, "fresh": 20, "moves": 2, "first": 300}
     further = TrainingSettings.model_validate(settings.model_dump() | {"reweighted": own})
-    assert evaluations_of(further) == pytest.approx(1000 * (50 + 20 * 3) + 300 * 3 + 10 * 500)
+    # The first step draws 300 in place of its 20, not beside them.
+    assert evaluations_of(further) == pytest.approx(1000 * (50 + 20 * 3) + (300 - 20) * 3 + 10 * 500)
 
 
 def test_peak_of_memory_is_what_lives_at_one_time():
