@@ -86,11 +86,11 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
 def pack_checkpoint(place: Path, folder: Path) -> Path:
     """Write the checkpoint in `place` to `folder` without what can be made anew.
 
-    `load_checkpoint` reads it; a run goes on from it with its step, rate and counters. See
+    `load_checkpoint` reads it; a run goes on from it with its step, rate and counters, on any molecules. See
     `boltzgen.training.packing`.
     """
     whole = load_checkpoint(place)
-    record = {key: value for key, value in whole.record.items() if key != "schema"}
+    record = {key: value for key, value in whole.record.items() if key not in ("schema", "systems")}
     _write(make_folder(folder), packed(whole.tensors), {**record, "packed": True})
     return folder
 

@@ -4,7 +4,8 @@ What is kept: the averaged weights, from which the run goes on; the optimizer's 
 most 1, as int16; in these bases the mean and the mean square of each gradient in bfloat16, and the diagonal
 of the symmetric moments, which have little besides there. (Rounded as they are, in the parameters' own
 directions, moments of eight bits lose every direction whose gradients are a sixteenth of the largest.)
-Samples of the losses are left out and drawn again.
+What belongs to molecules by their place is left out, samples of the losses above all: a run may go on with
+more of them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Of the `tensors` of a checkpoint what `unpacked` needs."""
     found = {}
     for name, value in tensors.items():
-        if name.startswith(("average/", "first/")) or _STEP.fullmatch(name):
+        if name.startswith("average/") or _STEP.fullmatch(name):
             found[name] = value
         elif match := _MEAN.fullmatch(name):
             found[name] = turned(value, _bases(tensors, match[1], value.ndim)).to(torch.bfloat16)
