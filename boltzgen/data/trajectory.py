@@ -137,7 +137,7 @@ def write_trajectory(
     `manifest` adds keys (``command``, ``seed``, ``provenance``...). Frames keep their order.
     """
     folder = Path(folder)
-    stored = {"positions": trajectory.positions}
+    stored: dict[str, Any] = {"positions": trajectory.positions}
     if packed:
         whole, unit = pack_positions(trajectory.positions)
         stored = {"positions": whole, "unit": np.array(unit)}
