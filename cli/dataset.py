@@ -50,6 +50,9 @@ def build(
     rebuild: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Throw this molecule away, make it anew; again.")
     ] = None,
+    frames: Annotated[
+        Path | None, typer.Option(metavar="PACKED", help="Take frames of this packed run, simulate the rest.")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to simulate.")] = "cpu",
     compile_energies: Annotated[
         bool | None,
@@ -76,6 +79,7 @@ def build(
             split=split or (),
             systems_only=systems_only,
             rebuild=rebuild or (),
+            frames=frames,
             device=device,
             compile_energies=compile_energies,
             seed=seed,

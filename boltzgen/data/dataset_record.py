@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,6 +65,27 @@ class DatasetRecord(Record):
     status: Literal["complete", "partial"]
     config: dict[str, Any] = {}
     molecules: list[MoleculeRecord]
+
+
+def waiting_record(name: str, split: str, source: Mapping[str, str]) -> dict[str, Any]:
+    """What there is to say of a molecule that was not prepared yet."""
+    return {
+        "name": name,
+        "split": split,
+        "source": dict(source),
+        "system": None,
+        "data": None,
+        "status": "waiting",
+        "fingerprint": None,
+        "graph": None,
+        "atoms": None,
+        "frames": 0,
+        "evaluations": 0,
+        "preparation": None,
+        "simulation": None,
+        "sha256": {},
+        "convergence": {},
+    }
 
 
 def read_dataset_record(folder: Path) -> dict[str, Any] | None:

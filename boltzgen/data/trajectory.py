@@ -1,8 +1,8 @@
 """Reading and writing trajectories: MD folders, single files, and the compact form that ships.
 
 An MD folder holds ``manifest.json`` (schema ``boltzgen.trajectory/1``) and either one HDF5 file per
-temperature (what `simulate` writes; MDTraj reads them) or a single ``frames.npz`` (float32
-positions; for data inside the package).
+temperature (what `simulate` writes; MDTraj reads them) or a single ``frames.npz`` (float32 positions, or
+int16 in a ``unit``; for data inside the package, and for those that are kept with a packed run).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.manifest import SCHEMA, read_manifest
+from boltzgen.data.packed_frames import pack_positions, unpack_positions
 from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.temperatures import HDF5_SUFFIXES, are_kinetic, stated_temperatures
 from boltzgen.digests import file_digests, require_signed, require_unchanged, signed
@@ -41,7 +42,8 @@ __all__ = [
 
 #: The arrays of the compact form.
 _FRAMES = {
-    "positions": Wanted("f", ("frames", "atoms", 3)),
+    "positions": Wanted("fi", ("frames", "atoms", 3)),
+    "unit": Wanted("f", (), finite=True, optional=True),
     "energies": Wanted("f", ("frames",)),
     "temperatures": Wanted("f", ("frames",)),
     "replicas": Wanted("i", ("frames",), optional=True),
@@ -126,16 +128,23 @@ def read_trajectory_at(
     return read_trajectory(path, system, temperature=temperature if told is None else told).at(temperature)
 
 
-def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any) -> Path:
+def write_trajectory(
+    folder: str | Path, trajectory: Trajectory, *, packed: bool = False, **manifest: Any
+) -> Path:
     """Write `trajectory` to `folder` in the compact form (``frames.npz`` and ``manifest.json``).
 
+    packed: positions as `boltzgen.data.packed_frames` makes them: rounded, and about the origin.
     `manifest` adds keys (``command``, ``seed``, ``provenance``...). Frames keep their order.
     """
     folder = Path(folder)
+    stored: dict[str, Any] = {"positions": trajectory.positions}
+    if packed:
+        whole, unit = pack_positions(trajectory.positions)
+        stored = {"positions": whole, "unit": np.array(unit)}
     with atomic_path(folder / "frames.npz") as temporary, open(temporary, "wb") as handle:
         np.savez_compressed(
             handle,
-            positions=trajectory.positions,
+            **stored,
             energies=trajectory.energies,
             temperatures=trajectory.temperatures,
             replicas=trajectory.replicas.astype(np.int32),
@@ -150,8 +159,8 @@ def write_trajectory(folder: str | Path, trajectory: Trajectory, **manifest: Any
         "files": ["frames.npz"],
         "statistical_inefficiency": dict(trajectory.statistical_inefficiency),
     }
-    whole = {**record, **manifest, "sha256": file_digests(folder, ["frames.npz"])}
-    write_json(folder / "manifest.json", signed(whole))
+    content = {**record, **manifest, "sha256": file_digests(folder, ["frames.npz"])}
+    write_json(folder / "manifest.json", signed(content))
     return folder
 
 
@@ -218,6 +227,14 @@ def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]
 def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -> Trajectory:
     arrays = read_npz(path, _FRAMES, missing="no such file; copy the folder anew.", remedy=_ANEW)
     arrays.setdefault("replicas", np.zeros(len(arrays["energies"]), np.int64))
+    unit = arrays.pop("unit", None)
+    if (unit is None) != (arrays["positions"].dtype.kind == "f"):
+        raise InputError(
+            f"{path}: {'whole numbers' if unit is None else 'numbers with a unit'} as positions; expected "
+            f"float32 in nm, or whole numbers and their unit; {_ANEW}"
+        )
+    if unit is not None:
+        arrays["positions"] = unpack_positions(arrays["positions"], float(unit))
     return Trajectory(**arrays, system_fingerprint=fingerprint, statistical_inefficiency=measured)
 
 

@@ -17,6 +17,7 @@ from boltzgen.errors import InputError
 from boltzgen.files import atomic_path, make_folder, read_json, write_json, writing
 from boltzgen.loaders.records import Count, Record, checked
 from boltzgen.loaders.tensors import read_tensors
+from boltzgen.training.packing import packed, unpacked
 from boltzgen.training.upgrades import (
     CHECKPOINT,
     CHECKPOINT_STEPS,
@@ -54,6 +55,7 @@ class _State(Record):
     counters: _Counters = _Counters()
     last_evaluation: dict[str, float | None] = {}
     systems: list[str] | None = None
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,30 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     incomplete ones of a process that was killed.
     """
     place = make_folder(folder / f"step-{step:08d}")
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()}
-    with atomic_path(place / STATE) as temporary:
-        save_file(tensors, str(temporary))
-    record = written_record(CHECKPOINT, CHECKPOINT_VERSION, {"step": step, **checkpoint.record})
-    write_json(place / "state.json", signed({**record, "files": file_digests(place, [STATE])}))
+    _write(place, checkpoint.tensors, {"step": step, **checkpoint.record})
     remove_others(place)
     return place
+
+
+def pack_checkpoint(place: Path, folder: Path) -> Path:
+    """Write the checkpoint in `place` to `folder` without what can be made anew.
+
+    `load_checkpoint` reads it; a run goes on from it with its step, rate and counters, on any molecules. See
+    `boltzgen.training.packing`.
+    """
+    whole = load_checkpoint(place)
+    record = {key: value for key, value in whole.record.items() if key not in ("schema", "systems")}
+    _write(make_folder(folder), packed(whole.tensors), {**record, "packed": True})
+    return folder
+
+
+def _write(place: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """The files of a checkpoint, the JSON record last."""
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_path(place / STATE) as temporary:
+        save_file(whole, str(temporary))
+    content = written_record(CHECKPOINT, CHECKPOINT_VERSION, record)
+    write_json(place / "state.json", signed({**content, "files": file_digests(place, [STATE])}))
 
 
 def remove_others(place: Path) -> None:
@@ -114,7 +133,8 @@ def load_checkpoint(place: Path) -> Checkpoint:
     stored = Stored({k: v for k, v in record.items() if k not in ("files", CONTENT)}, tensors)
     found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
     checked(_State, found.record, str(place / "state.json"), remedy)
-    return Checkpoint(found.tensors, found.record)
+    kept = {key: value for key, value in found.record.items() if key != "packed"}
+    return Checkpoint(unpacked(found.tensors) if found.record.get("packed") else found.tensors, kept)
 
 
 def checkpoint_version(place: Path) -> int:

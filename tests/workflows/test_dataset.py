@@ -40,6 +40,7 @@ REPORTED = {
     "dataset-dipeptides": DIPEPTIDES,
     "dataset-tetrapeptides": TETRAPEPTIDES,
     "dataset-capped-dipeptides": [],
+    "dataset-longer-peptides": [],
 }
 
 SIMULATION = {
@@ -321,6 +322,27 @@ def test_dipeptides_have_each_residue_equally_often_at_each_end():
     letters = "ARNDCQEGHILKMFPSTWYV"  # the rule in the file
     rule = [letters[i] + letters[(7 * i + s) % 20] for s in (4, 5, 7, 12, 13, 15) for i in range(20)]
     assert [one.sequence for one in settings.train] == rule
+
+
+def test_longer_peptides_follow_their_rule_and_every_beginning_is_rich():
+    settings = load_settings(DatasetSettings, shipped_configs()["dataset-longer-peptides"])
+    letters = "ARNDCQEGHILKMFPSTWYVRHQWKL"  # the rule in the file
+
+    def word(j: int, shifts: tuple[int, ...]) -> str:
+        return "".join(letters[(m * j + s) % 26] for m, s in zip((1, 7, 15, 17), shifts, strict=False))
+
+    first, second = ((0, 9, 4), (0, 5, 11, 2)), ((0, 5, 11), (0, 9, 4, 17))
+    rule = [word(11 * k % 26, s) for both in (first, second) for k in range(26) for s in both]
+    names = [one.sequence for one in settings.train]
+    assert names == rule and len(set(names)) == 104
+    shifts = (3, 14, 8, 21)
+    kept = [*(word(j, shifts[:3]) for j in (3, 16)), *(word(j, shifts) for j in (4, 10, 18, 24))]
+    assert [one.sequence for one in settings.validation] == kept
+    for end in (26, 52, 104):  # what a part of the building time makes
+        counts = Counter("".join(names[:end]))
+        assert set(counts) == set(letters)
+        rich = sum(counts[letter] for letter in "RHQWKL") / counts.total()
+        assert abs(rich - 12 / 26) < 0.06, (end, rich)
 
 
 def test_every_shipped_data_set_is_valid():

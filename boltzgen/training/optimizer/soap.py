@@ -53,11 +53,11 @@ class Soap(torch.optim.Optimizer):
         count = float(state["step"])
         bases = [state.get(f"basis_{n}") for n in range(gradient.ndim)]
         state["mean"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(_turned(gradient, bases) ** 2, 1 - second)
+        state["square"].lerp_(turned(gradient, bases) ** 2, 1 - second)
         size = (state["square"] / (1 - second**count)).sqrt_().add_(TINY)
-        update = _turned(state["mean"] / (1 - first**count), bases) / size
+        update = turned(state["mean"] / (1 - first**count), bases) / size
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.sub_(group["lr"] * _turned(update, [None if b is None else b.T for b in bases]))
+        parameter.sub_(group["lr"] * turned(update, [None if b is None else b.T for b in bases]))
         for n, basis in enumerate(bases):
             if basis is not None:
                 state[f"moment_{n}"].lerp_(_moment(gradient, n), 1 - second)
@@ -83,7 +83,7 @@ def _moment(gradient: Tensor, dimension: int) -> Tensor:
     return rows @ rows.T
 
 
-def _turned(tensor: Tensor, bases: list[Tensor | None]) -> Tensor:
+def turned(tensor: Tensor, bases: list[Tensor | None]) -> Tensor:
     """Each dimension in the basis of its own, where there is one."""
     for basis in bases:
         if basis is None:

@@ -14,7 +14,7 @@ from boltzgen.config.settings import load_settings, nearest
 from boltzgen.config.shipped import find_config
 from boltzgen.data.convergence import convergence
 from boltzgen.data.dataset import SPLITS, Dataset, DatasetMolecule
-from boltzgen.data.dataset_record import SCHEMA, read_dataset_record, read_molecule_record
+from boltzgen.data.dataset_record import SCHEMA, read_dataset_record, read_molecule_record, waiting_record
 from boltzgen.data.trajectory import evaluations_of_folder, read_trajectory
 from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError
 from boltzgen.files import make_folder, sha256_file, write_json
@@ -24,6 +24,7 @@ from boltzgen.progress import Progress, silent
 from boltzgen.system.graph.graph_hash import graph_hash
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.training.settings import SimulationSource
+from boltzgen.workflows.datasets.packed import copy_frames, packed_frames
 from boltzgen.workflows.datasets.settings import DatasetSettings, Place, seed_of
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.simulation.source import simulate_source
@@ -44,6 +45,7 @@ def build_dataset(
     split: Sequence[str] = (),
     systems_only: bool = False,
     rebuild: Sequence[str] = (),
+    frames: str | PathLike[str] | None = None,
     device: str = "cpu",
     compile_energies: bool | None = None,
     seed: int | None = None,
@@ -62,6 +64,7 @@ def build_dataset(
     only: names of the molecules to build; split: build those of these splits.
     systems_only: prepare without data, for molecules that are only sampled or trained on energies.
     rebuild: names of molecules to throw away and make anew, besides those of `only` and `split`.
+    frames: folder that `pack_run` wrote; molecules whose frames it holds are not simulated.
     device: ``"cpu"`` or ``"cuda"``, of the simulations. compile_energies: None compiles where it pays.
     seed: instead of the configuration's. expect: told how long it will take before it begins.
 
@@ -89,7 +92,15 @@ def build_dataset(
         else load_settings(DatasetSettings, find_config(config, of_dataset=True), words)
     )
     check_device(device)
-    builder = _Builder(settings, Path(output), device, compile_energies, stop or StopRequest(), progress)
+    builder = _Builder(
+        settings,
+        Path(output),
+        None if frames is None else packed_frames(frames),
+        device,
+        compile_energies,
+        stop or StopRequest(),
+        progress,
+    )
     anew = builder.selected(rebuild) if rebuild else []
     asked = builder.selected(only, split)
     wanted = [place for place in builder.places if place in asked or place in anew]
@@ -134,6 +145,7 @@ def load_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Datase
 class _Builder:
     settings: DatasetSettings
     folder: Path
+    frames: Path | None
     device: str
     compile_energies: bool | None
     stop: StopRequest
@@ -255,23 +267,7 @@ class _Builder:
     def record(self, place: Place) -> Record:
         """What is known of a molecule: its ``molecule.json``, or that it waits."""
         path = self.folder / place.folder / "molecule.json"
-        empty: Record = {
-            "name": place.name,
-            "split": place.split,
-            "source": place.source.words,
-            "system": None,
-            "data": None,
-            "status": "waiting",
-            "fingerprint": None,
-            "graph": None,
-            "atoms": None,
-            "frames": 0,
-            "evaluations": 0,
-            "preparation": None,
-            "simulation": None,
-            "sha256": {},
-            "convergence": {},
-        }
+        empty = waiting_record(place.name, place.split, place.source.words)
         if not path.is_file():
             return empty
         return {**empty, **read_molecule_record(self.folder, path), "split": place.split}
@@ -345,6 +341,12 @@ class _Builder:
         wanted, record = self._simulation(place), self.record(place)
         folder = f"{place.folder}/MD"
         system = MolecularSystem.load(self.folder / record["system"])
+        if self.frames is not None and (self.frames / place.name).is_dir():
+            found = copy_frames(self.frames / place.name, self.folder / folder, system)
+            record.update(simulation=wanted, data=folder, status="complete", **found)
+            record["sha256"] = {**record["sha256"], **self._digests(folder)}
+            self._keep(place, record)
+            return
         record.update(simulation=wanted, status="partial")
         self._keep(place, record)
 

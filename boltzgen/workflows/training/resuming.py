@@ -72,7 +72,9 @@ def check_resumed(settings: TrainingSettings, folder: Path, checkpoint: Path, *,
     departures (the masks) would fit and be silently wrong.
     """
     checkpoint_version(checkpoint)  # what a newer boltzgen wrote is refused as that, not for its settings
-    written = checkpoint.parent.parent / "config.yaml"
+    written = checkpoint / "config.yaml"  # of a packed run
+    if not written.is_file():
+        written = checkpoint.parent.parent / "config.yaml"
     if not written.is_file():
         return
     changed = changed_settings(written, settings)
