@@ -31,6 +31,7 @@ from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import n_basis
 from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
+from boltzgen.flows.autoregressive_rows import Network, decode_rows, encode_rows, plan_of, slots_of
 from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
 from boltzgen.flows.autoregressive_weights import (
     AtomWeights,
@@ -201,7 +202,7 @@ class AutoregressiveFlow(GroupedFlow):
         live = torch.tensor(layout.all_live, device=known.device)
         inputs = torch.cat([weights.shared, own.flatten(0, 1).index_select(0, live)])
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        read = [_read(atom, inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
+        read = [atom.found(inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
         hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
         first, *head = self._layers(self.head)
         hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
@@ -251,6 +252,55 @@ class AutoregressiveFlow(GroupedFlow):
     def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
         return new.where(accepted, old)
 
+    def can_redraw(self, embedding: GroupedEmbedding, rows: Sequence[int]) -> bool:
+        return all(slots_of(group.weights.layout, rows) is not None for group in embedding.groups)
+
+    def encode_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
+        return self._encoded(coordinates, embedding, None)
+
+    def encode_rows(
+        self, coordinates: Tensor, embedding: GroupedEmbedding, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Kept]:
+        return self._encoded(coordinates, embedding, rows)
+
+    @torch.no_grad()
+    def _encoded(
+        self, coordinates: Tensor, embedding: GroupedEmbedding, rows: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """Of `rows`; None: of all."""
+        found = []
+
+        def encode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+            plan = plan_of(group.weights, range(values.shape[1]) if rows is None else rows)
+            size = self._block_rows(values.device)
+            latents, log_det, placed = encode_rows(self._network, group, values, plan, size)
+            found.append(placed)
+            return latents, log_det
+
+        latents, log_det = self._map(coordinates, embedding, encode)
+        return latents, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
+
+    @torch.no_grad()
+    def decode_rows(
+        self, latents: Tensor, embedding: GroupedEmbedding, kept: Kept, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        left, network = iter(kept.placed), self._network
+        layers = network.trunk, network.head
+
+        def draw(atom: AtomWeights, own: Tensor, placed: Placed, scale: Tensor) -> Placed:
+            return self._draw(atom, own, placed, layers, scale)
+
+        def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+            plan, size = plan_of(group.weights, rows), self._block_rows(values.device)
+            return decode_rows(network, group, values, next(left), plan, size, draw)
+
+        return self._map(latents, embedding, decode)
+
+    @property
+    def _network(self) -> Network:
+        layers = self._layers(self.trunk), self._layers(self.head)
+        return Network(*layers, self.degree, self._precision, self._compiled)
+
     def _drawn(self, latents: Tensor, group: Group, kept: Placed | None, first: int) -> Placed:
         """All that `latents` (b, d) give; `kept` has the atoms before that of coordinate `first`."""
         weights, scale, latents = group.weights, group.standardiser.scale[:, 0], latents.T
@@ -291,7 +341,7 @@ class AutoregressiveFlow(GroupedFlow):
             axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
             frame = [axes, *anchors]
         rows = [
-            _read(weights, placed.inputs, seen),
+            weights.found(placed.inputs, seen),
             latents[atom.rows[0] : atom.rows[-1] + 1],
             weights.whitening.before @ placed.whitened[: weights.columns.start],
             scale,
@@ -320,11 +370,3 @@ class AutoregressiveFlow(GroupedFlow):
 def _found(placed: Placed, group: Group) -> tuple[Tensor, Tensor]:
     """Coordinates (b, d) and log_det (b,) of a pass."""
     return placed.values.T, placed.change.sum(dim=0) + group.standardiser.log_volume
-
-
-def _read(weights: AtomWeights, inputs: Tensor, seen: Tensor | None) -> Tensor:
-    """(H, b) what an atom finds in those before it: in their `inputs`, and in what it has `seen` of them."""
-    read = weights.read @ inputs[: weights.start]
-    if seen is None or weights.view is None:
-        return read
-    return torch.addmm(read, weights.view, seen.flatten(0, 1))
