@@ -19,6 +19,7 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -31,7 +32,15 @@ from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import n_basis
 from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
-from boltzgen.flows.autoregressive_rows import Network, decode_rows, encode_rows, plan_of, slots_of
+from boltzgen.flows.autoregressive_rows import (
+    Network,
+    decode_rows,
+    encode_rows,
+    log_volume,
+    placed_at,
+    plan_of,
+    slots_of,
+)
 from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
 from boltzgen.flows.autoregressive_weights import (
     AtomWeights,
@@ -42,7 +51,7 @@ from boltzgen.flows.autoregressive_weights import (
     put,
 )
 from boltzgen.flows.compiled_steps import draw, look
-from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow
+from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow, gather
 from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
@@ -255,46 +264,57 @@ class AutoregressiveFlow(GroupedFlow):
     def can_redraw(self, embedding: GroupedEmbedding, rows: Sequence[int]) -> bool:
         return all(slots_of(group.weights.layout, rows) is not None for group in embedding.groups)
 
-    def encode_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
-        return self._encoded(coordinates, embedding, None)
-
-    def encode_rows(
-        self, coordinates: Tensor, embedding: GroupedEmbedding, rows: Sequence[int]
-    ) -> tuple[Tensor, Tensor, Kept]:
-        return self._encoded(coordinates, embedding, rows)
-
     @torch.no_grad()
-    def _encoded(
-        self, coordinates: Tensor, embedding: GroupedEmbedding, rows: Sequence[int] | None
-    ) -> tuple[Tensor, Tensor, Kept]:
-        """Of `rows`; None: of all."""
-        found = []
+    def encode_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
+        network, found = self._network, []
 
         def encode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-            plan = plan_of(group.weights, range(values.shape[1]) if rows is None else rows)
             size = self._block_rows(values.device)
-            latents, log_det, placed = encode_rows(self._network, group, values, plan, size)
-            found.append(placed)
-            return latents, log_det
+            placed = placed_at(network, group, values, size)
+            plan = plan_of(group.weights, range(values.shape[1]))
+            latents, change, _ = encode_rows(network, group, placed, plan, size)
+            found.append(replace(placed, change=change))
+            return latents.T, -change.sum(dim=0) - log_volume(group, plan)
 
         latents, log_det = self._map(coordinates, embedding, encode)
         return latents, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
 
     @torch.no_grad()
+    def encode_rows(
+        self, embedding: GroupedEmbedding, kept: Kept, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor, list[tuple[Placed, Tensor]]]:
+        network, latents, log_det, begun = self._network, [], [], []
+        for group, placed in zip(embedding.groups, kept.placed, strict=True):
+            plan, size = plan_of(group.weights, rows), self._block_rows(placed.values.device)
+            own, change, read = encode_rows(network, group, placed, plan, size)
+            latents.append(own.T)
+            log_det.append(-change.sum(dim=0) - log_volume(group, plan))
+            begun.append((placed, read))
+        return gather(embedding, latents), gather(embedding, log_det), begun
+
+    @torch.no_grad()
     def decode_rows(
-        self, latents: Tensor, embedding: GroupedEmbedding, kept: Kept, rows: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        left, network = iter(kept.placed), self._network
+        self,
+        latents: Tensor,
+        embedding: GroupedEmbedding,
+        begun: list[tuple[Placed, Tensor]],
+        rows: Sequence[int],
+    ) -> tuple[Tensor, Tensor, Kept]:
+        left, network, found = iter(begun), self._network, []
         layers = network.trunk, network.head
 
-        def draw(atom: AtomWeights, own: Tensor, placed: Placed, scale: Tensor) -> Placed:
-            return self._draw(atom, own, placed, layers, scale)
+        def draw(
+            atom: AtomWeights, own: Tensor, placed: Placed, scale: Tensor, read: Tensor | None
+        ) -> Placed:
+            return self._draw(atom, own, placed, layers, scale, read)
 
         def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
             plan, size = plan_of(group.weights, rows), self._block_rows(values.device)
-            return decode_rows(network, group, values, next(left), plan, size, draw)
+            found.append(placed := decode_rows(network, group, values, next(left), plan, size, draw))
+            return placed.values.T, placed.change.sum(dim=0) + log_volume(group, plan)
 
-        return self._map(latents, embedding, decode)
+        coordinates, log_det = self._map(latents, embedding, decode)
+        return coordinates, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
 
     @property
     def _network(self) -> Network:
@@ -332,8 +352,12 @@ class AutoregressiveFlow(GroupedFlow):
         placed: Placed,
         layers: tuple[list[Layer], list[Layer]],
         scale: Tensor,
+        read: Tensor | None = None,
     ) -> Placed:
-        """`placed` with one more atom; its tensors are written into where no gradient is asked."""
+        """`placed` with one more atom; its tensors are written into where no gradient is asked.
+
+        read: what the atom finds in those before it, if that is known.
+        """
         atom, compiled = weights.atom, self._compiled and not torch.is_grad_enabled()
         anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
         if weights.view is not None:
@@ -341,7 +365,7 @@ class AutoregressiveFlow(GroupedFlow):
             axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
             frame = [axes, *anchors]
         rows = [
-            weights.found(placed.inputs, seen),
+            weights.found(placed.inputs, seen) if read is None else read,
             latents[atom.rows[0] : atom.rows[-1] + 1],
             weights.whitening.before @ placed.whitened[: weights.columns.start],
             scale,

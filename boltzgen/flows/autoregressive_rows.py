@@ -1,9 +1,7 @@
 """Some coordinates of the autoregressive flow drawn anew, all others as they are.
 
 Whole atoms, or their torsions alone, which are drawn first: the bond and the angle of an atom are whitened
-together. Only the chosen atoms pass through the network; those between them that hang on a moved one are
-placed anew. What comes after the last chosen atom is not looked at: the conditional densities of the chosen
-coordinates do not depend on it.
+together. Only the chosen atoms pass through the network; others that hang on a moved one are placed anew.
 """
 
 from __future__ import annotations
@@ -74,6 +72,12 @@ class Chosen:
         return self.atom.columns if self.slots == len(self.atom.turns) else slice(0, 0)
 
     @property
+    def columns_in_rows(self) -> tuple[int, ...]:
+        """Where the linear ones stand among those that are drawn."""
+        circular = self.atom.shape.circular[: self.slots][::-1]
+        return tuple(place for place, turns in enumerate(circular) if not turns)
+
+    @property
     def is_whole(self) -> bool:
         return self.slots == len(self.atom.turns)
 
@@ -82,12 +86,14 @@ class Chosen:
 class Plan:
     """What is done for the chosen coordinates.
 
-    before: the atoms that are placed first of all. columns: the chosen ones among all linear coordinates.
+    columns: the chosen ones among all linear coordinates. after, whitens: as `Chosen.fresh` and `.whitens`,
+    of what comes after the last one.
     """
 
-    before: tuple[Level, ...]
     atoms: tuple[Chosen, ...]
     columns: tuple[int, ...]
+    after: tuple[Level, ...]
+    whitens: bool
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,9 @@ def _plan(weights: Weights, slots: dict[int, int]) -> Plan:
     by_number = {atom.number: atom for atom in weights.atoms}
     chosen, moved, waiting = [], set[int](), set[int]()
     columns, between = list[int](), False
-    for number in range(max(slots, default=-1) + 1):
+    for number, atom in enumerate(layout.atoms):
         if number in slots:
-            fresh = _levels(layout, waiting, device)
+            fresh = levels_of(layout, waiting, device)
             chosen.append(Chosen(by_number[number], slots[number], fresh, between))
             waiting, between = set(), False
             moved.add(number)
@@ -138,15 +144,14 @@ def _plan(weights: Weights, slots: dict[int, int]) -> Plan:
             if chosen[-1].is_whole:
                 continue
             waiting.add(number)
-        elif not moved.isdisjoint(layout.atoms[number].references):
+        elif not moved.isdisjoint(atom.references):
             moved.add(number)
             waiting.add(number)
         between = between or bool(columns)
-    before = _levels(layout, set(range(max(slots, default=0))), device)
-    return Plan(before, tuple(chosen), tuple(columns))
+    return Plan(tuple(chosen), tuple(columns), levels_of(layout, waiting, device), between)
 
 
-def _levels(layout: Layout, numbers: set[int], device: torch.device) -> tuple[Level, ...]:
+def levels_of(layout: Layout, numbers: Iterable[int], device: torch.device) -> tuple[Level, ...]:
     """`numbers`, each after those that it hangs on."""
     if not layout.has_positions:
         return ()
@@ -154,7 +159,7 @@ def _levels(layout: Layout, numbers: set[int], device: torch.device) -> tuple[Le
     for own in layout.atoms:
         depth.append(1 + max((depth[reference] for reference in own.references), default=-1))
     sorts: dict[tuple, list[int]] = {}
-    for number in sorted(numbers - {0}):
+    for number in sorted(set(numbers) - {0}):
         own = layout.atoms[number]
         alone = number if len(own.references) < 3 else -1
         sorts.setdefault((depth[number], alone, own.style), []).append(number)
@@ -172,101 +177,96 @@ def _levels(layout: Layout, numbers: set[int], device: torch.device) -> tuple[Le
     return tuple(found)
 
 
-def encode_rows(
-    network: Network, group: Group, coordinates: Tensor, plan: Plan, size: int
-) -> tuple[Tensor, Tensor, Placed]:
-    """Latents (b, d), log_det (b,) of the chosen rows, and what the pass found.
-
-    coordinates: (b, d). size: rows that are treated at once.
-    """
-    standardiser = group.standardiser
-    whitened, circular, slope = standardiser.whiten(coordinates)
+def placed_at(network: Network, group: Group, coordinates: Tensor, size: int) -> Placed:
+    """Everything but the log slopes of a pass that ends at `coordinates` (b, d); size: rows at once."""
+    standardiser, layout = group.standardiser, group.weights.layout
+    whitened, circular, _ = standardiser.whiten(coordinates)
     values = coordinates.clone()
     values[:, standardiser.circular] = circular
-    of_table = standardiser.join(whitened, circular).T
+    levels = levels_of(layout, range(len(layout.atoms)), values.device)
     parts = []
-    for block in _blocks(len(coordinates), size):
-        columns = values[block].T.contiguous(), whitened[block].T.contiguous(), circular[block].T
-        parts.append(
-            _encoded(network, group.weights, columns, of_table[:, block], slope[block].T, plan, block)
-        )
-    latents = torch.cat([part[0] for part in parts], dim=1).T
-    placed = Placed.joined([part[1] for part in parts])
-    return latents, -placed.change.sum(dim=0) - log_volume(group, plan), placed
+    for block in blocks(len(values), size):
+        own = values[block].T.contiguous()
+        positions = own.new_zeros(len(layout.atoms), 3, own.shape[1])
+        for level in levels:
+            level.place(positions, own)
+        inputs = _inputs(layout, whitened[block].T, circular[block].T, network.precision)
+        inputs = torch.cat([group.weights.shared[:, block], inputs])
+        change = own.new_zeros(len(layout.atoms), own.shape[1])
+        parts.append(Placed(inputs, positions, whitened[block].T.contiguous(), own, change))
+    return Placed.joined(parts)
 
 
-def _encoded(
-    network: Network,
-    weights: Weights,
-    columns: tuple[Tensor, Tensor, Tensor],
-    of_table: Tensor,
-    slope: Tensor,
-    plan: Plan,
-    block: slice,
-) -> tuple[Tensor, Placed]:
-    values, whitened, circular = columns
-    layout, rows = weights.layout, values.shape[1]
-    own = _inputs(layout, whitened, circular, network.precision)
-    positions = values.new_zeros(len(layout.atoms), 3, rows)
-    for level in plan.before:
-        level.place(positions, values)
-    placed = Placed(
-        torch.cat([weights.shared[:, block], own]),
-        positions,
-        whitened,
-        values,
-        values.new_zeros(len(layout.atoms), rows),
-    )
-    latents = torch.zeros_like(values)
-    for one in plan.atoms:
-        read = one.atom.found(placed.inputs, _seen(network, one.atom, placed.positions))
-        found, change, _ = _turn(network, one, [read, of_table[one.rows]], inverse=False)
-        latents[one.rows] = found
-        placed.change[one.atom.number] = -change - slope[one.columns].sum(dim=0)
-    return latents, placed
+def encode_rows(
+    network: Network, group: Group, placed: Placed, plan: Plan, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents (d, b) of the chosen coordinates, log slopes (atoms, b), what the first one reads (H, b).
+
+    The log slopes of an atom are those of `Placed.change`, of its chosen coordinates. size: rows at once.
+    """
+    slopes = group.standardiser.link_slopes(placed.values.T).T
+    latents, changes = torch.zeros_like(placed.values), torch.zeros_like(placed.change)
+    first = []
+    for block in blocks(latents.shape[1], size):
+        for one in plan.atoms:
+            seen = _seen(network, one.atom, placed.positions[..., block])
+            read = one.atom.found(placed.inputs[:, block], seen)
+            if one is plan.atoms[0]:
+                first.append(read)
+            given = placed.values[one.rows, block].clone()
+            if len(one.columns_in_rows):
+                given[list(one.columns_in_rows)] = placed.whitened[one.columns, block]
+            found, change, _ = _turn(network, one, [read, given], inverse=False)
+            latents[one.rows, block] = found
+            changes[one.atom.number, block] = -change - slopes[one.columns, block].sum(dim=0)
+    return latents, changes, torch.cat(first, dim=1)
 
 
 def decode_rows(
     network: Network,
     group: Group,
     latents: Tensor,
-    kept: Placed,
+    begun: tuple[Placed, Tensor],
     plan: Plan,
     size: int,
-    draw: Callable[[AtomWeights, Tensor, Placed, Tensor], Placed],
-) -> tuple[Tensor, Tensor]:
-    """Coordinates (b, d) with the chosen rows drawn from `latents` (b, d), and the log_det (b,) of these.
+    draw: Callable[[AtomWeights, Tensor, Placed, Tensor, Tensor | None], Placed],
+) -> Placed:
+    """The pass with the chosen coordinates drawn from `latents` (b, d); log slopes of chosen atoms alone.
 
-    draw: one whole atom more, from its weights, latents (d, b), what was placed, and scale (b,).
+    begun: the pass at the old coordinates, and what the first atom reads there. draw: one whole atom more,
+    from its weights, latents (d, b), what was placed, scale (b,), and what it reads (H, b), if that is known.
     """
     parts, columns = [], latents.T
-    for block in _blocks(len(latents), size):
+    for block in blocks(len(latents), size):
         own, scale = columns[:, block].contiguous(), group.standardiser.scale[block, 0]
-        placed = kept.copied(block)
+        placed = begun[0].copied(block)
+        placed.change.zero_()
         for one in plan.atoms:
-            placed = _refreshed(network, group, placed, one, block)
+            placed = _refreshed(network, group, placed, one.fresh, one.whitens, block)
+            read = begun[1][:, block] if one is plan.atoms[0] else None
             if one.is_whole:
-                placed = draw(one.atom, own, placed, scale)
+                placed = draw(one.atom, own, placed, scale, read)
                 continue
-            read = one.atom.found(placed.inputs, _seen(network, one.atom, placed.positions))
+            if read is None:
+                read = one.atom.found(placed.inputs, _seen(network, one.atom, placed.positions))
             value, change, shown = _turn(network, one, [read, own[one.rows]], inverse=True)
             placed.values[one.rows] = value
             placed.inputs[one.atom.start : one.atom.start + len(shown)] = shown
             placed.change[one.atom.number] = change
-        parts.append(placed)
-    placed = Placed.joined(parts)
-    return placed.values.T, placed.change.sum(dim=0) + log_volume(group, plan)
+        parts.append(_refreshed(network, group, placed, plan.after, plan.whitens, block))
+    return Placed.joined(parts)
 
 
-def _refreshed(network: Network, group: Group, placed: Placed, one: Chosen, block: slice) -> Placed:
-    """`placed` as the chosen atom finds it, after others were drawn."""
-    for level in one.fresh:
+def _refreshed(
+    network: Network, group: Group, placed: Placed, fresh: Iterable[Level], whitens: bool, block: slice
+) -> Placed:
+    """`placed`, its tensors written into, with `fresh` atoms where those that were drawn put them."""
+    for level in fresh:
         level.place(placed.positions, placed.values)
-    if not one.whitens:
+    if not whitens:
         return placed
     whitened, circular, _ = group.standardiser.whiten(placed.values.T, block)
-    own = _inputs(group.weights.layout, whitened.T, circular.T, network.precision)
-    placed.inputs[N_SHARED : one.atom.start] = own[: one.atom.start - N_SHARED]
+    placed.inputs[N_SHARED:] = _inputs(group.weights.layout, whitened.T, circular.T, network.precision)
     return replace(placed, whitened=whitened.T.contiguous())
 
 
@@ -277,7 +277,8 @@ def log_volume(group: Group, plan: Plan) -> Tensor:
     return stretch + len(columns) * torch.log(standardiser.scale[:, 0])
 
 
-def _blocks(rows: int, size: int) -> list[slice]:
+def blocks(rows: int, size: int) -> list[slice]:
+    """Of `rows`, `size` at once."""
     return [slice(start, start + size) for start in range(0, rows, size)]
 
 

@@ -44,6 +44,10 @@ class Standardiser:
         circular = torch.remainder(coordinates[:, self.circular] + math.pi, 2 * math.pi) - math.pi
         return whitened, circular, slope
 
+    def link_slopes(self, coordinates: Tensor) -> Tensor:
+        """(B, D) -> log slopes of the links (B, L)."""
+        return link(coordinates[:, self.linear], self.lower, self.upper)[1]
+
     def encode(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log_det (B,).
 

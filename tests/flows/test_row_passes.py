@@ -74,6 +74,7 @@ def follow(flow, context: Context, circular: torch.Tensor, sets: list[list[int]]
     coordinates, log_q = (one.detach() for one in flow.sample(embedding, generator=generator))
     whole, _ = flow.encode(coordinates, embedding)
     slopes = jacobians(flow, coordinates, embedding)
+    at = flow.encode_kept(coordinates, embedding)[2]
 
     def base(latents: torch.Tensor, rows: list[int]) -> torch.Tensor:
         linear = latents[:, [row for row in rows if not circular[row]]]
@@ -83,24 +84,27 @@ def follow(flow, context: Context, circular: torch.Tensor, sets: list[list[int]]
 
     for rows in sets:
         assert flow.can_redraw(embedding, rows)
-        latents, log_det, kept = flow.encode_rows(coordinates, embedding, rows)
+        latents, log_det, begun = flow.encode_rows(embedding, at, rows)
         assert not latents.requires_grad
         assert torch.allclose(latents[:, rows], whole[:, rows], rtol=0, atol=1e-9)
         exact = torch.linalg.slogdet(slopes[:, rows][:, :, rows])[1]
         assert torch.allclose(log_det, exact, rtol=0, atol=1e-9)
-        again, change = flow.decode_rows(latents, embedding, kept, rows)
+        again, change, _ = flow.decode_rows(latents, embedding, begun, rows)
         assert torch.allclose(again, coordinates, rtol=0, atol=1e-9)
         assert torch.allclose(change, -log_det, rtol=0, atol=1e-9)
         drawn, _ = flow.draw_latents(embedding, generator=generator)
-        new, change = flow.decode_rows(drawn, embedding, kept, rows)
+        new, change, kept = flow.decode_rows(drawn, embedding, begun, rows)
         others = [row for row in range(coordinates.shape[1]) if row not in rows]
         assert torch.equal(new[:, others], coordinates[:, others])
         assert not bool((new[:, rows] == coordinates[:, rows]).any())
         found, _ = flow.encode(new, embedding)
         assert torch.allclose(found[:, rows], drawn[:, rows], rtol=0, atol=1e-8)
-        back = flow.encode_rows(new, embedding, rows)[1]
+        back = flow.encode_rows(embedding, kept, rows)[1]
         assert torch.allclose(back, -change, rtol=0, atol=1e-9)
-        unchanged = flow.encode_rows(coordinates, embedding, rows)  # nothing was written into
+        anew = flow.encode_rows(embedding, flow.encode_kept(new, embedding)[2], sets[0])
+        for one, two in zip(flow.encode_rows(embedding, kept, sets[0])[:2], anew[:2], strict=True):
+            assert torch.allclose(one, two, rtol=0, atol=1e-9)  # the kept pass knows where all atoms are
+        unchanged = flow.encode_rows(embedding, at, rows)  # nothing was written into
         assert torch.equal(unchanged[1], log_det)
         if rows[0] + len(rows) == coordinates.shape[1]:  # an end: no other factor of the density changes
             gain = base(drawn, rows) - change - base(latents, rows) - log_det
@@ -152,12 +156,14 @@ def test_a_bad_row_harms_no_other(flow, butane):
     features = Target.from_system(butane).features
     embedding = flow.embed(Context.of(features, temperatures(4)))
     coordinates, _ = flow.sample(embedding, generator=torch.Generator().manual_seed(4))
-    _, right, _ = flow.encode_rows(coordinates, embedding, [3, 4, 5])
+    right = flow.encode_rows(embedding, flow.encode_kept(coordinates, embedding)[2], [3, 4, 5])[1]
     coordinates[1, 0], coordinates[2, 3] = math.nan, -1.0
-    latents, log_det, kept = flow.encode_rows(coordinates, embedding, [3, 4, 5])
+    latents, log_det, begun = flow.encode_rows(
+        embedding, flow.encode_kept(coordinates, embedding)[2], [3, 4, 5]
+    )
     assert torch.equal(log_det[[0, 3]], right[[0, 3]])
     assert not bool(torch.isfinite(log_det[1:3]).any())
-    found, _ = flow.decode_rows(latents, embedding, kept, [3, 4, 5])
+    found, *_ = flow.decode_rows(latents, embedding, begun, [3, 4, 5])
     assert torch.allclose(found[[0, 3]], coordinates[[0, 3]], rtol=0, atol=1e-9)
 
 
@@ -173,4 +179,4 @@ def test_what_cannot_be_drawn_alone(flow, alanine_dipeptide):
     embedding = coupling.embed(Context.of(features, temperatures(2)))
     assert not coupling.can_redraw(embedding, torsions[:1])
     with pytest.raises(NotImplementedError, match="CouplingFlow cannot"):
-        coupling.encode_rows(torch.zeros(2, features.dimension), embedding, torsions[:1])
+        coupling.encode_rows(embedding, None, torsions[:1])
