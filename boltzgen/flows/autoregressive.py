@@ -19,6 +19,7 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -31,6 +32,15 @@ from boltzgen.conditioning.features import N_FEATURES, ORDER
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import n_basis
 from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
+from boltzgen.flows.autoregressive_rows import (
+    Network,
+    decode_rows,
+    encode_rows,
+    log_volume,
+    placed_at,
+    plan_of,
+    slots_of,
+)
 from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
 from boltzgen.flows.autoregressive_weights import (
     AtomWeights,
@@ -41,7 +51,7 @@ from boltzgen.flows.autoregressive_weights import (
     put,
 )
 from boltzgen.flows.compiled_steps import draw, look
-from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow
+from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow, gather
 from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
@@ -201,7 +211,7 @@ class AutoregressiveFlow(GroupedFlow):
         live = torch.tensor(layout.all_live, device=known.device)
         inputs = torch.cat([weights.shared, own.flatten(0, 1).index_select(0, live)])
         positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        read = [_read(atom, inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
+        read = [atom.found(inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
         hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
         first, *head = self._layers(self.head)
         hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
@@ -251,6 +261,66 @@ class AutoregressiveFlow(GroupedFlow):
     def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
         return new.where(accepted, old)
 
+    def can_redraw(self, embedding: GroupedEmbedding, rows: Sequence[int]) -> bool:
+        return all(slots_of(group.weights.layout, rows) is not None for group in embedding.groups)
+
+    @torch.no_grad()
+    def encode_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
+        network, found = self._network, []
+
+        def encode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+            size = self._block_rows(values.device)
+            placed = placed_at(network, group, values, size)
+            plan = plan_of(group.weights, range(values.shape[1]))
+            latents, change, _ = encode_rows(network, group, placed, plan, size)
+            found.append(replace(placed, change=change))
+            return latents.T, -change.sum(dim=0) - log_volume(group, plan)
+
+        latents, log_det = self._map(coordinates, embedding, encode)
+        return latents, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
+
+    @torch.no_grad()
+    def encode_rows(
+        self, embedding: GroupedEmbedding, kept: Kept, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor, list[tuple[Placed, Tensor]]]:
+        network, latents, log_det, begun = self._network, [], [], []
+        for group, placed in zip(embedding.groups, kept.placed, strict=True):
+            plan, size = plan_of(group.weights, rows), self._block_rows(placed.values.device)
+            own, change, read = encode_rows(network, group, placed, plan, size)
+            latents.append(own.T)
+            log_det.append(-change.sum(dim=0) - log_volume(group, plan))
+            begun.append((placed, read))
+        return gather(embedding, latents), gather(embedding, log_det), begun
+
+    @torch.no_grad()
+    def decode_rows(
+        self,
+        latents: Tensor,
+        embedding: GroupedEmbedding,
+        begun: list[tuple[Placed, Tensor]],
+        rows: Sequence[int],
+    ) -> tuple[Tensor, Tensor, Kept]:
+        left, network, found = iter(begun), self._network, []
+        layers = network.trunk, network.head
+
+        def draw(
+            atom: AtomWeights, own: Tensor, placed: Placed, scale: Tensor, read: Tensor | None
+        ) -> Placed:
+            return self._draw(atom, own, placed, layers, scale, read)
+
+        def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+            plan, size = plan_of(group.weights, rows), self._block_rows(values.device)
+            found.append(placed := decode_rows(network, group, values, next(left), plan, size, draw))
+            return placed.values.T, placed.change.sum(dim=0) + log_volume(group, plan)
+
+        coordinates, log_det = self._map(latents, embedding, decode)
+        return coordinates, log_det, Kept(tuple(found), tuple(group.rows for group in embedding.groups))
+
+    @property
+    def _network(self) -> Network:
+        layers = self._layers(self.trunk), self._layers(self.head)
+        return Network(*layers, self.degree, self._precision, self._compiled)
+
     def _drawn(self, latents: Tensor, group: Group, kept: Placed | None, first: int) -> Placed:
         """All that `latents` (b, d) give; `kept` has the atoms before that of coordinate `first`."""
         weights, scale, latents = group.weights, group.standardiser.scale[:, 0], latents.T
@@ -282,8 +352,12 @@ class AutoregressiveFlow(GroupedFlow):
         placed: Placed,
         layers: tuple[list[Layer], list[Layer]],
         scale: Tensor,
+        read: Tensor | None = None,
     ) -> Placed:
-        """`placed` with one more atom; its tensors are written into where no gradient is asked."""
+        """`placed` with one more atom; its tensors are written into where no gradient is asked.
+
+        read: what the atom finds in those before it, if that is known.
+        """
         atom, compiled = weights.atom, self._compiled and not torch.is_grad_enabled()
         anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
         if weights.view is not None:
@@ -291,7 +365,7 @@ class AutoregressiveFlow(GroupedFlow):
             axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
             frame = [axes, *anchors]
         rows = [
-            _read(weights, placed.inputs, seen),
+            weights.found(placed.inputs, seen) if read is None else read,
             latents[atom.rows[0] : atom.rows[-1] + 1],
             weights.whitening.before @ placed.whitened[: weights.columns.start],
             scale,
@@ -320,11 +394,3 @@ class AutoregressiveFlow(GroupedFlow):
 def _found(placed: Placed, group: Group) -> tuple[Tensor, Tensor]:
     """Coordinates (b, d) and log_det (b,) of a pass."""
     return placed.values.T, placed.change.sum(dim=0) + group.standardiser.log_volume
-
-
-def _read(weights: AtomWeights, inputs: Tensor, seen: Tensor | None) -> Tensor:
-    """(H, b) what an atom finds in those before it: in their `inputs`, and in what it has `seen` of them."""
-    read = weights.read @ inputs[: weights.start]
-    if seen is None or weights.view is None:
-        return read
-    return torch.addmm(read, weights.view, seen.flatten(0, 1))

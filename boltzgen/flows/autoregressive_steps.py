@@ -127,18 +127,7 @@ def draw_atom(
     turns: in the order of drawing.
     """
     read, latents, known, scale, *frame = rows
-    precision = read.dtype
-    hidden = torch.addmm(head[0][1], head[0][0], through(read, trunk))
-    seen = torch.ones_like(read[:1])
-    values, changes = [], []
-    for slot, (circular, turn) in enumerate(zip(shape.circular, turns, strict=True)):
-        found = through(torch.addmm(hidden, turn.own, seen), head[1:])
-        parameters = torch.addmm(turn.output_shift, turn.output, found)
-        value, change = TRANSFORMS[circular](latents[-1 - slot], parameters, inverse=True)
-        values.append(value)
-        changes.append(change)
-        given = value.to(precision)
-        seen = torch.cat([seen, waves(given) if circular else flattened(given)[None]])
+    values, changes, seen = draw_turns(shape.circular, read, latents, trunk, head, turns)
     change = torch.stack(changes).sum(dim=0)
     linear = [value for value, circular in zip(values, shape.circular, strict=True) if not circular][::-1]
     whitened = torch.stack(linear) if linear else latents[:0]
@@ -151,4 +140,41 @@ def draw_atom(
     ]
     own = torch.stack(table[::-1])
     position = geometry.place(shape.atom, own, frame[1:], frame[0]) if frame else None
-    return Drawn(seen[1:], whitened, own, change, position)
+    return Drawn(seen, whitened, own, change, position)
+
+
+def draw_turns(
+    circular: Sequence[bool],
+    read: Tensor,
+    given: Tensor,
+    trunk: Sequence[Layer],
+    head: Sequence[Layer],
+    turns: Sequence[Turn],
+    *,
+    inverse: bool = True,
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """The first coordinates of one atom, in the order of drawing, linear ones whitened.
+
+    Parameters
+    ----------
+    circular, turns: of these coordinates. read: (H, b), what the atom sees.
+    given: (coordinates, b) in the order of the table, of which the last ones are meant: latents, or where not
+        `inverse`, coordinates.
+
+    Returns
+    -------
+    values and log slopes, (b,) each: coordinates of the latents, or the latents of coordinates; and
+    (live values, b), what the coordinates give the network.
+    """
+    hidden = torch.addmm(head[0][1], head[0][0], through(read, trunk))
+    seen = torch.ones_like(read[:1])
+    values, changes = [], []
+    for slot, (turning, turn) in enumerate(zip(circular, turns, strict=True)):
+        found = through(torch.addmm(hidden, turn.own, seen), head[1:])
+        parameters = torch.addmm(turn.output_shift, turn.output, found)
+        value, change = TRANSFORMS[turning](given[-1 - slot], parameters, inverse=inverse)
+        values.append(value)
+        changes.append(change)
+        shown = (value if inverse else given[-1 - slot]).to(read.dtype)
+        seen = torch.cat([seen, waves(shown) if turning else flattened(shown)[None]])
+    return values, changes, seen[1:]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,13 @@ class AtomWeights:
     turns: tuple[Turn, ...]
     whitening: Whitening
 
+    def found(self, inputs: Tensor, seen: Tensor | None) -> Tensor:
+        """(H, b) what it finds in those before it: in their `inputs`, and in what it has `seen` of them."""
+        read = self.read @ inputs[: self.start]
+        if seen is None or self.view is None:
+            return read
+        return torch.addmm(read, self.view, seen.flatten(0, 1))
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -49,6 +57,7 @@ class Weights:
     output, output_shift: (columns, parameters, H) and (columns, parameters, 1), of linear and of circular
         coordinates.
     atoms: the same of every atom that is drawn, with its whitening.
+    plans: what was found out once for chosen coordinates, see `boltzgen.flows.autoregressive_rows`.
     """
 
     layout: Layout
@@ -59,6 +68,7 @@ class Weights:
     output: tuple[Tensor, Tensor]
     output_shift: tuple[Tensor, Tensor]
     atoms: tuple[AtomWeights, ...]
+    plans: dict[tuple[int, ...], Any] = field(default_factory=dict, compare=False)
 
 
 def atoms_of_weights(

@@ -7,6 +7,7 @@ computed from the molecules of a context.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ class InvertibleFlow(Flow):
         latents: (B, D); no latent of a coordinate before `first` differs from those that `kept` was
             made of. Where one does, the result means nothing: it is not checked.
         embedding: that of the pass that made `kept`.
-        kept: of `decode_kept`, `decode_changed` or `keep`; it is left as it is.
+        kept: of `decode_kept`, `decode_changed`, `encode_kept` or `keep`; it is left as it is.
         first: row of the molecule's table of coordinates, 0 to D.
 
         Returns
@@ -111,6 +112,55 @@ class InvertibleFlow(Flow):
         As `decode_kept`. Here the whole pass is made anew.
         """
         return self.decode_kept(latents, embedding)
+
+    def encode_kept(self, coordinates: Tensor, embedding: Embedding) -> tuple[Tensor, Tensor, Kept]:
+        """`encode`, and what `decode_changed` and `encode_rows` go on from. Not differentiable."""
+        with torch.no_grad():
+            return (*self.encode(coordinates, embedding), None)
+
+    def can_redraw(self, embedding: Embedding, rows: Sequence[int]) -> bool:
+        """Whether `encode_rows` and `decode_rows` treat coordinates `rows` of every molecule's own table."""
+        return False
+
+    def encode_rows(
+        self, embedding: Embedding, kept: Kept, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """The latents of coordinates `rows` alone, each given those that the flow draws before it.
+
+        With q(x_i | x_before i) the conditional densities of the flow, the product of those of `rows`,
+
+            q_rows(x) = n(z_rows) exp(log_det),
+
+        is the density with which `decode_rows` draws these coordinates where all others stay as they are: the
+        proposal of a Metropolis-Hastings move in the coordinates. Not differentiable.
+
+        Parameters
+        ----------
+        kept: of `decode_kept`, `decode_changed`, `encode_kept` or `decode_rows`; it has the coordinates, and
+            is left as it is. rows: ascending, such that `can_redraw`.
+
+        Returns
+        -------
+        latents (B, D), of `rows` (elsewhere anything); log_det (B,), NaN outside the support; and what
+        `decode_rows` goes on from.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot draw some coordinates given all others.")
+
+    def decode_rows(
+        self, latents: Tensor, embedding: Embedding, begun: Kept, rows: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Kept]:
+        """The coordinates that `encode_rows` saw, with those of `rows` drawn from `latents` (B, D) instead.
+
+        begun: what `encode_rows` of the same rows gave.
+
+        Returns
+        -------
+        coordinates (B, D), those not in `rows` as they were; log_det (B,) of this map from the latents of
+        `rows` to their coordinates, so that these have the density ``n(z_rows) exp(-log_det)``; and what
+        `encode_rows` of any rows goes on from. `decode_changed` cannot: the latents of coordinates that
+        come later are others now, see `encode_kept`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot draw some coordinates given all others.")
 
     def keep(self, accepted: Tensor, new: Kept, old: Kept) -> Kept:
         """What is kept of each row: of `new` where `accepted` (B,) bool, else of `old`; neither changes."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
-from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom
+from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom, draw_turns
 from boltzgen.flows.base import Flow
 from boltzgen.potentials.fast.compiled import compile_operations
 
@@ -103,6 +103,44 @@ def draw(
         if function is not None:
             return Drawn(*function(*_contiguous(*inputs)))
     return draw_atom(shape, rows, trunk, head, turns, whitening)
+
+
+def turn(
+    shape: Shape,
+    slots: int,
+    rows: Sequence[Tensor],
+    trunk: Sequence[Layer],
+    head: Sequence[Layer],
+    turns: Sequence[Turn],
+    inverse: bool,
+    compiled: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`draw_turns` of the first `slots` coordinates of an atom of `shape`; rows: what it reads and is given.
+
+    Returns
+    -------
+    values (slots, b) in the order of the table; their log slopes, summed (b,); what they give the network.
+    """
+    circular = shape.circular[:slots]
+
+    def plain(read: Tensor, given: Tensor, *constants: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        left = iter(constants)
+        layers = [(next(left), next(left)) for _ in (*trunk, *head)]
+        own = [Turn(next(left), next(left), next(left)) for _ in circular]
+        both = layers[: len(trunk)], layers[len(trunk) :]
+        values, changes, seen = draw_turns(circular, read, given, *both, own, inverse=inverse)
+        return torch.stack(values[::-1]), torch.stack(changes).sum(dim=0), seen
+
+    constants = [part for group in (*trunk, *head, *turns[:slots]) for part in group]
+    inputs = (*rows, *constants)
+    if compiled and shape.references == REFERENCES and rows[0].shape[-1] > 1:
+        sizes = tuple(tuple(one.shape) for one in constants)
+        key = ("turn", circular, inverse, len(trunk), rows[0].dtype, rows[1].dtype, sizes)
+        function = _function(key, plain, inputs, [(1,), (1,), *((),) * len(constants)])
+        if function is not None:
+            values, change, seen = function(*_contiguous(*inputs))
+            return values, change, seen
+    return plain(*inputs)
 
 
 def _function(

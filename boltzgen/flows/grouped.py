@@ -76,7 +76,7 @@ class GroupedFlow(InvertibleFlow):
         results = [
             function(values[group.rows, : group.standardiser.dimension], group) for group in embedding.groups
         ]
-        return tuple(_gather(embedding, list(parts)) for parts in zip(*results, strict=True))  # type: ignore[return-value]
+        return tuple(gather(embedding, list(parts)) for parts in zip(*results, strict=True))  # type: ignore[return-value]
 
     def draw_latents(
         self, embedding: GroupedEmbedding, *, generator: torch.Generator
@@ -101,10 +101,10 @@ class GroupedFlow(InvertibleFlow):
             linear = latents[group.rows[:, None], group.standardiser.linear[None, :]].to(torch.float64)
             n_linear, n_circular = linear.shape[1], len(group.standardiser.circular)
             values.append(-0.5 * (linear**2).sum(dim=1) - (0.5 * n_linear + n_circular) * LOG_TWO_PI)
-        return _gather(embedding, values)
+        return gather(embedding, values)
 
 
-def _gather(embedding: GroupedEmbedding, parts: list[Tensor]) -> Tensor:
+def gather(embedding: GroupedEmbedding, parts: list[Tensor]) -> Tensor:
     """The results of all groups in the order of the batch, padded with zeros on the right."""
     first = parts[0]
     shape = (embedding.n_rows,) if first.dim() == 1 else (embedding.n_rows, embedding.dimension)

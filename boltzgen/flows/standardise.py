@@ -34,15 +34,27 @@ class Standardiser:
         self.inverse_factor = torch.linalg.solve_triangular(self.factor, identity, upper=False)
         self.log_volume = self.factor.diagonal().log().sum() + size * torch.log(self.scale[:, 0])
 
+    def whiten(self, coordinates: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log slopes of the links (B, L).
+
+        rows: which of all rows these are.
+        """
+        linked, slope = link(coordinates[:, self.linear], self.lower, self.upper)
+        whitened = (linked - self.centre) @ self.inverse_factor.T / self.scale[rows]
+        circular = torch.remainder(coordinates[:, self.circular] + math.pi, 2 * math.pi) - math.pi
+        return whitened, circular, slope
+
+    def link_slopes(self, coordinates: Tensor) -> Tensor:
+        """(B, D) -> log slopes of the links (B, L)."""
+        return link(coordinates[:, self.linear], self.lower, self.upper)[1]
+
     def encode(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log_det (B,).
 
         A row that is not finite or outside the support gets log_det NaN and zeros elsewhere: NaN in the
         networks would spoil the gradients of all rows, even of those that are left out of a loss.
         """
-        linked, slope = link(coordinates[:, self.linear], self.lower, self.upper)
-        whitened = (linked - self.centre) @ self.inverse_factor.T / self.scale
-        circular = torch.remainder(coordinates[:, self.circular] + math.pi, 2 * math.pi) - math.pi
+        whitened, circular, slope = self.whiten(coordinates)
         log_det = slope.sum(dim=1) - self.log_volume
         sound = torch.isfinite(whitened).all(dim=1) & torch.isfinite(circular).all(dim=1)
         sound = sound & torch.isfinite(log_det)

@@ -1,0 +1,307 @@
+"""Some coordinates of the autoregressive flow drawn anew, all others as they are.
+
+Whole atoms, or their torsions alone, which are drawn first: the bond and the angle of an atom are whitened
+together. Only the chosen atoms pass through the network; others that hang on a moved one are placed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from boltzgen.flows import autoregressive_geometry as geometry
+from boltzgen.flows.autoregressive_geometry import Atom
+from boltzgen.flows.autoregressive_layout import Layout
+from boltzgen.flows.autoregressive_steps import Layer, flattened, waves
+from boltzgen.flows.autoregressive_weights import N_SHARED, AtomWeights, Placed, Weights
+from boltzgen.flows.compiled_steps import look, turn
+from boltzgen.flows.grouped import Group
+
+
+@dataclass(frozen=True)
+class Level:
+    """Atoms that can be placed at once: `number` (k,), their references c, p, g and rows, (3, k) each.
+
+    Of the first three atoms, which lack references, one alone.
+    """
+
+    atom: Atom
+    number: Tensor
+    references: Tensor
+    rows: Tensor
+
+    def place(self, positions: Tensor, values: Tensor) -> None:
+        """Write where `values` (d, b) put these atoms into `positions` (atoms, 3, b)."""
+        own = values[self.rows.flatten()].unflatten(0, self.rows.shape)
+        anchors = positions[self.references.flatten()].unflatten(0, self.references.shape)
+        if len(anchors) < 3:
+            single = [one[0] for one in anchors]
+            axes = geometry.axes_of(self.atom, single)
+            positions[self.number] = geometry.place(self.atom, own[:, 0], single, axes)[None]
+            return
+        frame = list(anchors.transpose(1, 2))
+        found = geometry.place(self.atom, own, frame, geometry.axes_of(self.atom, frame))
+        positions[self.number] = found.transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One atom, the first `slots` of whose coordinates are drawn, in the order of drawing.
+
+    fresh: what is placed anew before, since it hangs on what was drawn. whitens: whether kept linear
+    coordinates come between it and drawn ones, which make other whitened numbers of them.
+    """
+
+    atom: AtomWeights
+    slots: int
+    fresh: tuple[Level, ...]
+    whitens: bool
+
+    @property
+    def rows(self) -> slice:
+        """Of the table: those that are drawn are its last ones."""
+        stop = self.atom.atom.rows[-1] + 1
+        return slice(stop - self.slots, stop)
+
+    @property
+    def columns(self) -> slice:
+        """Those that are drawn among all linear coordinates."""
+        return self.atom.columns if self.slots == len(self.atom.turns) else slice(0, 0)
+
+    @property
+    def columns_in_rows(self) -> tuple[int, ...]:
+        """Where the linear ones stand among those that are drawn."""
+        circular = self.atom.shape.circular[: self.slots][::-1]
+        return tuple(place for place, turns in enumerate(circular) if not turns)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.slots == len(self.atom.turns)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done for the chosen coordinates.
+
+    columns: the chosen ones among all linear coordinates. after, whitens: as `Chosen.fresh` and `.whitens`,
+    of what comes after the last one.
+    """
+
+    atoms: tuple[Chosen, ...]
+    columns: tuple[int, ...]
+    after: tuple[Level, ...]
+    whitens: bool
+
+
+@dataclass(frozen=True)
+class Network:
+    """What all atoms share: layers of both networks, and how they are computed."""
+
+    trunk: list[Layer]
+    head: list[Layer]
+    degree: int
+    precision: torch.dtype
+    compiled: bool
+
+
+def slots_of(layout: Layout, rows: Iterable[int]) -> dict[int, int] | None:
+    """How many coordinates of which atoms `rows` are; None if it is not whole atoms and torsions alone."""
+    chosen = set(rows)
+    found = {}
+    for number in sorted({layout.atom[row] for row in chosen}):
+        turns = layout.turns[number]
+        own = [row for row in turns if row in chosen]
+        alone = own == [turns[0]] and layout.circular[turns[0]]
+        if own != list(turns) and not alone:
+            return None
+        found[number] = len(own)
+    return found
+
+
+def plan_of(weights: Weights, rows: Sequence[int]) -> Plan:
+    """The plan for `rows`, made once for each embedding."""
+    key = tuple(rows)
+    if key not in weights.plans:
+        weights.plans[key] = _plan(weights, slots_of(weights.layout, rows) or {})
+    return weights.plans[key]
+
+
+def _plan(weights: Weights, slots: dict[int, int]) -> Plan:
+    layout, device = weights.layout, weights.shared.device
+    by_number = {atom.number: atom for atom in weights.atoms}
+    chosen, moved, waiting = [], set[int](), set[int]()
+    columns, between = list[int](), False
+    for number, atom in enumerate(layout.atoms):
+        if number in slots:
+            fresh = levels_of(layout, waiting, device)
+            chosen.append(Chosen(by_number[number], slots[number], fresh, between))
+            waiting, between = set(), False
+            moved.add(number)
+            columns += range(chosen[-1].columns.start, chosen[-1].columns.stop)
+            if chosen[-1].is_whole:
+                continue
+            waiting.add(number)
+        elif not moved.isdisjoint(atom.references):
+            moved.add(number)
+            waiting.add(number)
+        between = between or bool(columns)
+    return Plan(tuple(chosen), tuple(columns), levels_of(layout, waiting, device), between)
+
+
+def levels_of(layout: Layout, numbers: Iterable[int], device: torch.device) -> tuple[Level, ...]:
+    """`numbers`, each after those that it hangs on."""
+    if not layout.has_positions:
+        return ()
+    depth = list[int]()
+    for own in layout.atoms:
+        depth.append(1 + max((depth[reference] for reference in own.references), default=-1))
+    sorts: dict[tuple, list[int]] = {}
+    for number in sorted(set(numbers) - {0}):
+        own = layout.atoms[number]
+        alone = number if len(own.references) < 3 else -1
+        sorts.setdefault((depth[number], alone, own.style), []).append(number)
+    found = []
+    for _, members in sorted(sorts.items()):
+        own = layout.atoms[members[0]]
+        table = (
+            [members],
+            list(zip(*(layout.atoms[one].references for one in members), strict=True)),
+            list(zip(*(layout.atoms[one].rows for one in members), strict=True)),
+        )
+        numbered, references, rows = (torch.tensor(one, device=device) for one in table)
+        local = Atom(tuple(range(len(own.references))), tuple(range(len(own.rows))), own.style)
+        found.append(Level(local, numbered[0], references, rows))
+    return tuple(found)
+
+
+def placed_at(network: Network, group: Group, coordinates: Tensor, size: int) -> Placed:
+    """Everything but the log slopes of a pass that ends at `coordinates` (b, d); size: rows at once."""
+    standardiser, layout = group.standardiser, group.weights.layout
+    whitened, circular, _ = standardiser.whiten(coordinates)
+    values = coordinates.clone()
+    values[:, standardiser.circular] = circular
+    levels = levels_of(layout, range(len(layout.atoms)), values.device)
+    parts = []
+    for block in blocks(len(values), size):
+        own = values[block].T.contiguous()
+        positions = own.new_zeros(len(layout.atoms), 3, own.shape[1])
+        for level in levels:
+            level.place(positions, own)
+        inputs = _inputs(layout, whitened[block].T, circular[block].T, network.precision)
+        inputs = torch.cat([group.weights.shared[:, block], inputs])
+        change = own.new_zeros(len(layout.atoms), own.shape[1])
+        parts.append(Placed(inputs, positions, whitened[block].T.contiguous(), own, change))
+    return Placed.joined(parts)
+
+
+def encode_rows(
+    network: Network, group: Group, placed: Placed, plan: Plan, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents (d, b) of the chosen coordinates, log slopes (atoms, b), what the first one reads (H, b).
+
+    The log slopes of an atom are those of `Placed.change`, of its chosen coordinates. size: rows at once.
+    """
+    slopes = group.standardiser.link_slopes(placed.values.T).T
+    latents, changes = torch.zeros_like(placed.values), torch.zeros_like(placed.change)
+    first = []
+    for block in blocks(latents.shape[1], size):
+        for one in plan.atoms:
+            seen = _seen(network, one.atom, placed.positions[..., block])
+            read = one.atom.found(placed.inputs[:, block], seen)
+            if one is plan.atoms[0]:
+                first.append(read)
+            given = placed.values[one.rows, block].clone()
+            if len(one.columns_in_rows):
+                given[list(one.columns_in_rows)] = placed.whitened[one.columns, block]
+            found, change, _ = _turn(network, one, [read, given], inverse=False)
+            latents[one.rows, block] = found
+            changes[one.atom.number, block] = -change - slopes[one.columns, block].sum(dim=0)
+    return latents, changes, torch.cat(first, dim=1)
+
+
+def decode_rows(
+    network: Network,
+    group: Group,
+    latents: Tensor,
+    begun: tuple[Placed, Tensor],
+    plan: Plan,
+    size: int,
+    draw: Callable[[AtomWeights, Tensor, Placed, Tensor, Tensor | None], Placed],
+) -> Placed:
+    """The pass with the chosen coordinates drawn from `latents` (b, d); log slopes of chosen atoms alone.
+
+    begun: the pass at the old coordinates, and what the first atom reads there. draw: one whole atom more,
+    from its weights, latents (d, b), what was placed, scale (b,), and what it reads (H, b), if that is known.
+    """
+    parts, columns = [], latents.T
+    for block in blocks(len(latents), size):
+        own, scale = columns[:, block].contiguous(), group.standardiser.scale[block, 0]
+        placed = begun[0].copied(block)
+        placed.change.zero_()
+        for one in plan.atoms:
+            placed = _refreshed(network, group, placed, one.fresh, one.whitens, block)
+            read = begun[1][:, block] if one is plan.atoms[0] else None
+            if one.is_whole:
+                placed = draw(one.atom, own, placed, scale, read)
+                continue
+            if read is None:
+                read = one.atom.found(placed.inputs, _seen(network, one.atom, placed.positions))
+            value, change, shown = _turn(network, one, [read, own[one.rows]], inverse=True)
+            placed.values[one.rows] = value
+            placed.inputs[one.atom.start : one.atom.start + len(shown)] = shown
+            placed.change[one.atom.number] = change
+        parts.append(_refreshed(network, group, placed, plan.after, plan.whitens, block))
+    return Placed.joined(parts)
+
+
+def _refreshed(
+    network: Network, group: Group, placed: Placed, fresh: Iterable[Level], whitens: bool, block: slice
+) -> Placed:
+    """`placed`, its tensors written into, with `fresh` atoms where those that were drawn put them."""
+    for level in fresh:
+        level.place(placed.positions, placed.values)
+    if not whitens:
+        return placed
+    whitened, circular, _ = group.standardiser.whiten(placed.values.T, block)
+    placed.inputs[N_SHARED:] = _inputs(group.weights.layout, whitened.T, circular.T, network.precision)
+    return replace(placed, whitened=whitened.T.contiguous())
+
+
+def log_volume(group: Group, plan: Plan) -> Tensor:
+    """(b,) what the whitening adds to the log_det of drawing the chosen coordinates, the same everywhere."""
+    standardiser, columns = group.standardiser, list(plan.columns)
+    stretch = standardiser.factor.diagonal()[columns].log().sum()
+    return stretch + len(columns) * torch.log(standardiser.scale[:, 0])
+
+
+def blocks(rows: int, size: int) -> list[slice]:
+    """Of `rows`, `size` at once."""
+    return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def _inputs(layout: Layout, whitened: Tensor, circular: Tensor, precision: torch.dtype) -> Tensor:
+    """(live values, b) what all atoms give the network, of whitened and circular coordinates (columns, b)."""
+    found = layout.inputs(flattened(whitened.to(precision)), waves(circular.to(precision))).flatten(0, 1)
+    return found.index_select(0, torch.tensor(layout.all_live, device=found.device))
+
+
+def _seen(network: Network, atom: AtomWeights, positions: Tensor) -> Tensor | None:
+    """What `atom` sees (n_basis, k, b) of the k atoms before it, which are at `positions` (atoms, 3, b)."""
+    if atom.view is None:
+        return None
+    anchors = [positions[number] for number in atom.atom.references]
+    before = positions[: atom.number]
+    return look(atom.shape, before, anchors, network.degree, network.precision, network.compiled)[1]
+
+
+def _turn(
+    network: Network, one: Chosen, rows: list[Tensor], *, inverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`boltzgen.flows.compiled_steps.turn` of a chosen atom."""
+    layers = network.trunk, network.head
+    return turn(
+        one.atom.shape, one.slots, rows, *layers, one.atom.turns[: one.slots], inverse, network.compiled
+    )
