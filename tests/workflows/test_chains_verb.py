@@ -16,7 +16,7 @@ import boltzgen as bg
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.ensemble.store import load_ensemble
-from boltzgen.errors import BoltzgenError, PartialError, UnsupportedError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, UnsupportedError
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.interrupts import StopRequest
 from boltzgen.system.graph.geometry import dihedral_angles
@@ -30,32 +30,21 @@ states: [{name: gauche, where: {turn: [-120, 120]}}, {name: trans, where: rest}]
 differences: [[trans, gauche]]
 """
 
-CHAINS = ["--chains", "--walkers", "32"]
+CHAINS = ["--chains", "--walkers", "32", "--warm-up", "10"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def short_warm_up():
-    """Ten sweeps of warm-up in place of a hundred."""
-    usual = workflow.chain_settings
-
-    def short(asked):
-        found = usual(asked)
-        return None if found is None else found.model_copy(update={"warm_up": 10})
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(workflow, "chain_settings", short)
-        yield
+#: The same in Python.
+SHORT = {"chains": True, "walkers": 32, "warm_up": 10}
 
 
 @pytest.fixture(scope="module")
-def place(short_warm_up, butane, tmp_path_factory):
+def place(butane, tmp_path_factory):
     """SYS, an untrained RUN, and OUT: 32 walkers, 60 sweeps, and SHORT: 10."""
     folder = tmp_path_factory.mktemp("chains")
     butane.save(folder / "SYS")
     save_model(folder / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
     (folder / "states.yaml").write_text(STATES)
     for name, number in (("OUT", 1920), ("SHORT", 320)):
-        bg.sample(folder / "RUN", folder / "SYS", folder / name, number, chains=True, walkers=32, seed=5)
+        bg.sample(folder / "RUN", folder / "SYS", folder / name, number, **SHORT, seed=5)
     return folder
 
 
@@ -176,7 +165,7 @@ class StopAt(StopRequest):
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
-    words = {"chains": True, "walkers": 32, "seed": 5}
+    words = {**SHORT, "seed": 5}
     given = (place / "RUN", place / "SYS", tmp_path / "OUT", 320)
     with pytest.raises(PartialError) as stopped:
         bg.sample(*given, **words, stop=StopAt(14))
@@ -192,12 +181,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
 def test_a_folder_with_other_chains_is_refused(place, tmp_path, capsys):
     given = (place / "RUN", place / "SYS", tmp_path / "OUT", 320)
     with pytest.raises(PartialError):
-        bg.sample(*given, chains=True, walkers=32, seed=5, stop=StopAt(14))
+        bg.sample(*given, **SHORT, seed=5, stop=StopAt(14))
     command = ["sample", *map(str, given[:2]), "-o", str(given[2]), "-n", "320", *CHAINS]
     assert main([*command, "--seed", "8"]) == 2
     told = capsys.readouterr().err
     assert "begun with another seed" in told and "--overwrite" in told
-    assert main([*command[:-3], "--seed", "5"]) == 2 and "already holds samples" in capsys.readouterr().err
+    plain = command[: -len(CHAINS)]
+    assert main([*plain, "--seed", "5"]) == 2 and "already holds samples" in capsys.readouterr().err
     assert main([*command, "--seed", "8", "--overwrite"]) == 0
     assert load_ensemble(tmp_path / "OUT").provenance["seed"] == 8
     assert main([*command, "--seed", "8"]) == 2 and "already holds samples" in capsys.readouterr().err
@@ -207,9 +197,23 @@ def test_a_folder_with_other_chains_is_refused(place, tmp_path, capsys):
     ("words", "told"),
     [
         (["--walkers", "32"], "add --chains"),
+        (["--groups", "4"], "--groups is for chains; add --chains"),
         (["--stride", "2"], "add --chains"),
-        ([*CHAINS[:2], "6"], "--walkers 6"),
-        ([*CHAINS[:2], "1"], "multiple of 4"),
+        (["--warm-up", "2"], "--warm-up is for chains; add --chains"),
+        (["--pilot", "2"], "add --chains"),
+        (["--ladder", "none"], "add --chains"),
+        (["--chains", "--walkers", "6"], "--walkers 6"),
+        (["--chains", "--walkers", "1"], "multiple of 4"),
+        ([*CHAINS, "--groups", "5"], "give a multiple of 5"),
+        ([*CHAINS, "--groups", "1"], "--groups 1: give a whole number of at least 2"),
+        ([*CHAINS, "--groups", "0"], "--groups"),
+        ([*CHAINS, "--groups", "20000"], "at most 10000"),
+        ([*CHAINS, "--stride", "1000001"], "--stride 1000001: give a whole number of at most 1000000"),
+        ([*CHAINS, "--warm-up", "1000001"], "at most 1000000"),
+        ([*CHAINS, "--pilot", "10000001"], "at most 10000000"),
+        ([*CHAINS, "--pilot", "none"], "--pilot"),
+        ([*CHAINS, "--walkers", "400004"], "at most 100000"),
+        ([*CHAINS, "--ladder", "high"], "--ladder"),
         ([*CHAINS, "-n", "20"], "-n 20"),
         ([*CHAINS, "--refine", "smc"], "--refine"),
         ([*CHAINS, "--batch-size", "10"], "--batch-size"),
@@ -222,6 +226,44 @@ def test_what_has_no_meaning_is_refused(place, tmp_path, words, told):
     command += words if "-n" in words else [*words, "-n", "640"]
     assert_refused(command, told)
     assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"ladder": "high"}, "`ladder='high'` is not known; use auto, none, tempered, temperatures"),
+        ({"warm_up": 2.5}, "`warm_up=2.5`: give a whole number"),
+        ({"pilot": 0}, "`pilot=0`: give a whole number of at least 1"),
+        ({"walkers": -4}, "`walkers=-4`: give a whole number"),
+    ],
+)
+def test_the_library_names_its_own_arguments(place, tmp_path, words, told):
+    with pytest.raises(InputError) as refused:
+        bg.sample(place / "RUN", place / "SYS", tmp_path / "OUT", 640, chains=True, **words)
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_was_asked_is_what_walks(place, tmp_path):
+    """Every option reaches the chains: their record, and the energies that they took."""
+    command = ["sample", str(place / "RUN"), str(place / "SYS"), "-o", str(tmp_path / "OUT"), "-n", "60"]
+    command += ["--chains", "--walkers", "12", "--groups", "3", "--warm-up", "6", "--pilot", "24"]
+    assert main([*command, "--stride", "2", "--ladder", "tempered"]) == 0
+    found = load_ensemble(tmp_path / "OUT")
+    record = found.provenance["chains"]
+    assert found.walkers.groups == 3 and found.walkers.number == 12 and found.step.tolist()[-1] == 10
+    assert record["sweeps"] == 6 + 5 * 2 and record["energy_evaluations"]["rungs"] > 0
+    assert record["energy_evaluations"]["pilot"] == 3 * 24
+    asked = {"walkers_a_group": 4, "groups": 3, "warm_up": 6, "pilot": 24, "stride": 2, "ladder": "tempered"}
+    assert record["settings"].items() >= asked.items()
+
+
+def test_options_of_chains_stand_together_in_the_help(capsys):
+    assert main(["sample", "--help"]) == 0
+    told = capsys.readouterr().out
+    before, own = told.split("Options of --chains:")
+    names = ("--walkers", "--groups", "--stride", "--warm-up", "--pilot", "--ladder")
+    assert all(name in own and name not in before for name in names)
+    assert all(name in before and name not in own for name in ("--number", "--help", "--json"))
 
 
 def test_what_was_sampled_before_a_failure_is_kept(place, tmp_path, capsys, monkeypatch):

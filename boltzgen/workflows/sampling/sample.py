@@ -77,7 +77,8 @@ def sample(
     overwrite: replace samples that `output` already holds.
     expect: told how long it will take before it begins.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
-        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, stride.
+        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, groups,
+        stride, warm_up, pilot, ladder.
 
     Returns
     -------
