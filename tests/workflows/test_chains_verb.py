@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ import boltzgen as bg
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.ensemble.store import load_ensemble
-from boltzgen.errors import BoltzgenError, InputError, PartialError, UnsupportedError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError, UnsupportedError
+from boltzgen.flows import compiled_steps
+from boltzgen.flows.autoregressive import AutoregressiveSettings
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import BlockCompiler
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.workflows.sampling import chained
 from boltzgen.workflows.sampling import sample as workflow
@@ -176,6 +180,46 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
     for name in ("samples.npz", "samples.dcd"):
         assert (tmp_path / "OUT" / name).read_bytes() == (place / "SHORT" / name).read_bytes(), name
     assert not (tmp_path / "OUT" / "chains").exists()
+
+
+@pytest.fixture
+def compiler(monkeypatch, tmp_path):
+    """Every task is worth compiling, half a minute a step as it is told, and nothing is compiled."""
+    compiled = []
+
+    def fake(plain, inputs, changing):
+        compiled.append(plain)
+        return plain
+
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
+    monkeypatch.setattr(compiled_steps, "PAYS_FROM", 1.0)
+    monkeypatch.setattr(BlockCompiler, "function", lambda self, key, plain, x: None)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    return compiled
+
+
+def test_compiling_counts_in_the_time(place, tmp_path, compiler):
+    """Begun only when it pays within the limit, told before it begins, and done again when chains go on."""
+    said = []
+    kind = AutoregressiveSettings(hidden=8, depth=1, bins=4, embedding=8, encoder_blocks=1)
+    save_model(tmp_path / "ATOMS" / "model", build_flow(kind, seed=0), {**MODEL, "flow": kind.model_dump()})
+    given = (tmp_path / "ATOMS", place / "SYS")
+    limited = {**SHORT, "walkers": 8, "warm_up": 4, "seed": 5, "expect": said.append}
+    bg.sample(*given, tmp_path / "LIMITED", 32, **limited, stop=StopRequest(300.0))
+    assert not compiler and said[-1].further == "" and said[-1].seconds < 60
+    with pytest.raises(StoppedError, match="300 s reached while passes of the flow were compiled"):
+        late = StopRequest(300.0, started=time.monotonic() - 280.0)
+        bg.sample(*given, tmp_path / "LATE", 32, **limited, stop=late, compile_energies=True)
+    assert not compiler and "Compiling its passes takes 60 s of it." in said[-1].further
+    assert said[-1].seconds > 60 and said[-1].further in said[-1].sentence
+    with pytest.raises(PartialError):
+        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(8))
+    assert len(compiler) == 2 and "takes 60 s" in said[-1].further
+    assert json.loads((tmp_path / "OUT" / "chains" / "chains.json").read_text())["compilation"]["draws"]
+    done = bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopRequest(300.0))
+    assert done.walkers == 8 and load_ensemble(tmp_path / "OUT").provenance["compilation"]["draws"] is True
 
 
 def test_a_folder_with_other_chains_is_refused(place, tmp_path, capsys):
