@@ -33,6 +33,19 @@ class Refine(StrEnum):
     mala = "mala"
 
 
+class Rungs(StrEnum):
+    """Rungs on which walkers exchange: between flow and target, or of temperatures."""
+
+    auto = "auto"
+    none = "none"
+    tempered = "tempered"
+    temperatures = "temperatures"
+
+
+#: Heading of the options that --chains alone knows.
+OF_CHAINS = "Options of --chains"
+
+
 def sample(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder or a shipped model.")],
     system: Annotated[Path, typer.Argument(metavar="SYS", help="Folder written by prepare.")],
@@ -66,10 +79,47 @@ def sample(
         typer.Option("--chains", help="Walkers that redraw parts of a conformation; see docs/chains.md."),
     ] = False,
     walkers: Annotated[
-        int | None, typer.Option(min=1, help="Walkers of --chains, a multiple of 4; default: 128.")
+        int | None,
+        typer.Option(
+            min=1,
+            rich_help_panel=OF_CHAINS,
+            help="Walkers in all, as many in each group; default: 32 a group.",
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=OF_CHAINS, help="Groups that never talk, compared; default: 4."),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, metavar="SWEEPS", help="Between two samples of a walker; default: 1.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="SWEEPS",
+            rich_help_panel=OF_CHAINS,
+            help="Between two samples of a walker; default: 1.",
+        ),
+    ] = None,
+    warm_up: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="SWEEPS",
+            rich_help_panel=OF_CHAINS,
+            help="In which moves adapt, before samples count; default: 100.",
+        ),
+    ] = None,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="DRAWS",
+            rich_help_panel=OF_CHAINS,
+            help="Of each group, of which one is its start; default: 256.",
+        ),
+    ] = None,
+    ladder: Annotated[
+        Rungs | None,
+        typer.Option(rich_help_panel=OF_CHAINS, help="Rungs with exchanges; default: auto, where they pay."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
@@ -114,7 +164,11 @@ def sample(
             compile_energies=compile_energies,
             chains=chains,
             walkers=walkers,
+            groups=groups,
             stride=stride,
+            warm_up=warm_up,
+            pilot=pilot,
+            ladder=None if ladder is None else ladder.value,
             overwrite=overwrite,
             stop=stop,
             progress=progress,

@@ -7,8 +7,12 @@ that cannot be done, and for the few atoms that lack references.
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +21,8 @@ from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom, draw_turns
 from boltzgen.flows.base import Flow
-from boltzgen.potentials.fast.compiled import compile_operations
+from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import cache_folder, compile_operations
 
 #: Rows and placed atoms of what is compiled by; sizes of which nothing depends in the result.
 EXAMPLE_ROWS, EXAMPLE_ATOMS = 48, 7
@@ -29,6 +34,10 @@ REFERENCES = 3
 #: however many rows a pass has, and takes a minute the first time on a machine (then four seconds a process).
 PAYS_FROM = 30_000
 
+#: Seconds of an idle core that compiling saves for each atom of each pass; that it takes for one step the
+#: first time on a machine, of three or so that a molecule needs; and for one that was compiled here before.
+SAVED, FIRST_TIME, FROM_DISK = 2e-3, 30.0, 1.0
+
 _Function = Callable[..., Sequence[Tensor]]
 
 #: By what they were compiled for; None where it could not be done.
@@ -36,18 +45,87 @@ _FUNCTIONS: dict[Hashable, _Function | None] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step that is not compiled yet."""
+
+    key: Hashable
+    compile: Callable[[], object]
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds on an idle core in which it is."""
+        return FROM_DISK if _mark(self.key).exists() else FIRST_TIME
+
+
+#: Where steps are noted instead of compiled, while somebody asks for them; see `steps_of`.
+_noted: dict[Hashable, Step] | None = None
+
+
+def steps_of(flow: Flow, work: Callable[[], object]) -> list[Step]:
+    """The steps that `work`, some rows drawn by `flow`, needs and that are not compiled yet; none is now."""
+    compiles = flow.use_compiler()
+    with _noting() as steps:
+        if compiles:
+            work()
+        flow.use_compiler(False)
+    return list(steps.values())
+
+
+def compile_steps(steps: Sequence[Step], stop: StopRequest | None) -> bool:
+    """Compile them one after the other; False where `stop` came, or leaves no time for the next."""
+    for step in steps:
+        if stop is not None and not stop.leaves(step.seconds):
+            return False
+        step.compile()
+    return True
+
+
+@contextmanager
+def _noting() -> Iterator[dict[Hashable, Step]]:
+    global _noted
+    found = _noted = {}
+    try:
+        yield found
+    finally:
+        _noted = None
+
+
+def _mark(key: Hashable) -> Path:
+    """An empty file beside what was compiled, which says that it was; `key` knows no molecule."""
+    name = hashlib.sha256(repr((torch.__version__, key)).encode()).hexdigest()[:24]
+    return cache_folder() / "steps" / name
+
+
 def decide_compilation_of_draws(
-    flow: Flow, molecule: MoleculeFeatures, passes: float, asked: bool | None
+    flow: Flow,
+    molecule: MoleculeFeatures,
+    passes: float,
+    asked: bool | None,
+    *,
+    share: float | None = None,
+    steps: Sequence[Step] = (),
 ) -> bool:
     """Switch compiled draws of `molecule` on or off, and say which: for chains, which make many small passes.
 
     Parameters
     ----------
     passes: how often a block of rows will be drawn.
-    asked: None decides by whether it will pay.
+    asked: None decides by whether it will pay. What was compiled before does not count: the same command
+        shall round alike the first time and later.
+    share: of the passes that a limit of time leaves room for; None without one.
+    steps: yet to be compiled, which must pay within the limit, too.
     """
     atoms = len(geometry.atoms_of(molecule))
-    return flow.use_compiler(atoms * passes > PAYS_FROM if asked is None else asked)
+    pays = atoms * passes > PAYS_FROM
+    if share is not None:
+        pays = pays and SAVED * atoms * passes * share > sum(step.seconds for step in steps)
+    return flow.use_compiler(pays if asked is None else asked)
+
+
+def seconds_saved(molecule: MoleculeFeatures, passes: float) -> float:
+    """Seconds of an idle core that compiled draws save in so many passes of `molecule`."""
+    return SAVED * len(geometry.atoms_of(molecule)) * passes
 
 
 def look(
@@ -148,11 +226,25 @@ def _function(
 ) -> _Function | None:
     """`plain` compiled, at most once for each `key`."""
     if key not in _FUNCTIONS:
+        if _noted is not None:
+            examples = _contiguous(*map(_example, inputs, changing))
+            _noted.setdefault(key, Step(key, lambda: _made(key, plain, examples, changing)))
+            return None
         with _ONE_AT_A_TIME:
             if key not in _FUNCTIONS:
-                examples = _contiguous(*map(_example, inputs, changing))
-                _FUNCTIONS[key] = compile_operations(plain, examples, changing)
+                _made(key, plain, _contiguous(*map(_example, inputs, changing)), changing)
     return _FUNCTIONS[key]
+
+
+def _made(
+    key: Hashable, plain: _Function, examples: Sequence[Tensor], changing: Sequence[Sequence[int]]
+) -> None:
+    """Compile `plain` by `examples`, and mark that it was."""
+    found = _FUNCTIONS[key] = compile_operations(plain, examples, changing)
+    if found is not None:
+        with suppress(OSError, RuntimeError):  # as the inductor, which then keeps it elsewhere
+            _mark(key).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _mark(key).touch()
 
 
 def _example(given: Tensor, dimensions: Sequence[int]) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from boltzgen_cli.terminal.panels import PanelledCommand
 from boltzgen_cli.terminal.session import session
 
 AsJson = Annotated[
@@ -53,7 +54,7 @@ class Verbs(typer.Typer):
     """An application of Typer whose commands all take `OPTIONS`, after their own."""
 
     def command(self, *words: Any, **settings: Any) -> Callable[[Any], Any]:
-        register = super().command(*words, **settings)
+        register = super().command(*words, **{"cls": PanelledCommand, **settings})
 
         def add(verb: Callable[..., Any]) -> Callable[..., Any]:
             register(with_common_options(verb))

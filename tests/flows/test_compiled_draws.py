@@ -16,6 +16,7 @@ from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.generator import Target
+from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast import compiled
 
 SMALL = AutoregressiveSettings(
@@ -59,6 +60,53 @@ class AtMost:
             return None
         self.left -= 1
         return compiled.compile_operations(plain, inputs, changing)
+
+
+#: Two seconds for each of 22 atoms and 1500 passes, less than three steps that were never compiled here.
+LITTLE = [compiled_steps.Step((name, "never"), lambda: None) for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("share", "asked", "steps", "used"),
+    [
+        (None, None, LITTLE, True),  # no limit of time: as if nothing had to be compiled, the same every time
+        (1.0, None, LITTLE, False),  # 66 s saved, 90 s of compiling
+        (1.0, None, LITTLE[:2], True),
+        (0.5, None, LITTLE[:2], False),  # half of the passes alone, 33 s, fit into the limit
+        (0.5, True, LITTLE, True),
+        (1.0, False, (), False),
+    ],
+)
+def test_under_a_limit_compiling_must_pay_within_it(
+    flow, alanine_dipeptide, monkeypatch, tmp_path, share, asked, steps, used
+):
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    molecule = Target.from_system(alanine_dipeptide).features
+    assert decide_compilation_of_draws(flow, molecule, 1500, asked, share=share, steps=steps) == used
+
+
+def test_steps_are_noted_before_they_are_compiled(flow, butane, monkeypatch, tmp_path):
+    """They take the time of the first time until this machine knows them; a stop is heard between two."""
+    made = []
+
+    def fake(plain, inputs, changing):
+        made.append(plain)
+        return plain
+
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    target = Target.from_system(butane)
+    steps = compiled_steps.steps_of(flow, lambda: passes(flow, target, 3))
+    assert [step.key[0] for step in steps] == ["look", "draw"] and not made and not flow._compiled
+    assert [step.seconds for step in steps] == [compiled_steps.FIRST_TIME] * 2
+    assert not compiled_steps.compile_steps(steps, StopRequest(compiled_steps.FIRST_TIME - 5.0)) and not made
+    stop = StopRequest(compiled_steps.FIRST_TIME + 5.0)
+    assert compiled_steps.compile_steps(steps[:1], stop) and len(made) == 1 and not stop.requested
+    assert [step.seconds for step in steps] == [compiled_steps.FROM_DISK, compiled_steps.FIRST_TIME]
+    assert compiled_steps.compile_steps(steps, None)
+    assert compiled_steps.steps_of(flow, lambda: passes(flow, target, 3)) == []
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ import boltzgen as bg
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.ensemble.store import load_ensemble
-from boltzgen.errors import BoltzgenError, PartialError, UnsupportedError
+from boltzgen.errors import BoltzgenError, InputError, PartialError, StoppedError, UnsupportedError
+from boltzgen.flows import compiled_steps
+from boltzgen.flows.autoregressive import AutoregressiveSettings
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.interrupts import StopRequest
+from boltzgen.potentials.fast.compiled import BlockCompiler
 from boltzgen.system.graph.geometry import dihedral_angles
 from boltzgen.workflows.sampling import chained
 from boltzgen.workflows.sampling import sample as workflow
@@ -30,32 +34,21 @@ states: [{name: gauche, where: {turn: [-120, 120]}}, {name: trans, where: rest}]
 differences: [[trans, gauche]]
 """
 
-CHAINS = ["--chains", "--walkers", "32"]
+CHAINS = ["--chains", "--walkers", "32", "--warm-up", "10"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def short_warm_up():
-    """Ten sweeps of warm-up in place of a hundred."""
-    usual = workflow.chain_settings
-
-    def short(asked):
-        found = usual(asked)
-        return None if found is None else found.model_copy(update={"warm_up": 10})
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(workflow, "chain_settings", short)
-        yield
+#: The same in Python.
+SHORT = {"chains": True, "walkers": 32, "warm_up": 10}
 
 
 @pytest.fixture(scope="module")
-def place(short_warm_up, butane, tmp_path_factory):
+def place(butane, tmp_path_factory):
     """SYS, an untrained RUN, and OUT: 32 walkers, 60 sweeps, and SHORT: 10."""
     folder = tmp_path_factory.mktemp("chains")
     butane.save(folder / "SYS")
     save_model(folder / "RUN" / "model", build_flow(FLOW, seed=0), MODEL)
     (folder / "states.yaml").write_text(STATES)
     for name, number in (("OUT", 1920), ("SHORT", 320)):
-        bg.sample(folder / "RUN", folder / "SYS", folder / name, number, chains=True, walkers=32, seed=5)
+        bg.sample(folder / "RUN", folder / "SYS", folder / name, number, **SHORT, seed=5)
     return folder
 
 
@@ -176,7 +169,7 @@ class StopAt(StopRequest):
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
-    words = {"chains": True, "walkers": 32, "seed": 5}
+    words = {**SHORT, "seed": 5}
     given = (place / "RUN", place / "SYS", tmp_path / "OUT", 320)
     with pytest.raises(PartialError) as stopped:
         bg.sample(*given, **words, stop=StopAt(14))
@@ -189,15 +182,56 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
     assert not (tmp_path / "OUT" / "chains").exists()
 
 
+@pytest.fixture
+def compiler(monkeypatch, tmp_path):
+    """Every task is worth compiling, half a minute a step as it is told, and nothing is compiled."""
+    compiled = []
+
+    def fake(plain, inputs, changing):
+        compiled.append(plain)
+        return plain
+
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
+    monkeypatch.setattr(compiled_steps, "PAYS_FROM", 1.0)
+    monkeypatch.setattr(BlockCompiler, "function", lambda self, key, plain, x: None)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    return compiled
+
+
+def test_compiling_counts_in_the_time(place, tmp_path, compiler):
+    """Begun only when it pays within the limit, told before it begins, and done again when chains go on."""
+    said = []
+    kind = AutoregressiveSettings(hidden=8, depth=1, bins=4, embedding=8, encoder_blocks=1)
+    save_model(tmp_path / "ATOMS" / "model", build_flow(kind, seed=0), {**MODEL, "flow": kind.model_dump()})
+    given = (tmp_path / "ATOMS", place / "SYS")
+    limited = {**SHORT, "walkers": 8, "warm_up": 4, "seed": 5, "expect": said.append}
+    bg.sample(*given, tmp_path / "LIMITED", 32, **limited, stop=StopRequest(300.0))
+    assert not compiler and said[-1].further == "" and said[-1].seconds < 60
+    with pytest.raises(StoppedError, match="300 s reached while passes of the flow were compiled"):
+        late = StopRequest(300.0, started=time.monotonic() - 280.0)
+        bg.sample(*given, tmp_path / "LATE", 32, **limited, stop=late, compile_energies=True)
+    assert not compiler and "Compiling its passes takes 60 s of it." in said[-1].further
+    assert said[-1].seconds > 60 and said[-1].further in said[-1].sentence
+    with pytest.raises(PartialError):
+        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(8))
+    assert len(compiler) == 2 and "takes 60 s" in said[-1].further
+    assert json.loads((tmp_path / "OUT" / "chains" / "chains.json").read_text())["compilation"]["draws"]
+    done = bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopRequest(300.0))
+    assert done.walkers == 8 and load_ensemble(tmp_path / "OUT").provenance["compilation"]["draws"] is True
+
+
 def test_a_folder_with_other_chains_is_refused(place, tmp_path, capsys):
     given = (place / "RUN", place / "SYS", tmp_path / "OUT", 320)
     with pytest.raises(PartialError):
-        bg.sample(*given, chains=True, walkers=32, seed=5, stop=StopAt(14))
+        bg.sample(*given, **SHORT, seed=5, stop=StopAt(14))
     command = ["sample", *map(str, given[:2]), "-o", str(given[2]), "-n", "320", *CHAINS]
     assert main([*command, "--seed", "8"]) == 2
     told = capsys.readouterr().err
     assert "begun with another seed" in told and "--overwrite" in told
-    assert main([*command[:-3], "--seed", "5"]) == 2 and "already holds samples" in capsys.readouterr().err
+    plain = command[: -len(CHAINS)]
+    assert main([*plain, "--seed", "5"]) == 2 and "already holds samples" in capsys.readouterr().err
     assert main([*command, "--seed", "8", "--overwrite"]) == 0
     assert load_ensemble(tmp_path / "OUT").provenance["seed"] == 8
     assert main([*command, "--seed", "8"]) == 2 and "already holds samples" in capsys.readouterr().err
@@ -207,9 +241,23 @@ def test_a_folder_with_other_chains_is_refused(place, tmp_path, capsys):
     ("words", "told"),
     [
         (["--walkers", "32"], "add --chains"),
+        (["--groups", "4"], "--groups is for chains; add --chains"),
         (["--stride", "2"], "add --chains"),
-        ([*CHAINS[:2], "6"], "--walkers 6"),
-        ([*CHAINS[:2], "1"], "multiple of 4"),
+        (["--warm-up", "2"], "--warm-up is for chains; add --chains"),
+        (["--pilot", "2"], "add --chains"),
+        (["--ladder", "none"], "add --chains"),
+        (["--chains", "--walkers", "6"], "--walkers 6"),
+        (["--chains", "--walkers", "1"], "multiple of 4"),
+        ([*CHAINS, "--groups", "5"], "give a multiple of 5"),
+        ([*CHAINS, "--groups", "1"], "--groups 1: give a whole number of at least 2"),
+        ([*CHAINS, "--groups", "0"], "--groups"),
+        ([*CHAINS, "--groups", "20000"], "at most 10000"),
+        ([*CHAINS, "--stride", "1000001"], "--stride 1000001: give a whole number of at most 1000000"),
+        ([*CHAINS, "--warm-up", "1000001"], "at most 1000000"),
+        ([*CHAINS, "--pilot", "10000001"], "at most 10000000"),
+        ([*CHAINS, "--pilot", "none"], "--pilot"),
+        ([*CHAINS, "--walkers", "400004"], "at most 100000"),
+        ([*CHAINS, "--ladder", "high"], "--ladder"),
         ([*CHAINS, "-n", "20"], "-n 20"),
         ([*CHAINS, "--refine", "smc"], "--refine"),
         ([*CHAINS, "--batch-size", "10"], "--batch-size"),
@@ -222,6 +270,44 @@ def test_what_has_no_meaning_is_refused(place, tmp_path, words, told):
     command += words if "-n" in words else [*words, "-n", "640"]
     assert_refused(command, told)
     assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"ladder": "high"}, "`ladder='high'` is not known; use auto, none, tempered, temperatures"),
+        ({"warm_up": 2.5}, "`warm_up=2.5`: give a whole number"),
+        ({"pilot": 0}, "`pilot=0`: give a whole number of at least 1"),
+        ({"walkers": -4}, "`walkers=-4`: give a whole number"),
+    ],
+)
+def test_the_library_names_its_own_arguments(place, tmp_path, words, told):
+    with pytest.raises(InputError) as refused:
+        bg.sample(place / "RUN", place / "SYS", tmp_path / "OUT", 640, chains=True, **words)
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_was_asked_is_what_walks(place, tmp_path):
+    """Every option reaches the chains: their record, and the energies that they took."""
+    command = ["sample", str(place / "RUN"), str(place / "SYS"), "-o", str(tmp_path / "OUT"), "-n", "60"]
+    command += ["--chains", "--walkers", "12", "--groups", "3", "--warm-up", "6", "--pilot", "24"]
+    assert main([*command, "--stride", "2", "--ladder", "tempered"]) == 0
+    found = load_ensemble(tmp_path / "OUT")
+    record = found.provenance["chains"]
+    assert found.walkers.groups == 3 and found.walkers.number == 12 and found.step.tolist()[-1] == 10
+    assert record["sweeps"] == 6 + 5 * 2 and record["energy_evaluations"]["rungs"] > 0
+    assert record["energy_evaluations"]["pilot"] == 3 * 24
+    asked = {"walkers_a_group": 4, "groups": 3, "warm_up": 6, "pilot": 24, "stride": 2, "ladder": "tempered"}
+    assert record["settings"].items() >= asked.items()
+
+
+def test_options_of_chains_stand_together_in_the_help(capsys):
+    assert main(["sample", "--help"]) == 0
+    told = capsys.readouterr().out
+    before, own = told.split("Options of --chains:")
+    names = ("--walkers", "--groups", "--stride", "--warm-up", "--pilot", "--ladder")
+    assert all(name in own and name not in before for name in names)
+    assert all(name in before and name not in own for name in ("--number", "--help", "--json"))
 
 
 def test_what_was_sampled_before_a_failure_is_kept(place, tmp_path, capsys, monkeypatch):

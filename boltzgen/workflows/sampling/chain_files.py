@@ -1,6 +1,8 @@
 """OUT/chains/: where chains that were ended go on, until their samples are written.
 
-chains.json     schema boltzgen.chains/1: ``task``, what the chains belong to, and whether they are ``done``
+chains.json     schema boltzgen.chains/1: ``task``, what the chains belong to, whether they are ``done``, and
+                ``compilation``: whether energies (``used``) and passes (``draws``) are compiled, which rounds
+                otherwise, so that chains that go on do as they did
 group-0.npz     the state of a group as its kernel gives it: arrays by name, no pickle
 """
 
@@ -31,6 +33,7 @@ class ChainTask(Record):
 
     status: Literal["partial", "done"]
     task: dict[str, Any]
+    compilation: dict[str, bool]
 
 
 class ChainFiles:
@@ -38,9 +41,17 @@ class ChainFiles:
 
     def __init__(self, out: Path, *, overwrite: bool) -> None:
         self.folder, self.overwrite, self.task = out / FOLDER, overwrite, dict[str, Any]()
+        self.compiled = dict[str, bool]()
 
-    def begin(self, task: Mapping[str, Any]) -> None:
+    def compilation(self, task: Mapping[str, Any]) -> dict[str, bool] | None:
+        """What chains of `task` that go on here compile; None where they begin."""
+        known = self._known() if task else None
+        going_on = known is not None and known["status"] == "partial" and known["task"] == dict(task)
+        return dict(known["compilation"]) if known is not None and going_on else None
+
+    def begin(self, task: Mapping[str, Any], compilation: Mapping[str, bool]) -> None:
         """Go on with chains of `task`, or begin them; InputError where the folder holds something else."""
+        self.compiled = dict(compilation)
         self.task, overwrite, known = dict(task), self.overwrite, self._known()
         if known is not None and known["status"] == "partial" and known["task"] == self.task:
             return
@@ -95,7 +106,10 @@ class ChainFiles:
 
     def _write(self, status: str) -> None:
         self.folder.mkdir(exist_ok=True)
-        write_json(self.folder / RECORD, {"schema": SCHEMA, "status": status, "task": self.task})
+        write_json(
+            self.folder / RECORD,
+            {"schema": SCHEMA, "status": status, "task": self.task, "compilation": self.compiled},
+        )
 
     def _difference(self, task: Mapping[str, Any]) -> str:
         differing = [name for name in self.task if task.get(name) != self.task[name]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from boltzgen.checks import check_number
 from boltzgen.coordinates.internal import InternalCoordinates
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import BoltzgenError, InputError
@@ -19,8 +20,11 @@ from boltzgen.system.formats.pdb_text import parse_names
 from boltzgen.trust.judgement import TorsionColumn, state_columns
 from boltzgen.workflows.sampling.options import SampleOptions
 
-#: Groups that never talk.
-GROUPS = ChainSettings().groups
+#: What is asked of chains alone, and the least that it may be; the most is that of `ChainSettings`.
+_OF_CHAINS = {"walkers": 1, "groups": 2, "stride": 1, "warm_up": 1, "pilot": 1, "ladder": None}
+
+#: What a ladder may be.
+LADDERS: tuple[str, ...] = get_args(ChainSettings.model_fields["ladder"].annotation)
 
 #: What has no meaning beside chains.
 _WITHOUT = {
@@ -32,10 +36,12 @@ _WITHOUT = {
 
 def chain_settings(asked: SampleOptions) -> ChainSettings | None:
     """What `asked` means for chains, None where it asks for independent draws; InputError for nonsense."""
+    given: dict[str, Any] = {
+        name: value for name in _OF_CHAINS if (value := getattr(asked, name)) is not None
+    }
     if not asked.chains:
-        for name in ("walkers", "stride"):
-            if getattr(asked, name) is not None:
-                raise InputError(f"`{name}` is for chains; add `chains=True`.")
+        for name in given:
+            raise InputError(f"`{name}` is for chains; add `chains=True`.")
         return None
     for name, why in _WITHOUT.items():
         if getattr(asked, name):
@@ -44,17 +50,27 @@ def chain_settings(asked: SampleOptions) -> ChainSettings | None:
         raise InputError(
             "`batch_size` has no meaning with `chains=True`: all walkers move at once; give `walkers`."
         )
-    given: dict[str, Any] = {}
-    if asked.walkers is not None:
-        if asked.walkers < GROUPS or asked.walkers % GROUPS:
+    for name, least in _OF_CHAINS.items():
+        if least is not None and name in given:
+            check_number(given[name], name, least=least, most=_most(name))
+    if given.get("ladder", LADDERS[0]) not in LADDERS:
+        raise InputError(f"`ladder={asked.ladder!r}` is not known; use {', '.join(LADDERS)}.")
+    groups = given.get("groups", ChainSettings().groups)
+    if "walkers" in given:
+        walkers = given.pop("walkers")
+        if walkers % groups:
             raise InputError(
-                f"`walkers={asked.walkers}`: they form {GROUPS} groups that never talk, which are compared; "
-                f"give a multiple of {GROUPS}."
+                f"`walkers={walkers}`: they form {groups} groups that never talk, which are compared; "
+                f"give a multiple of {groups}."
             )
-        given["walkers_a_group"] = asked.walkers // GROUPS
-    if asked.stride is not None:
-        given["stride"] = asked.stride
+        given["walkers_a_group"] = walkers // groups
     return ChainSettings(**given)
+
+
+def _most(name: str) -> int:
+    """The largest number that `ChainSettings` takes for `name`."""
+    field = ChainSettings.model_fields["walkers_a_group" if name == "walkers" else name]
+    return next(int(bound.le) for bound in field.metadata if hasattr(bound, "le"))
 
 
 def require_rows(number: int, settings: ChainSettings) -> None:

@@ -35,8 +35,12 @@ class SampleOptions:
     compile_energies: True compiles the energy and the draws of the flow; None the energy alone, when the
         number of samples is large enough to gain by it, and of chains the passes of the flow too.
     chains: walkers that redraw parts of a conformation with the flow, in place of independent draws; see
-        `boltzgen.refine.chains` and docs/chains.md. walkers: their number, a multiple of 4. stride: sweeps
-        from one row of a walker to its next.
+        `boltzgen.refine.chains` and docs/chains.md. What follows is for them, by default as in
+        `boltzgen.refine.chains.settings`:
+    walkers: in all, as many in each group; 32 a group by default. groups: at least 2, that never talk.
+    stride: sweeps from one row of a walker to its next. warm_up: sweeps before the first row.
+    pilot: draws of each group, of which one is its start.
+    ladder: ``auto``, ``none``, ``tempered`` or ``temperatures``.
     """
 
     temperature: float | None = None
@@ -52,7 +56,11 @@ class SampleOptions:
     compile_energies: bool | None = None
     chains: bool = False
     walkers: int | None = None
+    groups: int | None = None
     stride: int | None = None
+    warm_up: int | None = None
+    pilot: int | None = None
+    ladder: str | None = None
 
 
 class SampleKeywords(TypedDict, total=False):
@@ -71,7 +79,11 @@ class SampleKeywords(TypedDict, total=False):
     compile_energies: bool | None
     chains: bool
     walkers: int | None
+    groups: int | None
     stride: int | None
+    warm_up: int | None
+    pilot: int | None
+    ladder: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

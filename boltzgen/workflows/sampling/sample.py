@@ -22,12 +22,10 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
 from boltzgen.errors import BoltzgenError, InputError, PartialError, UnreliableError
-from boltzgen.flows.compiled_steps import decide_compilation_of_draws
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.folders import alone_in
 from boltzgen.generator import SLOW_BATCH, BoltzmannGenerator, Target, read_target
 from boltzgen.interrupts import StopRequest
-from boltzgen.potentials.fast.compiled import decide_compilation
 from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
@@ -43,6 +41,7 @@ from boltzgen.workflows.sampling.chained import (
     walked_or_failed,
 )
 from boltzgen.workflows.sampling.check import combined
+from boltzgen.workflows.sampling.compiling import decided, share_within
 from boltzgen.workflows.sampling.options import SampleKeywords, SampleOptions
 from boltzgen.workflows.sampling.records import Summary
 from boltzgen.workflows.subjects import words_of
@@ -77,7 +76,8 @@ def sample(
     overwrite: replace samples that `output` already holds.
     expect: told how long it will take before it begins.
     options: the fields of `SampleOptions`: temperature, proposal_temperatures, seed, batch_size, dtype,
-        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, stride.
+        device, data, data_temperature, refine, refine_budget, compile_energies, chains, walkers, groups,
+        stride, warm_up, pilot, ladder.
 
     Returns
     -------
@@ -168,28 +168,26 @@ def _drawn(
     )
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     a_sample = a_sample if settings is None else energies_a_row(generator.target, number, settings)
-    compilation = decide_compilation(
-        [generator.target.potential], number * a_sample, asked.compile_energies, asked.device
-    )
     with closing(target):  # the worker processes of its potential, if there are any
         rows = None if asked.batch_size == "auto" else int(asked.batch_size)
+        told, share = None, None
         if expect is not None:
             told = (
                 expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
                 if settings is None
                 else expected_chains(generator, number, kelvin, settings)
             )
-            expect(told)
+            share = share_within(stop, told.seconds)
             rows = _rows_within(stop, rows, told.seconds / number)
+        task = {} if settings is None else chain_task(number, kelvin, asked, settings, target, trained.record)
+        before = files.compilation(task)
+        compilation, passes = decided(generator, kelvin, number * a_sample, asked, settings, before, share)
+        if expect is not None and told is not None:
+            expect(passes.told(told))
+        passes.compile(stop)
         require_determinants(generator, kelvin)
-        # only when asked: draws of one seed must not be rounded otherwise because there are more of them
-        compilation["draws"] = asked.compile_energies is True and flow.use_compiler()
         if settings is not None:
-            passes = number * a_sample / settings.walkers_a_group  # every energy follows one of a group
-            compilation["draws"] = decide_compilation_of_draws(
-                flow, target.features, passes, asked.compile_energies
-            )
-            files.begin(chain_task(number, kelvin, asked, settings, target, trained.record))
+            files.begin(task, {name: compilation[name] for name in ("used", "draws")})
             walked, failure = walked_or_failed(
                 generator, number, kelvin, settings, asked.seed, stop, progress, files
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from functools import partial
 
 import pytest
+from pydantic import Field
 
 import boltzgen as bg
 from boltzgen.refine.chains.settings import ChainSettings
@@ -15,6 +15,13 @@ from boltzgen.workflows.roads.look import Look
 from boltzgen.workflows.roads.measures import Rate
 from boltzgen.workflows.roads.road import Source
 from boltzgen.workflows.sampling import chained
+
+
+class ShortChains(ChainSettings):
+    """Settings of chains with a short warm-up and a small pilot where nothing else is asked."""
+
+    warm_up: int = Field(default=5, ge=1, le=1_000_000)
+    pilot: int = Field(default=32, ge=1, le=10_000_000)
 
 
 class Scene:
@@ -55,7 +62,7 @@ def test_the_road_chains_is_walked_to_its_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(road_chains, "POOR", 2.0)
     monkeypatch.setattr(road_chains, "WALKERS", 16)
-    monkeypatch.setattr(chained, "ChainSettings", partial(ChainSettings, warm_up=5, pilot=32))
+    monkeypatch.setattr(chained, "ChainSettings", ShortChains)
     monkeypatch.setattr(defaults, "BASE_EVALUATIONS", 20_000)
     monkeypatch.setattr(defaults, "EVALUATIONS_A_TORSION", 0)
     for module in (look, walk):
