@@ -1,9 +1,9 @@
 """Partial charges by antechamber: AM1-BCC or ABCG2 of one stated conformer, computed once and kept.
 
 Jakalian, Jack, Bayly, J. Comput. Chem. 23, 1623 (2002); ABCG2: He, Man, Yang, Lee, Wang, J. Chem. Theory
-Comput. 21, 3032 (2025). Two traps of the programs are closed here. Without the net charge they take the molecule
-for a neutral one and say nothing. And AM1 without a solvent moves a proton from one end of a zwitterion to the
-other while it optimises: the charges would be those of another molecule.
+Comput. 21, 3032 (2025). Two traps of the programs are closed here. Without the net charge they take the
+molecule for a neutral one and say nothing. And AM1 without a solvent moves a proton from one end of a
+zwitterion to the other while it optimises: the charges would be those of another molecule.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SCHEMA = "boltzgen-charges-1"
 
 
 class _Kept(Record):
-    """Charges in the user's cache, in the order of the SMILES. held: whether the conformer was not optimised."""
+    """Charges in the user's cache, in the order of the SMILES. held: the conformer was not optimised."""
 
     molecule: str
     method: str
@@ -63,7 +63,7 @@ class _Kept(Record):
 
 @dataclass(frozen=True)
 class Charges:
-    """values: e, in the order of the molecule. record: where they come from; notes: what people should know."""
+    """values: e, in the order of the molecule. record: where they come from. notes: for people."""
 
     values: tuple[float, ...]
     record: dict[str, Any]

@@ -1,8 +1,8 @@
-"""The molecule whose charges are computed: canonical, in one stated conformer, whatever the input looked like.
+"""The molecule whose charges are computed: canonical, in one stated conformer, whatever the input was.
 
-Its atoms stand in the order of the canonical SMILES of the molecule or of its mirror image, the smaller text of
-the two. So the charges depend neither on the order of the atoms in a file nor on its coordinates, and mirror
-images have the same.
+Its atoms stand in the order of the canonical SMILES of the molecule or of its mirror image, whichever text
+is smaller. So the charges depend neither on the order of the atoms in a file nor on its coordinates, and
+mirror images have the same.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def extended(molecule: Chem.Mol) -> Extended:
     for atom in mirrored.GetAtoms():
         atom.InvertChirality()
     smiles, order = min(_written(bare), _written(mirrored))
-    parameters = Chem.SmilesParserParams()
+    parameters: Any = Chem.SmilesParserParams()
     parameters.removeHs = False
     made = Chem.MolFromSmiles(smiles, parameters)
     if made is None or [_kind(made, k) for k in range(len(order))] != [_kind(bare, k) for k in order]:
@@ -71,8 +71,8 @@ def extended(molecule: Chem.Mol) -> Extended:
     if placed is not None:
         return Extended(smiles, placed, order, of_input=False)
     conformer = Chem.Conformer(len(order))
-    for place, atom in enumerate(order):
-        conformer.SetAtomPosition(place, molecule.GetConformer().GetAtomPosition(atom))
+    for place, number in enumerate(order):
+        conformer.SetAtomPosition(place, molecule.GetConformer().GetAtomPosition(number))
     made.AddConformer(conformer)
     return Extended(smiles, made, order, of_input=True)
 
@@ -92,7 +92,7 @@ def _kind(molecule: Chem.Mol, index: int) -> tuple[int, int, int]:
 
 
 def _most_extended(molecule: Chem.Mol) -> Chem.Mol | None:
-    """`molecule` with the conformer whose atoms lie farthest from their middle; None where RDKit finds none."""
+    """`molecule` with the conformer whose atoms lie farthest from their middle; None where there is none."""
     from rdkit import Chem
     from rdkit.Chem import rdDistGeom
 

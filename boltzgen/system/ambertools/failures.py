@@ -56,14 +56,14 @@ def charges_failed(where: str, method: str, charge: int, said: str, place: Path)
 def types_failed(where: str, forcefield: str, said: str) -> InputError:
     """Why antechamber gave no atom types."""
     return InputError(
-        f"{where}: antechamber finds no {forcefield.upper()} atom types for it ({reason_in(said)}); check its "
-        "bonds and charges, or bring the molecule with parameters, as prmtop, GROMACS top or System XML."
+        f"{where}: antechamber finds no {forcefield.upper()} atom types for it ({reason_in(said)}); check "
+        "its bonds and charges, or bring the molecule with parameters, as prmtop, GROMACS top or System XML."
     )
 
 
 def parameters_failed(where: str, forcefield: str, reason: str) -> InputError:
     """Which parameters parmchk2 or tleap lack."""
     return InputError(
-        f"{where}: {forcefield.upper()} lacks parameters for it ({reason}); use another `forcefield`, or bring "
-        "the molecule with parameters, as prmtop, GROMACS top or System XML."
+        f"{where}: {forcefield.upper()} lacks parameters for it ({reason}); use another `forcefield`, or "
+        "bring the molecule with parameters, as prmtop, GROMACS top or System XML."
     )

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 #: The charges that GAFF was made with.
 DEFAULT_CHARGES = "bcc"
 
-#: tleap's own, where no solvent asks for radii.
-_USUAL_RADII = "mbondi"
-
 
 def charges_of(
     molecule: Chem.Mol,
@@ -54,8 +51,9 @@ def charges_of(
 def _check_method(method: str, tools: AmberTools) -> None:
     if method == "abcg2" and not tools.has_abcg2:
         raise InputError(
-            f'`charges="abcg2"` needs AmberTools 23 or later; that in {tools.home} (version {tools.version}) has '
-            'no table of it. Install a later one, or give `charges="bcc"`.'
+            f'`charges="abcg2"` needs AmberTools 23 or later; that in {tools.home} (version '
+            f"{tools.version}) has no table of it. "
+            'Install a later one, or give `charges="bcc"`.'
         )
 
 
@@ -80,15 +78,15 @@ def gaff_system(
     tools = find_ambertools(f'`forcefield="{field}"`')
     wanted = asked.charges or DEFAULT_CHARGES
     charges = charges_of(molecule, field, wanted, source, where, stop=stop, before=before)
-    radii = asked.radii or BEST.get(asked.implicit, _USUAL_RADII)
+    radii = asked.radii or BEST.get(asked.implicit)
     names = atom_names(molecule)
-    made = gaff_parameters(molecule, names, charges.values, field, radii, tools, where, stop=stop)
-    system, notes = system_of_prmtop(made.prmtop, asked.implicit, asked.surface, None, where, where)
+    made = gaff_parameters(molecule, names, charges.values, field, tools, where, stop=stop)
+    system, notes = system_of_prmtop(made.prmtop, asked.implicit, asked.surface, radii, where)
     record = {
         "forcefield": field,
         "types": list(made.kinds),
         "charges": charges.record,
-        **({} if asked.implicit == "none" else {"radii": radii}),
+        **({} if radii is None else {"radii": radii}),
         "programs": {"ambertools": tools.version},
     }
     return system, record, [*charges.notes, *made.notes, *notes]

@@ -97,8 +97,8 @@ def _of_file(path: Path, names: Sequence[str]) -> list[float]:
             unknown = sorted(set(names) ^ set(content))
             if unknown:
                 raise InputError(
-                    f"`charges={str(path)!r}` names other atoms than the molecule has ({', '.join(unknown[:4])});"
-                    f" its atoms are {', '.join(names[:6])}, ..."
+                    f"`charges={str(path)!r}` names other atoms than the molecule has "
+                    f"({', '.join(unknown[:4])}); its atoms are {', '.join(names[:6])}, ..."
                 )
             content = [content[name] for name in names]
         return _numbers(content, path)

@@ -24,8 +24,8 @@ class TypedAtom:
 def typed_atoms(text: str, molecule: Chem.Mol) -> list[TypedAtom]:
     """The atoms of a mol2 that antechamber wrote of `molecule`.
 
-    BoltzgenError where their number, or an element by its name, is not the molecule's: they would be in another
-    order.
+    BoltzgenError where their number, or an element by its name, is not the molecule's: they would be in
+    another order.
     """
     body = text.partition("@<TRIPOS>ATOM\n")[2].partition("@<TRIPOS>")[0]
     rows = [line.split() for line in body.splitlines() if line.strip()]

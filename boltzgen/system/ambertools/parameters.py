@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 #: parmchk2's penalty of a parameter taken from similar types, above which it deserves a note.
 LARGEST_PENALTY = 10.0
 
+#: parmchk2's numbers of the force fields. By the word ``gaff2``, which its help offers, that of AmberTools 26
+#: takes GAFF's table, and what it writes then overrides GAFF2's own (findings/parmchk2-gaff2-is-gaff.sh).
+_NUMBERS = {"gaff": "1", "gaff2": "2"}
+
 _PENALTY = re.compile(r"^(\S.*?)\s+\d.*penalty score=\s*([\d.]+)")
 
 _LEAP = """source leaprc.{forcefield}
-set default PBradii {radii}
 molecule = loadmol2 typed.mol2
 loadamberparams lacking.frcmod
 saveamberparm molecule made.prmtop made.inpcrd
@@ -53,7 +56,6 @@ def gaff_parameters(
     names: Sequence[str],
     charges: Sequence[float],
     forcefield: str,
-    radii: str,
     tools: AmberTools,
     where: str,
     *,
@@ -61,7 +63,7 @@ def gaff_parameters(
 ) -> Parameters:
     """Parameters of `molecule` (one conformer) under `forcefield`, ``gaff`` or ``gaff2``.
 
-    names: of the atoms, at most four characters, each once. charges: e. radii: a set of tleap's PBradii.
+    names: of the atoms, at most four characters, each once. charges: e. Radii are those of tleap's default.
 
     Raises
     ------
@@ -86,11 +88,11 @@ def gaff_parameters(
         if unknown:
             raise types_failed(where, forcefield, f"no type for {', '.join(unknown[:4])}")
         (place / "typed.mol2").write_text(format_mol2(molecule, names, kinds, charges))
-        words = ["-i", "typed.mol2", "-f", "mol2", "-s", forcefield, "-o", "lacking.frcmod"]
+        words = ["-i", "typed.mol2", "-f", "mol2", "-s", _NUMBERS[forcefield], "-o", "lacking.frcmod"]
         try:
             tools.call("parmchk2", words, place, stop)
             notes = _estimated((place / "lacking.frcmod").read_text(), where, forcefield)
-            (place / "leap.in").write_text(_LEAP.format(forcefield=forcefield, radii=radii))
+            (place / "leap.in").write_text(_LEAP.format(forcefield=forcefield))
             said = tools.call("tleap", ["-f", "leap.in"], place, stop)
         except ProgramError as error:
             raise parameters_failed(where, forcefield, _lacking(error.said)) from error
@@ -126,8 +128,8 @@ def _estimated(frcmod: str, where: str, forcefield: str) -> list[str]:
     listed = ", ".join(f"{name} ({penalty:.0f})" for penalty, name in guessed[:4])
     more = f" and {len(guessed) - 4} more" if len(guessed) > 4 else ""
     return [
-        f"{forcefield.upper()} has no parameters of its own for {listed}{more}; parmchk2 took those of similar "
-        f"types (in brackets its penalty, above {LARGEST_PENALTY:.0f}): check torsions about them."
+        f"{forcefield.upper()} has no parameters of its own for {listed}{more}; parmchk2 took those of "
+        f"similar types (in brackets its penalty, above {LARGEST_PENALTY:.0f}): check torsions about them."
     ]
 
 
@@ -143,5 +145,6 @@ def _check_same_atoms(topology: app.Topology, molecule: Chem.Mol, names: Sequenc
         or bonds != given
     ):
         raise BoltzgenError(
-            f"{where}: tleap wrote other atoms, names or bonds than were given; report this, with the molecule."
+            f"{where}: tleap wrote other atoms, names or bonds than were given; report this, with the "
+            "molecule."
         )

@@ -51,7 +51,7 @@ class ProgramError(BoltzgenError):
 
 @dataclass(frozen=True)
 class AmberTools:
-    """The programs of one installation. folder: where they lie; home: AMBERHOME, with their tables in dat/."""
+    """Programs of one installation. folder: where they lie. home: AMBERHOME, their tables in dat/."""
 
     folder: Path
     home: Path
@@ -153,7 +153,7 @@ def find_ambertools(wanted_by: str) -> AmberTools:
 
 
 def _home_of(folder: Path, stated: str | None) -> Path:
-    """The AMBERHOME of programs in `folder`: the folder above that has their tables, else what is `stated`."""
+    """AMBERHOME of programs in `folder`: the folder above that has their tables, else what is `stated`."""
     above = folder.resolve().parent
     if stated is None or (above / "dat" / "antechamber").is_dir():
         return above

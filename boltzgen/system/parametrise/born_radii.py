@@ -37,7 +37,8 @@ def check_radii(radii: str | None, implicit: str) -> None:
         raise InputError(f"`radii={radii!r}` is not known; expected {', '.join(SETS)}.")
     if implicit not in BEST:
         raise InputError(
-            f'`radii={radii!r}` goes with a solvent of the names {", ".join(BEST)}, such as `implicit="obc2"`; '
+            f"`radii={radii!r}` goes with a solvent of the names {', '.join(BEST)}, such as "
+            '`implicit="obc2"`; '
             f"`implicit={implicit!r}` was given."
         )
 
@@ -50,7 +51,7 @@ def radii_of(topology: app.Topology, name: str) -> np.ndarray:
 
 
 def sets_like(topology: app.Topology, radii: np.ndarray) -> list[str]:
-    """The sets, of `SETS`, to which `radii` (N,) nm are equal; several where a molecule does not tell them."""
+    """The sets to which `radii` (N,) nm are equal; several where a molecule does not tell them apart."""
     return [name for name in SETS if np.abs(radii_of(topology, name) - radii).max() < 0.1 * _SAME]
 
 
@@ -61,7 +62,7 @@ def with_radii(prmtop: app.AmberPrmtopFile, name: str) -> None:
 
 
 def radii_note(prmtop: app.AmberPrmtopFile, implicit: str, file: str) -> list[str]:
-    """What is to be said of a prmtop's own radii under the model `implicit`; nothing where they are its own."""
+    """What is to be said of a prmtop's own radii under `implicit`; nothing where they are the model's."""
     raw = prmtop._prmtop._raw_data
     radii = np.array([float(word) for word in raw["RADII"]]) * 0.1
     found = sets_like(prmtop.topology, radii)

@@ -35,7 +35,7 @@ def system_of_maker(
     radii: a set to use instead of the prmtop's own; None: its own.
     """
     if raw.kind == "amber" and implicit != "none" and has_born_radii(raw.maker):
-        return system_of_prmtop(raw.maker, implicit, surface, radii, str(raw.path), raw.path.name)
+        return system_of_prmtop(raw.maker, implicit, surface, radii, str(raw.path))
     if radii not in (None, BEST.get(implicit)):
         raise InputError(
             f"`radii={radii!r}`: {raw.path} ({KINDS[raw.kind]}) has no radii of its own, and OpenMM assigns "
@@ -52,12 +52,12 @@ def system_of_maker(
 
 
 def system_of_prmtop(
-    prmtop: app.AmberPrmtopFile, implicit: str, surface: str, radii: str | None, label: str, file: str
+    prmtop: app.AmberPrmtopFile, implicit: str, surface: str, radii: str | None, label: str
 ) -> tuple[openmm.System, list[str]]:
     """The System of `prmtop`, which OpenMM makes, and notes.
 
-    implicit: ``none`` or a model. radii: a set to use instead of the prmtop's own. label: the molecule in
-    messages; file: the prmtop in notes.
+    implicit: ``none`` or a model. radii: a set to use instead of the prmtop's own. label: the molecule or its
+    file in messages.
     """
     from openmm import app
 
@@ -74,13 +74,13 @@ def system_of_prmtop(
             raise InputError(_OTHER_RADII.format(label, implicit, best)) from error
 
     system, notes = _created(prmtop, label, options, other_radii)
-    return system, [*notes, *(radii_note(prmtop, implicit, file) if radii is None else ())]
+    return system, [*notes, *(radii_note(prmtop, implicit, label) if radii is None else ())]
 
 
 def _created(
     maker: Any, label: str, options: dict[str, Any], explain: Callable[[Exception], None] | None
 ) -> tuple[openmm.System, list[str]]:
-    """What `maker` creates, without cutoff and constraints, and its warnings; `explain` may raise a sentence."""
+    """What `maker` creates, without cutoff and constraints, and its warnings; `explain` may raise."""
     from openmm import app
 
     options = {"nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False, **options}

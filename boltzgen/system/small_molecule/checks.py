@@ -112,8 +112,8 @@ def _check_elements(molecule: Chem.Mol, where: str, field: str) -> None:
             )
         if field not in VARIANTS and atom.GetTotalDegree() > 4:
             raise UnsupportedError(
-                f"{where}: {title_of(field)} has no angles about an atom of {atom.GetTotalDegree()} neighbours "
-                f"({label_of(atom)}); {_OTHER_FIELD}."
+                f"{where}: {title_of(field)} has no angles about an atom of {atom.GetTotalDegree()} "
+                f"neighbours ({label_of(atom)}); {_OTHER_FIELD}."
             )
 
 

@@ -38,7 +38,8 @@ _STRAIGHT_RINGS = range(7, 11)
 def with_best_conformer(molecule: Chem.Mol, where: str, *, field: str, relax: bool) -> Chem.Mol:
     """A copy of `molecule`, with its hydrogens, and with one conformer: the lowest under MMFF94 of many.
 
-    MMFF94 whatever the force field `field`, which may be its variant; the first one where it has no parameters.
+    MMFF94 whatever the force field `field`, which may be its variant; the first one where it has no
+    parameters.
 
     The first embedding chooses the stereo that `molecule` leaves open; all others have the same, and one that
     lost stereo or has a straight angle in a ring is passed over. One thread, one seed: the same every time.

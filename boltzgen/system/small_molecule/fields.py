@@ -47,8 +47,8 @@ def field_of(asked: PrepareOptions, where: str) -> str:
     if len(words) != 1 or not is_for_small_molecules(words[0]):
         raise InputError(
             f"`forcefield`: {' '.join(words)} has no parameters for {where}: SMILES, SDF and mol2 go with "
-            f"{', '.join((*VARIANTS, *GAFF))} or an OpenFF one, OpenMM's files with PDB, mmCIF and sequences. "
-            "Leave out `forcefield`, or bring the molecule as prmtop, GROMACS top or System XML."
+            f"{', '.join((*VARIANTS, *GAFF))} or an OpenFF one, OpenMM's files with PDB, mmCIF and "
+            "sequences. Leave out `forcefield`, or bring the molecule as prmtop, GROMACS top or System XML."
         )
     field = words[0] if is_openff(words[0]) else words[0].lower()
     if asked.charges is not None and field in VARIANTS:
@@ -63,8 +63,8 @@ def field_of(asked: PrepareOptions, where: str) -> str:
         )
     if asked.radii is not None and field not in GAFF:
         raise InputError(
-            f"`radii={asked.radii!r}` goes with gaff, gaff2 or an Amber prmtop; with {title_of(field)} OpenMM "
-            f"assigns the radii of {asked.implicit}. Leave it out."
+            f"`radii={asked.radii!r}` goes with gaff, gaff2 or an Amber prmtop; with {title_of(field)} "
+            f"OpenMM assigns the radii of {asked.implicit}. Leave it out."
         )
     return field
 
@@ -83,11 +83,11 @@ def refuse_small(asked: PrepareOptions, what: str, *, radii: bool) -> None:
             )
     if asked.charges is not None:
         raise InputError(
-            f"`charges={asked.charges!r}` goes with `smiles`, SDF and mol2 under gaff, gaff2 or OpenFF; {what} "
-            "has those of its parameters. Leave it out."
+            f"`charges={asked.charges!r}` goes with `smiles`, SDF and mol2 under gaff, gaff2 or OpenFF; "
+            f"{what} has those of its parameters. Leave it out."
         )
     if asked.radii is not None and not radii:
         raise InputError(
-            f"`radii={asked.radii!r}` goes with gaff, gaff2 or an Amber prmtop; for {what} OpenMM assigns the "
-            f"radii of {asked.implicit}. Leave it out."
+            f"`radii={asked.radii!r}` goes with gaff, gaff2 or an Amber prmtop; for {what} OpenMM assigns "
+            f"the radii of {asked.implicit}. Leave it out."
         )

@@ -1,7 +1,7 @@
 """Force fields of OpenFF, where the user's environment has the toolkit: SMIRNOFF names such as openff-2.2.1.
 
-The toolkit comes by conda; pip alone does not bring all that it needs. Of Sage and Parsley the releases without
-constraints are taken, which have the same energy.
+The toolkit comes by conda; pip alone does not bring all that it needs. Of Sage and Parsley the releases
+without constraints are taken, which have the same energy.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def _toolkit(name: str) -> Any:
         from openff import toolkit
     except ImportError as error:
         raise MissingExtraError(
-            f"`forcefield={name!r}` needs the OpenFF toolkit, which cannot be imported ({reason_of(error)}). pip "
-            "alone does not bring it: run conda install -c conda-forge openff-toolkit, or take "
-            '`forcefield="gaff2"`.'
+            f"`forcefield={name!r}` needs the OpenFF toolkit, which cannot be imported "
+            f"({reason_of(error)}). pip alone does not bring it: run conda install -c conda-forge "
+            'openff-toolkit, or take `forcefield="gaff2"`.'
         ) from error
     return toolkit

@@ -31,7 +31,10 @@ SMALL_MOLECULES = ("smiles", "sdf", "mol2")
 
 DEFAULT_FIELD = ("mmff94",)
 
-_SOLVENT_NOTE = "The charges of {} were not fitted together with the Generalized Born radii of {}; solvation is approximate."
+_SOLVENT_NOTE = (
+    "The charges of {} were not fitted together with the Generalized Born radii of {}; solvation is "
+    "approximate."
+)
 
 
 def small_molecule_system(
@@ -59,10 +62,12 @@ def small_molecule_system(
             path, read_text(path), add_hydrogens=asked.add_hydrogens, field=field, relax=relax
         )
     topology, positions = found.topology(), found.positions
+    record: dict[str, Any] | None
     checks.check_positions(topology, positions, path)
     if field in GAFF:
-        of_gaff = gaff_system(found.molecule, field, asked, source, str(path), stop=stop, before=before)
-        system, record, notes = of_gaff
+        system, record, notes = gaff_system(
+            found.molecule, field, asked, source, str(path), stop=stop, before=before
+        )
     else:
         system, record, notes = _other_system(found.molecule, field, asked, source, path, stop, before)
         if asked.implicit != "none":
