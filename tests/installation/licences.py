@@ -200,8 +200,8 @@ changes of the package itself ({bound}), which pip installs as it is,
 or are those of programs that are called.
 OpenMM's platforms CUDA and OpenCL are LGPL, the rest of it MIT. The report's page contains 3Dmol.js
 (BSD-3-Clause; its licence lies beside it). On Linux pip brings NVIDIA's libraries with the CUDA build of
-torch, under NVIDIA's own terms; the CPU build has none of them. AmberTools (`amber`) is GPL in part: its programs
-are called in processes of their own, never imported, and pip fetches them as they are.
+torch, under NVIDIA's own terms; the CPU build has none of them. AmberTools (`amber`) is GPL in part: its
+programs are called in processes of their own, never imported, and pip fetches them as they are.
 
 `sbom.cdx.json` in the sources is the same list as a CycloneDX record.
 
