@@ -17,6 +17,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+
+
+def user_cache(name: str) -> Path:
+    """The folder `name` of boltzgen in the user's cache (XDG); RuntimeError where there is no home."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "boltzgen" / name
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from boltzgen_cli.terminal import console
 from boltzgen_cli.terminal import prepare_options as options
+from boltzgen_cli.terminal.run_options import DryRun, MaxTime
 
 if TYPE_CHECKING:
     from boltzgen.workflows.preparation.prepare import Preparation
@@ -25,8 +26,10 @@ def prepare(
     coordinates: options.Coordinates = None,
     include: options.Include = None,
     forcefield: options.Forcefield = None,
+    charges: options.Charges = None,
     implicit: options.Implicit = "none",
     surface: options.Surface = "ace",
+    radii: options.Radii = None,
     constraints: options.Constraints = "none",
     add_hydrogens: options.AddHydrogens = False,
     ph: options.Ph = 7.0,
@@ -43,6 +46,8 @@ def prepare(
         bool, typer.Option("--overwrite", help="Replace another system that SYS holds.")
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="Check and describe only; write nothing.")] = False,
+    max_time: MaxTime = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Read, parametrise and check one molecule, and write it as SYS.
 
@@ -54,6 +59,8 @@ def prepare(
 
     boltzgen prepare --smiles "CC(=O)Oc1ccccc1C(=O)O" -o SYS
 
+    boltzgen prepare --smiles "CC(=O)Oc1ccccc1C(=O)O" -o SYS --forcefield gaff2 --implicit obc2
+
     boltzgen prepare molecule.prmtop --coordinates molecule.inpcrd -o SYS
 
     boltzgen prepare system.xml --coordinates molecule.pdb -o SYS --bridge --bridge-workers 2
@@ -64,7 +71,17 @@ def prepare(
 
     from boltzgen.workflows.preparation.prepare import prepare as work
 
-    summary = work(source, output, check=check, overwrite=overwrite, **asked)
+    summary = work(
+        source,
+        output,
+        check=check or dry_run,
+        overwrite=overwrite,
+        stop=console.stop_after(max_time),
+        expect=console.telling(dry_run),
+        **asked,
+    )
+    if dry_run:
+        console.message("prepare: nothing in it takes long; it was done, and nothing written.")
     console.result(summary)
     _show(summary)
 

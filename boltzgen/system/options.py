@@ -7,6 +7,7 @@ from pathlib import Path
 
 from boltzgen.errors import InputError, UnsupportedError
 from boltzgen.system.energy_model import MOST_WORKERS, EnergyModel
+from boltzgen.system.parametrise.born_radii import check_radii
 from boltzgen.system.parametrise.forcefield import IMPLICIT_MODELS, check_implicit
 from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, check_surface
 
@@ -22,10 +23,14 @@ class PrepareOptions:
     smiles: small molecule to build instead of an input file.
     coordinates: for prmtop (inpcrd), top (gro) and XML (PDB): the file of positions.
     include: folder of ``#include`` files for a GROMACS topology.
-    forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; for small molecules ``mmff94`` or
-        ``mmff94s``. Empty: the default of the input.
+    forcefield: OpenMM force-field files, for PDB, mmCIF and sequences; for small molecules ``mmff94``,
+        ``mmff94s``, ``gaff``, ``gaff2`` or an OpenFF one. Empty: the default of the input.
+    charges: for gaff, gaff2 and OpenFF: ``bcc``, ``abcg2``, ``file`` (those that the molecule's own file
+        states) or a file of numbers. None: ``bcc``, or OpenFF's own.
     implicit: ``none``, hct, obc1, obc2, gbn, gbn2, or a file like ``amber99_obc.xml``.
     surface: the surface term of a solvent by name: ``ace`` (OpenMM's default), ``lcpo`` (Amber's), ``none``.
+    radii: of hct to gbn2 for a prmtop, gaff and gaff2: bondi, mbondi, mbondi2, mbondi3. None: the prmtop's
+        own, and for gaff and gaff2 those with which the model was made.
     constraints: only ``none``.
     add_hydrogens: add those that are missing, protonated for `ph`.
     minimize: relax the reference positions; None means for built molecules only.
@@ -44,8 +49,10 @@ class PrepareOptions:
     coordinates: str | Path | None = None
     include: str | Path | None = None
     forcefield: tuple[str, ...] = ()
+    charges: str | None = None
     implicit: str = "none"
     surface: str = DEFAULT_SURFACE
+    radii: str | None = None
     constraints: str = "none"
     add_hydrogens: bool = False
     ph: float = 7.0
@@ -85,6 +92,7 @@ class PrepareOptions:
                 'and the density of a constrained molecule is another one. Use `constraints="none"`.'
             )
         check_implicit(self.implicit)
+        check_radii(self.radii, self.implicit)
         check_surface(self.surface, self.implicit, tuple(IMPLICIT_MODELS))
         if self.platform != "auto" and not self.bridge:
             raise InputError(

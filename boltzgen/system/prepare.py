@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.files import sha256_file
+from boltzgen.interrupts import StopRequest
 from boltzgen.provenance import versions
 from boltzgen.system import checks, correspondence
 from boltzgen.system.formats.bounds import read_text
@@ -18,7 +19,6 @@ from boltzgen.system.formats.locations import with_chosen_locations
 from boltzgen.system.formats.openmm_xml import serialize_system
 from boltzgen.system.formats.parsing import reason_of
 from boltzgen.system.formats.pdb_text import format_pdb, names_of
-from boltzgen.system.formats.prmtop_flags import has_born_radii
 from boltzgen.system.formats.protonation import stated_variants
 from boltzgen.system.formats.readers import KINDS, RawMolecule, kind_of, read_molecule
 from boltzgen.system.graph.held_rotations import bonds_to_open
@@ -29,21 +29,21 @@ from boltzgen.system.options import PrepareOptions
 from boltzgen.system.parametrise.forcefield import (
     DEFAULT_FORCEFIELD,
     IMPLICIT_MODELS,
-    add_implicit,
     create_system,
     explain_missing,
     explain_unmatched,
     load_forcefield,
 )
+from boltzgen.system.parametrise.makers import system_of_maker
 from boltzgen.system.parametrise.sequence import PeptideSequence, build_peptide, parse_sequence
 from boltzgen.system.parametrise.sequence import add_hydrogens as add_missing_hydrogens
 from boltzgen.system.parametrise.solvent_files import explain_solvent_file
-from boltzgen.system.parametrise.surface import DEFAULT_SURFACE, keyword_of, without_parameters_refused
+from boltzgen.system.parametrise.surface import DEFAULT_SURFACE
 from boltzgen.system.region.prepare import with_region
+from boltzgen.system.small_molecule.fields import refuse_small
 from boltzgen.system.small_molecule.parametrised import (
-    DEFAULT_VARIANT,
+    DEFAULT_FIELD,
     SMALL_MOLECULES,
-    refuse_mmff,
     small_molecule_system,
 )
 from boltzgen.system.small_molecule.stereo import split_extension
@@ -62,20 +62,22 @@ _NO_ENERGY = ("CMMotionRemover", "AndersenThermostat")
 #: A heavy atom that weighs this much more than its element (dalton) is a united atom or a bead.
 _UNITED_MASS = 0.8
 
-_OTHER_RADII = (
-    "{0}: `implicit={1!r}` needs radii of the set {2}, and those of this prmtop are another set (mbondi, "
-    "say), for which the model has no parameters. Write it anew with `set default PBradii {2}` in tleap, or "
-    "`changeRadii {2}` in ParmEd; or choose another `implicit`."
-)
 
-
-def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem:
+def prepare(
+    source: str | Path | None = None,
+    *,
+    stop: StopRequest | None = None,
+    before: Callable[[int], None] | None = None,
+    **options: Any,
+) -> MolecularSystem:
     """Read, parametrise and check one molecule.
 
     Parameters
     ----------
     source: PDB, mmCIF, Amber prmtop, GROMACS top, OpenMM System XML, SDF or mol2; None with `sequence` or
         `smiles`.
+    stop: polled while other programs work; raises StoppedError. before: told the number of atoms before
+        charges are computed, which may take minutes; may raise.
     options: the fields of `PrepareOptions`.
 
     Returns
@@ -88,7 +90,8 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
     """
     asked = PrepareOptions(**options)
     asked.check(source)
-    raw, system, notes = _read_and_parametrise(source, asked)
+    stop, before = stop or StopRequest(), before or (lambda atoms: None)
+    raw, system, notes = _read_and_parametrise(source, asked, stop, before)
     correspondence.check_masses(raw, system)
     labels = [checks.label_of(atom) for atom in raw.topology.atoms()]
     checks.check_terms(system, labels, raw.path)
@@ -108,6 +111,8 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
             "forcefield": _forcefield_of(raw, asked),
             "implicit": asked.implicit,
             **({} if asked.surface == DEFAULT_SURFACE else {"surface": asked.surface}),
+            **({} if asked.charges is None else {"charges": Path(asked.charges).name}),
+            **({} if asked.radii is None else {"radii": asked.radii}),
             "constraints": asked.constraints,
             "add_hydrogens": asked.add_hydrogens,
             "ph": asked.ph,
@@ -116,6 +121,7 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
         "versions": versions(
             "boltzgen", "openmm", "numpy", *(["rdkit"] if raw.kind in SMALL_MOLECULES else [])
         ),
+        **({} if raw.parameters is None else {"parameters": raw.parameters}),
         "reference_energy_kj_mol": energy,
         "warnings": [*raw.notes, *notes, *energy_notes],
     }
@@ -142,11 +148,13 @@ def prepare(source: str | Path | None = None, **options: Any) -> MolecularSystem
 
 
 def _read_and_parametrise(
-    source: str | Path | None, asked: PrepareOptions
+    source: str | Path | None, asked: PrepareOptions, stop: StopRequest, before: Callable[[int], None]
 ) -> tuple[RawMolecule, openmm.System, list[str]]:
     if asked.smiles is not None or (source is not None and kind_of(Path(source)) in SMALL_MOLECULES):
-        return small_molecule_system(None if source is None else Path(source), asked)
-    refuse_mmff(asked.forcefield)
+        path = None if source is None else Path(source)
+        return small_molecule_system(path, asked, stop=stop, before=before)
+    kind = "sequence" if asked.sequence is not None else kind_of(Path(str(source)))
+    refuse_small(asked, f"a {KINDS[kind]}", radii=kind in ("amber", "gromacs"))
     if asked.sequence is not None:
         sequence = parse_sequence(asked.sequence, capped=asked.capped)
         return _from_sequence(sequence, asked)
@@ -166,7 +174,7 @@ def _default_name(raw: RawMolecule, asked: PrepareOptions) -> str:
 def _forcefield_of(raw: RawMolecule, asked: PrepareOptions) -> list[str] | None:
     """The names of the force field; None when the file brings its parameters."""
     if raw.kind in SMALL_MOLECULES:
-        return list(asked.forcefield or DEFAULT_VARIANT)
+        return list(asked.forcefield or DEFAULT_FIELD)
     if raw.kind in ("sequence", "pdb", "mmcif"):
         return list(asked.forcefield or DEFAULT_FORCEFIELD)
     return None
@@ -245,7 +253,7 @@ def _parametrise(raw: RawMolecule, asked: PrepareOptions) -> tuple[RawMolecule, 
             f"`implicit={implicit!r}` goes with OpenMM force fields; for {KINDS[raw.kind]} use "
             f"{', '.join(IMPLICIT_MODELS)}."
         )
-    system, solvent_notes = _system_of_maker(raw, implicit, asked.surface)
+    system, solvent_notes = system_of_maker(raw, implicit, asked.surface, asked.radii)
     return raw, system, notes + solvent_notes
 
 
@@ -276,41 +284,6 @@ def _with_forcefield(
         field, topology, asked.implicit, label, surface=asked.surface, added=asked.add_hydrogens
     )
     return RawMolecule(raw.kind, raw.path, topology, positions, notes=raw.notes), system, notes
-
-
-def _system_of_maker(raw: RawMolecule, implicit: str, surface: str) -> tuple[openmm.System, list[str]]:
-    """The System of an Amber or GROMACS topology, and notes; Amber's own Born radii where it has them."""
-    from openmm import app
-
-    options: dict[str, Any] = {"nonbondedMethod": app.NoCutoff, "constraints": None, "rigidWater": False}
-    own_radii = raw.kind == "amber" and implicit != "none" and has_born_radii(raw.maker)
-    if own_radii:
-        models = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
-        options["implicitSolvent"] = models[implicit]
-        options |= keyword_of(raw.maker.createSystem, surface)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            system = without_parameters_refused(
-                lambda: raw.maker.createSystem(removeCMMotion=False, **options), str(raw.path)
-            )
-    except InputError:
-        raise
-    except Exception as error:  # the readers raise exceptions of any class
-        if own_radii and "Radii must be" in str(error):
-            radii = "mbondi3" if implicit == "gbn2" else "bondi"
-            raise InputError(_OTHER_RADII.format(raw.path, implicit, radii)) from error
-        raise InputError(
-            f"{raw.path}: OpenMM cannot build the energy ({reason_of(error)}); the file may be truncated."
-        ) from error
-    notes = [" ".join(str(warning.message).split()) for warning in caught if warning.category is UserWarning]
-    if implicit == "none" or own_radii:
-        return system, notes
-    add_implicit(system, raw.topology, implicit, surface, str(raw.path))
-    return system, [
-        *notes,
-        f"{raw.path.name} states no Born radii; those that OpenMM assigns for {implicit} are used.",
-    ]
 
 
 def _remove_motion_removers(system: openmm.System) -> list[str]:

@@ -115,6 +115,12 @@ def _shown(value: object) -> str:
     return in_words(shown(value))
 
 
+def stop_after(max_time: str | None) -> StopRequest:
+    """What ends a verb when `max_time`, such as ``15m``, is over since the command began; None: nothing."""
+    limit = None if max_time is None else parse_duration(max_time)
+    return StopRequest(limit, started=session().started)
+
+
 @contextmanager
 def long_verb(
     title: str, max_time: str | None = None, *, saves: bool = True
@@ -124,8 +130,7 @@ def long_verb(
     The limit `max_time`, such as ``15m``, counts from when the command began. A verb that `saves` nothing
     ends at the first signal.
     """
-    limit = None if max_time is None else parse_duration(max_time)
-    stop = StopRequest(limit, started=session().started)
+    stop = stop_after(max_time)
     with stop if saves else nullcontext(), progress(title) as listener:
         yield stop, listener
 
@@ -150,6 +155,18 @@ def progress(title: str) -> Iterator[Listener]:
         listener.close()
 
 
+def telling(dry_run: bool = False) -> Expect:
+    """For a workflow's `expect`: tells what is expected; with `dry_run` the command ends there."""
+
+    def expect(found: Expectation, /) -> None:
+        message(found.sentence)
+        if dry_run:
+            result(found)
+            raise DryRunEnded
+
+    return expect
+
+
 class Listener(ABC):
     """Hears of progress, and of what is expected before there is any."""
 
@@ -167,14 +184,12 @@ class Listener(ABC):
         """What is not yet shown is."""
 
     def expecting(self, dry_run: bool = False) -> Expect:
-        """For the workflow's `expect`: tells what is expected; with `dry_run` the command ends there."""
+        """As `telling`; the time left counts down from what is expected."""
+        told = telling(dry_run)
 
         def expect(found: Expectation, /) -> None:
             self.left.expect(found.seconds)
-            message(found.sentence)
-            if dry_run:
-                result(found)
-                raise DryRunEnded
+            told(found)
 
         return expect
 

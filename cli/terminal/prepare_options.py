@@ -37,7 +37,14 @@ Forcefield = Annotated[
     typer.Option(
         metavar="NAME",
         help="OpenMM force-field file, repeatable; default amber14-all.xml. SMILES, SDF and mol2: mmff94 "
-        "(default) or mmff94s.",
+        "(default), mmff94s, gaff2 or gaff (AmberTools), or an OpenFF name such as openff-2.2.1.",
+    ),
+]
+Charges = Annotated[
+    str | None,
+    typer.Option(
+        metavar="bcc|abcg2|file|FILE",
+        help="Charges of gaff2, gaff, OpenFF: AM1-BCC (default), ABCG2, those of the mol2 or SDF, or FILE.",
     ),
 ]
 Implicit = Annotated[
@@ -50,6 +57,12 @@ Implicit = Annotated[
 Surface = Annotated[
     str,
     typer.Option(metavar="TERM", help="Surface term of hct to gbn2: ace, lcpo (as sander's gbsa=1), none."),
+]
+Radii = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SET", help="Radii in hct to gbn2 of a prmtop, gaff, gaff2: bondi, mbondi, mbondi2, mbondi3."
+    ),
 ]
 Constraints = Annotated[str, typer.Option(help="Only none: every bond is sampled.")]
 AddHydrogens = Annotated[

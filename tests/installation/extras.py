@@ -58,6 +58,13 @@ for one in x:
 assert abs(whole[0] + 5.070) < 1e-3 and abs((whole[1] - whole[0]) - float(found[1] - found[0])) < 1e-7, whole
 print(f"water in GFN2-xTB: {whole[0]:.4f} Eh")
 """,
+    "amber": """
+import boltzgen as bg
+found = bg.prepare(smiles="CCO", forcefield=["gaff2"], implicit="obc2", check=True)
+made = found.system.provenance["parameters"]
+assert made["types"][:3] == ["c3", "c3", "oh"] and made["charges"]["method"] == "bcc" and not found.warnings
+print(f"ethanol under GAFF2: {found.energy:.2f} kJ/mol")
+""",
     "pdbfixer": """
 import io
 from pdbfixer import PDBFixer

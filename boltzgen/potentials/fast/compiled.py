@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from boltzgen.guards import environment_kept, recursion_limit_kept
+from boltzgen.guards import environment_kept, recursion_limit_kept, user_cache
 from boltzgen.potentials.base import Potential
 
 #: x (N, 3, b) in nm -> energy (b,) in kJ/mol and, if it was asked for, the gradient (N, 3, b) in kJ/mol/nm.
@@ -47,10 +47,7 @@ def can_compile(device: torch.device | str) -> bool:
 def cache_folder() -> Path:
     """Where compiled energies are kept: TORCHINDUCTOR_CACHE_DIR, or boltzgen/inductor in the XDG cache."""
     chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "boltzgen" / "inductor"
+    return Path(chosen) if chosen else user_cache("inductor")
 
 
 @contextmanager

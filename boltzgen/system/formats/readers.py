@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,7 @@ class RawMolecule:
     own, stated: the atoms by the names of an Amber or GROMACS topology, and by those of the coordinates,
         before any reader renames them; None where a file has no names.
     stereo: of a small molecule, a `small_molecule.stereo.Stereo`.
+    parameters: where those come from that were made here, JSON types only; None where a file brings them.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class RawMolecule:
     own: tuple[Site, ...] | None = None
     stated: tuple[Site, ...] | None = None
     stereo: Any = None
+    parameters: Mapping[str, Any] | None = None
 
 
 def kind_of(path: Path) -> str:

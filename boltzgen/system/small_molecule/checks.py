@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from boltzgen.errors import InputError, UnsupportedError
+from boltzgen.system.parametrise.mmff import VARIANTS
+from boltzgen.system.small_molecule.fields import elements_of, title_of
 from boltzgen.system.small_molecule.rdkit_messages import printed_by
 
 if TYPE_CHECKING:
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
     from rdkit import Chem
     from rdkit.ForceField.rdForceField import MMFFMolProperties
-
-#: H C N O F Si P S Cl Br I: the elements that MMFF94 binds covalently.
-MMFF_ELEMENTS = frozenset({1, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53})
 
 #: e; MMFF94 states charges and increments to four digits.
 _CHARGE_TOLERANCE = 0.01
@@ -68,8 +67,8 @@ def check_chemistry(molecule: Chem.Mol, where: str) -> None:
         raise InputError(f"{where}: {problem.Message()}. Correct the structure.")
 
 
-def check_molecule(molecule: Chem.Mol, where: str) -> None:
-    """Refuse what is not one neutral or charged closed-shell molecule of elements that MMFF94 has."""
+def check_molecule(molecule: Chem.Mol, where: str, field: str) -> None:
+    """Refuse what is not one neutral or charged closed-shell molecule of elements that `field` has."""
     from rdkit import Chem
 
     if molecule.GetNumAtoms() == 0:
@@ -82,7 +81,7 @@ def check_molecule(molecule: Chem.Mol, where: str) -> None:
             f"{where} holds {len(fragments)} molecules that no bond joins ({', '.join(words[:4])}); boltzgen "
             f"samples one. Leave out counter-ions and solvent, for example `smiles={words[largest]!r}`."
         )
-    _check_elements(molecule, where)
+    _check_elements(molecule, where, field)
     if molecule.GetNumHeavyAtoms() == 1 and not any(
         atom.GetTotalNumHs(includeNeighbors=True) for atom in molecule.GetAtoms()
     ):
@@ -90,22 +89,31 @@ def check_molecule(molecule: Chem.Mol, where: str) -> None:
     radicals = [atom for atom in molecule.GetAtoms() if atom.GetNumRadicalElectrons() > 0]
     if radicals:
         raise UnsupportedError(
-            f"{where}: {labels_of(radicals)} has an unpaired electron, for which MMFF94 has no parameters; "
-            f"add the missing hydrogen or charge, or {_OTHER_FIELD}."
+            f"{where}: {labels_of(radicals)} has an unpaired electron, for which {title_of(field)} has no "
+            f"parameters; add the missing hydrogen or charge, or {_OTHER_FIELD}."
         )
 
 
-def _check_elements(molecule: Chem.Mol, where: str) -> None:
+def _check_elements(molecule: Chem.Mol, where: str, field: str) -> None:
+    from rdkit import Chem
+
+    elements = elements_of(field)
+    symbols = " ".join(Chem.GetPeriodicTable().GetElementSymbol(number) for number in sorted(elements))
     for atom in molecule.GetAtoms():
         if atom.GetAtomicNum() == 0:
             raise InputError(
                 f"{where}: atom {atom.GetIdx() + 1} is a placeholder (* or R), not an element; write out the "
                 "whole molecule."
             )
-        if atom.GetAtomicNum() not in MMFF_ELEMENTS:
+        if atom.GetAtomicNum() not in elements:
             raise UnsupportedError(
-                f"{where}: MMFF94 has no parameters for {_element_name(atom)} ({label_of(atom)}), only for "
-                f"H C N O F Si P S Cl Br I; {_OTHER_FIELD}."
+                f"{where}: {title_of(field)} has no parameters for {_element_name(atom)} ({label_of(atom)}), "
+                f"only for {symbols}; {_OTHER_FIELD}."
+            )
+        if field not in VARIANTS and atom.GetTotalDegree() > 4:
+            raise UnsupportedError(
+                f"{where}: {title_of(field)} has no angles about an atom of {atom.GetTotalDegree()} "
+                f"neighbours ({label_of(atom)}); {_OTHER_FIELD}."
             )
 
 

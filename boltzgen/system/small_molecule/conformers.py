@@ -35,8 +35,11 @@ _STRAIGHT = 155.0
 _STRAIGHT_RINGS = range(7, 11)
 
 
-def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: bool) -> Chem.Mol:
+def with_best_conformer(molecule: Chem.Mol, where: str, *, field: str, relax: bool) -> Chem.Mol:
     """A copy of `molecule`, with its hydrogens, and with one conformer: the lowest under MMFF94 of many.
+
+    MMFF94 whatever the force field `field`, which may be its variant; the first one where it has no
+    parameters.
 
     The first embedding chooses the stereo that `molecule` leaves open; all others have the same, and one that
     lost stereo or has a straight angle in a ring is passed over. One thread, one seed: the same every time.
@@ -49,7 +52,7 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, variant: str, relax: 
     first = _first(molecule, where)
     wanted = with_stereo_of_coordinates(first)
     placed = _further(wanted, first)
-    minimised, energies = _minimised(placed, variant)
+    minimised, energies = _minimised(placed, field)
     order = sorted(range(len(energies)), key=lambda row: (round(float(energies[row]) / _EQUAL), row))
     chosen = next((row for row in order if _sound(minimised, row, wanted)), order[0])
     result = Chem.Mol(molecule)
@@ -114,14 +117,17 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     return placed
 
 
-def _minimised(placed: Chem.Mol, variant: str) -> tuple[Chem.Mol, np.ndarray]:
+def _minimised(placed: Chem.Mol, field: str) -> tuple[Chem.Mol, np.ndarray]:
     """A copy of `placed` with every conformer minimised, and energies (kcal/mol), 1e30 where that failed."""
     from rdkit import Chem
     from rdkit.Chem import rdForceFieldHelpers
 
     copy = Chem.Mol(placed)
+    variant = VARIANTS.get(field, VARIANTS["mmff94"])
+    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(copy):
+        return copy, np.full(copy.GetNumConformers(), 1e30)
     found = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
-        copy, numThreads=1, maxIters=_MINIMISATION_STEPS, mmffVariant=VARIANTS[variant]
+        copy, numThreads=1, maxIters=_MINIMISATION_STEPS, mmffVariant=variant
     )
     energies = np.array([energy for _, energy in found], dtype=np.float64)
     return copy, np.where(np.isfinite(energies), energies, 1e30)

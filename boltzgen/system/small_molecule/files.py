@@ -13,6 +13,7 @@ from boltzgen.errors import InputError
 from boltzgen.system.formats.bounds import check_counts
 from boltzgen.system.formats.numbers import is_whole
 from boltzgen.system.formats.parsing import refusing
+from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
@@ -29,22 +30,22 @@ _TRIPOS_TYPE = re.compile(r"[A-Z][a-z]?(\.[A-Za-z0-9]+)?|CL|BR|LP|Any|Hal|Het|He
 
 
 def read_small_molecule(
-    path: Path, text: str, *, add_hydrogens: bool, variant: str, relax: bool
+    path: Path, text: str, *, add_hydrogens: bool, field: str, relax: bool
 ) -> SmallMolecule:
     """The first molecule of `text`, the contents of `path`, by its suffix.
 
     Raises
     ------
-    InputError, UnsupportedError: truncated, without hydrogens, or no molecule that MMFF94 can describe.
+    InputError, UnsupportedError: truncated, without hydrogens, or no molecule that `field` can describe.
     """
     reader = _read_mol2 if path.suffix.lower() == ".mol2" else _read_sdf
     what = "a mol2 file" if reader is _read_mol2 else "an SDF file"
     with rdkit_log() as lines, refusing(path, what):
-        return reader(path, text, lines, add_hydrogens=add_hydrogens, variant=variant, relax=relax)
+        return reader(path, text, lines, add_hydrogens=add_hydrogens, field=field, relax=relax)
 
 
 def _read_sdf(
-    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, variant: str, relax: bool
+    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, field: str, relax: bool
 ) -> SmallMolecule:
     from rdkit import Chem
 
@@ -64,7 +65,7 @@ def _read_sdf(
         )
     checks.check_chemistry(molecule, where)
     molecule = Chem.MolFromMolBlock(block, removeHs=False)
-    checks.check_molecule(molecule, where)
+    checks.check_molecule(molecule, where, field)
     notes += drop_labels(molecule)
     title = block.splitlines()[0].strip() if block.splitlines() else ""
     if not molecule.GetConformer().Is3D():
@@ -75,18 +76,18 @@ def _read_sdf(
         check_drawing(Chem.MolFromMolBlock(block, sanitize=False, removeHs=False), molecule, where)
         drawn = Chem.AddHs(molecule)
         drawn.RemoveAllConformers()
-        return built(drawn, title, where, variant=variant, relax=relax, notes=notes)
+        return built(drawn, title, where, field=field, relax=relax, notes=notes)
     _check_coordinates(molecule, where)
     if add_hydrogens:
         molecule = Chem.AddHs(molecule, addCoords=True)
     checks.check_hydrogens(
         molecule, where, "add them with `add_hydrogens=True` (charges stay as the file says)."
     )
-    return as_read(molecule, title, where, variant=variant, notes=notes)
+    return as_read(molecule, title, where, field=field, notes=notes)
 
 
 def _read_mol2(
-    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, variant: str, relax: bool
+    path: Path, text: str, lines: list[str], *, add_hydrogens: bool, field: str, relax: bool
 ) -> SmallMolecule:
     from rdkit import Chem
 
@@ -124,7 +125,7 @@ def _read_mol2(
         ) from error
     Chem.SanitizeMol(molecule)
     _check_mol2_hydrogens(molecule, where, remedy)
-    checks.check_molecule(molecule, where)
+    checks.check_molecule(molecule, where, field)
     _check_coordinates(molecule, where)
     charge = Chem.GetFormalCharge(molecule)
     if formal is not None and formal != charge:
@@ -140,7 +141,10 @@ def _read_mol2(
     title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
     title = "" if set(title) <= {"*"} else title
     try:
-        return as_read(molecule, title, where, variant=variant, notes=notes)
+        typed = mmff_properties(molecule)  # tells of any force field whether types and bonds agree
+        if typed is not None:
+            checks.check_typed(molecule, typed, where)
+        return as_read(molecule, title, where, field=field, notes=notes)
     except checks.UntypedChargeError as error:
         raise InputError(
             f"{where}: its bonds make a molecule of {charge:+d} e, which its atom types contradict"

@@ -15,7 +15,7 @@ from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.system.formats.bounds import check_smiles_text
 from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.formats.pdb_text import STANDARD_RESIDUES
-from boltzgen.system.parametrise.mmff import mmff_properties
+from boltzgen.system.parametrise.mmff import VARIANTS, mmff_properties
 from boltzgen.system.small_molecule import checks as checks
 from boltzgen.system.small_molecule.conformers import with_best_conformer
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
@@ -93,12 +93,13 @@ def atom_names(molecule: Chem.Mol) -> list[str]:
     return names
 
 
-def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> SmallMolecule:
+def from_smiles(smiles: str, *, field: str = "mmff94", relax: bool = True) -> SmallMolecule:
     """The molecule of a SMILES, the best of many conformers and, with `relax`, minimised under MMFF94.
 
     Raises
     ------
-    InputError, UnsupportedError: the text is no SMILES, or no molecule that MMFF94 can describe.
+    InputError, UnsupportedError: the text is no SMILES, or no molecule that the force field `field` can
+    describe.
     """
     from rdkit import Chem
 
@@ -111,23 +112,22 @@ def from_smiles(smiles: str, *, variant: str = "mmff94", relax: bool = True) -> 
             raise InputError(f"{where} cannot be read{reason}. Check brackets and ring numbers.")
         checks.check_chemistry(molecule, where)
         plain, molecule = molecule, Chem.MolFromSmiles(smiles)
-        checks.check_molecule(molecule, where)
+        checks.check_molecule(molecule, where, field)
         check_extension(smiles, where)
         check_smiles(plain, molecule, where)
         notes = drop_labels(molecule)
         title = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
         molecule = Chem.AddHs(molecule)
-        return built(molecule, title, where, variant=variant, relax=relax, notes=notes)
+        return built(molecule, title, where, field=field, relax=relax, notes=notes)
 
 
 def built(
-    molecule: Chem.Mol, title: str, where: str, *, variant: str, relax: bool, notes: list[str]
+    molecule: Chem.Mol, title: str, where: str, *, field: str, relax: bool, notes: list[str]
 ) -> SmallMolecule:
     """`molecule`, which has its hydrogens, with new coordinates that keep its stereo."""
-    properties = mmff_properties(molecule, variant)
-    checks.check_typed(molecule, properties, where)
+    _check_types(molecule, where, field)
     open_either(molecule)
-    placed = with_stereo_of_coordinates(with_best_conformer(molecule, where, variant=variant, relax=relax))
+    placed = with_stereo_of_coordinates(with_best_conformer(molecule, where, field=field, relax=relax))
     if not placed.HasSubstructMatch(molecule, useChirality=True):
         raise BoltzgenError(
             f"{where}: the three-dimensional structure that RDKit built has another stereo than was asked "
@@ -137,12 +137,18 @@ def built(
     return SmallMolecule(placed, title, smiles, tuple(notes), stereo_of(molecule, placed, smiles, where))
 
 
-def as_read(molecule: Chem.Mol, title: str, where: str, *, variant: str, notes: list[str]) -> SmallMolecule:
+def as_read(molecule: Chem.Mol, title: str, where: str, *, field: str, notes: list[str]) -> SmallMolecule:
     """`molecule` with the coordinates of its file."""
-    checks.check_typed(molecule, mmff_properties(molecule, variant), where)
+    _check_types(molecule, where, field)
     molecule = with_stereo_of_coordinates(molecule)
     smiles = written_smiles(molecule)
     return SmallMolecule(molecule, title, smiles, tuple(notes), stereo_of(None, molecule, smiles, where))
+
+
+def _check_types(molecule: Chem.Mol, where: str, field: str) -> None:
+    """Refuse what MMFF94 has no types for, where it is the force field; others say so when they type."""
+    if field in VARIANTS:
+        checks.check_typed(molecule, mmff_properties(molecule, field), where)
 
 
 def written_smiles(molecule: Chem.Mol) -> str:

@@ -307,7 +307,8 @@ class _Builder:
             folder = f"{place.folder}/SYS"
             options = self.settings.preparation_of(place.source)
             asked: Record = {**options, **place.source.words, "name": place.name}
-            system = prepare(None, self.folder / folder, overwrite=True, **asked).system
+            target = self.folder / folder
+            system = prepare(None, target, overwrite=True, stop=self.stop, **asked).system
             record.update(
                 system=folder,
                 fingerprint=system.fingerprint,

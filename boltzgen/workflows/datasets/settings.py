@@ -75,6 +75,8 @@ class DatasetSettings(Settings):
     """Implicit solvent of peptides: a file, the name of a model, or ``none``."""
     small_molecule_forcefield: list[str] = ["mmff94"]
     """Force field of molecules by SMILES."""
+    small_molecule_charges: str | None = None
+    """Their charges under gaff and gaff2: bcc (the default), abcg2."""
     small_molecule_implicit: str = "none"
     """Implicit solvent of molecules by SMILES: the name of a model, or ``none``."""
     simulation: SimulationSource = SimulationSource()
@@ -120,7 +122,12 @@ class DatasetSettings(Settings):
     def preparation_of(self, one: MoleculeSource) -> dict[str, Any]:
         """Options of `prepare` for `one`, its source and name left out; JSON types only."""
         if one.smiles is not None:
-            return {"forcefield": self.small_molecule_forcefield, "implicit": self.small_molecule_implicit}
+            charges = self.small_molecule_charges
+            return {
+                "forcefield": self.small_molecule_forcefield,
+                **({} if charges is None else {"charges": charges}),
+                "implicit": self.small_molecule_implicit,
+            }
         return {"forcefield": self.forcefield, "implicit": self.implicit}
 
 

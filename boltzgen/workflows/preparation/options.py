@@ -18,8 +18,10 @@ class PrepareKeywords(TypedDict, total=False):
     coordinates: str | Path | None
     include: str | Path | None
     forcefield: Sequence[str]
+    charges: str | None
     implicit: str
     surface: str
+    radii: str | None
     constraints: str
     add_hydrogens: bool
     ph: float

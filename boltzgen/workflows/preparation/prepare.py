@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 
 from boltzgen.contents import check_output
 from boltzgen.errors import BoltzgenError, InputError, UnsupportedError
+from boltzgen.interrupts import StopRequest
+from boltzgen.system.ambertools.charges import expected_seconds
 from boltzgen.system.graph.bond_orders import isomer_labels
 from boltzgen.system.graph.held_rotations import bond_name, kind_of, side_of
 from boltzgen.system.graph.molecular_graph import MolecularGraph
@@ -26,6 +29,8 @@ from boltzgen.system.terms.charges import partial_charges
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.hybrid import HybridSummary, check_hybrid, hybrid_summary
 from boltzgen.workflows.preparation.options import PrepareKeywords
+from boltzgen.workflows.timing.expectation import Expect, Expectation
+from boltzgen.workflows.timing.pace import pace
 
 if TYPE_CHECKING:
     from boltzgen.potentials.base import Potential
@@ -108,6 +113,8 @@ def prepare(
     *,
     check: bool = False,
     overwrite: bool = False,
+    stop: StopRequest | None = None,
+    expect: Expect | None = None,
     **options: Unpack[PrepareKeywords],
 ) -> Preparation:
     """Read, parametrise and check one molecule, and write the SYS folder `output`.
@@ -118,9 +125,11 @@ def prepare(
         ``smiles``.
     check: only look, and write nothing.
     overwrite: replace another molecule or energy that `output` holds; data and models may belong to it.
+    stop: polled while other programs compute charges. expect: told how long that will take, before it
+        begins, where it is not kept from before; may raise.
     options: the fields of `boltzgen.system.options.PrepareOptions`: sequence, smiles, capped, coordinates,
-        include, forcefield, implicit, surface, constraints, add_hydrogens, ph, minimize, name,
-        free_rotations, bridge, platform, workers, ml, ml_region, ml_options.
+        include, forcefield, charges, implicit, surface, radii, constraints, add_hydrogens, ph, minimize,
+        name, free_rotations, bridge, platform, workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -129,7 +138,8 @@ def prepare(
     Raises
     ------
     InputError: something given cannot be used. UnsupportedError: the input is sound, but names what boltzgen
-    cannot treat (constraints, virtual sites, a periodic box). BoltzgenError: the energy fails a check.
+    cannot treat (constraints, virtual sites, a periodic box). BoltzgenError: the energy fails a check, or a
+    program that was called. StoppedError: `stop` asked to end; nothing was written.
 
     Example
     -------
@@ -144,7 +154,7 @@ def prepare(
         raise InputError(f"{output} is a file; `output` needs the name of a folder.")
     if output is not None:
         check_output(output, "system")
-    system = prepare_system(source, **options)
+    system = prepare_system(source, stop=stop, before=partial(_tell, expect), **options)
     _check_shape(system)
     if output is not None and not overwrite:
         _refuse_another(Path(output), system)
@@ -162,6 +172,13 @@ def prepare(
     system = replace(system, provenance=provenance)
     folder = None if check or output is None else system.save(output)
     return _summary(system, folder, charge, translation)
+
+
+def _tell(expect: Expect | None, atoms: int) -> None:
+    """Before charges of so many atoms are computed: how long that takes."""
+    if expect is not None:
+        seconds = pace() * expected_seconds(atoms)
+        expect(Expectation("prepare", seconds, f"AM1 charges of {atoms} atoms", "one core, by the size"))
 
 
 def _check_shape(system: MolecularSystem) -> None:

@@ -36,7 +36,7 @@ from boltzgen.workflows.roads.mirrors import sums_of_images
 from boltzgen.workflows.roads.plan import COMPLETE, NAME, PARTIAL, Plan
 from boltzgen.workflows.roads.question import AUTO, Question, digests, in_words, named, parse_limit
 from boltzgen.workflows.roads.road import Road, Scene, Source, road_called, roads
-from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Walk
+from boltzgen.workflows.roads.walk import PILOT_SEED, Listen, Share, Walk
 from boltzgen.workflows.subjects import subject_of_system
 from boltzgen.workflows.timing.expectation import Expect
 
@@ -84,8 +84,8 @@ def run(
     stop: polled. say: told each step as a command. listen: gives a progress listener for a title.
     words: how the page names arguments. expect: told the first guess before anything is written; may raise.
     options: the fields of `PrepareOptions`: sequence, smiles, capped, coordinates, include, forcefield,
-        implicit, surface, constraints, add_hydrogens, ph, minimize, name, free_rotations, bridge, platform,
-        workers, ml, ml_region, ml_options.
+        charges, implicit, surface, radii, constraints, add_hydrogens, ph, minimize, name, free_rotations,
+        bridge, platform, workers, ml, ml_region, ml_options.
 
     Returns
     -------
@@ -132,7 +132,8 @@ def run(
         walk = Walk(folder, plan, question, limit, stop or StopRequest(), say, listen, words)
         try:
             given = {"source": source, "frames": frames, "check_frames": check_frames}
-            plan.require_same(digests({**given, "coordinates": options.get("coordinates")}))
+            files = {name: options.get(name) for name in ("coordinates", "charges")}
+            plan.require_same(digests({**given, **files}))
             return _walked(walk, source, options)
         except StoppedError:
             plan.end(PARTIAL, walk.elapsed)
@@ -175,7 +176,12 @@ def _prepare(walk: Walk, source: str | PathLike[str] | None, options: PrepareKey
     read = None if source is None else Path(source)
     words: list[object] = ["boltzgen", "prepare", *([] if given is None else [given]), "-o", target]
     whole = (target / "system.json").is_file
-    walk.step("SYS", [*words, *_options(options)], lambda: prepare(read, target, **options), whole=whole)
+    stop = Share(walk.stop, walk.left())
+    walk.step(
+        "SYS", [*words, *_options(options)], lambda: prepare(read, target, stop=stop, **options), whole=whole
+    )
+    if not whole():
+        raise StoppedError("The time was over while charges were computed; ask again with more `time`.")
 
 
 def _guess(walk: Walk, source: str | PathLike[str] | None, asked: PrepareOptions) -> None:
