@@ -68,6 +68,15 @@ class _Moves(Record):
     taken: Count
 
 
+class _RingMoves(Record):
+    """Metropolis moves that turn rings over."""
+
+    flips: Count
+    nitrogens: Count
+    tried: Count
+    taken: Count
+
+
 class _Torch(OpenRecord):
     """What the torch engine tells besides."""
 
@@ -93,6 +102,7 @@ class TrajectoryManifest(OpenRecord):
     wall_seconds: Annotated[float, Field(ge=0)] = 0.0
     energy_evaluations: Count | None = None
     torch: _Torch | None = None
+    ring_moves: _RingMoves | None = None
     sha256: dict[FileName, Digest] = {}
     versions: dict[str, Any] = {}
 

@@ -20,6 +20,7 @@ from boltzgen.dynamics.batched_run import initial_state as initial_batched_state
 from boltzgen.dynamics.masses import with_heavy_hydrogens
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, choose_platform
 from boltzgen.dynamics.replica_exchange import Block, RunState, initial_state, run_blocks
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.errors import UnsupportedError
@@ -66,15 +67,18 @@ class OpenMMEngine:
             name=self.platform,
             timestep=self.settings.timestep,
         )
+        self._rings = rings_of(self.system, self.settings)
 
     def start(self) -> RunState:
         return initial_state(self._engine(), self.system.reference_positions, self.settings)
 
     def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
-        return run_blocks(self._engine(), state, self.settings, stop)
+        return run_blocks(self._engine(), state, self.settings, stop, self._rings)
 
     def record(self, state: RunState) -> dict[str, Any]:
-        return {}
+        return {
+            "ring_moves": record_of_moves(self._rings, state, self.settings, len(self.settings.temperatures))
+        }
 
     def close(self) -> None:
         """Nothing is held."""
@@ -105,6 +109,9 @@ class TorchEngine:
         rotors = Rotors.of(self.system, self.device) if self.settings.torsion_moves else None
         if not rotors:  # moves that nothing can make cost nothing
             self.settings = self.settings.model_copy(update={"torsion_moves": 0})
+        rings = rings_of(self.system, self.settings)
+        if not rings:
+            self.settings = self.settings.model_copy(update={"ring_moves": 0})
         settings = self.settings
         self.platform = f"torch {self.device}"
         self._potential: Potential = potential_of(self.system).to(self.device)
@@ -119,7 +126,7 @@ class TorchEngine:
             )
         dtype = torch.float32 if settings.precision == "single" else torch.float64
         self._problem = BatchedProblem.of(
-            self._potential, masses, device=self.device, dtype=dtype, rotors=rotors
+            self._potential, masses, device=self.device, dtype=dtype, rotors=rotors, rings=rings
         )
 
     def start(self) -> RunState:
@@ -142,6 +149,7 @@ class TorchEngine:
         settings = self.settings
         blocks = -(-state.segments // segments_per_block(settings, self.system.n_atoms))
         return {
+            "ring_moves": record_of_moves(self._problem.rings, state, settings, settings.replicas),
             "energy_evaluations": MINIMISATION_STEPS
             + 1
             + settings.replicas * (state.segments * settings.segment_evaluations + blocks),
@@ -163,3 +171,19 @@ class TorchEngine:
 
     def close(self) -> None:
         self._potential.close()
+
+
+def rings_of(system: MolecularSystem, settings: SimulationSettings) -> RingMoves | None:
+    """The moves of rings that `settings` ask for; None where they ask for none or no ring has one."""
+    return (RingMoves.of(system) or None) if settings.ring_moves else None
+
+
+def record_of_moves(
+    rings: RingMoves | None, state: RunState, settings: SimulationSettings, replicas: int
+) -> dict[str, int] | None:
+    """How many flips of rings and inversions of nitrogens there are, and moves tried and taken; or None."""
+    if rings is None:
+        return None
+    tried = state.segments * settings.ring_moves * replicas
+    kinds = {"flips": rings.flips, "nitrogens": len(rings) - rings.flips}
+    return {**kinds, "tried": tried, "taken": state.ring_moves}

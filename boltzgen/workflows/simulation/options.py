@@ -26,6 +26,7 @@ class SimulateOptions:
     engine: ``openmm``, one replica for each temperature, ``torch``, many ladders at once, or ``auto``: what
         other arguments name, else the faster of the two here for one ladder.
     platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
+    ring_moves: Metropolis moves of each replica that turn a ring over, at an exchange or frame; 0 for none.
     replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
         (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
         frame (none), ``single`` or ``double``; None compiles where it pays.
@@ -41,6 +42,7 @@ class SimulateOptions:
     seed: int = 0
     engine: str = "auto"
     platform: str = "auto"
+    ring_moves: int = 1
     replicas: int | None = None
     device: str | None = None
     hydrogen_mass: float | None = None
@@ -62,6 +64,7 @@ class SimulateKeywords(TypedDict, total=False):
     seed: int
     engine: str
     platform: str
+    ring_moves: int
     replicas: int | None
     device: str | None
     hydrogen_mass: float | None

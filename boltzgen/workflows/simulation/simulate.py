@@ -66,7 +66,7 @@ def simulate(
     stop: polled every few seconds. command: recorded in the manifest.
     expect: told how long it will take before it begins.
     options: the fields of `SimulateOptions`: temperatures (K), time, timestep, friction (1/ps),
-        exchange_interval, save_interval, equilibration, seed, engine, platform, replicas, device,
+        exchange_interval, save_interval, equilibration, seed, engine, platform, ring_moves, replicas, device,
         hydrogen_mass (dalton), torsion_moves, precision, compile_energies. Times are text with a unit or ps.
 
     Returns
