@@ -32,6 +32,13 @@ def simulate(
     platform: Annotated[
         str, typer.Option(help="OpenMM platform; auto measures and takes the fastest.")
     ] = "auto",
+    starts: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|reference|conformers|FILE",
+            help="Where replicas begin; FILE: SDF, XYZ (CREST's), a trajectory or MD.",
+        ),
+    ] = "auto",
     ring_moves: Annotated[
         int, typer.Option(help="Metropolis moves that turn a ring over, at every exchange or frame.")
     ] = 1,
@@ -85,6 +92,7 @@ def simulate(
             seed=seed,
             engine=engine,
             platform=platform,
+            starts=starts,
             ring_moves=ring_moves,
             replicas=replicas,
             device=device,

@@ -77,6 +77,13 @@ class _RingMoves(Record):
     taken: Count
 
 
+class _Starts(Record):
+    """Where the replicas began."""
+
+    source: str
+    number: Count
+
+
 class _Torch(OpenRecord):
     """What the torch engine tells besides."""
 
@@ -95,6 +102,7 @@ class TrajectoryManifest(OpenRecord):
     settings: _Settings | None = None
     temperatures_K: Annotated[list[Kelvin], Field(min_length=1)]
     platform: str = ""
+    starts: _Starts | None = None
     files: list[FileName] = []
     frames: dict[Annotated[str, AfterValidator(_kelvin)], Count] = {}
     exchange: _Exchange | None = None

@@ -78,17 +78,17 @@ def segments_per_block(settings: SimulationSettings, n_atoms: int) -> int:
 
 
 def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: SimulationSettings) -> RunState:
-    """Every replica at the minimised `positions` ``(atoms, 3)``, with velocities of its temperature."""
-    relaxed = engine.minimized(positions)
+    """The replicas at the minimised `positions` ``(starts, atoms, 3)`` in turn, with thermal velocities."""
+    rungs = len(settings.temperatures)
+    relaxed = np.stack([engine.minimized(start) for start in positions[:rungs]])
     if not np.isfinite(relaxed).all():
         raise BoltzgenError(
-            "Minimising the reference structure gave coordinates that are not finite; "
+            "Minimising the starting structure gave coordinates that are not finite; "
             "check the structure with `prepare(..., check=True)`."
         )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
-    rungs = len(settings.temperatures)
     replicas = ReplicaState(
-        positions=np.repeat(relaxed[None], rungs, axis=0),
+        positions=relaxed[np.arange(rungs) % len(relaxed)],
         velocities=engine.thermal_velocities(rng),
         temperature_index=np.arange(rungs),
     )

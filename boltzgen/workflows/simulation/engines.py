@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from boltzgen.dynamics.batched_run import (
@@ -48,11 +49,12 @@ class Engine(Protocol):
 
 @dataclass
 class OpenMMEngine:
-    """One OpenMM context for each temperature."""
+    """One OpenMM context for each temperature. starts: (S, N, 3) nm, of a run that begins."""
 
     system: MolecularSystem
     settings: SimulationSettings
     platform: str
+    starts: np.ndarray
 
     def __post_init__(self) -> None:
         if self.system.energy_model.region is not None:
@@ -70,7 +72,7 @@ class OpenMMEngine:
         self._rings = rings_of(self.system, self.settings)
 
     def start(self) -> RunState:
-        return initial_state(self._engine(), self.system.reference_positions, self.settings)
+        return initial_state(self._engine(), self.starts, self.settings)
 
     def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
         return run_blocks(self._engine(), state, self.settings, stop, self._rings)
@@ -96,12 +98,17 @@ class OpenMMEngine:
 
 @dataclass
 class TorchEngine:
-    """All replicas in one batch, on the energy that `train` and `sample` use."""
+    """All replicas in one batch, on the energy that `train` and `sample` use.
+
+    starts: (S, N, 3) nm, of a run that begins. begun: how many there were.
+    """
 
     system: MolecularSystem
     settings: BatchedSettings
     device: str
     compile_energies: bool | None
+    starts: np.ndarray
+    begun: int
     platform: str = field(init=False)
     compilation: dict[str, Any] = field(init=False)
 
@@ -130,7 +137,7 @@ class TorchEngine:
         )
 
     def start(self) -> RunState:
-        positions = relaxed_start(self._problem, self.system.reference_positions)
+        positions = relaxed_start(self._problem, self.starts)
         return initial_batched_state(self._problem, positions, self.settings)
 
     def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
@@ -138,9 +145,8 @@ class TorchEngine:
 
     def seconds_of_a_step(self, timed: Callable[[Callable[[], object]], float]) -> float:
         """Wall seconds of one step of all replicas, as `timed` measures a call; the run is not touched."""
-        start = self.system.reference_positions[None]
         stepped = stepping(
-            self._problem, initial_batched_state(self._problem, start, self.settings), self.settings
+            self._problem, initial_batched_state(self._problem, self.starts, self.settings), self.settings
         )
         return timed(stepped)
 
@@ -150,8 +156,7 @@ class TorchEngine:
         blocks = -(-state.segments // segments_per_block(settings, self.system.n_atoms))
         return {
             "ring_moves": record_of_moves(self._problem.rings, state, settings, settings.replicas),
-            "energy_evaluations": MINIMISATION_STEPS
-            + 1
+            "energy_evaluations": (MINIMISATION_STEPS + 1) * self.begun
             + settings.replicas * (state.segments * settings.segment_evaluations + blocks),
             "torch": {
                 "walks": settings.walks,
