@@ -32,6 +32,16 @@ def simulate(
     platform: Annotated[
         str, typer.Option(help="OpenMM platform; auto measures and takes the fastest.")
     ] = "auto",
+    starts: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|reference|conformers|FILE",
+            help="Where replicas begin; FILE: SDF, XYZ (CREST's), a trajectory or MD.",
+        ),
+    ] = "auto",
+    ring_moves: Annotated[
+        int, typer.Option(help="Metropolis moves that turn a ring over, at every exchange or frame.")
+    ] = 1,
     replicas: Annotated[
         int | None, typer.Option(help="torch: copies, a multiple of the temperatures; default about 128.")
     ] = None,
@@ -82,6 +92,8 @@ def simulate(
             seed=seed,
             engine=engine,
             platform=platform,
+            starts=starts,
+            ring_moves=ring_moves,
             replicas=replicas,
             device=device,
             hydrogen_mass=hydrogen_mass,
@@ -108,6 +120,9 @@ def simulate(
                 "largest drift, standard errors": max((abs(z) for z in batched.drift.values()), default=0.0),
             },
         )
+    if result.ring_moves is not None:
+        moves = result.ring_moves
+        console.key_values("", {"moves of rings": f"{moves.taken} of {moves.tried} taken"})
     up = [pair.acceptance for pair in result.exchanges]
     rows = [
         (f"{kelvin:g}", result.independent_frames(kelvin), up[rung] if rung < len(up) else None)

@@ -26,6 +26,7 @@ from boltzgen.data.constrained import resampled_bonds
 from boltzgen.data.framing import READER_FAULTS, check_whole
 from boltzgen.data.hdf5 import read_hdf5
 from boltzgen.data.record import Trajectory
+from boltzgen.data.structures import read_sdf, read_xyz
 from boltzgen.data.temperatures import (
     HDF5_SUFFIXES,
     NETCDF_SUFFIXES,
@@ -36,6 +37,8 @@ from boltzgen.data.xtc import read_xtc
 from boltzgen.errors import InputError
 from boltzgen.system.formats.mdtraj_hdf5 import record_elements
 from boltzgen.system.formats.parsing import reason_of
+from boltzgen.system.graph.mirror import placed_by_hands
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 
 if TYPE_CHECKING:
@@ -94,6 +97,30 @@ def read_foreign(
         temperatures,
         np.zeros(len(positions), dtype=np.int64),
     )
+
+
+def read_structures(path: str | Path, system: MolecularSystem) -> np.ndarray:
+    """Conformations ``(frames, atoms, 3)`` nm of `system`: SDF, XYZ (many frames too), or any trajectory.
+
+    No temperature is asked, and constrained bonds and rounded coordinates are no matter: these are starts.
+    Equal terminal atoms (labelled hydrogens) are interchanged where a centre has the wrong hand.
+
+    Raises InputError where atoms, bonds or hands are not those of `system`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected an SDF, an XYZ file or a trajectory.")
+    reader = {".sdf": read_sdf, ".mol": read_sdf, ".xyz": read_xyz}.get(path.suffix.lower())
+    if reader is None and path.suffix.lower() not in FORMATS:
+        known = ", ".join([".sdf", ".xyz", *FORMATS])
+        raise InputError(f"{path}: the format {path.suffix!r} is unknown; give one of {known}.")
+    positions, cell = (reader(path, system), None) if reader else _load(path, system, None)
+    _check_finite(path, positions, system)
+    _check_order(path, positions, cell, system)
+    _check_whole(path, positions, system)
+    positions = placed_by_hands(MolecularGraph.from_system(system), np.asarray(positions, dtype=float))
+    _check_hands(path, positions, system)
+    return positions
 
 
 def _load(

@@ -68,6 +68,22 @@ class _Moves(Record):
     taken: Count
 
 
+class _RingMoves(Record):
+    """Metropolis moves that turn rings over."""
+
+    flips: Count
+    nitrogens: Count
+    tried: Count
+    taken: Count
+
+
+class _Starts(Record):
+    """Where the replicas began."""
+
+    source: str
+    number: Count
+
+
 class _Torch(OpenRecord):
     """What the torch engine tells besides."""
 
@@ -86,6 +102,7 @@ class TrajectoryManifest(OpenRecord):
     settings: _Settings | None = None
     temperatures_K: Annotated[list[Kelvin], Field(min_length=1)]
     platform: str = ""
+    starts: _Starts | None = None
     files: list[FileName] = []
     frames: dict[Annotated[str, AfterValidator(_kelvin)], Count] = {}
     exchange: _Exchange | None = None
@@ -93,6 +110,7 @@ class TrajectoryManifest(OpenRecord):
     wall_seconds: Annotated[float, Field(ge=0)] = 0.0
     energy_evaluations: Count | None = None
     torch: _Torch | None = None
+    ring_moves: _RingMoves | None = None
     sha256: dict[FileName, Digest] = {}
     versions: dict[str, Any] = {}
 

@@ -114,6 +114,21 @@ def put_back(point: PhasePoint, former: PhasePoint, sound: Tensor, velocities: T
     )
 
 
+def metropolis(
+    point: PhasePoint, proposed: Tensor, energy: EnergyWithGradient, *, kt: Tensor, chance: Tensor
+) -> tuple[PhasePoint, Tensor]:
+    """`point` at the positions `proposed` (R, ...) where Metropolis' rule takes them, and in which rows (R,).
+
+    One evaluation. kt: (R,) thermal energies; chance: (R,) uniform in [0, 1). The proposal must be symmetric.
+    Velocities stay. What has no finite energy is not taken.
+    """
+    value, gradient = energy(proposed)
+    log_ratio = (point.energy - value).double() / kt.double()
+    taken = torch.isfinite(value) & (chance.log() < log_ratio)
+    new = PhasePoint(proposed, point.velocities, value, gradient)
+    return put_back(new, point, taken, point.velocities), taken
+
+
 def recentred(point: PhasePoint) -> PhasePoint:
     """The same point with the mean of each row's positions (R, N, 3) at the origin.
 

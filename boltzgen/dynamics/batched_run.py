@@ -33,6 +33,7 @@ from boltzgen.dynamics.batched_langevin import (
 from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.openmm_engine import ReplicaState
 from boltzgen.dynamics.replica_exchange import Block, RunState, segments_until
+from boltzgen.dynamics.ring_moves import RingMoves, ring_move
 from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.dynamics.torsion_moves import Rotors, torsion_move
 from boltzgen.errors import BoltzgenError
@@ -62,7 +63,7 @@ class BatchedProblem:
         masses: (N,) or (D,), dalton. atomic: whether positions are (R, N, 3).
         invariant: whether translations leave the energy as it is.
         boltzmann_constant: in the unit of the energy, per K.
-        rotors: bonds of the moves that the settings ask for; None where they ask for none.
+        rotors, rings: what the moves turn that the settings ask for; None where they ask for none.
         device, dtype: of the dynamics.
     """
 
@@ -74,6 +75,7 @@ class BatchedProblem:
     device: torch.device
     dtype: torch.dtype
     rotors: Rotors | None = None
+    rings: RingMoves | None = None
 
     @classmethod
     def of(
@@ -85,6 +87,7 @@ class BatchedProblem:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         rotors: Rotors | None = None,
+        rings: RingMoves | None = None,
     ) -> BatchedProblem:
         """`potential` with `masses`; the potential and `rotors` must be on `device` already."""
         weights = torch.as_tensor(np.array(masses, dtype=float), device=device)
@@ -98,6 +101,7 @@ class BatchedProblem:
             torch.device(device),
             dtype,
             rotors,
+            rings,
         )
 
 
@@ -194,7 +198,7 @@ class _Run:
         point = self.begin(state.replicas)
         ceilings = _ceilings(point, ladder)
         exchanges = state.exchanges
-        broken, turned = torch.zeros(2, settings.replicas, dtype=torch.int64, device=problem.device)
+        broken, turned, flipped = torch.zeros(3, settings.replicas, dtype=torch.int64, device=problem.device)
         frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         reached = state.segments
         for segment in segments_until(state.segments, end, stop):
@@ -206,6 +210,7 @@ class _Run:
             reached = segment
             broken += ~sound
             point = self._turned(point, ladder[rung], turned, generator)
+            point = self._flipped(point, ladder[rung], flipped, generator)
             sampling = segment > settings.equilibration_segments
             if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
                 frames.append(_frame(point, rung, len(ladder)))
@@ -229,6 +234,7 @@ class _Run:
             count,
             state.restarts + int(broken.sum()),
             state.torsion_moves + int(turned.sum()),
+            state.ring_moves + int(flipped.sum()),
         )
         return _block(state.frames, frames, len(ladder), replicas.positions.shape[1:], done)
 
@@ -281,6 +287,18 @@ class _Run:
         for _ in range(self.settings.torsion_moves):
             point, taken = torsion_move(point, self.problem.energy, rotors, kt=kt, generator=generator)
             turned += taken
+        return point
+
+    def _flipped(
+        self, point: PhasePoint, kt: Tensor, flipped: Tensor, generator: torch.Generator
+    ) -> PhasePoint:
+        """The point after the moves of rings, which are counted in `flipped` (R,)."""
+        rings = self.problem.rings
+        if not rings:
+            return point
+        for _ in range(self.settings.ring_moves):
+            point, taken = ring_move(point, self.problem.energy, rings, kt=kt, generator=generator)
+            flipped += taken
         return point
 
     def _check(self, broken: Tensor, segments: int) -> None:

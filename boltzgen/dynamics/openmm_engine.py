@@ -125,6 +125,23 @@ class ReplicaEngine:
         states = [context.getState(positions=True, energy=True) for context in self._contexts]
         return np.array([_positions(s) for s in states]), np.array([_energy(s) for s in states])
 
+    def moved(self, proposed: np.ndarray, chance: np.ndarray) -> int:
+        """Put replicas where Metropolis' rule takes the positions `proposed` (replicas, atoms, 3); how many.
+
+        chance: (replicas,) uniform in [0, 1). The proposal must be symmetric. Velocities stay.
+        """
+        kt = thermal_energy(self.temperatures[self.temperature_index])
+        taken = 0
+        for k, context in enumerate(self._contexts):
+            before = context.getState(positions=True, energy=True)
+            context.setPositions(proposed[k])
+            after = _energy(context.getState(energy=True))
+            if np.isfinite(after) and chance[k] < np.exp(min((_energy(before) - after) / kt[k], 0.0)):
+                taken += 1
+            else:
+                context.setPositions(_positions(before))
+        return taken
+
     def swap(self, first: int, second: int) -> None:
         """Exchange the temperatures of two replicas, rescaling velocities by ``sqrt(T_new / T_old)``."""
         old = self.temperatures[self.temperature_index]

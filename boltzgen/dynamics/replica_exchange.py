@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from boltzgen.dynamics.exchange import ExchangeRecord, swaps_of_round
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import BoltzgenError
 from boltzgen.interrupts import PATIENCE, StopRequest
@@ -37,6 +39,7 @@ class RunState:
         frames: frames written per temperature.
         restarts: how often a replica broke down and was put back (the torch engine does that).
         torsion_moves: moves about bonds that were taken, all replicas together (the torch engine's).
+        ring_moves: moves that turned a ring over and were taken, all replicas together.
     """
 
     replicas: ReplicaState
@@ -45,6 +48,7 @@ class RunState:
     frames: int
     restarts: int = 0
     torsion_moves: int = 0
+    ring_moves: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,17 @@ def segments_per_block(settings: SimulationSettings, n_atoms: int) -> int:
 
 
 def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: SimulationSettings) -> RunState:
-    """Every replica at the minimised `positions` ``(atoms, 3)``, with velocities of its temperature."""
-    relaxed = engine.minimized(positions)
+    """The replicas at the minimised `positions` ``(starts, atoms, 3)`` in turn, with thermal velocities."""
+    rungs = len(settings.temperatures)
+    relaxed = np.stack([engine.minimized(start) for start in positions[:rungs]])
     if not np.isfinite(relaxed).all():
         raise BoltzgenError(
-            "Minimising the reference structure gave coordinates that are not finite; "
+            "Minimising the starting structure gave coordinates that are not finite; "
             "check the structure with `prepare(..., check=True)`."
         )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
-    rungs = len(settings.temperatures)
     replicas = ReplicaState(
-        positions=np.repeat(relaxed[None], rungs, axis=0),
+        positions=relaxed[np.arange(rungs) % len(relaxed)],
         velocities=engine.thermal_velocities(rng),
         temperature_index=np.arange(rungs),
     )
@@ -92,17 +96,22 @@ def initial_state(engine: ReplicaEngine, positions: np.ndarray, settings: Simula
 
 
 def run_blocks(
-    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, stop: StopRequest | None = None
+    engine: ReplicaEngine,
+    state: RunState,
+    settings: SimulationSettings,
+    stop: StopRequest | None = None,
+    rings: RingMoves | None = None,
 ) -> Iterator[Block]:
     """Yield block after block until every frame of `settings` is there. Stop iterating to stop early.
 
-    A block that would keep `stop` waiting is cut short (`segments_until`) and is the last one.
+    A block that would keep `stop` waiting is cut short (`segments_until`) and is the last one. `rings`: what
+    the moves turn over that `settings` ask for.
     """
     per_block = segments_per_block(settings, len(engine.masses))
     last = settings.total_segments
     while state.segments < last:
         end = min((state.segments // per_block + 1) * per_block, last)
-        block = _run_block(engine, state, settings, end, stop or StopRequest())
+        block = _run_block(engine, state, settings, end, stop or StopRequest(), rings)
         state = block.state
         yield block
         if state.segments < end:
@@ -125,7 +134,12 @@ def segments_until(first: int, end: int, stop: StopRequest) -> Iterator[int]:
 
 
 def _run_block(
-    engine: ReplicaEngine, state: RunState, settings: SimulationSettings, end: int, stop: StopRequest
+    engine: ReplicaEngine,
+    state: RunState,
+    settings: SimulationSettings,
+    end: int,
+    stop: StopRequest,
+    rings: RingMoves | None,
 ) -> Block:
     temperatures = np.asarray(settings.temperatures)
     noise, choices = np.random.SeedSequence(settings.seed, spawn_key=(1, state.segments)).spawn(2)
@@ -134,11 +148,13 @@ def _run_block(
     exchanges = state.exchanges
     frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     before: ReplicaState | None = state.replicas  # at the end of the segment before, where it may be needed
-    reached = state.segments
+    reached, flipped = state.segments, 0
     for segment in segments_until(state.segments, end, stop):
         begin = time.monotonic()
         if not engine.step(settings.segment_steps, StopRequest() if before is None else stop):
-            return _block(engine, state, frames, before, exchanges, reached)
+            return _block(engine, state, frames, before, exchanges, reached, flipped)
+        if rings:
+            flipped += _flipped(engine, rings, settings.ring_moves, rng)
         slow = time.monotonic() - begin > PATIENCE / 2
         sampling = segment > settings.equilibration_segments
         if sampling and (segment - settings.equilibration_segments) % settings.segments_per_save == 0:
@@ -160,7 +176,17 @@ def _run_block(
             if sampling:
                 exchanges = exchanges.after(attempted, [a[0] for a in accepted], engine.temperature_index)
         reached, before = segment, engine.state() if slow else None
-    return _block(engine, state, frames, before, exchanges, reached)
+    return _block(engine, state, frames, before, exchanges, reached, flipped)
+
+
+def _flipped(engine: ReplicaEngine, rings: RingMoves, number: int, rng: np.random.Generator) -> int:
+    """How many of `number` moves of each replica that turn `rings` over were taken."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    taken = 0
+    for _ in range(number):
+        proposed = rings.proposed(torch.as_tensor(engine.state().positions), generator)
+        taken += engine.moved(proposed.numpy(), rng.random(engine.n_replicas))
+    return taken
 
 
 def _block(
@@ -170,10 +196,17 @@ def _block(
     replicas: ReplicaState | None,
     exchanges: ExchangeRecord,
     reached: int,
+    flipped: int,
 ) -> Block:
     """The block after `state`, with `replicas` (None: as they are) at the end of the segment `reached`."""
     n_atoms, rungs = len(engine.masses), engine.n_replicas
-    done = RunState(replicas or engine.state(), exchanges, reached, state.frames + len(frames))
+    done = RunState(
+        replicas or engine.state(),
+        exchanges,
+        reached,
+        state.frames + len(frames),
+        ring_moves=state.ring_moves + flipped,
+    )
     if not frames:
         empty = np.zeros((rungs, 0))
         return Block(

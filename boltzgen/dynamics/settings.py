@@ -19,7 +19,7 @@ MOST_REPLICAS = 65536
 #: ps (and 1/ps for the friction): ten milliseconds, more than anybody has run.
 LONGEST = 1e10
 
-#: Temperatures of one ladder, and moves about bonds between two exchanges.
+#: Temperatures of one ladder, and moves of one kind between two exchanges.
 MOST_TEMPERATURES, MOST_MOVES = 256, 10_000
 
 #: Dalton; with heavier hydrogens their carbons would be the fast ones.
@@ -50,6 +50,8 @@ class SimulationSettings(BaseModel):
     """Time run (with exchanges) and thrown away before the first frame, ps."""
     seed: int = 0
     """Seed of velocities, noise and exchanges."""
+    ring_moves: int = 0
+    """Metropolis moves of each replica that turn a ring over, after every exchange or frame."""
 
     @property
     def save_steps(self) -> int:
@@ -113,6 +115,7 @@ class SimulationSettings(BaseModel):
                 f"use at most {LARGEST_TIMESTEP * 1e3:g}fs (the default, 1fs, is safe)."
             )
         check_seed(self.seed)
+        check_moves(self.ring_moves, "ring_moves")
         self._check_intervals()
         return self
 
@@ -161,7 +164,7 @@ class BatchedSettings(SimulationSettings):
     @property
     def segment_evaluations(self) -> int:
         """Energies with gradients of each replica in a segment."""
-        return self.segment_steps + self.torsion_moves
+        return self.segment_steps + self.torsion_moves + self.ring_moves
 
     @property
     def n_frames(self) -> int:
@@ -183,16 +186,19 @@ class BatchedSettings(SimulationSettings):
                 f"`hydrogen_mass={self.hydrogen_mass:g}` is outside 1 to {HEAVIEST_HYDROGEN:g} dalton; "
                 "3 is usual."
             )
-        if not 0 <= self.torsion_moves <= MOST_MOVES:
-            raise InputError(
-                f"`torsion_moves={self.torsion_moves}` must not be negative, nor above {MOST_MOVES}."
-            )
+        check_moves(self.torsion_moves, "torsion_moves")
         return self
 
 
 def usual_replicas(rungs: int) -> int:
     """Replicas when none are asked for: whole ladders, at least 128 copies, so that batches are full."""
     return -(-128 // rungs) * rungs
+
+
+def check_moves(number: int, name: str) -> None:
+    """InputError unless `number`, asked for as `name`, is one of moves between two exchanges."""
+    if not 0 <= number <= MOST_MOVES:
+        raise InputError(f"`{name}={number}` must not be negative, nor above {MOST_MOVES}.")
 
 
 def check_temperatures(temperatures: tuple[float, ...]) -> None:

@@ -172,7 +172,8 @@ def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
         "exchange_last_end": state.exchanges.last_end,
         "exchange_half_trips": state.exchanges.half_trips,
         "progress": np.array(
-            [state.segments, state.frames, state.restarts, state.torsion_moves], dtype=np.int64
+            [state.segments, state.frames, state.restarts, state.torsion_moves, state.ring_moves],
+            dtype=np.int64,
         ),
     }
 
@@ -180,8 +181,8 @@ def _state_arrays(state: RunState) -> dict[str, np.ndarray]:
 def _read_state(path: Path) -> RunState:
     wanted = {**{name: replace(one, optional=True) for name, one in _FRAMES.items()}, **_STATE}
     arrays = read_npz(path, wanted, missing=_GONE, remedy=_OLDER, strict=True)
-    if not 2 <= len(arrays["progress"]) <= 4:
-        raise InputError(f"{path}: it has {len(arrays['progress'])} counts, expected 4; {_OLDER}")
+    if not 2 <= len(arrays["progress"]) <= 5:
+        raise InputError(f"{path}: it has {len(arrays['progress'])} counts, expected 5; {_OLDER}")
     segments, frames, *counts = (int(value) for value in arrays["progress"])
     rungs = len(arrays["exchange_attempts"]) + 1
     index = arrays["state_temperature_index"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boltzgen.dynamics.batched_langevin import EnergyWithGradient, PhasePoint, put_back
+from boltzgen.dynamics.batched_langevin import EnergyWithGradient, PhasePoint, metropolis
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.torsions import MOVED
 from boltzgen.system.molecular_system import MolecularSystem
@@ -63,11 +63,7 @@ def torsion_move(
     chance = torch.rand(len(x), generator=generator, device=x.device, dtype=torch.float64)
     start, end = (x[rows, atoms] for atoms in rotors.bonds[chosen].T)
     proposed = torch.where(rotors.turning[chosen][..., None], rotated(x, start, end, angle), x)
-    value, gradient = energy(proposed)
-    log_ratio = (point.energy - value).double() / kt.double()
-    taken = torch.isfinite(value) & (chance.log() < log_ratio)
-    new = PhasePoint(proposed, point.velocities, value, gradient)
-    return put_back(new, point, taken, point.velocities), taken
+    return metropolis(point, proposed, energy, kt=kt, chance=chance)
 
 
 def rotated(x: Tensor, start: Tensor, end: Tensor, angle: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ class SimulationSource(Settings):
     """Mass of hydrogens (dalton) taken from their neighbours; 3 allows a timestep of 0.002 ps."""
     torsion_moves: int = Field(default=0, ge=0, le=10_000)
     """Metropolis moves of each replica about a rotatable bond, after every exchange or frame."""
+    ring_moves: int = Field(default=1, ge=0, le=10_000)
+    """Metropolis moves of each replica that turn a ring over, after every exchange or frame."""
     equilibration: float = Field(default=5.0, ge=0, le=1e9)
     """Time (ps) that is thrown away, at most a quarter of the run."""
     exchange_interval: float = Field(default=0.1, gt=0, le=1e9)

@@ -3,7 +3,7 @@
 Several independent exchanges run one after the other; in each, the replicas start from different
 conformations: the reference structure and samples from different rotamer states of the ensemble. Hydrogens
 are made heavier at their neighbours' expense, which leaves the distribution of conformations as it is and
-allows a step of 2 fs.
+allows a step of 2 fs. Rings are turned over by Metropolis moves at every exchange.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from boltzgen.dynamics.exchange import ExchangeRecord
 from boltzgen.dynamics.masses import with_heavy_hydrogens as heavier_masses
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState, choose_platform, refuse_constraints
 from boltzgen.dynamics.replica_exchange import Block, RunState, run_blocks
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.dynamics.settings import SimulationSettings
 from boltzgen.errors import InputError, StoppedError, UnsupportedError
 from boltzgen.interrupts import StopRequest
@@ -118,7 +119,8 @@ def run_probe(
     """
     check_probe(system, budget)
     ladder = probe_ladder(temperature, 3 * system.n_atoms - 6)
-    settings = _settings(ladder, budget, seed)
+    rings = RingMoves.of(system)
+    settings = _settings(ladder, budget, seed, moves=1 if rings else 0)
     heavy = with_heavy_hydrogens(system)
     name = choose_platform(heavy, system.reference_positions, name=platform, timestep=TIMESTEP)
     engine = ReplicaEngine(heavy, ladder, timestep=TIMESTEP, friction=settings.friction, platform=name)
@@ -128,7 +130,7 @@ def run_probe(
     for exchange in range(EXCHANGES):
         own = settings.model_copy(update={"seed": seed * EXCHANGES + exchange})
         before, last = exchange * settings.total_segments, 0
-        for block in run_blocks(engine, _begin(engine, relaxed, exchange, own), own, ends):
+        for block in run_blocks(engine, _begin(engine, relaxed, exchange, own), own, ends, rings):
             parts.append((exchange, block))
             last = block.state.segments
             progress(before + last, whole, None)
@@ -165,8 +167,10 @@ def with_heavy_hydrogens(system: MolecularSystem) -> Any:
     return changed
 
 
-def _settings(ladder: tuple[float, ...], budget: int, seed: int) -> SimulationSettings:
+def _settings(ladder: tuple[float, ...], budget: int, seed: int, moves: int) -> SimulationSettings:
+    """`moves` that turn rings over after each exchange count in the budget."""
     steps = budget // (EXCHANGES * len(ladder))
+    steps = int(steps / (1 + moves * TIMESTEP / EXCHANGE_INTERVAL))
     time = steps * TIMESTEP * (1 - DISCARDED)
     frames = MOST_FRAMES // (EXCHANGES * len(ladder))
     rounds = max(1, int(np.ceil(time / frames / EXCHANGE_INTERVAL)))
@@ -179,6 +183,7 @@ def _settings(ladder: tuple[float, ...], budget: int, seed: int) -> SimulationSe
         save_interval=interval,
         equilibration=steps * TIMESTEP * DISCARDED,
         seed=seed,
+        ring_moves=moves,
     ).checked()
 
 

@@ -11,26 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from boltzgen.coordinates.domain import Domain
+from boltzgen.coordinates.conformers import conformers_of
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.remedies import LADDER, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
-from boltzgen.system.graph.bond_orders import lewis_structure
-from boltzgen.system.graph.mirror import mirrored, placed_by_hands
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.ring_states import RingStates, SignStates, ring_states
-from boltzgen.system.minimise import energy_and_minimum
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.system.small_molecule.conformers import conformers_like
-from boltzgen.system.terms.charges import partial_charges
 from boltzgen.units import thermal_energy
 
-#: Atoms up to which conformers are looked for; they cost 8 s of one core for 70.
-MOST_ATOMS = 120
-#: Conformers of one joint state that are minimised, the lowest under MMFF94 first; and steps of L-BFGS.
-_TRIES, _STEPS = 2, 1000
+#: Conformers of one joint state that are minimised, the lowest under MMFF94 first.
+_TRIES = 2
 #: kT above the lowest conformer up to which a state that nothing shows is missed, and up to which that is
 #: `unreliable`: e^-3 is 5 % of a population.
 NEAR, VERY_NEAR = 5.0, 3.0
@@ -110,28 +102,15 @@ def ring_minima(system: MolecularSystem, isomers: str = "reference") -> RingMini
     None where no ring has states, or RDKit finds no Lewis structure or conformer. Energies are those of the
     force field (of a hybrid, without its region's potential).
     """
-    if len(system.bonds) < system.n_atoms or system.n_atoms > MOST_ATOMS:
+    if len(system.bonds) < system.n_atoms:
         return None
-    graph = MolecularGraph.from_system(system)
-    rings = ring_states(graph)
-    if not rings:
+    rings = ring_states(MolecularGraph.from_system(system))
+    found = conformers_of(system, isomers) if rings else None
+    if found is None:
         return None
-    charges = partial_charges(system.openmm_system())
-    molecule = lewis_structure(system, 0 if charges is None else round(float(charges.sum())))
-    if molecule is None:
+    positions, energies = found.minimised(system, _lowest(rings, found.positions, found.energies))
+    if not len(energies):
         return None
-    embedded, order = conformers_like(molecule)
-    placed, order = as_labelled(graph, embedded), np.concatenate([order, order])
-    domain = Domain(graph, isomers)
-    inside = (domain(torch.as_tensor(placed)) == 0).numpy()
-    kept = _lowest(rings, placed[inside], order[inside])
-    found = [energy_and_minimum(system.openmm_system(), x, iterations=_STEPS) for x in kept]
-    positions = np.array([x for _, _, x in found])
-    energies = np.array([energy for _, energy, _ in found])
-    sound = np.isfinite(energies) & (domain(torch.as_tensor(positions)) == 0).numpy()
-    if not sound.any():
-        return None
-    positions, energies = positions[sound], energies[sound]
     codes = np.stack([ring.classify(positions) for ring in rings], axis=1)
     rising = np.argsort(energies, kind="stable")
     _, first = np.unique(codes[rising], axis=0, return_index=True)
@@ -216,18 +195,13 @@ def rings_of_frames(
     return {"temperature_K": temperature, "states": states, "missing": [reason for _, reason in missing]}
 
 
-def as_labelled(graph: MolecularGraph, positions: np.ndarray) -> np.ndarray:
-    """Conformers (K, N, 3) and their mirror images, with equal terminal atoms in the places of the hands."""
-    return placed_by_hands(graph, np.concatenate([positions, mirrored(positions)]))
-
-
-def _lowest(rings: Sequence[RingStates], placed: np.ndarray, energies: np.ndarray) -> list[np.ndarray]:
-    """`_TRIES` of the conformers `placed` (K, N, 3) of each joint state, the lowest of `energies` (K,)."""
+def _lowest(rings: Sequence[RingStates], placed: np.ndarray, energies: np.ndarray) -> list[int]:
+    """Rows of `_TRIES` of the conformers `placed` (K, N, 3) of each joint state, the lowest of `energies`."""
     if not len(placed):
         return []
     codes = np.stack([ring.classify(placed) for ring in rings], axis=1)
-    kept: list[np.ndarray] = []
+    kept: list[int] = []
     for state in np.unique(codes, axis=0):
         rows = np.flatnonzero((codes == state).all(axis=1))
-        kept += [placed[row] for row in rows[np.argsort(energies[rows], kind="stable")][:_TRIES]]
+        kept += rows[np.argsort(energies[rows], kind="stable")][:_TRIES].tolist()
     return kept

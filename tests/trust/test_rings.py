@@ -11,6 +11,7 @@ import torch
 from rdkit import Chem
 
 from boltzgen.coordinates.domain import Domain
+from boltzgen.coordinates.conformers import as_labelled
 from boltzgen.data.convergence import convergence
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slowest_inefficiencies
@@ -28,7 +29,6 @@ from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.trust.rings import (
     RingMinima,
-    as_labelled,
     missing_states,
     ring_codes,
     ring_columns,

@@ -81,8 +81,14 @@ def _asked(settings: Mapping[str, Any]) -> dict[str, Any]:
         value = settings.get(one)
         if value is not None and value != parse_time(getattr(_USUAL, one), one):
             found[one] = f"{value:.12g}ps"
-    usual = {"torsion_moves": 0, "precision": "single", "friction": _USUAL.friction, "seed": _USUAL.seed}
-    for one in ("friction", "seed", "hydrogen_mass", "torsion_moves", "precision"):
+    usual = {
+        "ring_moves": _USUAL.ring_moves,
+        "torsion_moves": 0,
+        "precision": "single",
+        "friction": _USUAL.friction,
+        "seed": _USUAL.seed,
+    }
+    for one in ("friction", "seed", "ring_moves", "hydrogen_mass", "torsion_moves", "precision"):
         value = settings.get(one)
         if value is not None and value != usual.get(one):
             found[one] = value

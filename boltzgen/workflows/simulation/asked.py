@@ -77,6 +77,7 @@ def settings_of(asked: SimulateOptions, engine: str) -> SimulationSettings:
         **{name: parse_time(getattr(asked, name), name) for name in times},
         "friction": asked.friction,
         "seed": asked.seed,
+        "ring_moves": asked.ring_moves,
     }
     settings = SimulationSettings(**common).checked()
     if engine == "openmm":
@@ -93,8 +94,12 @@ def settings_of(asked: SimulateOptions, engine: str) -> SimulationSettings:
 
 
 def as_before(asked: SimulateOptions, former: Mapping[str, Any]) -> SimulateOptions:
-    """`asked` with the engine, replicas and platform of the run `former` where they were left open."""
+    """`asked` with the engine, replicas and platform of the run `former` where they were left open.
+
+    A run of a time before moves of rings goes on without them.
+    """
     settings = former["settings"]
+    asked = asked if "ring_moves" in settings else replace(asked, ring_moves=0)
     engine = str(settings.get("engine", "openmm")) if asked.engine == "auto" else asked.engine
     if engine == "torch":
         replicas = settings.get("replicas") if asked.replicas is None else asked.replicas

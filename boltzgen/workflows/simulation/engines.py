@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from boltzgen.dynamics.batched_run import (
@@ -20,6 +21,7 @@ from boltzgen.dynamics.batched_run import initial_state as initial_batched_state
 from boltzgen.dynamics.masses import with_heavy_hydrogens
 from boltzgen.dynamics.openmm_engine import ReplicaEngine, choose_platform
 from boltzgen.dynamics.replica_exchange import Block, RunState, initial_state, run_blocks
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
 from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.errors import UnsupportedError
@@ -47,11 +49,12 @@ class Engine(Protocol):
 
 @dataclass
 class OpenMMEngine:
-    """One OpenMM context for each temperature."""
+    """One OpenMM context for each temperature. starts: (S, N, 3) nm, of a run that begins."""
 
     system: MolecularSystem
     settings: SimulationSettings
     platform: str
+    starts: np.ndarray
 
     def __post_init__(self) -> None:
         if self.system.energy_model.region is not None:
@@ -66,15 +69,18 @@ class OpenMMEngine:
             name=self.platform,
             timestep=self.settings.timestep,
         )
+        self._rings = rings_of(self.system, self.settings)
 
     def start(self) -> RunState:
-        return initial_state(self._engine(), self.system.reference_positions, self.settings)
+        return initial_state(self._engine(), self.starts, self.settings)
 
     def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
-        return run_blocks(self._engine(), state, self.settings, stop)
+        return run_blocks(self._engine(), state, self.settings, stop, self._rings)
 
     def record(self, state: RunState) -> dict[str, Any]:
-        return {}
+        return {
+            "ring_moves": record_of_moves(self._rings, state, self.settings, len(self.settings.temperatures))
+        }
 
     def close(self) -> None:
         """Nothing is held."""
@@ -92,12 +98,17 @@ class OpenMMEngine:
 
 @dataclass
 class TorchEngine:
-    """All replicas in one batch, on the energy that `train` and `sample` use."""
+    """All replicas in one batch, on the energy that `train` and `sample` use.
+
+    starts: (S, N, 3) nm, of a run that begins. begun: how many there were.
+    """
 
     system: MolecularSystem
     settings: BatchedSettings
     device: str
     compile_energies: bool | None
+    starts: np.ndarray
+    begun: int
     platform: str = field(init=False)
     compilation: dict[str, Any] = field(init=False)
 
@@ -105,6 +116,9 @@ class TorchEngine:
         rotors = Rotors.of(self.system, self.device) if self.settings.torsion_moves else None
         if not rotors:  # moves that nothing can make cost nothing
             self.settings = self.settings.model_copy(update={"torsion_moves": 0})
+        rings = rings_of(self.system, self.settings)
+        if not rings:
+            self.settings = self.settings.model_copy(update={"ring_moves": 0})
         settings = self.settings
         self.platform = f"torch {self.device}"
         self._potential: Potential = potential_of(self.system).to(self.device)
@@ -119,11 +133,11 @@ class TorchEngine:
             )
         dtype = torch.float32 if settings.precision == "single" else torch.float64
         self._problem = BatchedProblem.of(
-            self._potential, masses, device=self.device, dtype=dtype, rotors=rotors
+            self._potential, masses, device=self.device, dtype=dtype, rotors=rotors, rings=rings
         )
 
     def start(self) -> RunState:
-        positions = relaxed_start(self._problem, self.system.reference_positions)
+        positions = relaxed_start(self._problem, self.starts)
         return initial_batched_state(self._problem, positions, self.settings)
 
     def blocks(self, state: RunState, stop: StopRequest) -> Iterator[Block]:
@@ -131,9 +145,8 @@ class TorchEngine:
 
     def seconds_of_a_step(self, timed: Callable[[Callable[[], object]], float]) -> float:
         """Wall seconds of one step of all replicas, as `timed` measures a call; the run is not touched."""
-        start = self.system.reference_positions[None]
         stepped = stepping(
-            self._problem, initial_batched_state(self._problem, start, self.settings), self.settings
+            self._problem, initial_batched_state(self._problem, self.starts, self.settings), self.settings
         )
         return timed(stepped)
 
@@ -142,8 +155,8 @@ class TorchEngine:
         settings = self.settings
         blocks = -(-state.segments // segments_per_block(settings, self.system.n_atoms))
         return {
-            "energy_evaluations": MINIMISATION_STEPS
-            + 1
+            "ring_moves": record_of_moves(self._problem.rings, state, settings, settings.replicas),
+            "energy_evaluations": (MINIMISATION_STEPS + 1) * self.begun
             + settings.replicas * (state.segments * settings.segment_evaluations + blocks),
             "torch": {
                 "walks": settings.walks,
@@ -163,3 +176,19 @@ class TorchEngine:
 
     def close(self) -> None:
         self._potential.close()
+
+
+def rings_of(system: MolecularSystem, settings: SimulationSettings) -> RingMoves | None:
+    """The moves of rings that `settings` ask for; None where they ask for none or no ring has one."""
+    return (RingMoves.of(system) or None) if settings.ring_moves else None
+
+
+def record_of_moves(
+    rings: RingMoves | None, state: RunState, settings: SimulationSettings, replicas: int
+) -> dict[str, int] | None:
+    """How many flips of rings and inversions of nitrogens there are, and moves tried and taken; or None."""
+    if rings is None:
+        return None
+    tried = state.segments * settings.ring_moves * replicas
+    kinds = {"flips": rings.flips, "nitrogens": len(rings) - rings.flips}
+    return {**kinds, "tried": tried, "taken": state.ring_moves}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import TypedDict
 
 from boltzgen.errors import InputError
@@ -26,6 +27,9 @@ class SimulateOptions:
     engine: ``openmm``, one replica for each temperature, ``torch``, many ladders at once, or ``auto``: what
         other arguments name, else the faster of the two here for one ladder.
     platform: an OpenMM platform, or ``auto`` to measure and take the fastest.
+    starts: where replicas begin: ``auto`` (many conformers where rings have states that last, else the
+        reference), ``reference``, ``conformers``, or a file of structures (SDF, XYZ, any trajectory, MD).
+    ring_moves: Metropolis moves of each replica that turn a ring over, at an exchange or frame; 0 for none.
     replicas, device, hydrogen_mass, torsion_moves, precision, compile_energies: torch's. Copies in all
         (128 or a few more), ``cpu`` or ``cuda``, dalton, Metropolis moves about bonds at an exchange or
         frame (none), ``single`` or ``double``; None compiles where it pays.
@@ -41,6 +45,8 @@ class SimulateOptions:
     seed: int = 0
     engine: str = "auto"
     platform: str = "auto"
+    starts: str | PathLike[str] = "auto"
+    ring_moves: int = 1
     replicas: int | None = None
     device: str | None = None
     hydrogen_mass: float | None = None
@@ -62,6 +68,8 @@ class SimulateKeywords(TypedDict, total=False):
     seed: int
     engine: str
     platform: str
+    starts: str | PathLike[str]
+    ring_moves: int
     replicas: int | None
     device: str | None
     hydrogen_mass: float | None

@@ -40,6 +40,22 @@ class BatchedRun:
 
 
 @dataclass(frozen=True)
+class RingMovesMade:
+    """Metropolis moves of rings, of all replicas and the whole run.
+
+    Attributes
+    ----------
+    flips, nitrogens: moves there are, those that turn rings over and those that invert a nitrogen in one.
+    tried, taken: how often one of them was proposed, and accepted.
+    """
+
+    flips: int
+    nitrogens: int
+    tried: int
+    taken: int
+
+
+@dataclass(frozen=True)
 class RingState:
     """A state of a ring in words, and the `frames` in it.
 
@@ -107,6 +123,12 @@ class Simulation(Record):
         moves = found["torsion_moves"] or {"tried": None, "taken": None}
         drift = dict(found.get("drift") or {})
         return BatchedRun(found["walks"], found["restarts"], moves["tried"], moves["taken"], drift)
+
+    @property
+    def ring_moves(self) -> RingMovesMade | None:
+        """The moves of rings; None where none were asked or no ring has one."""
+        found = self._content.get("ring_moves")
+        return None if found is None else RingMovesMade(**found)
 
     @property
     def ring_states(self) -> tuple[RingState, ...]:

@@ -10,6 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from boltzgen.contents import check_output
 from boltzgen.data.manifest import SCHEMA, read_manifest
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
@@ -17,7 +19,8 @@ from boltzgen.data.trajectory import read_trajectory
 from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
 from boltzgen.dynamics.replica_exchange import RunState
-from boltzgen.dynamics.settings import BatchedSettings, SimulationSettings
+from boltzgen.dynamics.settings import MOST_REPLICAS, BatchedSettings, SimulationSettings
+from boltzgen.dynamics.starts import WORDS, Starts, starts_of
 from boltzgen.dynamics.storage import assemble, latest_state, save_block, trajectory_name
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.files import write_json
@@ -66,8 +69,9 @@ def simulate(
     stop: polled every few seconds. command: recorded in the manifest.
     expect: told how long it will take before it begins.
     options: the fields of `SimulateOptions`: temperatures (K), time, timestep, friction (1/ps),
-        exchange_interval, save_interval, equilibration, seed, engine, platform, replicas, device,
-        hydrogen_mass (dalton), torsion_moves, precision, compile_energies. Times are text with a unit or ps.
+        exchange_interval, save_interval, equilibration, seed, engine, platform, starts, ring_moves, replicas,
+        device, hydrogen_mass (dalton), torsion_moves, precision, compile_energies. Times are text with a unit
+        or ps.
 
     Returns
     -------
@@ -100,6 +104,7 @@ def simulate(
     check_output(output, "simulation")
     molecule = system if isinstance(system, MolecularSystem) else MolecularSystem.load(str(system))
     _check_molecule(molecule)
+    given = starts_of(molecule, asked.starts, MOST_REPLICAS) if asked.starts not in WORDS else None
     with alone_in(output) as folder:
         former = _former_manifest(folder, resume)
         asked = asked if former is None else as_before(asked, former)
@@ -115,20 +120,43 @@ def simulate(
             asked, threads = found.decided(asked), found.chosen.threads
         settings = next(iter(candidates.values()))
         ends = stop or StopRequest()
-        with torch_threads(threads), closing(_engine(molecule, settings, asked, ends)) as maker:
-            job = _Job.begin(folder, molecule, settings, maker, former, command)
+        starts, told = _starts(folder, former, molecule, settings, asked, given)
+        with torch_threads(threads), closing(_engine(molecule, settings, asked, ends, starts, told)) as maker:
+            job = _Job.begin(folder, molecule, settings, maker, former, command, told)
             return job.run(ends, progress)
 
 
+def _starts(
+    folder: Path,
+    former: dict[str, Any] | None,
+    molecule: MolecularSystem,
+    settings: SimulationSettings,
+    asked: SimulateOptions,
+    given: Starts | None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where the replicas begin (S, N, 3), or began, and what the manifest says of it."""
+    reference = molecule.reference_positions[None]
+    if former is not None and latest_state(folder) is not None:
+        return reference, former.get("starts") or {"source": "reference", "number": 1}
+    most = int(getattr(settings, "replicas", len(settings.temperatures)))
+    found = (given or starts_of(molecule, asked.starts, most)).at_most(most)
+    return found.positions, {"source": found.source, "number": len(found.positions)}
+
+
 def _engine(
-    molecule: MolecularSystem, settings: SimulationSettings, asked: SimulateOptions, stop: StopRequest
+    molecule: MolecularSystem,
+    settings: SimulationSettings,
+    asked: SimulateOptions,
+    stop: StopRequest,
+    starts: np.ndarray,
+    told: dict[str, Any],
 ) -> Engine:
     if not isinstance(settings, BatchedSettings):
-        return OpenMMEngine(molecule, settings, asked.platform)
+        return OpenMMEngine(molecule, settings, asked.platform, starts)
     compiled = asked.compile_energies
     if compiled is None and stop.left < LEAST_TO_COMPILE:
         compiled = False
-    return TorchEngine(molecule, settings, asked.device or "cpu", compiled)
+    return TorchEngine(molecule, settings, asked.device or "cpu", compiled, starts, told["number"])
 
 
 def _segments_in(folder: Path) -> int:
@@ -156,6 +184,7 @@ class _Job:
         engine: Engine,
         former: dict[str, Any] | None,
         command: Sequence[str] | None,
+        starts: dict[str, Any],
     ) -> _Job:
         manifest = {
             "schema": SCHEMA,
@@ -171,6 +200,7 @@ class _Job:
             "settings": settings.model_dump(mode="json"),
             "temperatures_K": list(settings.temperatures),
             "platform": engine.platform,
+            "starts": starts,
             "files": [],
             "frames": {},
             "exchange": None,

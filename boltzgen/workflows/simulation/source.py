@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from boltzgen.dynamics.batched_data import replicas_within
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.system.molecular_system import MolecularSystem
@@ -32,9 +33,10 @@ def simulate_source(
     rungs = len(wanted.temperatures)
     replicas = wanted.ladders * rungs if wanted.ladders else replicas_within(wanted.evaluations, rungs)
     steps = max(1, wanted.evaluations // replicas)
-    if wanted.torsion_moves:  # after every segment, which is no longer than the time between exchanges
+    moves = wanted.torsion_moves + (wanted.ring_moves if RingMoves.of(molecule, leaning=False) else 0)
+    if moves:  # after every segment, which is no longer than the time between exchanges
         each = min(save_and_exchange_steps(wanted, steps, replicas // rungs))
-        steps = max(1, steps * each // (each + wanted.torsion_moves))
+        steps = max(1, steps * each // (each + moves))
     equilibration = min(steps // 4, round(wanted.equilibration / wanted.timestep))
     every, exchange_every = save_and_exchange_steps(wanted, steps - equilibration, replicas // rungs)
     equilibration = equilibration // every * every
@@ -53,6 +55,7 @@ def simulate_source(
         device=device,
         hydrogen_mass=wanted.hydrogen_mass,
         torsion_moves=wanted.torsion_moves,
+        ring_moves=wanted.ring_moves,
         compile_energies=compile_energies,
         resume="auto",
         stop=stop,

@@ -157,7 +157,7 @@ def _openmm(molecule: MolecularSystem, settings: SimulationSettings, platform: s
 
 def _torch(molecule: MolecularSystem, settings: BatchedSettings, asked: SimulateOptions, done: int) -> Speed:
     device = asked.device or "cpu"
-    engine = TorchEngine(molecule, settings, device, False)
+    engine = TorchEngine(molecule, settings, device, False, molecule.reference_positions[None], 1)
     settings = engine.settings
     try:
         found = {}

@@ -1,0 +1,88 @@
+"""Did replicas leave the states where they began? Otherwise populations are those of the starts.
+
+Replicas that are stuck look independent and converged: each of them is in one state, all of them together in
+all, and nothing drifts. So each state of a torsion or ring is asked how often a copy of the molecule entered
+it, and left it, from one saved frame to the next, at whatever temperature it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from boltzgen.data.record import Trajectory
+from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED
+from boltzgen.ensemble.chains.walkers import Walkers
+from boltzgen.remedies import LENGTHEN
+from boltzgen.system.graph.geometry import dihedral_angles
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.graph.torsions import MOVED
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.rings import ring_codes, ring_columns
+
+#: What a sentence on a state begins with that replicas hardly entered or left.
+STARTS_ALONE = "caution: these are the starts' populations"
+
+#: Thirds of the circle of a torsion, degrees.
+_THIRDS = ("0 and 120", "120 and -120", "-120 and 0")
+
+
+def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) -> list[dict[str, Any]]:
+    """How often replicas entered and left each state that the coldest frames of `trajectory` show.
+
+    Of heavy torsions that turn and of rings, where a state holds at least `REPORTED` of the coldest frames and
+    not all of them. trajectory: frames at each temperature, walk after walk, in order of time.
+
+    Returns
+    -------
+    name, share (of the coldest frames), entered, left: of each state; JSON types only.
+    """
+    replicas = _replicas(trajectory, walks)
+    coldest = np.abs(trajectory.temperatures - trajectory.temperature_ladder[0]) < 0.01
+    found = []
+    for name, inside in _states(trajectory.positions, system):
+        share = float(inside[coldest].mean())
+        if REPORTED <= share < 1.0:
+            entered, left = replicas.crossings(inside)
+            found.append({"name": name, "share": share, "entered": entered, "left": left})
+    return found
+
+
+def judge_starts(states: list[dict[str, Any]]) -> list[str]:
+    """The sentence on the `states` of `crossings_of` that were not entered and left often enough; or none."""
+    few = [one for one in states if min(one["entered"], one["left"]) < ENOUGH_CROSSINGS]
+    if not few:
+        return []
+    worst = min(few, key=lambda one: (min(one["entered"], one["left"]), -one["share"]))
+    others = f" (and {len(few) - 1} other states)" if len(few) > 1 else ""
+    return [
+        f"{STARTS_ALONE}: replicas entered {worst['name']}{others} {worst['entered']} times and left it "
+        f"{worst['left']} times, and {ENOUGH_CROSSINGS} of each are needed; {LENGTHEN}"
+    ]
+
+
+def _replicas(trajectory: Trajectory, walks: int) -> Walkers:
+    """Each replica as a walker, its frames by their time, whatever their temperature."""
+    times = np.empty(len(trajectory), dtype=np.int64)
+    for kelvin in trajectory.temperature_ladder:
+        rows = np.flatnonzero(np.abs(trajectory.temperatures - kelvin) < 0.01)
+        times[rows] = np.arange(len(rows)) % max(len(rows) // walks, 1)
+    return Walkers(trajectory.replicas, np.zeros_like(times), times)
+
+
+def _states(positions: np.ndarray, system: MolecularSystem) -> Iterator[tuple[str, np.ndarray]]:
+    """The name of each state and which of `positions` (B, N, 3) are in it."""
+    graph, names = MolecularGraph.from_system(system), system.atom_names
+    for torsion in graph.torsions(MOVED):
+        angle = dihedral_angles(positions, np.array([torsion.atoms]))[:, 0]
+        third = np.minimum(np.floor(np.mod(angle, 2 * np.pi) / (2 * np.pi / 3)), 2)
+        name = "-".join(str(names[atom].atom) for atom in torsion.atoms)
+        for number, words in enumerate(_THIRDS):
+            yield f"torsion {name} between {words} degrees", third == number
+    columns = ring_columns(graph, names)
+    codes = ring_codes(columns, positions)
+    for number, column in enumerate(columns):
+        for code in np.unique(codes[codes[:, number] >= 0, number]).tolist():
+            yield column.state(code), codes[:, number] == code
