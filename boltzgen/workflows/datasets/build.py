@@ -92,15 +92,9 @@ def build_dataset(
         else load_settings(DatasetSettings, find_config(config, of_dataset=True), words)
     )
     check_device(device)
-    builder = _Builder(
-        settings,
-        Path(output),
-        None if frames is None else packed_frames(frames),
-        device,
-        compile_energies,
-        stop or StopRequest(),
-        progress,
-    )
+    taken = None if frames is None else packed_frames(frames)
+    stop = stop or StopRequest()
+    builder = _Builder(settings, Path(output), device, compile_energies, stop, progress, taken)
     anew = builder.selected(rebuild) if rebuild else []
     asked = builder.selected(only, split)
     wanted = [place for place in builder.places if place in asked or place in anew]
@@ -145,11 +139,11 @@ def load_dataset(folder: str | PathLike[str], *, verify: bool = False) -> Datase
 class _Builder:
     settings: DatasetSettings
     folder: Path
-    frames: Path | None
     device: str
     compile_energies: bool | None
     stop: StopRequest
     progress: Progress
+    frames: Path | None = None
 
     @property
     def places(self) -> list[Place]:
