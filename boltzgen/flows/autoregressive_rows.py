@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import Atom
 from boltzgen.flows.autoregressive_layout import N_WAVES, Layout
 from boltzgen.flows.autoregressive_steps import Layer, flattened, waves
 from boltzgen.flows.autoregressive_weights import N_SHARED, AtomWeights, Placed, Weights
-from boltzgen.flows.compiled_steps import look, turn
+from boltzgen.flows.compiled_steps import look, place, turn
 from boltzgen.flows.grouped import Group
 
 
@@ -33,18 +32,13 @@ class Level:
     references: Tensor
     rows: Tensor
 
-    def place(self, positions: Tensor, values: Tensor) -> None:
+    def place(self, positions: Tensor, values: Tensor, compiled: bool) -> None:
         """Write where `values` (d, b) put these atoms into `positions` (atoms, 3, b)."""
-        own = values[self.rows.flatten()].unflatten(0, self.rows.shape)
+        own = values[self.rows.flatten()].unflatten(0, self.rows.shape).flatten(1)
         anchors = positions[self.references.flatten()].unflatten(0, self.references.shape)
-        if len(anchors) < 3:
-            single = [one[0] for one in anchors]
-            axes = geometry.axes_of(self.atom, single)
-            positions[self.number] = geometry.place(self.atom, own[:, 0], single, axes)[None]
-            return
-        frame = list(anchors.transpose(1, 2))
-        found = geometry.place(self.atom, own, frame, geometry.axes_of(self.atom, frame))
-        positions[self.number] = found.transpose(0, 1)
+        frame = [one.transpose(0, 1).flatten(1) for one in anchors]
+        found = place(self.atom, own, frame, compiled)
+        positions[self.number] = found.unflatten(1, (len(self.number), -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -191,21 +185,20 @@ def _shift(group: Group, drawn: list[int], columns: range) -> Shift | None:
         return None
     within, beside = factor[kept][:, kept], -factor[kept][:, drawn]
     by = torch.linalg.solve_triangular(within, beside, upper=False)
-    chosen = [
-        place for place, column in enumerate(kept) if column in columns and bool((by[place] != 0).any())
+    changed = [
+        number for number, column in enumerate(kept) if column in columns and bool((by[number] != 0).any())
     ]
-    if not chosen:
+    if not changed:
         return None
     inputs = []
     rows = [row for row, turns in enumerate(layout.circular) if not turns]
-    for place in chosen:
-        row = rows[kept[place]]
-        live = layout.live(layout.atom[row])
-        within_atom = live.index(N_WAVES + layout.slot[row])
-        inputs.append(N_SHARED + layout.starts[layout.atom[row]] + within_atom)
-    numbers = [[kept[place] for place in chosen], drawn, inputs]
+    for number in changed:
+        row = rows[kept[number]]
+        value = layout.live(layout.atom[row]).index(N_WAVES + layout.slot[row])
+        inputs.append(N_SHARED + layout.starts[layout.atom[row]] + value)
+    numbers = [[kept[number] for number in changed], drawn, inputs]
     columns_kept, columns_drawn, places = (torch.tensor(one, device=factor.device) for one in numbers)
-    return Shift(columns_kept, columns_drawn, by[chosen].contiguous(), places)
+    return Shift(columns_kept, columns_drawn, by[changed].contiguous(), places)
 
 
 def levels_of(layout: Layout, numbers: Iterable[int], device: torch.device) -> tuple[Level, ...]:
@@ -246,7 +239,7 @@ def placed_at(network: Network, group: Group, coordinates: Tensor, size: int) ->
         own = values[block].T.contiguous()
         positions = own.new_zeros(len(layout.atoms), 3, own.shape[1])
         for level in levels:
-            level.place(positions, own)
+            level.place(positions, own, network.compiled)
         inputs = _inputs(layout, whitened[block].T, circular[block].T, network.precision)
         inputs = torch.cat([group.weights.shared[:, block], inputs])
         change = own.new_zeros(len(layout.atoms), own.shape[1])
@@ -299,7 +292,7 @@ def decode_rows(
         old, placed = begun[0].of_rows(block), begun[0].copied(block)
         placed.change.zero_()
         for one in plan.atoms:
-            placed = _refreshed(placed, old, one.fresh, one.shift, network.precision)
+            placed = _refreshed(network, placed, old, one.fresh, one.shift)
             read = begun[1][:, block] if one is plan.atoms[0] else None
             if one.is_whole:
                 placed = draw(one.atom, own, placed, scale, read)
@@ -310,18 +303,18 @@ def decode_rows(
             placed.values[one.rows] = value
             placed.inputs[one.atom.start : one.atom.start + len(shown)] = shown
             placed.change[one.atom.number] = change
-        parts.append(_refreshed(placed, old, plan.after, plan.shift, network.precision))
+        parts.append(_refreshed(network, placed, old, plan.after, plan.shift))
     return Placed.joined(parts)
 
 
 def _refreshed(
-    placed: Placed, old: Placed, fresh: Iterable[Level], shift: Shift | None, precision: torch.dtype
+    network: Network, placed: Placed, old: Placed, fresh: Iterable[Level], shift: Shift | None
 ) -> Placed:
     """`placed`, written into: `fresh` atoms and other whitened numbers, for what was drawn since `old`."""
     for level in fresh:
-        level.place(placed.positions, placed.values)
+        level.place(placed.positions, placed.values, network.compiled)
     if shift is not None:
-        shift.apply(placed, old, precision)
+        shift.apply(placed, old, network.precision)
     return placed
 
 

@@ -44,8 +44,8 @@ State = Mapping[str, np.ndarray | list[np.ndarray]]
 class Taken:
     """What was sampled: one entry a kept step, of all walkers of the group, W of them.
 
-    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; without rungs only
-    at full passes and of the last step, since moves in place leave it open.
+    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; where moves in place
+    leave it open, only at full passes and of the last step.
     draws: ln w of fresh draws of the flow, some at a time.
     """
 
@@ -274,7 +274,8 @@ class Group:
         top = rows[:, -1]
         self.taken.positions.append(self.walkers.positions[top].cpu().numpy().astype(np.float32))
         self.taken.u.append(self.walkers.u[top].cpu().numpy())
-        if self.ladder.rungs > 1 or self.sweeps % self.settings.full_pass_every == 0 or self.done:
+        full = self.sweeps % self.settings.full_pass_every == 0
+        if self.walkers.is_encoded or self.ladder.rungs > 1 or full or self.done:
             self.encode()
             self.taken.log_w.append(self.walkers.log_w[rows].cpu().numpy())
 
