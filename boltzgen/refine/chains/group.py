@@ -44,8 +44,8 @@ State = Mapping[str, np.ndarray | list[np.ndarray]]
 class Taken:
     """What was sampled: one entry a kept step, of all walkers of the group, W of them.
 
-    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; where moves in place
-    leave it open, only at full passes and of the last step.
+    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; where moves in
+    place leave it open, only at full passes and of the last step.
     draws: ln w of fresh draws of the flow, some at a time.
     """
 
