@@ -151,14 +151,14 @@ def _plan(group: Group, slots: dict[int, int]) -> Plan:
     layout, device = weights.layout, weights.shared.device
     by_number = {atom.number: atom for atom in weights.atoms}
     alone = [Chosen(by_number[number], count, (), None) for number, count in slots.items()]
-    drawn = [column for one in alone for column in range(one.columns.start, one.columns.stop)]
+    shifts = _Shifts(group, [c for one in alone for c in range(one.columns.start, one.columns.stop)])
     chosen, moved, waiting, start = list[Chosen](), set[int](), set[int](), 0
     for number, atom in enumerate(layout.atoms):
         if number in slots:
             one = alone[len(chosen)]
             fresh = levels_of(layout, waiting, device)
             stop = one.atom.columns.start if one.is_whole else one.atom.columns.stop
-            chosen.append(replace(one, fresh=fresh, shift=_shift(group, drawn, range(start, stop))))
+            chosen.append(replace(one, fresh=fresh, shift=shifts.of(range(start, stop))))
             waiting, start = set(), stop
             moved.add(number)
             if chosen[-1].is_whole:
@@ -170,49 +170,49 @@ def _plan(group: Group, slots: dict[int, int]) -> Plan:
     diagonal = group.standardiser.factor.diagonal()
     return Plan(
         tuple(chosen),
-        torch.tensor(drawn, dtype=torch.long, device=device),
-        float(diagonal[drawn].log().sum()),
+        torch.tensor(shifts.drawn, dtype=torch.long, device=device),
+        float(diagonal[shifts.drawn].log().sum()),
         levels_of(layout, waiting, device),
-        _shift(group, drawn, range(start, len(diagonal))),
+        shifts.of(range(start, len(diagonal))),
     )
 
 
-def _shift(group: Group, drawn: list[int], columns: range) -> Shift | None:
-    """That of those of `columns` that are not `drawn` and that these change; None without any."""
-    layout, factor = group.weights.layout, group.standardiser.factor
-    kept = [column for column in range(columns.stop) if column not in drawn]
-    if not drawn or not kept:
-        return None
-    within, beside = factor[kept][:, kept], -factor[kept][:, drawn]
-    by = torch.linalg.solve_triangular(within, beside, upper=False)
-    changed = [
-        number for number, column in enumerate(kept) if column in columns and bool((by[number] != 0).any())
-    ]
-    if not changed:
-        return None
-    inputs = []
-    rows = [row for row, turns in enumerate(layout.circular) if not turns]
-    for number in changed:
-        row = rows[kept[number]]
-        value = layout.live(layout.atom[row]).index(N_WAVES + layout.slot[row])
-        inputs.append(N_SHARED + layout.starts[layout.atom[row]] + value)
-    numbers = [[kept[number] for number in changed], drawn, inputs]
-    columns_kept, columns_drawn, places = (torch.tensor(one, device=factor.device) for one in numbers)
-    return Shift(columns_kept, columns_drawn, by[changed].contiguous(), places)
+class _Shifts:
+    """Those of a plan, which draws the linear coordinates `drawn`."""
+
+    def __init__(self, group: Group, drawn: list[int]) -> None:
+        self.layout, factor, self.drawn = group.weights.layout, group.standardiser.factor, drawn
+        chosen = set(drawn)
+        self.kept = [column for column in range(len(factor)) if column not in chosen] if drawn else []
+        within, beside = factor[self.kept][:, self.kept], -factor[self.kept][:, drawn]
+        self.by = torch.linalg.solve_triangular(within, beside, upper=False)
+        self.changes = (self.by != 0).any(dim=1).tolist()
+
+    def of(self, columns: range) -> Shift | None:
+        """That of those of `columns` that are kept and change; None without any."""
+        layout, inputs = self.layout, []
+        changed = [n for n, column in enumerate(self.kept) if column in columns and self.changes[n]]
+        if not changed:
+            return None
+        rows = [row for row, turns in enumerate(layout.circular) if not turns]
+        for number in changed:
+            row = rows[self.kept[number]]
+            value = layout.live(layout.atom[row]).index(N_WAVES + layout.slot[row])
+            inputs.append(N_SHARED + layout.starts[layout.atom[row]] + value)
+        numbers = [[self.kept[number] for number in changed], self.drawn, inputs]
+        kept, drawn, places = (torch.tensor(one, device=self.by.device) for one in numbers)
+        return Shift(kept, drawn, self.by[changed].contiguous(), places)
 
 
 def levels_of(layout: Layout, numbers: Iterable[int], device: torch.device) -> tuple[Level, ...]:
     """`numbers`, each after those that it hangs on."""
     if not layout.has_positions:
         return ()
-    depth = list[int]()
-    for own in layout.atoms:
-        depth.append(1 + max((depth[reference] for reference in own.references), default=-1))
     sorts: dict[tuple, list[int]] = {}
     for number in sorted(set(numbers) - {0}):
         own = layout.atoms[number]
         alone = number if len(own.references) < 3 else -1
-        sorts.setdefault((depth[number], alone, own.style), []).append(number)
+        sorts.setdefault((layout.depths[number], alone, own.style), []).append(number)
     found = []
     for _, members in sorted(sorts.items()):
         own = layout.atoms[members[0]]
