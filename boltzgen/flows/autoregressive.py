@@ -271,7 +271,7 @@ class AutoregressiveFlow(GroupedFlow):
         def encode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
             size = self._block_rows(values.device)
             placed = placed_at(network, group, values, size)
-            plan = plan_of(group.weights, range(values.shape[1]))
+            plan = plan_of(group, range(values.shape[1]))
             latents, change, _ = encode_rows(network, group, placed, plan, size)
             found.append(replace(placed, change=change))
             return latents.T, -change.sum(dim=0) - log_volume(group, plan)
@@ -285,7 +285,7 @@ class AutoregressiveFlow(GroupedFlow):
     ) -> tuple[Tensor, Tensor, list[tuple[Placed, Tensor]]]:
         network, latents, log_det, begun = self._network, [], [], []
         for group, placed in zip(embedding.groups, kept.placed, strict=True):
-            plan, size = plan_of(group.weights, rows), self._block_rows(placed.values.device)
+            plan, size = plan_of(group, rows), self._block_rows(placed.values.device)
             own, change, read = encode_rows(network, group, placed, plan, size)
             latents.append(own.T)
             log_det.append(-change.sum(dim=0) - log_volume(group, plan))
@@ -309,7 +309,7 @@ class AutoregressiveFlow(GroupedFlow):
             return self._draw(atom, own, placed, layers, scale, read)
 
         def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-            plan, size = plan_of(group.weights, rows), self._block_rows(values.device)
+            plan, size = plan_of(group, rows), self._block_rows(values.device)
             found.append(placed := decode_rows(network, group, values, next(left), plan, size, draw))
             return placed.values.T, placed.change.sum(dim=0) + log_volume(group, plan)
 

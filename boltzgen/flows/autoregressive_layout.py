@@ -73,6 +73,14 @@ class Layout:
         return tuple(accumulate(sizes, initial=0))
 
     @cached_property
+    def depths(self) -> tuple[int, ...]:
+        """How many atoms, one hanging on the other, must be placed before each."""
+        found: list[int] = []
+        for own in self.atoms:
+            found.append(1 + max((found[reference] for reference in own.references), default=-1))
+        return tuple(found)
+
+    @cached_property
     def all_live(self) -> tuple[int, ...]:
         """The live ones of the (atoms, N_VALUES) values."""
         return tuple(

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import Atom
-from boltzgen.flows.autoregressive_layout import Layout
+from boltzgen.flows.autoregressive_layout import N_WAVES, Layout
 from boltzgen.flows.autoregressive_steps import Layer, flattened, waves
 from boltzgen.flows.autoregressive_weights import N_SHARED, AtomWeights, Placed, Weights
-from boltzgen.flows.compiled_steps import look, turn
+from boltzgen.flows.compiled_steps import look, place, turn
 from boltzgen.flows.grouped import Group
 
 
@@ -33,32 +32,48 @@ class Level:
     references: Tensor
     rows: Tensor
 
-    def place(self, positions: Tensor, values: Tensor) -> None:
+    def place(self, positions: Tensor, values: Tensor, compiled: bool) -> None:
         """Write where `values` (d, b) put these atoms into `positions` (atoms, 3, b)."""
-        own = values[self.rows.flatten()].unflatten(0, self.rows.shape)
+        own = values[self.rows.flatten()].unflatten(0, self.rows.shape).flatten(1)
         anchors = positions[self.references.flatten()].unflatten(0, self.references.shape)
-        if len(anchors) < 3:
-            single = [one[0] for one in anchors]
-            axes = geometry.axes_of(self.atom, single)
-            positions[self.number] = geometry.place(self.atom, own[:, 0], single, axes)[None]
-            return
-        frame = list(anchors.transpose(1, 2))
-        found = geometry.place(self.atom, own, frame, geometry.axes_of(self.atom, frame))
-        positions[self.number] = found.transpose(0, 1)
+        frame = [one.transpose(0, 1).flatten(1) for one in anchors]
+        found = place(self.atom, own, frame, compiled)
+        positions[self.number] = found.unflatten(1, (len(self.number), -1)).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Kept linear coordinates, which are other whitened numbers once coordinates before them were drawn.
+
+    By the factor F of the whitening, ``F_kk dw_k + F_kd dw_d = 0``.
+
+    kept, drawn: (k,) and (d,) columns. by: (k, d). inputs: (k,) where they stand among what the network sees.
+    """
+
+    kept: Tensor
+    drawn: Tensor
+    by: Tensor
+    inputs: Tensor
+
+    def apply(self, placed: Placed, old: Placed, precision: torch.dtype) -> None:
+        """Write into `placed` what the drawn coordinates there have changed since `old`."""
+        change = placed.whitened[self.drawn] - old.whitened[self.drawn]
+        found = torch.addmm(old.whitened[self.kept], self.by, change)
+        placed.whitened[self.kept] = found
+        placed.inputs[self.inputs] = flattened(found.to(precision))
 
 
 @dataclass(frozen=True)
 class Chosen:
     """One atom, the first `slots` of whose coordinates are drawn, in the order of drawing.
 
-    fresh: what is placed anew before, since it hangs on what was drawn. whitens: whether kept linear
-    coordinates come between it and drawn ones, which make other whitened numbers of them.
+    fresh, shift: what is placed and whitened anew before, since it hangs on what was drawn.
     """
 
     atom: AtomWeights
     slots: int
     fresh: tuple[Level, ...]
-    whitens: bool
+    shift: Shift | None
 
     @property
     def rows(self) -> slice:
@@ -86,14 +101,15 @@ class Chosen:
 class Plan:
     """What is done for the chosen coordinates.
 
-    columns: the chosen ones among all linear coordinates. after, whitens: as `Chosen.fresh` and `.whitens`,
-    of what comes after the last one.
+    columns: (l,) the chosen ones among all linear coordinates. stretch: their part of the whitening's log_det
+    without the scale. after, shift: as `Chosen.fresh` and `.shift`, of what comes after the last one.
     """
 
     atoms: tuple[Chosen, ...]
-    columns: tuple[int, ...]
+    columns: Tensor
+    stretch: float
     after: tuple[Level, ...]
-    whitens: bool
+    shift: Shift | None
 
 
 @dataclass(frozen=True)
@@ -121,48 +137,82 @@ def slots_of(layout: Layout, rows: Iterable[int]) -> dict[int, int] | None:
     return found
 
 
-def plan_of(weights: Weights, rows: Sequence[int]) -> Plan:
+def plan_of(group: Group, rows: Sequence[int]) -> Plan:
     """The plan for `rows`, made once for each embedding."""
-    key = tuple(rows)
+    key, weights = tuple(rows), group.weights
     if key not in weights.plans:
-        weights.plans[key] = _plan(weights, slots_of(weights.layout, rows) or {})
-    return weights.plans[key]
+        weights.plans[key] = _plan(group, slots_of(weights.layout, rows) or {})
+    found: Plan = weights.plans[key]
+    return found
 
 
-def _plan(weights: Weights, slots: dict[int, int]) -> Plan:
+def _plan(group: Group, slots: dict[int, int]) -> Plan:
+    weights: Weights = group.weights
     layout, device = weights.layout, weights.shared.device
     by_number = {atom.number: atom for atom in weights.atoms}
-    chosen, moved, waiting = [], set[int](), set[int]()
-    columns, between = list[int](), False
+    alone = [Chosen(by_number[number], count, (), None) for number, count in slots.items()]
+    shifts = _Shifts(group, [c for one in alone for c in range(one.columns.start, one.columns.stop)])
+    chosen, moved, waiting, start = list[Chosen](), set[int](), set[int](), 0
     for number, atom in enumerate(layout.atoms):
         if number in slots:
+            one = alone[len(chosen)]
             fresh = levels_of(layout, waiting, device)
-            chosen.append(Chosen(by_number[number], slots[number], fresh, between))
-            waiting, between = set(), False
+            stop = one.atom.columns.start if one.is_whole else one.atom.columns.stop
+            chosen.append(replace(one, fresh=fresh, shift=shifts.of(range(start, stop))))
+            waiting, start = set(), stop
             moved.add(number)
-            columns += range(chosen[-1].columns.start, chosen[-1].columns.stop)
             if chosen[-1].is_whole:
                 continue
             waiting.add(number)
         elif not moved.isdisjoint(atom.references):
             moved.add(number)
             waiting.add(number)
-        between = between or bool(columns)
-    return Plan(tuple(chosen), tuple(columns), levels_of(layout, waiting, device), between)
+    diagonal = group.standardiser.factor.diagonal()
+    return Plan(
+        tuple(chosen),
+        torch.tensor(shifts.drawn, dtype=torch.long, device=device),
+        float(diagonal[shifts.drawn].log().sum()),
+        levels_of(layout, waiting, device),
+        shifts.of(range(start, len(diagonal))),
+    )
+
+
+class _Shifts:
+    """Those of a plan, which draws the linear coordinates `drawn`."""
+
+    def __init__(self, group: Group, drawn: list[int]) -> None:
+        self.layout, factor, self.drawn = group.weights.layout, group.standardiser.factor, drawn
+        chosen = set(drawn)
+        self.kept = [column for column in range(len(factor)) if column not in chosen] if drawn else []
+        within, beside = factor[self.kept][:, self.kept], -factor[self.kept][:, drawn]
+        self.by = torch.linalg.solve_triangular(within, beside, upper=False)
+        self.changes = (self.by != 0).any(dim=1).tolist()
+
+    def of(self, columns: range) -> Shift | None:
+        """That of those of `columns` that are kept and change; None without any."""
+        layout, inputs = self.layout, []
+        changed = [n for n, column in enumerate(self.kept) if column in columns and self.changes[n]]
+        if not changed:
+            return None
+        rows = [row for row, turns in enumerate(layout.circular) if not turns]
+        for number in changed:
+            row = rows[self.kept[number]]
+            value = layout.live(layout.atom[row]).index(N_WAVES + layout.slot[row])
+            inputs.append(N_SHARED + layout.starts[layout.atom[row]] + value)
+        numbers = [[self.kept[number] for number in changed], self.drawn, inputs]
+        kept, drawn, places = (torch.tensor(one, device=self.by.device) for one in numbers)
+        return Shift(kept, drawn, self.by[changed].contiguous(), places)
 
 
 def levels_of(layout: Layout, numbers: Iterable[int], device: torch.device) -> tuple[Level, ...]:
     """`numbers`, each after those that it hangs on."""
     if not layout.has_positions:
         return ()
-    depth = list[int]()
-    for own in layout.atoms:
-        depth.append(1 + max((depth[reference] for reference in own.references), default=-1))
     sorts: dict[tuple, list[int]] = {}
     for number in sorted(set(numbers) - {0}):
         own = layout.atoms[number]
         alone = number if len(own.references) < 3 else -1
-        sorts.setdefault((depth[number], alone, own.style), []).append(number)
+        sorts.setdefault((layout.depths[number], alone, own.style), []).append(number)
     found = []
     for _, members in sorted(sorts.items()):
         own = layout.atoms[members[0]]
@@ -189,7 +239,7 @@ def placed_at(network: Network, group: Group, coordinates: Tensor, size: int) ->
         own = values[block].T.contiguous()
         positions = own.new_zeros(len(layout.atoms), 3, own.shape[1])
         for level in levels:
-            level.place(positions, own)
+            level.place(positions, own, network.compiled)
         inputs = _inputs(layout, whitened[block].T, circular[block].T, network.precision)
         inputs = torch.cat([group.weights.shared[:, block], inputs])
         change = own.new_zeros(len(layout.atoms), own.shape[1])
@@ -204,21 +254,21 @@ def encode_rows(
 
     The log slopes of an atom are those of `Placed.change`, of its chosen coordinates. size: rows at once.
     """
-    slopes = group.standardiser.link_slopes(placed.values.T).T
     latents, changes = torch.zeros_like(placed.values), torch.zeros_like(placed.change)
-    first = []
+    slopes = group.standardiser.link_slopes(placed.values, plan.columns)
+    first, counts = [], [one.columns.stop - one.columns.start for one in plan.atoms]
     for block in blocks(latents.shape[1], size):
-        for one in plan.atoms:
+        for one, slope in zip(plan.atoms, slopes[:, block].split(counts), strict=True):
             seen = _seen(network, one.atom, placed.positions[..., block])
             read = one.atom.found(placed.inputs[:, block], seen)
             if one is plan.atoms[0]:
                 first.append(read)
             given = placed.values[one.rows, block].clone()
-            if len(one.columns_in_rows):
+            if one.columns_in_rows:
                 given[list(one.columns_in_rows)] = placed.whitened[one.columns, block]
             found, change, _ = _turn(network, one, [read, given], inverse=False)
             latents[one.rows, block] = found
-            changes[one.atom.number, block] = -change - slopes[one.columns, block].sum(dim=0)
+            changes[one.atom.number, block] = -change - slope.sum(dim=0)
     return latents, changes, torch.cat(first, dim=1)
 
 
@@ -239,10 +289,10 @@ def decode_rows(
     parts, columns = [], latents.T
     for block in blocks(len(latents), size):
         own, scale = columns[:, block].contiguous(), group.standardiser.scale[block, 0]
-        placed = begun[0].copied(block)
+        old, placed = begun[0].of_rows(block), begun[0].copied(block)
         placed.change.zero_()
         for one in plan.atoms:
-            placed = _refreshed(network, group, placed, one.fresh, one.whitens, block)
+            placed = _refreshed(network, placed, old, one.fresh, one.shift)
             read = begun[1][:, block] if one is plan.atoms[0] else None
             if one.is_whole:
                 placed = draw(one.atom, own, placed, scale, read)
@@ -253,28 +303,24 @@ def decode_rows(
             placed.values[one.rows] = value
             placed.inputs[one.atom.start : one.atom.start + len(shown)] = shown
             placed.change[one.atom.number] = change
-        parts.append(_refreshed(network, group, placed, plan.after, plan.whitens, block))
+        parts.append(_refreshed(network, placed, old, plan.after, plan.shift))
     return Placed.joined(parts)
 
 
 def _refreshed(
-    network: Network, group: Group, placed: Placed, fresh: Iterable[Level], whitens: bool, block: slice
+    network: Network, placed: Placed, old: Placed, fresh: Iterable[Level], shift: Shift | None
 ) -> Placed:
-    """`placed`, its tensors written into, with `fresh` atoms where those that were drawn put them."""
+    """`placed`, written into: `fresh` atoms and other whitened numbers, for what was drawn since `old`."""
     for level in fresh:
-        level.place(placed.positions, placed.values)
-    if not whitens:
-        return placed
-    whitened, circular, _ = group.standardiser.whiten(placed.values.T, block)
-    placed.inputs[N_SHARED:] = _inputs(group.weights.layout, whitened.T, circular.T, network.precision)
-    return replace(placed, whitened=whitened.T.contiguous())
+        level.place(placed.positions, placed.values, network.compiled)
+    if shift is not None:
+        shift.apply(placed, old, network.precision)
+    return placed
 
 
 def log_volume(group: Group, plan: Plan) -> Tensor:
     """(b,) what the whitening adds to the log_det of drawing the chosen coordinates, the same everywhere."""
-    standardiser, columns = group.standardiser, list(plan.columns)
-    stretch = standardiser.factor.diagonal()[columns].log().sum()
-    return stretch + len(columns) * torch.log(standardiser.scale[:, 0])
+    return plan.stretch + len(plan.columns) * torch.log(group.standardiser.scale[:, 0])
 
 
 def blocks(rows: int, size: int) -> list[slice]:

@@ -160,6 +160,10 @@ class Placed:
             return parts[0]
         return cls(*(torch.cat(both, dim=-1) for both in zip(*(part.tensors for part in parts), strict=True)))
 
+    def of_rows(self, rows: slice) -> Placed:
+        """The numbers of `rows`, where they are."""
+        return Placed(*(one[..., rows] for one in self.tensors))
+
     def copied(self, rows: slice) -> Placed:
         """The numbers of `rows` in memory of their own."""
         return Placed(*(one[..., rows].clone(memory_format=torch.contiguous_format) for one in self.tensors))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
+from boltzgen.flows.autoregressive_geometry import Atom
 from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom, draw_turns
 from boltzgen.flows.base import Flow
 from boltzgen.interrupts import StopRequest
@@ -148,6 +149,20 @@ def look(
             axes, seen = function(*_contiguous(placed, *anchors))
             return axes, seen
     return geometry.look(shape.atom, placed, anchors, degree, precision)
+
+
+def place(atom: Atom, values: Tensor, anchors: Sequence[Tensor], compiled: bool) -> Tensor:
+    """`geometry.place` of atoms like `atom`, values and anchors (3, m) each: any number of atoms and rows."""
+
+    def plain(values: Tensor, *anchors: Tensor) -> tuple[Tensor]:
+        return (geometry.place(atom, values, anchors, geometry.axes_of(atom, anchors)),)
+
+    if compiled and len(anchors) == REFERENCES and values.shape[-1] > 1:
+        key, inputs = ("place", atom.style, len(values), values.dtype), (values, *anchors)
+        function = _function(key, plain, inputs, [(1,) for _ in inputs])
+        if function is not None:
+            return function(*_contiguous(*inputs))[0]
+    return plain(values, *anchors)[0]
 
 
 def draw(

@@ -34,19 +34,19 @@ class Standardiser:
         self.inverse_factor = torch.linalg.solve_triangular(self.factor, identity, upper=False)
         self.log_volume = self.factor.diagonal().log().sum() + size * torch.log(self.scale[:, 0])
 
-    def whiten(self, coordinates: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log slopes of the links (B, L).
-
-        rows: which of all rows these are.
-        """
+    def whiten(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log slopes of the links (B, L)."""
         linked, slope = link(coordinates[:, self.linear], self.lower, self.upper)
-        whitened = (linked - self.centre) @ self.inverse_factor.T / self.scale[rows]
+        whitened = (linked - self.centre) @ self.inverse_factor.T / self.scale
         circular = torch.remainder(coordinates[:, self.circular] + math.pi, 2 * math.pi) - math.pi
         return whitened, circular, slope
 
-    def link_slopes(self, coordinates: Tensor) -> Tensor:
-        """(B, D) -> log slopes of the links (B, L)."""
-        return link(coordinates[:, self.linear], self.lower, self.upper)[1]
+    def link_slopes(self, coordinates: Tensor, columns: Tensor) -> Tensor:
+        """(D, B) -> log slopes of the links of some `columns` (l,) of the linear ones, (l, B)."""
+        if not len(columns):
+            return coordinates[:0]
+        bounds = self.lower[columns, None], self.upper[columns, None]
+        return link(coordinates.index_select(0, self.linear[columns]), *bounds)[1]
 
     def encode(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, D) -> whitened linear (B, L), circular (B, C) in [-pi, pi), log_det (B,).

@@ -182,6 +182,36 @@ def test_nothing_adapts_once_samples_count(butane):
     assert group.done
 
 
+def test_moves_in_place_stand_for_others_but_on_rungs_of_the_flow(butane):
+    """A block moves either in place or with all that follows, never both."""
+    settings = ChainSettings(walkers_a_group=4, warm_up=6, pilot=32, ladder="tempered")
+    group = Group(butane, KELVIN, settings, seed=2, group=0, steps=4)
+    group.begin()
+
+    def made() -> list[str]:
+        often = group.adaptation.probabilities
+        assert often.sum() == pytest.approx(1)
+        assert np.array_equal(often > 0, group.adaptation.offered)
+        moves = [move for move, share in zip(group.moves, often, strict=True) if share]
+        assert len({(move.rows, move.drifts, move.kind == "langevin") for move in moves}) == len(moves)
+        return [move.kind for move in moves]
+
+    kinds = made()
+    assert {"torsion in place", "turn in place", "fragment in place", "global", "langevin"} <= set(kinds)
+    assert not {"torsion", "fragment", "end"} & set(kinds)
+    group.sweep()
+    group.put_on(Ladder.of_temperatures(4, 1.5, 2))
+    group.adaptation.offer(group._offered())
+    assert made() == kinds
+    group.put_on(Ladder(4, np.array([0.4, 1.0])))
+    group.adaptation.offer(group._offered())
+    assert {"torsion", "turn", "fragment", "end", "global", "langevin"} <= set(made())
+    assert not any("in place" in kind for kind in made())
+    model = Target.from_model(f"harmonic-well-{STIFFNESS:g}-{DIMENSION}")
+    other = Group(BoltzmannGenerator(GaussianFlow(), model), KELVIN, settings, seed=2, group=0, steps=4)
+    assert other.adaptation.offered.all() and not any("in place" in move.kind for move in other.moves)
+
+
 def test_energies_are_those_that_were_computed(butane, monkeypatch):
     counted = []
     original = type(butane.target.potential).reduced_energy

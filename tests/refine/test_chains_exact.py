@@ -12,6 +12,7 @@ chi-square test at the lower end (3 sigma) of the effect that was measured on th
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from boltzgen.flows.coupling import CouplingFlow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.refine.chains import group as chains
 from boltzgen.refine.chains.group import Group
+from boltzgen.refine.chains.moves import proposed
 from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
@@ -119,11 +121,11 @@ def put(group: Group, draws: torch.Tensor) -> None:
 
 
 def functions(group: Group) -> np.ndarray:
-    """(functions, walkers): every coordinate, the energy and ln w."""
+    """(functions, walkers): every coordinate, the energy and ln w, in which rounding is no move."""
+    group.encode()
     walkers = group.walkers
-    return np.concatenate(
-        [walkers.coordinates.T.numpy(), walkers.u[None].numpy(), walkers.log_w[None].numpy()]
-    )
+    found = [walkers.coordinates.T.numpy(), walkers.u[None].numpy(), walkers.log_w[None].numpy()]
+    return np.round(np.concatenate(found), 9)
 
 
 def rank_statistics(group: Group, draws: torch.Tensor, step) -> np.ndarray:
@@ -160,7 +162,7 @@ def power(statistic: float) -> float:
 
 def moved(group: Group, index: int, times: int = 1) -> None:
     for _ in range(times):
-        group.move(index, group.followed.of(group.walkers))
+        group.move(index)
 
 
 def index_of(group: Group, kind: str) -> int:
@@ -189,7 +191,11 @@ def test_kernels_on_the_double_well(double_well, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ("torsion", "turn", "fragment", "end", "crank-nicolson", "langevin", "global")
+    "kind",
+    (
+        *("torsion", "turn", "fragment", "end", "crank-nicolson", "langevin", "global"),
+        *(f"{kind} in place" for kind in ("torsion", "turn", "fragment", "end", "crank-nicolson")),
+    ),
 )
 def test_kernels_on_butane(butane, kind):
     group = group_of(butane)
@@ -228,6 +234,67 @@ def test_a_wrong_ratio_is_caught(double_well, monkeypatch):
 
     monkeypatch.setattr(group.target, "chosen", by_energy_alone)
     assert_caught(group, double_well[1], lambda one: moved(one, index, 2))
+
+
+@pytest.mark.parametrize("kind", ("end in place", "crank-nicolson in place"))
+def test_an_end_in_place_has_the_ratio_of_whole_passes(butane, kind):
+    """No later coordinate's density changes: ln w'/w of whole passes, with all volumes, to 1e-9."""
+    group = group_of((butane[0], butane[1][:200]))
+    move = next(one for one in group.moves if one.kind == kind and one.in_place[-1] == 5)
+    assert move.in_place == tuple(range(move.in_place[0], 6))
+    propose = partial(proposed, move=move, width=0.5, circular=group.circular, generator=group.random)
+    new, ratio = group.target.placed_anew(group.walkers, move.in_place, propose)
+    assert not new.is_encoded
+    both = [
+        group.target.whole(group.generator.encode(one.positions, KELVIN)[0]) for one in (new, group.walkers)
+    ]
+    assert torch.allclose(both[0].positions, new.positions, rtol=0, atol=1e-9)
+    expected = both[0].log_w - both[1].log_w
+    assert float(expected.std()) > 0.5
+    assert torch.allclose(ratio, expected, rtol=0, atol=1e-9)
+    encoded = group.target.encoded_anew(new)
+    assert torch.allclose(encoded.log_w, both[0].log_w, rtol=0, atol=1e-9)
+    assert torch.allclose(encoded.latents, both[0].latents, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "kind", "noise"),
+    (("old", "torsion", 0.3), ("new", "fragment", 0.07), ("base", "fragment", 0.07)),
+)
+def test_a_wrong_ratio_in_place_is_caught(butane, forgotten, kind, noise, monkeypatch):
+    """Without the density of the old coordinates, that of the new ones, or that of the latents."""
+    generator, draws = butane
+    flow = build_flow(FLOWS["autoregressive"], seed=5).double()
+    randomised(flow, noise)
+    group = group_of((BoltzmannGenerator(flow, generator.target), draws))
+    index = index_of(group, f"{kind} in place")
+    right, encode_rows, decode_rows = group.target.placed_anew, flow.encode_rows, flow.decode_rows
+
+    def encoded(*given):
+        latents, change, begun = encode_rows(*given)
+        return latents, torch.zeros_like(change) if forgotten == "old" else change, begun
+
+    def decoded(*given):
+        coordinates, change, kept = decode_rows(*given)
+        return coordinates, torch.zeros_like(change) if forgotten == "new" else change, kept
+
+    def placed_anew(old, rows, propose):
+        found = []
+
+        def proposing(latents):
+            found.extend([latents, propose(latents)])
+            return found[1]
+
+        new, ratio = right(old, rows, proposing)
+        if forgotten == "base":
+            linear = [row for row in rows if not group.circular[row]]
+            ratio = ratio - 0.5 * (found[1][:, linear] ** 2 - found[0][:, linear] ** 2).sum(dim=1)
+        return new, ratio
+
+    monkeypatch.setattr(flow, "encode_rows", encoded)
+    monkeypatch.setattr(flow, "decode_rows", decoded)
+    monkeypatch.setattr(group.target, "placed_anew", placed_anew)
+    assert_caught(group, draws, lambda one: moved(one, index, 2))
 
 
 @pytest.mark.parametrize(("case", "kind"), (("double_well", "crank-nicolson"), ("butane", "turn")))

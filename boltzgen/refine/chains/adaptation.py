@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from boltzgen.coordinates.internal import InternalCoordinates
+from boltzgen.flows.standardise import Standardiser
 from boltzgen.generator import Target
 from boltzgen.refine.chains.blocks import blocks_of
 from boltzgen.refine.chains.moves import Move
@@ -70,7 +71,12 @@ class Adaptation:
         self.widths = np.full(size, FIRST_WIDTH)
         self.correction, self.waited = np.ones(variables), np.zeros((0, variables))
         self.history = np.zeros((0, 0, 0, 0))
-        self.probabilities = self._frequencies(np.ones(size) / size)
+        self.offer(np.ones(size, dtype=bool))
+
+    def offer(self, offered: np.ndarray) -> None:
+        """Only moves that are `offered` (moves,) bool are made from now on; what was learned stays."""
+        self.offered = np.asarray(offered, dtype=bool)
+        self.probabilities = self._frequencies(self._shares())
 
     def record(self, move: int, square: np.ndarray, acceptance: float) -> None:
         """One application of `move`: squared changes (B, variables) and mean acceptance of the walkers."""
@@ -140,8 +146,9 @@ class Adaptation:
     def _shares(self) -> np.ndarray:
         """Shares of the cost (moves,): multiplicative steps to the least sum of powers of the times."""
         rates = self.rates() * self.correction
+        rates = np.where(self.offered[:, None], rates, 0.0)
         rates = rates[:, rates.max(axis=0) > 0]  # what nothing has moved yet says nothing of any move
-        even = np.full(len(rates), 1 / len(rates))
+        even = self.offered / self.offered.sum()
         if not rates.size:
             return even
         share = even
@@ -154,7 +161,7 @@ class Adaptation:
 
     def _frequencies(self, share: np.ndarray) -> np.ndarray:
         """How often each move is made (moves,), from its share of the cost."""
-        often = ((1 - FLOOR) * share + FLOOR / len(share)) / self.cost
+        often = ((1 - FLOOR) * share + FLOOR * self.offered / self.offered.sum()) / self.cost
         return np.asarray(often / often.sum())
 
 
@@ -180,19 +187,23 @@ def _forgotten(earlier: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
 class Followed:
     """The variables by which movement is measured, of a target.
 
-    Cos and sin of each open torsion; of each fragment half the sum of squares of its linear latents, which is
-    nearly its bonded energy: the energy of the molecule is forgotten when all of them are; and the energy. A
-    molecule (or model system) without torsions is followed by all of its linear coordinates.
+    Cos and sin of each open torsion; of each fragment half the sum of squares of its whitened linear
+    coordinates, which is nearly its bonded energy: the energy of the molecule is forgotten when all of them
+    are; and the energy. A molecule (or model system) without torsions is followed by all of its linear
+    coordinates.
     """
 
     def __init__(self, target: Target) -> None:
         self.rows = open_rows(target)
         circular = target.features.circular.cpu().numpy()
+        column = np.cumsum(~circular) - 1
         self.stiff = [
-            [row for row in rows if not circular[row]]
+            column[[row for row in rows if not circular[row]]].tolist()
             for kind, rows in blocks_of(target.coordinates)
             if self.rows and kind == "fragment"
         ]
+        unit = torch.ones(1, dtype=torch.float64, device=target.features.circular.device)
+        self.standardiser = Standardiser(target.features, unit)
         self.turns = bool(self.rows)
         self.rows = self.rows or list(range(len(circular)))
 
@@ -209,7 +220,10 @@ class Followed:
         """(B, variables, 2): cos and sin of what turns, else a value and 0."""
         chosen = walkers.coordinates[:, self.rows]
         first = torch.stack([chosen.cos(), chosen.sin()], dim=2) if self.turns else _with_zeros(chosen)
-        stiff = [0.5 * (walkers.latents[:, rows] ** 2).sum(dim=1) for rows in self.stiff]
+        stiff = []
+        if self.stiff:
+            squares = 0.5 * self.standardiser.whiten(walkers.coordinates)[0] ** 2
+            stiff = [squares[:, columns].sum(dim=1) for columns in self.stiff]
         return torch.cat([first, _with_zeros(torch.stack([*stiff, walkers.u], dim=1))], dim=1)
 
     def square(self, before: Tensor, after: Tensor) -> Tensor:

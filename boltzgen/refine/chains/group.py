@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -43,7 +44,8 @@ State = Mapping[str, np.ndarray | list[np.ndarray]]
 class Taken:
     """What was sampled: one entry a kept step, of all walkers of the group, W of them.
 
-    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1.
+    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; where moves in
+    place leave it open, only at full passes and of the last step.
     draws: ln w of fresh draws of the flow, some at a time.
     """
 
@@ -73,7 +75,11 @@ class Group:
         self.settings, self.group, self.steps = settings, group, steps
         self.circular = generator.target.features.circular
         self.followed = Followed(generator.target)
-        self.moves = moves_of(generator.target, langevin=settings.ladder != "temperatures")
+        self.put_on(Ladder(settings.walkers_a_group, np.ones(1)))
+        can_redraw = partial(self.target.flow.can_redraw, self.target.embedding)
+        self.moves = moves_of(
+            generator.target, langevin=settings.ladder != "temperatures", can_redraw=can_redraw
+        )
         self.moves_a_sweep = self.followed.moves_a_sweep
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
@@ -86,13 +92,25 @@ class Group:
         precision = next((one.dtype for one in generator.flow.parameters()), torch.float64)
         self.most_drift = LARGEST_DRIFT.get(precision, LARGEST_DRIFT[torch.float32])
         self.walkers: Walkers
-        self.put_on(Ladder(settings.walkers_a_group, np.ones(1)))
+        self.adaptation.offer(self._offered())
 
     def put_on(self, ladder: Ladder) -> None:
         """Walkers for every rung of `ladder` from now on."""
         self.ladder = ladder
         self.target = ChainTarget(self.generator, self.temperature * ladder.heat_of_rows)
         self.sloped = LatentTarget(self.generator, self.temperature, rows=ladder.rows)
+
+    def _offered(self) -> np.ndarray:
+        """Which moves are made. In place of others where they can, but not on rungs of q^(1-b) p^b.
+
+        There the density of the whole flow is needed after each move, which is a whole pass.
+        """
+        placed = {(move.rows, move.drifts) for move in self.moves if move.in_place}
+        if self.ladder.rungs > 1 and not self.ladder.by_temperature:
+            return np.array([not move.in_place for move in self.moves])
+        return np.array(
+            [bool(move.in_place) or (move.rows, move.drifts) not in placed for move in self.moves]
+        )
 
     @property
     def sweeps_in_all(self) -> int:
@@ -131,14 +149,17 @@ class Group:
         self.walkers = self.target.whole(latents)
 
     def sweep(self) -> None:
-        """One sweep of all walkers; BoltzgenError when nothing moves, or what was kept is not the truth."""
-        values = self._values()
-        for _ in range(self.moves_a_sweep):
-            often = torch.as_tensor(self.adaptation.probabilities)
-            values = self.move(int(torch.multinomial(often, 1, generator=self.random)), values)
+        """One sweep of all walkers; BoltzgenError when nothing moves, or what was kept is not the truth.
+
+        Moves in place come last, so that latents are found anew once a sweep, if they are needed.
+        """
         if self.ladder.rungs > 1:
-            self.move(self.whole_draw, values)
+            self.move(self.whole_draw)
             self._exchange()
+        often = torch.as_tensor(self.adaptation.probabilities)
+        chosen = torch.multinomial(often, self.moves_a_sweep, replacement=True, generator=self.random)
+        for index in sorted(chosen.tolist(), key=lambda index: bool(self.moves[index].in_place)):
+            self.move(index)
         stage = "warm_up" if self.warming else "sampling"
         if self.warming:
             self._adapt()
@@ -153,38 +174,55 @@ class Group:
         if beyond > 0 and beyond % self.settings.stride == 0:
             self._take()
 
-    def move(self, index: int, values: Tensor) -> Tensor:
-        """Move number `index` of all walkers; the followed variables before and after it."""
+    def move(self, index: int) -> None:
+        """Move number `index` of all walkers."""
         move, width = self.moves[index], float(self.adaptation.widths[index])
-        exponent = self.ladder.exponent.to(self.walkers.log_w)
-        if move.kind == "langevin":
-            before, step = self.sloped.energy_evaluations, width * LARGEST_STEP
-            latents, rate = langevin_steps(
-                self.sloped, self.walkers.latents, exponent, step, generator=self.random
-            )
-            self.target.evaluated += (self.sloped.energy_evaluations - before) // len(latents)
-            new, yes = self.target.whole(latents), (latents != self.walkers.latents).any(dim=1)
+        at_target = self.ladder.at_target.to(self.walkers.u.device)
+        before = self._values()[at_target] if self.warming else None
+        rate: float | None = None
+        if move.in_place:
+            propose = partial(proposed, move=move, width=width, circular=self.circular, generator=self.random)
+            new, ratio = self.target.placed_anew(self.walkers, move.in_place, propose)
+            yes = accepted(ratio, generator=self.random)
+        elif move.kind == "langevin":
+            new, rate = self._langevin(width)
+            yes = (new.latents != self.walkers.latents).any(dim=1)
         else:
+            self.encode()
             latents = proposed(self.walkers.latents, move, width, self.circular, generator=self.random)
             new = self.target.changed(latents, self.walkers, move.first)
+            exponent = self.ladder.exponent.to(new.log_w)
             yes = accepted(exponent * (new.log_w - self.walkers.log_w), generator=self.random)
-            rate = float(yes[self.ladder.at_target.to(yes.device)].double().mean())
-        at_target = self.ladder.at_target.to(yes.device)
         if move.kind == "global":
             drawn = new.log_w[at_target] if self.ladder.by_temperature else new.log_w
             self.taken.draws.append(drawn.cpu().numpy())
         self.walkers = self.target.chosen(yes, new, self.walkers)
-        after = self._values()
         self.ever_accepted += int(yes.sum())
-        if self.warming:
-            square = self.followed.square(values[at_target], after[at_target])
+        if before is not None:
+            square = self.followed.square(before, self._values()[at_target])
+            rate = float(yes[at_target].double().mean()) if rate is None else rate
             self.adaptation.record(index, np.asarray(square.cpu()), rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
-        return after
+
+    def _langevin(self, width: float) -> tuple[Walkers, float]:
+        """Where steps of `width` lead, and the mean acceptance of a step."""
+        self.encode()
+        before, step = self.sloped.energy_evaluations, width * LARGEST_STEP
+        exponent = self.ladder.exponent.to(self.walkers.log_w)
+        latents, rate = langevin_steps(
+            self.sloped, self.walkers.latents, exponent, step, generator=self.random
+        )
+        self.target.evaluated += (self.sloped.energy_evaluations - before) // len(latents)
+        return self.target.whole(latents), rate
+
+    def encode(self) -> None:
+        """After moves in place: find the latents and densities of the walkers."""
+        self.walkers = self.target.encoded_anew(self.walkers)
 
     def _exchange(self) -> None:
         """Exchanges of neighbouring rungs: of rungs, or of latents between temperatures."""
+        self.encode()
         if not self.ladder.by_temperature:
             self.ladder.exchange(self.walkers.log_w, generator=self.random)
             return
@@ -210,6 +248,7 @@ class Group:
         drawn = np.concatenate(self.taken.draws)
         if self.ladder.rungs > 1:
             if not self.ladder.by_temperature and self.sweeps % RESPACED_EVERY == 0:
+                self.encode()
                 self.ladder.respaced(self.walkers.log_w, drawn)
         elif self.sweeps + 1 == half and (
             asked in ("tempered", "temperatures")
@@ -219,6 +258,7 @@ class Group:
 
     def _climb(self, drawn: np.ndarray) -> None:
         """Put walkers on rungs, all of a slot where its walker is; drawn: ln w of draws of the flow."""
+        self.encode()
         slots, latents = self.settings.walkers_a_group, self.walkers.latents
         self._count("warm_up")
         if self.settings.ladder == "temperatures":
@@ -226,6 +266,7 @@ class Group:
         else:
             log_w = self.walkers.log_w.cpu().numpy()
             self.put_on(Ladder(slots, first_exponents(drawn, log_w)))
+        self.adaptation.offer(self._offered())
         self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
 
     def _take(self) -> None:
@@ -233,9 +274,13 @@ class Group:
         top = rows[:, -1]
         self.taken.positions.append(self.walkers.positions[top].cpu().numpy().astype(np.float32))
         self.taken.u.append(self.walkers.u[top].cpu().numpy())
-        self.taken.log_w.append(self.walkers.log_w[rows].cpu().numpy())
+        full = self.sweeps % self.settings.full_pass_every == 0
+        if self.walkers.is_encoded or self.ladder.rungs > 1 or full or self.done:
+            self.encode()
+            self.taken.log_w.append(self.walkers.log_w[rows].cpu().numpy())
 
     def _pass_in_full(self) -> None:
+        self.encode()
         fresh = self.target.whole(self.walkers.latents)
         # hot walkers may begin outside the domain, where both passes say -inf
         apart = (fresh.log_w - self.walkers.log_w).abs()
@@ -272,6 +317,7 @@ class Group:
 
     def state(self) -> State:
         """Everything that `restore` needs, right after a full pass or the last sweep."""
+        self.encode()
         taken = self.taken
         return {
             "sweeps": np.array(self.sweeps),
@@ -294,6 +340,7 @@ class Group:
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """The group as it was when `state` gave `arrays`."""
         self.put_on(Ladder(self.settings.walkers_a_group, arrays["exponents"], arrays["heat"]))
+        self.adaptation.offer(self._offered())
         self.ladder.rung = torch.as_tensor(arrays["rung"].copy())
         self.walkers = self.target.whole(torch.as_tensor(arrays["latents"]).to(self.target.device))
         self.target.count()

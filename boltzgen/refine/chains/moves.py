@@ -1,4 +1,4 @@
-"""Proposals in the latent space that leave the base distribution n(z) as it is.
+"""Proposals in the latent space that leave the base distribution n(z) as it is, and where they are made.
 
 Each is symmetric under n: ``n(z) T(z -> z') = n(z') T(z' -> z)``. For the target ``n(z) w(z)^b`` the ratio of
 Metropolis and Hastings is then ``(w'/w)^b``, whatever the flow:
@@ -7,11 +7,18 @@ Metropolis and Hastings is then ``(w'/w)^b``, whatever the flow:
   1701 (1994)); of all of them, a fresh draw of the flow.
 - *drift*: linear latents ``sqrt(1 - s^2) z + s xi`` (preconditioned Crank-Nicolson: Cotter, Roberts, Stuart,
   White, Stat. Sci. 28, 424 (2013)), circular ones ``z + pi s xi`` wrapped to [-pi, pi); xi standard normal.
+
+A move of some latents is made in one of two ways. In the latent space of the whole flow all coordinates that
+are drawn later follow, for the price of the pass from the first one on. *In place* all other coordinates
+stay as they are, and what hangs on the moved atoms goes with them: only these atoms pass through the network,
+and the ratio is that of `ChainTarget.placed_anew`. Such moves know nothing of the density of the whole flow,
+and serve the target itself alone, at whatever temperature.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +36,10 @@ DRIFTING, TURNING = ("fragment", "residue", "all"), ("torsion", "torsion pair", 
 #: Of one energy, in passes over all atoms: of a force field, and of what takes milliseconds.
 ENERGY, SLOW_ENERGY = 0.05, 10.0
 
+#: Cost of a move in place: of each drawn atom, whose old coordinates are encoded too, in atoms passed; and of
+#: placing all atoms again, in passes over all of them.
+IN_PLACE, PLACING = 2.0, 0.1
+
 
 @dataclass(frozen=True)
 class Move:
@@ -38,12 +49,15 @@ class Move:
     ----------
     kind: under which acceptance is reported. rows: of the molecule's table of coordinates, ascending.
     drifts: whether it is a drift, which has a width, or a redraw. cost: of one walker, in atoms passed.
+    in_place: the coordinates that are drawn where all others stay: `rows`, and the others of their atoms;
+        empty in the latent space of the whole flow.
     """
 
     kind: str
     rows: tuple[int, ...]
     drifts: bool
     cost: float
+    in_place: tuple[int, ...] = ()
 
     @property
     def first(self) -> int:
@@ -80,31 +94,54 @@ def accepted(log_ratio: Tensor, *, generator: torch.Generator) -> Tensor:
     return torch.log(uniform) < log_ratio
 
 
-def moves_of(target: Target, *, langevin: bool = True) -> list[Move]:
-    """The moves of a molecule (or model system): redraws and drifts of its blocks, and Langevin steps."""
+def moves_of(
+    target: Target,
+    *,
+    langevin: bool = True,
+    can_redraw: Callable[[tuple[int, ...]], bool] | None = None,
+) -> list[Move]:
+    """The moves of a molecule (or model system): redraws and drifts of its blocks, and Langevin steps.
+
+    can_redraw: with it, moves in place of all blocks that the flow can draw alone come first.
+    """
     placed = placed_before(target)
     circular = target.features.circular.tolist()
     energy = (SLOW_ENERGY if target.potential.slow else ENERGY) * placed[-1]
 
-    def move(kind: str, rows: tuple[int, ...], drifts: bool) -> Move:
-        return Move(kind, rows, drifts, placed[-1] - placed[rows[0]] + energy)
+    def moves(kind: str, rows: tuple[int, ...], drifts: bool) -> list[Move]:
+        found = [Move(kind, rows, drifts, placed[-1] - placed[rows[0]] + energy)]
+        whole = _whole_atoms(rows, placed, circular)
+        if can_redraw is not None and len(whole) < len(circular) and can_redraw(whole):
+            atoms = len({placed[row] for row in whole})
+            cost = IN_PLACE * atoms + PLACING * placed[-1] + energy
+            found.append(Move(f"{kind} in place", rows, drifts, cost, whole))
+        return found
 
     found = [
-        move("global" if kind == "all" else kind, rows, False) for kind, rows in blocks_of(target.coordinates)
+        move
+        for kind, rows in blocks_of(target.coordinates)
+        for move in moves("global" if kind == "all" else kind, rows, False)
     ]
     for kind, rows in blocks_of(target.coordinates):
         linear = tuple(row for row in rows if not circular[row])
         turning = tuple(row for row in rows if circular[row])
         if kind in DRIFTING and linear:
-            found.append(move("crank-nicolson", linear, True))
+            found += moves("crank-nicolson", linear, True)
         if kind in TURNING and turning:
-            found.append(move("turn", turning, True))
+            found += moves("turn", turning, True)
     if langevin and not target.potential.slow:
         whole = tuple(range(len(circular)))
         cost = (STEPS + 1) * GRADIENT * (placed[-1] + energy) + placed[-1]
         found.append(Move("langevin", whole, True, cost))
-    unique = {(one.kind == "langevin", one.rows, one.drifts): one for one in reversed(found)}
-    return [one for one in found if unique[one.kind == "langevin", one.rows, one.drifts] is one]
+    unique = {(one.kind == "langevin", one.rows, one.drifts, one.in_place): one for one in reversed(found)}
+    return [one for one in found if unique[one.kind == "langevin", one.rows, one.drifts, one.in_place] is one]
+
+
+def _whole_atoms(rows: tuple[int, ...], placed: list[int], circular: list[bool]) -> tuple[int, ...]:
+    """`rows` with the others of their atoms, but for torsions that move alone."""
+    with_linear = {placed[row] for row in rows if not circular[row]}
+    others = (row for row in range(len(circular)) if placed[row] in with_linear)
+    return tuple(sorted({*rows, *others}))
 
 
 def placed_before(target: Target) -> list[int]:

@@ -169,11 +169,12 @@ def _samples(groups: list[Group], settings: ChainSettings, number: int) -> Chain
 def _log_z(groups: list[Group], steps: int) -> tuple[float | None, float | None]:
     """ln Z and its error from all draws and all rungs of `groups`."""
     on_rung: dict[float, list[np.ndarray]] = {}
+    known = min(len(group.taken.log_w) for group in groups) if steps else 0
     for group in groups:
-        for rung, exponent in enumerate(group.ladder.exponents.tolist() if steps else []):
+        for rung, exponent in enumerate(group.ladder.exponents.tolist() if known else []):
             if group.ladder.heat[rung] != 1:
                 continue
-            values = np.stack(group.taken.log_w[:steps])[:, :, rung]
+            values = np.stack(group.taken.log_w[:known])[:, :, rung]
             on_rung.setdefault(exponent, []).append(values)
     drawn = np.concatenate([draws for group in groups for draws in group.taken.draws])
     return log_partition(drawn, {b: np.concatenate(parts, axis=1) for b, parts in on_rung.items()})

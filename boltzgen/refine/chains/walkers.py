@@ -6,7 +6,8 @@ In the latent space of the flow the target is ``n(z) w(z)``, ``w = exp(-u) / q``
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ class Walkers:
     latents, coordinates: (B, D). positions: (B, N, 3) nm; model systems (B, D).
     u, log_q: (B,) reduced energy and log density of the flow.
     log_w: (B,) ``-u - log_q``; -inf outside the domain, and where a number is not finite.
+    volume: (B,) log|det d(positions)/d(coordinates)|.
     kept: what the flow keeps of its pass, its own business.
+    is_encoded: whether latents, log_q and log_w are those of these coordinates; after moves in the
+        coordinates they are not, until `ChainTarget.encoded_anew`.
     """
 
     latents: Tensor
@@ -34,10 +38,12 @@ class Walkers:
     u: Tensor
     log_q: Tensor
     log_w: Tensor
+    volume: Tensor
     kept: Any
+    is_encoded: bool = True
 
     def __len__(self) -> int:
-        return len(self.log_w)
+        return len(self.u)
 
 
 class ChainTarget:
@@ -53,6 +59,7 @@ class ChainTarget:
         self.temperatures, self.rows = temperatures.to(self.device), len(temperatures)
         with torch.no_grad():
             self.embedding = self.flow.embed(Context.of(self.target.features, self.temperatures))
+        self._circular: list[bool] = self.target.features.circular.tolist()
         self.evaluated = torch.zeros(self.rows, dtype=torch.long)
         self.energies_not_finite = 0
 
@@ -88,6 +95,52 @@ class ChainTarget:
         coordinates, change, kept = self.flow.decode_changed(latents, self.embedding, old.kept, first)
         return self._walkers(latents, coordinates, change, kept)
 
+    @torch.no_grad()
+    def placed_anew(
+        self, old: Walkers, rows: Sequence[int], propose: Callable[[Tensor], Tensor]
+    ) -> tuple[Walkers, Tensor]:
+        """Walkers with coordinates `rows` anew and all others as in `old`, and (B,) ln of what accepts them.
+
+        propose: from latents (B, D), of which those of `rows` are meant, to others, reversibly under their
+        base distribution n. With q_rows the density of `rows` that the flow has given those before them, and
+        p the target in the coordinates, the ratio of Metropolis and Hastings is ``p' q_rows / (p q_rows')``,
+        of which the steps of the latents leave ``p' n |dz/dx| / (p n' |dz'/dx'|)``: for any flow exact.
+        """
+        latents, backward, begun = self.flow.encode_rows(self.embedding, old.kept, rows)
+        new = propose(latents)
+        coordinates, forward, kept = self.flow.decode_rows(new, self.embedding, begun, rows)
+        positions, volume = self.target.coordinates.decode(coordinates)
+        linear = [row for row in rows if not self._circular[row]]
+        base = -0.5 * (latents[:, linear] ** 2 - new[:, linear] ** 2).sum(dim=1)
+        ratio = base + backward + forward + volume - old.volume
+        usable = self.target.coordinates.inside(positions) & torch.isfinite(ratio)
+        u = self._energies(positions, usable, volume)
+        ratio = torch.where(usable & torch.isfinite(u), ratio + old.u - u, torch.full_like(u, -torch.inf))
+        found = replace(
+            old,
+            coordinates=coordinates,
+            positions=positions,
+            u=u,
+            volume=volume,
+            kept=kept,
+            is_encoded=False,
+        )
+        return found, ratio
+
+    @torch.no_grad()
+    def encoded_anew(self, walkers: Walkers) -> Walkers:
+        """`walkers` with the latents and densities of their coordinates; no energy is computed."""
+        if walkers.is_encoded:
+            return walkers
+        latents, change, kept = self.flow.encode_kept(walkers.coordinates, self.embedding)
+        log_q = self.flow.latent_log_prob(latents, self.embedding) + change - walkers.volume
+        log_w = torch.where(
+            torch.isfinite(log_q) & torch.isfinite(walkers.u),
+            -walkers.u - log_q,
+            torch.full_like(log_q, -torch.inf),
+        )
+        return replace(walkers, latents=latents, log_q=log_q, log_w=log_w, kept=kept, is_encoded=True)
+
     def chosen(self, accepted: Tensor, new: Walkers, old: Walkers) -> Walkers:
         """Each row of `new` where `accepted` (B,), of `old` elsewhere: a rejected move repeats the state."""
 
@@ -101,7 +154,9 @@ class ChainTarget:
             choose(new.u, old.u),
             choose(new.log_q, old.log_q),
             choose(new.log_w, old.log_w),
+            choose(new.volume, old.volume),
             self.flow.keep(accepted, new.kept, old.kept),
+            new.is_encoded and old.is_encoded,
         )
 
     def _walkers(
@@ -114,7 +169,7 @@ class ChainTarget:
         u = self._energies(positions, usable, log_q) if known is None else known.to(log_q)
         usable = usable & torch.isfinite(u)
         log_w = torch.where(usable, -u - log_q, torch.full_like(log_q, -torch.inf))
-        return Walkers(latents, coordinates, positions, u, log_q, log_w, kept)
+        return Walkers(latents, coordinates, positions, u, log_q, log_w, log_det, kept)
 
     def _energies(self, positions: Tensor, usable: Tensor, like: Tensor) -> Tensor:
         """(B,) reduced energies of the `usable` rows, +inf elsewhere."""
