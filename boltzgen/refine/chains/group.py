@@ -247,18 +247,24 @@ class Group:
 
     def _climb(self, kind: str) -> None:
         """Put walkers on the rungs of a ladder of this kind, all of a slot where its walker is."""
-        slots, top = self.settings.walkers_a_group, self.ladder.at_target.to(self.walkers.log_w.device)
-        latents, log_w = self.walkers.latents[top], self.walkers.log_w[top].cpu().numpy()
+        latents = self.walkers.latents[self.ladder.at_target.to(self.walkers.log_w.device)]
         self._count("warm_up")
-        if kind == "temperatures":
-            self.put_on(Ladder.of_temperatures(slots, self.settings.hottest, self.settings.rungs))
-        elif kind == "tempered":
-            tried = self.trial.exponents
-            drawn = np.concatenate(self.taken.draws)
-            self.put_on(Ladder(slots, tried if len(tried) else first_exponents(drawn, log_w)))
-        else:
-            self.put_on(Ladder(slots, np.ones(1)))
+        self.put_on(self.ladder_of(kind))
         self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
+
+    def ladder_of(self, kind: str) -> Ladder:
+        """A ladder of this kind for the walkers as they are; a tempered one that was tried as it was then."""
+        slots = self.settings.walkers_a_group
+        if kind == "temperatures":
+            return Ladder.of_temperatures(slots, self.settings.hottest, self.settings.rungs)
+        if kind == "none":
+            return Ladder(slots, np.ones(1))
+        if len(self.trial.exponents):
+            return Ladder(slots, self.trial.exponents)
+        top = self.ladder.at_target.to(self.walkers.log_w.device)
+        return Ladder(
+            slots, first_exponents(np.concatenate(self.taken.draws), self.walkers.log_w[top].cpu().numpy())
+        )
 
     def _take(self) -> None:
         rows = self.ladder.row_of().to(self.walkers.u.device)
