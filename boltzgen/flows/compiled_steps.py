@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from boltzgen.conditioning.context import MoleculeFeatures
+from boltzgen.conditioning.context import Context, MoleculeFeatures
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive_geometry import Atom
 from boltzgen.flows.autoregressive_steps import Drawn, Layer, Shape, Turn, Whitening, draw_atom, draw_turns
@@ -71,6 +71,17 @@ def steps_of(flow: Flow, work: Callable[[], object]) -> list[Step]:
             work()
         flow.use_compiler(False)
     return list(steps.values())
+
+
+def steps_to_draw(flow: Flow, molecule: MoleculeFeatures, temperature: float) -> list[Step]:
+    """`steps_of` a few draws of `molecule` at `temperature` (K)."""
+    context, random = Context.of(molecule, temperature, 2), torch.Generator().manual_seed(0)
+
+    def work() -> None:
+        with torch.no_grad():
+            flow.sample(flow.embed(context), generator=random)
+
+    return steps_of(flow, work)
 
 
 def compile_steps(steps: Sequence[Step], stop: StopRequest | None) -> bool:

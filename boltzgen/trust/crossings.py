@@ -32,8 +32,8 @@ _THIRDS = ("0 and 120", "120 and -120", "-120 and 0")
 def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) -> list[dict[str, Any]]:
     """How often replicas entered and left each state that the coldest frames of `trajectory` show.
 
-    Of heavy torsions that turn and of rings, where a state holds at least `REPORTED` of the coldest frames and
-    not all of them. trajectory: frames at each temperature, walk after walk, in order of time.
+    Of heavy torsions that turn and of rings, where a state holds at least `REPORTED` of the coldest frames
+    and not all of them. trajectory: frames at each temperature, walk after walk, in order of time.
 
     Returns
     -------

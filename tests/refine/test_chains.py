@@ -238,6 +238,10 @@ class HeatedFlow(GaussianFlow):
         coordinates, change = super().decode(latents, embedding[:2])
         return coordinates * embedding[2][:, None], change + latents.shape[1] * embedding[2].log()
 
+    def encode(self, coordinates, embedding):
+        latents, change = super().encode(coordinates / embedding[2][:, None], embedding[:2])
+        return latents, change - coordinates.shape[1] * embedding[2].log()
+
     def latent_log_prob(self, latents, embedding):
         return super().latent_log_prob(latents, embedding[:2])
 
@@ -272,7 +276,7 @@ def test_rungs_stay_exact(kind):
         group.sweep()
     if kind == "tempered":
         moved = float((ladder.rung != before).double().mean())
-    assert 0.3 < moved < 0.98
+    assert 0.3 < moved < (0.98 if kind == "tempered" else 0.995)  # temperatures exchange twice
     rows = ladder.row_of()
     assert rows.sort(dim=1).values.eq(torch.arange(3 * slots).reshape(slots, 3)).all()
     for rung, m in enumerate(precision):

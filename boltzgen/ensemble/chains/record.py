@@ -2,8 +2,9 @@
 
 ``log_z``, ``log_z_standard_error`` (null where not known), ``stride`` and ``sweeps``, ``acceptance`` by kind
 of move (``accepted``, ``tried``), ``energy_evaluations`` by part, ``largest_drift`` (between cached and full
-passes), ``settings``, and ``torsions``: those whose samples and states count, each with ``name``, ``atoms``
-(four, from 0) and ``states`` (whether its thirds are states).
+passes), ``ladders`` (of each group: none, tempered, temperatures), ``settings``, and ``torsions``: those
+whose samples and states count, each with ``name``, ``atoms`` (four, from 0) and ``states`` (whether its
+thirds are states).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class ChainsRecord(OpenRecord):
     acceptance: dict[str, Tried] = {}
     energy_evaluations: dict[str, Count] = {}
     largest_drift: float | None = None
+    ladders: list[str] = []
     torsions: list[TorsionRecord] = []
 
 
@@ -54,6 +56,7 @@ def joined_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     joined = {key: value for key, value in first.items() if all(one.get(key) == value for one in records)}
     joined["acceptance"] = _added([one.get("acceptance") or {} for one in records])
     joined["energy_evaluations"] = _sums([one.get("energy_evaluations") or {} for one in records])
+    joined["ladders"] = [ladder for one in records for ladder in one.get("ladders", ())]
     drifts = [drift for one in records if (drift := one.get("largest_drift")) is not None]
     joined["largest_drift"] = max(drifts) if len(drifts) == len(records) else None
     joined["torsions"] = [

@@ -218,13 +218,17 @@ class Followed:
 
     def of(self, walkers: Walkers) -> Tensor:
         """(B, variables, 2): cos and sin of what turns, else a value and 0."""
-        chosen = walkers.coordinates[:, self.rows]
-        first = torch.stack([chosen.cos(), chosen.sin()], dim=2) if self.turns else _with_zeros(chosen)
+        first = self.turning(walkers.coordinates)
         stiff = []
         if self.stiff:
             squares = 0.5 * self.standardiser.whiten(walkers.coordinates)[0] ** 2
             stiff = [squares[:, columns].sum(dim=1) for columns in self.stiff]
         return torch.cat([first, _with_zeros(torch.stack([*stiff, walkers.u], dim=1))], dim=1)
+
+    def turning(self, coordinates: Tensor) -> Tensor:
+        """(B, rows, 2) of `coordinates` (B, D): the part of the variables in which states differ."""
+        chosen = coordinates[:, self.rows]
+        return torch.stack([chosen.cos(), chosen.sin()], dim=2) if self.turns else _with_zeros(chosen)
 
     def square(self, before: Tensor, after: Tensor) -> Tensor:
         """(B, variables) squared change of each walker; of torsions, small ones count little."""

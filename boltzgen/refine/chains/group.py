@@ -6,8 +6,7 @@ state is a function of the latents, so that a group that is put back to one goes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -17,10 +16,12 @@ from torch import Tensor
 from boltzgen.errors import BoltzgenError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.chains.adaptation import Adaptation, Followed
-from boltzgen.refine.chains.ladder import PAYS_BEYOND, Ladder, first_exponents
+from boltzgen.refine.chains.ladder import Ladder, first_exponents
 from boltzgen.refine.chains.langevin import langevin_steps
 from boltzgen.refine.chains.moves import accepted, draw_base, moves_of, proposed
 from boltzgen.refine.chains.settings import ChainSettings
+from boltzgen.refine.chains.taken import State, Taken
+from boltzgen.refine.chains.trial import PAYS_BEYOND, LadderTrial, spread_of_draws
 from boltzgen.refine.chains.walkers import ChainTarget, Walkers, cut_shares
 from boltzgen.refine.latent import LatentTarget
 from boltzgen.refine.moves import LARGEST_STEP
@@ -34,25 +35,6 @@ RESPACED_EVERY = 5
 
 #: Energies are counted under these names.
 STAGES = ("pilot", "warm_up", "sampling", "rungs")
-
-
-#: What a group is put back from: arrays, and lists of what was sampled.
-State = Mapping[str, np.ndarray | list[np.ndarray]]
-
-
-@dataclass
-class Taken:
-    """What was sampled: one entry a kept step, of all walkers of the group, W of them.
-
-    positions: (W, N, 3) float32. u: (W,). log_w: (W, K) on every rung, the last one b = 1; where moves in
-    place leave it open, only at full passes and of the last step.
-    draws: ln w of fresh draws of the flow, some at a time.
-    """
-
-    positions: list[np.ndarray] = field(default_factory=list)
-    u: list[np.ndarray] = field(default_factory=list)
-    log_w: list[np.ndarray] = field(default_factory=list)
-    draws: list[np.ndarray] = field(default_factory=list)
 
 
 class Group:
@@ -83,6 +65,9 @@ class Group:
         self.moves_a_sweep = self.followed.moves_a_sweep
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
         self.kinds = self.adaptation.kinds
+        self.trial = LadderTrial(settings.warm_up if settings.ladder == "auto" else 0)
+        self.hot_random = stream(seed, CHAINS, group, 1)
+        self.sloping = torch.tensor([move.kind == "langevin" for move in self.moves])
         self.whole_draw = next(number for number, move in enumerate(self.moves) if move.kind == "global")
         self.random = stream(seed, CHAINS, group)
         self.taken, self.sweeps, self.largest_drift = Taken(), 0, 0.0
@@ -157,6 +142,8 @@ class Group:
             self.move(self.whole_draw)
             self._exchange()
         often = torch.as_tensor(self.adaptation.probabilities)
+        if self.ladder.by_temperature:  # a slope is known at the temperature of the target alone
+            often = often.masked_fill(self.sloping, 0.0)
         chosen = torch.multinomial(often, self.moves_a_sweep, replacement=True, generator=self.random)
         for index in sorted(chosen.tolist(), key=lambda index: bool(self.moves[index].in_place)):
             self.move(index)
@@ -221,21 +208,34 @@ class Group:
         self.walkers = self.target.encoded_anew(self.walkers)
 
     def _exchange(self) -> None:
-        """Exchanges of neighbouring rungs: of rungs, or of latents between temperatures."""
+        """Neighbouring rungs exchange their walkers; temperatures exchange latents, and conformations."""
         self.encode()
         if not self.ladder.by_temperature:
             self.ladder.exchange(self.walkers.log_w, generator=self.random)
             return
+        heat = self.ladder.heat_of_rows.to(self.walkers.u)
+        for rows in self._partners():
+            new = self.target.whole(self.walkers.latents[rows])
+            self._offer(rows, new, new.log_w - self.walkers.log_w)
+        for rows in self._partners():
+            known = self.walkers.u[rows] * heat[rows] / heat
+            new = self.target.encoded(self.walkers.coordinates[rows], known)
+            gain = torch.where(torch.isfinite(new.log_w), self.walkers.u - new.u, -torch.inf)
+            self._offer(rows, new, gain)
+
+    def _partners(self) -> Iterator[Tensor]:
+        """(rows,) long, whom each row may change with, itself where none: even and odd pairs of rungs."""
         for pairs in self.ladder.pairs(generator=self.random):
             partner = np.arange(self.ladder.rungs)
             for lower in pairs:
                 partner[[lower, lower + 1]] = lower + 1, lower
-            rows = self.ladder.row_of()[:, partner].flatten().to(self.walkers.log_w.device)
-            new = self.target.whole(self.walkers.latents[rows])
-            gain = new.log_w - self.walkers.log_w
-            lower_row = torch.minimum(rows, torch.arange(len(rows), device=rows.device))
-            yes = accepted(gain + gain[rows], generator=self.random)[lower_row]  # one answer for both
-            self.walkers = self.target.chosen(yes, new, self.walkers)
+            yield self.ladder.row_of()[:, partner].flatten().to(self.walkers.log_w.device)
+
+    def _offer(self, rows: Tensor, new: Walkers, gain: Tensor) -> None:
+        """Put each row at `new`, which its partner in `rows` gave: both or none, by the sum of `gain`."""
+        own = torch.arange(len(rows), device=rows.device)
+        yes = accepted(gain + gain[rows], generator=self.random)[torch.minimum(rows, own)]
+        self.walkers = self.target.chosen(yes & (rows != own), new, self.walkers)
 
     def _values(self) -> Tensor:
         return self.followed.of(self.walkers)
@@ -244,30 +244,49 @@ class Group:
         """After a sweep of the warm-up: shares of moves, and rungs where they pay."""
         at_target = self.ladder.at_target.to(self.walkers.u.device)
         self.adaptation.end_sweep(np.asarray(self._values()[at_target].cpu()))
-        asked, half = self.settings.ladder, self.settings.warm_up // 2
-        drawn = np.concatenate(self.taken.draws)
-        if self.ladder.rungs > 1:
-            if not self.ladder.by_temperature and self.sweeps % RESPACED_EVERY == 0:
-                self.encode()
-                self.ladder.respaced(self.walkers.log_w, drawn)
-        elif self.sweeps + 1 == half and (
-            asked in ("tempered", "temperatures")
-            or (asked == "auto" and self.adaptation.slowest() > PAYS_BEYOND)
-        ):
-            self._climb(drawn)
+        asked, done = self.settings.ladder, self.sweeps + 1
+        if self.ladder.kind == "tempered" and self.sweeps % RESPACED_EVERY == 0:
+            self.encode()
+            self.ladder.respaced(self.walkers.log_w, np.concatenate(self.taken.draws))
+        if asked in ("tempered", "temperatures") and done == self.settings.warm_up // 2:
+            self._climb(asked)
+        elif self.trial.due(done):
+            values = np.asarray(self.followed.turning(self.walkers.coordinates[at_target]).cpu())
+            chosen = self.trial.next(values, self.ladder.exponents, self._may_be_slow)
+            if chosen is not None:
+                self._climb(chosen)
 
-    def _climb(self, drawn: np.ndarray) -> None:
-        """Put walkers on rungs, all of a slot where its walker is; drawn: ln w of draws of the flow."""
+    def _may_be_slow(self) -> bool:
+        """Whether walkers without a ladder may be: see `boltzgen.refine.chains.trial`."""
+        if self.adaptation.slowest() > PAYS_BEYOND:
+            return True
+        hot, number = self.settings.hottest * self.temperature, self.settings.pilot
+        return self.trial.slow_by(
+            spread_of_draws(self.generator, self.followed, hot, number, self.hot_random)
+        )
+
+    def _climb(self, kind: str) -> None:
+        """Put walkers on the rungs of a ladder of this kind, all of a slot where its walker is."""
         self.encode()
-        slots, latents = self.settings.walkers_a_group, self.walkers.latents
+        latents = self.walkers.latents[self.ladder.at_target.to(self.walkers.u.device)]
         self._count("warm_up")
-        if self.settings.ladder == "temperatures":
-            self.put_on(Ladder.of_temperatures(slots, self.settings.hottest, self.settings.rungs))
-        else:
-            log_w = self.walkers.log_w.cpu().numpy()
-            self.put_on(Ladder(slots, first_exponents(drawn, log_w)))
+        self.put_on(self.ladder_of(kind))
         self.adaptation.offer(self._offered())
         self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
+
+    def ladder_of(self, kind: str) -> Ladder:
+        """A ladder of this kind for the walkers as they are; a tempered one that was tried as it was then."""
+        slots = self.settings.walkers_a_group
+        if kind == "temperatures":
+            return Ladder.of_temperatures(slots, self.settings.hottest, self.settings.rungs)
+        if kind == "none":
+            return Ladder(slots, np.ones(1))
+        if len(self.trial.exponents):
+            return Ladder(slots, self.trial.exponents)
+        top = self.ladder.at_target.to(self.walkers.log_w.device)
+        return Ladder(
+            slots, first_exponents(np.concatenate(self.taken.draws), self.walkers.log_w[top].cpu().numpy())
+        )
 
     def _take(self) -> None:
         rows = self.ladder.row_of().to(self.walkers.u.device)
@@ -335,6 +354,7 @@ class Group:
             "log_w": list(taken.log_w),
             "draws": list(taken.draws),
             **{f"adaptation_{name}": values for name, values in self.adaptation.arrays().items()},
+            **{f"trial_{name}": values for name, values in self.trial.arrays().items()},
         }
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -352,22 +372,5 @@ class Group:
         self.taken = Taken(
             list(arrays["positions"]), list(arrays["u"]), list(arrays["log_w"]), [arrays["draws"]]
         )
-        learned = {
-            name.removeprefix("adaptation_"): values
-            for name, values in arrays.items()
-            if name.startswith("adaptation_")
-        }
-        self.adaptation.restore(learned)
-
-
-def arrays_of(state: State) -> dict[str, np.ndarray]:
-    """`state` with its lists made arrays: a store may take its time, and lists cost nothing before."""
-    found = {}
-    for name, values in state.items():
-        if isinstance(values, np.ndarray):
-            found[name] = values
-        elif not values:
-            found[name] = np.zeros(0)
-        else:
-            found[name] = np.concatenate(values) if name == "draws" else np.stack(values)
-    return found
+        for part, name in ((self.adaptation, "adaptation_"), (self.trial, "trial_")):
+            part.restore({key.removeprefix(name): arrays[key] for key in arrays if key.startswith(name)})

@@ -9,8 +9,10 @@ log weights v_a, v_b is ``exp((b - a) (v_a - v_b))`` (Geyer, 1991; Swendsen and 
 
 **Temperatures.** The flow at another temperature is another flow. Two walkers exchange their latents, and
 each is decoded anew by the flow of its own temperature: with weights ``w_T(z)``, accepted with
-``w_S(z_T) w_T(z_S) / (w_S(z_S) w_T(z_T))``, since n(z) is the same for all flows. Never is a state of one
-flow weighed by another.
+``w_S(z_T) w_T(z_S) / (w_S(z_S) w_T(z_T))``, since n(z) is the same for all flows. Or they exchange their
+conformations, each encoded anew: accepted by energies alone, with
+``exp(u_S(x_S) + u_T(x_T) - u_S(x_T) - u_T(x_S))``, which brings a state that the colder flow misses. Never
+is a state of one flow weighed by another.
 """
 
 from __future__ import annotations
@@ -25,9 +27,6 @@ STEP = 1.5
 
 #: Most rungs above the flow.
 MOST_RUNGS = 8
-
-#: Sweeps for which walkers forget nothing, by the estimate of the warm-up, beyond which rungs pay.
-PAYS_BEYOND = 40.0
 
 
 class Ladder:
@@ -47,6 +46,13 @@ class Ladder:
     def of_temperatures(cls, slots: int, hottest: float, rungs: int) -> Ladder:
         """Temperatures at even ratios from `hottest` times that of the target down to it."""
         return cls(slots, np.ones(rungs), hottest ** np.linspace(1.0, 0.0, rungs))
+
+    @property
+    def kind(self) -> str:
+        """``none``, ``tempered`` or ``temperatures``."""
+        if self.by_temperature:
+            return "temperatures"
+        return "tempered" if self.rungs > 1 else "none"
 
     @property
     def by_temperature(self) -> bool:

@@ -13,9 +13,10 @@ from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
-from boltzgen.refine.chains.group import STAGES, Group, State, arrays_of
+from boltzgen.refine.chains.group import STAGES, Group
 from boltzgen.refine.chains.normalisation import log_partition
 from boltzgen.refine.chains.settings import ChainSettings
+from boltzgen.refine.chains.taken import State, arrays_of
 
 #: Seconds between two times that the state of the groups is kept.
 SAVED_EVERY = 30.0
@@ -42,6 +43,7 @@ class ChainSamples:
     energy_evaluations: those of ``pilot``, ``warm_up``, ``sampling`` and ``rungs``.
     stride: sweeps from one step to the next. sweeps: of each walker, with the warm-up.
     largest_drift: largest difference in ln w of a kept and a full pass.
+    ladders: of each group, ``none``, ``tempered`` or ``temperatures``.
     """
 
     positions: np.ndarray
@@ -56,6 +58,7 @@ class ChainSamples:
     stride: int
     sweeps: int
     largest_drift: float
+    ladders: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.u)
@@ -163,6 +166,7 @@ def _samples(groups: list[Group], settings: ChainSettings, number: int) -> Chain
         stride=settings.stride,
         sweeps=groups[0].sweeps,
         largest_drift=max(group.largest_drift for group in groups),
+        ladders=tuple(group.ladder.kind for group in groups),
     )
 
 

@@ -21,8 +21,8 @@ class ChainSettings(Settings):
     pilot: int = Field(default=256, ge=1, le=10_000_000)
     """Draws of the flow in each group, of which one is its start by weight."""
     ladder: Literal["auto", "none", "tempered", "temperatures"] = "auto"
-    """Rungs with exchanges, from half of the warm-up on: of q^(1-b) p^b (auto: where the warm-up says that
-    they pay), or of temperatures, which needs a flow that knows them."""
+    """Rungs with exchanges, from half of the warm-up on: of q^(1-b) p^b, or of temperatures, which needs a
+    flow that knows them. auto: the one that pays, if one does, by a trial in the warm-up."""
     hottest: float = Field(default=1.5, gt=1, le=10)
     """The highest temperature of a ladder of temperatures, over the one that is asked for."""
     rungs: int = Field(default=4, ge=2, le=100)

@@ -87,6 +87,11 @@ class ChainsSettings(LossSettings):
         return self.fresh * self.moves + math.ceil(self.steps_anew * self.begun_anew * self.tries)
 
     @property
+    def passes_a_step(self) -> int:
+        """Where walkers are, and each of their moves."""
+        return self.moves + 1
+
+    @property
     def begun_anew(self) -> int:
         """Walkers that begin anew in a step in which any do."""
         return max(1, round(self.anew * self.fresh)) if self.anew > 0 else 0

@@ -161,6 +161,11 @@ class LossSettings(Settings):
         return 0
 
     @property
+    def passes_a_step(self) -> int:
+        """Passes of few rows, without gradients, that a step makes of the flow: they gain by compiling."""
+        return 0
+
+    @property
     def evaluations_at_first(self) -> int:
         """Energies beyond those, once in a run."""
         return 0

@@ -153,6 +153,7 @@ def ensemble_of(
         },
         "energy_evaluations": spent,
         "largest_drift": float(samples.largest_drift),
+        "ladders": list(samples.ladders),
         "settings": settings.model_dump(),
         "torsions": torsions_that_count(target),
     }

@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from boltzgen.conditioning.context import Context
 from boltzgen.errors import StoppedError
 from boltzgen.flows.compiled_steps import (
     Step,
     compile_steps,
     decide_compilation_of_draws,
     seconds_saved,
-    steps_of,
+    steps_to_draw,
 )
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
@@ -24,8 +21,8 @@ from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.workflows.sampling.options import SampleOptions
 from boltzgen.workflows.timing.expectation import Expectation
 
-#: Rows by which the steps of a pass are found, and what compiled chains take at least of the time of others.
-_ROWS, _LEAST = 2, 0.3
+#: What compiled chains take at least of the time of others.
+_LEAST = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,19 +82,8 @@ def decided(
         [target.potential], energies * (1.0 if share is None else share), kept["used"], asked.device
     )["used"]
     draws = kept["draws"] if settings is not None else wanted is True
-    steps = [] if draws is False else _steps(generator, temperature)
+    steps = [] if draws is False else steps_to_draw(flow, target.features, temperature)
     passes = 0.0 if settings is None else energies / settings.walkers_a_group  # an energy follows a pass
     compiled = decide_compilation_of_draws(flow, target.features, passes, draws, share=share, steps=steps)
     saves = seconds_saved(target.features, passes) if compiled else 0.0
     return {**record, "used": used, "draws": compiled}, Passes(compiled, steps, saves)
-
-
-def _steps(generator: BoltzmannGenerator, temperature: float) -> list[Step]:
-    flow, random = generator.flow, torch.Generator().manual_seed(0)
-    context = Context.of(generator.target.features, temperature, _ROWS)
-
-    def work() -> None:
-        with torch.no_grad():
-            flow.sample(flow.embed(context), generator=random)
-
-    return steps_of(flow, work)

@@ -103,7 +103,10 @@ def expected_chains(
     """What to expect of `number` rows of chains: one sweep of one group, timed and thrown away."""
     group = _a_group(generator, number, temperature, settings)
     pilot, sweep = _pilot_and_sweep(group)
-    seconds = settings.groups * (pilot + group.sweeps_in_all * sweep)
+    climbed = 0
+    if settings.ladder in ("tempered", "temperatures"):  # from half of the warm-up on, every rung is moved
+        climbed = (group.ladder_of(settings.ladder).rungs - 1) * (group.sweeps_in_all - settings.warm_up // 2)
+    seconds = settings.groups * (pilot + (group.sweeps_in_all + climbed) * sweep)
     sweeps = f"{group.sweeps_in_all} sweeps of {group.moves_a_sweep} moves each"
     task = f"{number} samples of {settings.walkers} walkers, {sweeps}"
     return Expectation("sample", seconds, task, f"{sweep:.2g} s a sweep of {settings.walkers_a_group}")

@@ -37,6 +37,7 @@ from boltzgen.training.settings import TrainingSettings, evaluations_of
 from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.timing.expectation import Expect
 from boltzgen.workflows.timing.training import expected_of
+from boltzgen.workflows.training.compiling import compile_passes
 from boltzgen.workflows.training.dataset import Learned, dataset_frames
 from boltzgen.workflows.training.frames import Frames, targets_and_frames
 from boltzgen.workflows.training.resuming import (
@@ -219,6 +220,7 @@ def _train(
     compilation = decide_compilation(
         [target.potential for target in targets], evaluations_of(settings), compile_energies, ranks.device
     )
+    compilation["draws"] = compile_passes(settings, trainer.flow, targets, compile_energies, stop)
     if ranks.leads:
         if start is not None:
             keep_former_settings(settings, folder, start)

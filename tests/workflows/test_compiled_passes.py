@@ -1,0 +1,65 @@
+"""Passes of walkers that a training run moves are compiled where that pays, and there is time for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from boltzgen.config.build import build_flow
+from boltzgen.config.settings import load_settings
+from boltzgen.config.shipped import find_config
+from boltzgen.errors import StoppedError
+from boltzgen.flows import compiled_steps
+from boltzgen.flows.autoregressive import AutoregressiveSettings
+from boltzgen.generator import Target
+from boltzgen.interrupts import StopRequest
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.workflows.training.compiling import compile_passes
+
+SMALL = AutoregressiveSettings(hidden=8, depth=1, bins=4, embedding=8, encoder_blocks=1)
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """What was compiled, in no time."""
+    found = []
+
+    def fake(plain, inputs, changing):
+        found.append(plain)
+        return plain
+
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    return found
+
+
+def settings(steps: int, config: str = "adapt-chains") -> TrainingSettings:
+    words = [f"optimizer.steps={steps}", "evaluation.temperature=310"]
+    return load_settings(TrainingSettings, find_config(config), words)
+
+
+@pytest.mark.parametrize(
+    ("steps", "config", "asked", "limit", "used"),
+    [
+        (1600, "adapt-chains", None, None, True),  # times four atoms and five passes: 32 000
+        (1400, "adapt-chains", None, None, False),
+        (1600, "adapt-chains", False, None, False),
+        (10, "adapt-chains", True, None, True),
+        (1600, "adapt", None, None, False),  # moves no walkers
+        (1600, "adapt-chains", None, 250.0, True),  # a minute of compiling, a quarter of what is left
+        (1600, "adapt-chains", None, 200.0, False),
+    ],
+)
+def test_passes_are_compiled_where_it_pays(butane, compiled, steps, config, asked, limit, used):
+    flow, target = build_flow(SMALL, seed=2), Target.from_system(butane)
+    stop = None if limit is None else StopRequest(limit)
+    assert compile_passes(settings(steps, config), flow, [target], asked, stop) is used
+    assert flow._compiled is used and len(compiled) == (2 if used else 0)
+
+
+def test_a_stop_is_heard_while_passes_are_compiled(butane, compiled):
+    flow, target = build_flow(SMALL, seed=2), Target.from_system(butane)
+    with pytest.raises(StoppedError, match="of 20 s reached while passes of the flow were compiled"):
+        compile_passes(settings(10), flow, [target], True, StopRequest(20.0))
+    assert not compiled
