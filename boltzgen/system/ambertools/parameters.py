@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LARGEST_PENALTY = 10.0
 
 #: parmchk2's numbers of the force fields. By the word ``gaff2``, which its help offers, that of AmberTools 26
-#: takes GAFF's table, and what it writes then overrides GAFF2's own (findings/parmchk2-gaff2-is-gaff.sh).
+#: takes GAFF's table in half of its runs, and what it writes then overrides GAFF2's own values
+#: (findings/parmchk2-gaff2-by-chance.sh).
 _NUMBERS = {"gaff": "1", "gaff2": "2"}
 
 _PENALTY = re.compile(r"^(\S.*?)\s+\d.*penalty score=\s*([\d.]+)")
