@@ -159,6 +159,15 @@ def test_a_zwitterion_keeps_its_protons(tools):
     assert "in a zwitterion a proton" in " ".join(system.provenance["warnings"])
 
 
+def test_a_tetrazolate_has_the_symmetry_that_it_has(tools):
+    """By its own guess of the bonds antechamber makes it lopsided, of types without parameters."""
+    system = prepare(smiles="Cc1nn[n-]n1", forcefield=("gaff2",), implicit="obc2")
+    kinds = system.provenance["parameters"]["types"]
+    assert "n1" not in kinds and not [text for text in system.provenance["warnings"] if "doubts" in text]
+    found = charges_of(system)  # C C N N N N
+    assert found[2] == pytest.approx(found[5], abs=1e-4) and found[3] == pytest.approx(found[4], abs=1e-4)
+
+
 def test_abcg2_differs_from_bcc(tools):
     if not tools.has_abcg2:
         pytest.skip("no ABCG2 in this AmberTools")

@@ -55,7 +55,7 @@ def is_alive(child) -> bool:
 
 
 def test_max_time_ends_the_programs_and_nothing_is_written(place, capsys):
-    scripted_tools(place / "amber", antechamber=SLEEPING.replace("{child}", str(place / "child")))
+    scripted_tools(place / "amber", charges=SLEEPING.replace("{child}", str(place / "child")))
     assert main([*WORDS, "--max-time", "3s"]) == 75
     told = capsys.readouterr()
     assert "time limit of 3 s reached while antechamber was at work; nothing was written" in told.err
@@ -63,7 +63,7 @@ def test_max_time_ends_the_programs_and_nothing_is_written(place, capsys):
 
 
 def test_ctrl_c_ends_the_programs_and_nothing_is_written(place):
-    scripted_tools(place / "amber", antechamber=SLEEPING.replace("{child}", str(place / "child")))
+    scripted_tools(place / "amber", charges=SLEEPING.replace("{child}", str(place / "child")))
     command = [sys.executable, "-m", "boltzgen_cli", *WORDS]
     process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True)
     waited = time.monotonic()
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_the_programs_and_nothing_is_written(place):
 
 
 def test_a_failure_is_one_line_and_leaves_nothing(place):
-    scripted_tools(place / "amber", antechamber="echo 'Error: no way!'; exit 1")
+    scripted_tools(place / "amber", charges="echo 'Error: no way!'; exit 1")
     done = run_cli(*WORDS, cwd=place)
     assert done.returncode == 1 and "(Error: no way)" in done.stderr and "Traceback" not in done.stderr
     assert "--charges FILE" in done.stderr and not (place / "S").exists()
@@ -121,7 +121,7 @@ def test_run_goes_through(place, monkeypatch):
 
 
 def test_a_stop_in_the_middle_of_run_is_a_stop(place):
-    scripted_tools(place / "amber", antechamber="sleep 60")
+    scripted_tools(place / "amber", charges="sleep 60")
     with pytest.raises(bg.errors.StoppedError):
         bg.run(
             smiles=SMILES,
