@@ -21,10 +21,17 @@ SMILES = "NC[C@H](S)C(=O)[O-]"
 CHARGES = (-0.9058, 0.1738, -0.1016, -0.5279, 0.9156, -0.8313, -0.8313, 0.3478, 0.3478, 0.0367, 0.0367)
 CHARGES = (*CHARGES, 0.0607, 0.2798)
 
+#: Of antechamber: by the first atom, hydrogen in canonical order, nitrogen as written.
+CHARGED = "cp {files}/charged.mol2 charged.mol2; cp {files}/sqm.pdb sqm.pdb"
+TYPED = """case "$(sed -n 5p given.sdf)" in
+*" H "*) cp {files}/charged.mol2 types.mol2;;
+*) cp {files}/types.mol2 types.mol2;;
+esac"""
+
 ANSWERS = {
     "antechamber": """case " $* " in
-*" -c "*) cp {files}/charged.mol2 charged.mol2; cp {files}/sqm.pdb sqm.pdb;;
-*) cp {files}/types.mol2 types.mol2;;
+*" -c "*) {charges};;
+*) {types};;
 esac""",
     "sqm": "exit 1",
     "parmchk2": "cp {files}/lacking.frcmod lacking.frcmod",
@@ -40,12 +47,16 @@ def real_tools() -> AmberTools:
         pytest.skip(str(error))
 
 
-def scripted_tools(folder: Path, **answers: str) -> AmberTools:
-    """Scripts in `folder` that answer for `SMILES`, or as `answers` say; each call is a line of `calls`."""
+def scripted_tools(folder: Path, *, charges: str = CHARGED, types: str = TYPED, **answers: str) -> AmberTools:
+    """Scripts in `folder` that answer for `SMILES`, or as `answers` say; each call is a line of `calls`.
+
+    charges, types: what antechamber does where it is asked for charges, and where it is not.
+    """
     place = folder / "bin"
     place.mkdir(parents=True, exist_ok=True)
     for name, usual in ANSWERS.items():
-        body = answers.get(name, usual).replace("{files}", str(FILES))
+        body = answers.get(name, usual).replace("{charges}", charges).replace("{types}", types)
+        body = body.replace("{files}", str(FILES))
         program = place / name
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/calls\n{body}\n')
         program.chmod(0o755)

@@ -211,7 +211,7 @@ def test_radii_that_a_model_has_no_parameters_for(foreign, tmp_path, implicit, r
     parmed.tools.changeRadii(structure, "mbondi").execute()
     structure.atoms[0].solvent_radius = 0.8  # Angstrom, that of a hydroxyl hydrogen in mbondi
     structure.save(str(tmp_path / "mbondi.prmtop"))
-    with pytest.raises(InputError, match=rf"needs radii of the set {radii}.*mbondi, say.*tleap"):
+    with pytest.raises(InputError, match=rf'needs radii of the set {radii}.*mbondi, say.*`radii="{radii}"`'):
         prepare(tmp_path / "mbondi.prmtop", coordinates=foreign / "ala.inpcrd", implicit=implicit)
 
 

@@ -28,6 +28,7 @@ from boltzgen.system.ambertools.extended import Extended, extended
 from boltzgen.system.ambertools.failures import charges_failed
 from boltzgen.system.ambertools.mol2 import typed_atoms
 from boltzgen.system.ambertools.programs import AmberTools, ProgramError, scratch
+from boltzgen.system.ambertools.types import READING, atom_types
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -134,12 +135,13 @@ def _computed(
     form: Extended, method: str, charge: int, tools: AmberTools, where: str, stop: StopRequest
 ) -> tuple[list[float], bool]:
     """Charges (e) in the order of `form`, and whether the conformer was held as it is."""
+    reading = atom_types(form.molecule, "gaff2", charge, tools, where, stop)[1]
     with scratch() as place:
-        values = _antechamber(form, method, charge, tools, where, stop, place, _SETTINGS)
+        values = _antechamber(form, method, charge, tools, where, stop, place, reading, _SETTINGS)
         if keeps_its_bonds(form.molecule, _positions(place / "sqm.pdb")):
             return values, False
     with scratch() as place:
-        return _antechamber(form, method, charge, tools, where, stop, place, _UNOPTIMISED), True
+        return _antechamber(form, method, charge, tools, where, stop, place, reading, _UNOPTIMISED), True
 
 
 def _antechamber(
@@ -150,14 +152,13 @@ def _antechamber(
     where: str,
     stop: StopRequest,
     place: Path,
+    reading: str,
     settings: str,
 ) -> list[float]:
     from rdkit import Chem
 
     (place / "given.sdf").write_text(Chem.MolToMolBlock(form.molecule))
-    words = (
-        "-i given.sdf -fi mdl -o charged.mol2 -fo mol2 -at gaff2 -j 4 -dr n -pf n -an n -du n -seq n".split()
-    )
+    words = [*READING, "-o", "charged.mol2", "-at", "gaff2", "-j", reading]
     words += ["-c", method, "-nc", str(charge), "-ek", settings]
     try:
         said = tools.call("antechamber", words, place, stop)

@@ -15,6 +15,7 @@ import numpy as np
 
 from boltzgen.errors import BoltzgenError
 from boltzgen.system.small_molecule.conformers import SEED
+from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -67,7 +68,8 @@ def extended(molecule: Chem.Mol) -> Extended:
     made = Chem.MolFromSmiles(smiles, parameters)
     if made is None or [_kind(made, k) for k in range(len(order))] != [_kind(bare, k) for k in order]:
         raise BoltzgenError(f"RDKit does not read its own SMILES {smiles}; give the charges as a file.")
-    placed = _most_extended(made)
+    with rdkit_log():
+        placed = _most_extended(made)
     if placed is not None:
         return Extended(smiles, placed, order, of_input=False)
     conformer = Chem.Conformer(len(order))

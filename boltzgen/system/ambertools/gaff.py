@@ -12,6 +12,7 @@ from boltzgen.system.ambertools.charges import METHODS, Charges, computed_charge
 from boltzgen.system.ambertools.given_charges import given_charges
 from boltzgen.system.ambertools.parameters import gaff_parameters
 from boltzgen.system.ambertools.programs import AmberTools, find_ambertools
+from boltzgen.system.ambertools.types import atom_types
 from boltzgen.system.parametrise.born_radii import BEST
 from boltzgen.system.parametrise.makers import system_of_prmtop
 from boltzgen.system.small_molecule.molecule import atom_names
@@ -76,6 +77,8 @@ def gaff_system(
     MissingExtraError: AmberTools is missing. InputError, BoltzgenError: a program refuses the molecule.
     """
     tools = find_ambertools(f'`forcefield="{field}"`')
+    net = sum(atom.GetFormalCharge() for atom in molecule.GetAtoms())
+    atom_types(molecule, field, net, tools, where, stop)  # refused now, not after minutes of charges
     wanted = asked.charges or DEFAULT_CHARGES
     charges = charges_of(molecule, field, wanted, source, where, stop=stop, before=before)
     radii = asked.radii or BEST.get(asked.implicit)

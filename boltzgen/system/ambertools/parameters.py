@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from boltzgen.errors import BoltzgenError
 from boltzgen.interrupts import StopRequest
-from boltzgen.system.ambertools.failures import parameters_failed, reason_in, types_failed
-from boltzgen.system.ambertools.mol2 import format_mol2, typed_atoms
+from boltzgen.system.ambertools.failures import parameters_failed, reason_in
+from boltzgen.system.ambertools.mol2 import format_mol2
 from boltzgen.system.ambertools.programs import AmberTools, ProgramError, scratch
+from boltzgen.system.ambertools.types import atom_types
 from boltzgen.system.formats.parsing import parsing
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 LARGEST_PENALTY = 10.0
 
 #: parmchk2's numbers of the force fields. By the word ``gaff2``, which its help offers, that of AmberTools 26
-#: takes GAFF's table, and what it writes then overrides GAFF2's own (findings/parmchk2-gaff2-is-gaff.sh).
+#: takes GAFF's table in half of its runs, and what it writes then overrides GAFF2's own values
+#: (findings/parmchk2-gaff2-by-chance.sh).
 _NUMBERS = {"gaff": "1", "gaff2": "2"}
 
 _PENALTY = re.compile(r"^(\S.*?)\s+\d.*penalty score=\s*([\d.]+)")
@@ -70,23 +72,10 @@ def gaff_parameters(
     InputError: no types or parameters; says which. BoltzgenError: a program changed the atoms.
     """
     from openmm import app
-    from rdkit import Chem
 
     charge = sum(atom.GetFormalCharge() for atom in molecule.GetAtoms())
+    kinds, _, doubt = atom_types(molecule, forcefield, charge, tools, where, stop)
     with scratch() as place:
-        (place / "given.sdf").write_text(Chem.MolToMolBlock(molecule))
-        words = "-i given.sdf -fi mdl -o types.mol2 -fo mol2 -j 4 -dr n -pf n -an n -du n -seq n".split()
-        words += ["-at", forcefield, "-nc", str(charge)]
-        try:
-            said = tools.call("antechamber", words, place, stop)
-        except ProgramError as error:
-            raise types_failed(where, forcefield, error.said) from error
-        if not (place / "types.mol2").is_file():
-            raise types_failed(where, forcefield, said)
-        kinds = [atom.kind for atom in typed_atoms((place / "types.mol2").read_text(), molecule)]
-        unknown = [name for name, kind in zip(names, kinds, strict=True) if kind.upper() == "DU"]
-        if unknown:
-            raise types_failed(where, forcefield, f"no type for {', '.join(unknown[:4])}")
         (place / "typed.mol2").write_text(format_mol2(molecule, names, kinds, charges))
         words = ["-i", "typed.mol2", "-f", "mol2", "-s", _NUMBERS[forcefield], "-o", "lacking.frcmod"]
         try:
@@ -103,6 +92,8 @@ def gaff_parameters(
             prmtop = app.AmberPrmtopFile(str(made))
         text = made.read_text()
     _check_same_atoms(prmtop.topology, molecule, names, where)
+    if doubt:
+        notes.append(f"antechamber doubts its atom types of {where} ({doubt}); check them.")
     return Parameters(prmtop, text, tuple(kinds), tuple(notes))
 
 

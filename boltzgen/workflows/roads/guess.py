@@ -13,8 +13,11 @@ from os import PathLike
 from boltzgen.config.settings import load_settings
 from boltzgen.config.shipped import find_config
 from boltzgen.progress import hours_and_minutes
+from boltzgen.system.ambertools.charges import METHODS, expected_seconds
+from boltzgen.system.ambertools.gaff import DEFAULT_CHARGES
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.size import Size, size_of
+from boltzgen.system.small_molecule.fields import GAFF
 from boltzgen.training import suited
 from boltzgen.training.settings import TrainingSettings
 from boltzgen.workflows.roads import defaults
@@ -55,12 +58,20 @@ def first_guess(
         how = "with a shipped model, where one knows such molecules; "
         how += f"{hours_and_minutes(without)} to simulate, train and draw"
         needed = min(needed, seconds)
-    further = ""
+    charging = slower * _charging(size, options)
+    seconds, without, needed = (amount + charging for amount in (seconds, without, needed))
+    further = f"Charges by AM1: {hours_and_minutes(charging)}, unless kept from before. " if charging else ""
     if limit is not None and needed > limit:
-        further = f"The {hours_and_minutes(limit)} given will hardly suffice."
+        further += f"The {hours_and_minutes(limit)} given will hardly suffice."
     elif limit is not None and without > limit:
-        further = f"Cut to the {hours_and_minutes(limit)} given where that is less."
-    return Expectation(VERB, seconds, f"about {size.atoms} atoms", how, further)
+        further += f"Cut to the {hours_and_minutes(limit)} given where that is less."
+    return Expectation(VERB, seconds, f"about {size.atoms} atoms", how, further.strip())
+
+
+def _charging(size: Size, options: PrepareOptions) -> float:
+    """Seconds in which AmberTools' programs compute charges; 0 where nothing asks for them."""
+    asked = options.charges or (DEFAULT_CHARGES if set(options.forcefield) & set(GAFF) else "")
+    return expected_seconds(size.atoms) if size.small and asked in METHODS else 0.0
 
 
 def _from_the_beginning(size: Size, question: Question, slower: float) -> tuple[float, float]:

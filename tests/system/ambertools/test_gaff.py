@@ -48,8 +48,9 @@ def test_the_charges_are_those_of_the_programs_and_the_rest_is_the_prmtops(answe
     assert made["types"] == "n8 c3 c3 sh c o o hn hn h1 h1 h1 hs".split()
     assert made["charges"]["net_charge"] == -1 and "seed 20231" in made["charges"]["conformer"]
     assert system.provenance["options"]["forcefield"] == ["gaff2"]
-    first, second, *_ = calls(tmp_path)
-    assert "-c bcc -nc -1" in first and "-nc -1" in second and "-c bcc" not in second
+    asked = [line for line in calls(tmp_path) if line.startswith("antechamber")]
+    assert ["-c bcc" in line for line in asked] == [False, False, True, False]  # types tell how to read bonds
+    assert all("-nc -1 " in f"{line} " for line in asked)
 
 
 def test_the_energy_is_openmms_of_the_same_prmtop(answering):
@@ -116,12 +117,12 @@ def test_the_conformer_is_the_most_extended_of_ten():
     assert own == pytest.approx(max(sizes), abs=1e-4) and max(sizes) > 1.1 * min(sizes)
 
 
-MOVED = """cp {files}/charged.mol2 charged.mol2; cp {files}/types.mol2 types.mol2
+MOVED = """cp {files}/charged.mol2 charged.mol2
 sed 's/^\\(ATOM .* H1 .\\{14\\}\\).\\{24\\}/\\1   9.000   9.000   9.000/' {files}/sqm.pdb > sqm.pdb"""
 
 
 def test_a_proton_that_am1_moves_is_held_and_told(answering, tmp_path):
-    answering(antechamber=MOVED)
+    answering(charges=MOVED)
     system = gaff()
     assert [("maxcyc=0" in line) for line in calls(tmp_path) if "-c bcc" in line] == [False, True]
     assert "not optimised" in system.provenance["parameters"]["charges"]["conformer"]
@@ -159,7 +160,7 @@ FAILURES = [
 )
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_program_that_fails_is_a_sentence_with_its_reason(answering, tmp_path, work, kind, reason, code):
-    answering(antechamber=f"{work}\nexit {code}")
+    answering(charges=f"{work}\nexit {code}")
     with pytest.raises(kind) as found:
         gaff()
     assert reason in str(found.value) and found.value.exit_code == (2 if kind is InputError else 1)
@@ -189,11 +190,25 @@ def test_parameters_that_are_missing_are_named(answering, program, work, reason)
 
 
 def test_types_that_are_missing_are_named(answering):
-    no_type = (
-        "cp {files}/charged.mol2 .; cp {files}/sqm.pdb .; sed 's/ sh / DU /' {files}/types.mol2 > types.mol2"
-    )
-    answering(antechamber=no_type)
-    with pytest.raises(InputError, match=r"no GAFF2 atom types for it \(no type for S1\)"):
+    answering(types="sed 's/ sh / DU /' {files}/types.mol2 > types.mol2")
+    with pytest.raises(InputError, match=r"no GAFF2 atom types for it \(no type for S \(atom 4\)\)"):
+        gaff()
+
+
+def test_where_antechamber_doubts_its_own_bonds_those_stated_are_read(answering, tmp_path):
+    doubting = """case " $* " in *" -j 4 "*) echo 'Warning: atom type of N4 (nd) may be wrong.';; esac
+"""
+    from amber_cases import TYPED
+
+    answering(types=doubting + TYPED)
+    assert not [text for text in gaff().provenance["warnings"] if "doubts" in text]
+    (charged,) = [line for line in calls(tmp_path) if "-c bcc" in line]
+    assert " -j 5 " in charged
+    answering(types="echo 'Warning: atom type of N4 (nd) may be wrong.'\n" + TYPED)
+    (told,) = [text for text in gaff().provenance["warnings"] if "doubts" in text]
+    assert "(Warning: atom type of N4 (nd) may be wrong)" in told
+    answering(types="echo 'Error: no bond types'; exit 1")
+    with pytest.raises(InputError, match=r"no GAFF2 atom types for it \(Error: no bond types\)"):
         gaff()
 
 
@@ -212,14 +227,14 @@ def test_atoms_that_a_program_exchanged_are_seen(answering):
 
 def test_charges_of_another_sum_are_refused(answering):
     answering(
-        antechamber="cp {files}/sqm.pdb .; sed 's/-0.831300/-0.331300/' {files}/charged.mol2 > charged.mol2"
+        charges="cp {files}/sqm.pdb .; sed 's/-0.831300/-0.331300/' {files}/charged.mol2 > charged.mol2"
     )
     with pytest.raises(BoltzgenError, match=r"add up to \+0\.001 e instead of -1 e"):
         gaff()
 
 
 def test_a_request_to_stop_ends_the_program_and_its_children(answering, tmp_path):
-    answering(antechamber=f"sleep 47 & echo $! > {tmp_path}/child\nwait")
+    answering(charges=f"sleep 47 & echo $! > {tmp_path}/child\nwait")
     with pytest.raises(StoppedError, match=r"time limit of 1 s reached while antechamber was at work"):
         gaff(stop=StopRequest(1.0))
     child = int((tmp_path / "child").read_text())
