@@ -156,7 +156,7 @@ def test_ladders_grow_with_the_molecule():
     assert probe_ladder(300.0, 60)[0] == 300.0 and probe_ladder(300.0, 60)[-1] == pytest.approx(810.0)
 
 
-def test_visits_are_counted_along_replicas_not_rungs():
+def test_crossings_are_counted_along_replicas_not_rungs():
     rows = np.arange(8)
     walk = ProbeFrames(
         positions=np.zeros((8, 1, 3)),
@@ -169,8 +169,9 @@ def test_visits_are_counted_along_replicas_not_rungs():
         evaluations=0,
         starts=1,
     )
-    assert walk.visits(walk.replicas == 0) == 1
-    assert walk.visits(np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)) == 2
+    assert walk.crossings(walk.replicas == 0) == (0, 0)
+    assert walk.crossings(np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)) == (1, 2)
+    assert walk.crossings(np.array([0, 0, 1, 0, 1, 0, 0, 0], bool)) == (2, 2)
 
 
 @pytest.fixture

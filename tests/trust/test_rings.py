@@ -10,8 +10,8 @@ import pytest
 import torch
 from rdkit import Chem
 
-from boltzgen.coordinates.domain import Domain
 from boltzgen.coordinates.conformers import as_labelled
+from boltzgen.coordinates.domain import Domain
 from boltzgen.data.convergence import convergence
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slowest_inefficiencies
