@@ -8,8 +8,8 @@ gives the populations p, and with them the rate at which flips are taken at equi
 
     sum over chairs of p < min(1, exp(-rise / kT)) >,
 
-whose bound is 2 min(p): no move from one chair to the other is taken more often. Printed for a flip without and
-with leaning branches (`boltzgen.dynamics.ring_moves`); a random turn of a branch is left out.
+whose bound is 2 min(p): no move from one chair to the other is taken more often. Printed for a flip without
+and with leaning branches (`boltzgen.dynamics.ring_moves`); a random turn of a branch is left out.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ def test_the_probe_finds_the_exact_population(generator, butane, frames):
     record = probe_and_judge(generator, generator.sample(SAMPLES, 300.0, seed=9), butane, frames)
     trans = next(state for state in record["states"] if "120 and -120" in state["name"])
     assert abs(trans["target"] - 0.6292) < 4 * trans["target_error"] < 0.5
-    unsettled = replace(frames, exchanges=np.zeros_like(frames.exchanges))
+    copies = 100 * frames.exchanges + frames.replicas
+    unsettled = replace(frames, exchanges=np.zeros_like(frames.exchanges), replicas=copies)
     record_of_one = probe_and_judge(generator, generator.sample(500, 300.0, seed=9), butane, unsettled)
     assert all(state["target_error"] is None and state["reason"] for state in record_of_one["states"])
     weights = mbar_weights(frames)

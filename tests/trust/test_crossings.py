@@ -12,9 +12,11 @@ from boltzgen.data.manifest import doubts_of
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import drifts, slowest_inefficiencies
 from boltzgen.dynamics.starts import conformer_starts
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.prepare import prepare
+from boltzgen.trust import probe
 from boltzgen.trust.crossings import crossings_of, judge_starts
-from boltzgen.trust.rings import rings_of_frames, unmoved_rings
+from boltzgen.trust.rings import ring_codes, ring_columns, rings_of_frames, unmoved_rings
 from boltzgen.workflows.preparation.prepare import prepare as described
 
 WALKS, STEPS, LADDER = 12, 60, (300.0, 400.0)
@@ -114,3 +116,18 @@ def test_prepare_names_the_rings_that_no_move_turns_over():
         words.startswith("ring C") and words.endswith("it is bridged") for words in summary.unmoved_rings
     )
     assert described(smiles="CC1CCCCC1", forcefield=("mmff94",), check=True).unmoved_rings == ()
+
+
+def test_the_probe_turns_rings_over_and_knows_where_it_began(monkeypatch):
+    """Methylcyclohexane, a picosecond each: both chairs from one start, entered and left by flips alone."""
+    monkeypatch.setattr(probe, "SMALLEST_BUDGET", 10_000)
+    system, pair = methylcyclohexane()
+    found = probe.run_probe(system, [pair[0]], 300.0, budget=12_000, seed=2, platform="Reference")
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    codes = ring_codes(columns, found.positions)[:, 0]
+    axial = codes == ring_codes(columns, pair)[1, 0]
+    entered, left = found.crossings(axial)
+    assert min(entered, left) >= 8 and found.evaluations == 12_000
+    assert axial.mean() < 0.5
+    steps = found.times.max() + 1
+    assert len(found) == steps * len(found.ladder) * 4

@@ -311,6 +311,8 @@ def test_a_simulation_names_the_chair_that_it_lacks(tmp_path):
         exchange_interval="0.1ps",
         equilibration="0.2ps",
         platform="Reference",
+        starts="reference",
+        ring_moves=0,
     )
     counts = {state.name.split(" with ")[1]: (state.frames, state.height_kT) for state in made.ring_states}
     assert counts["C1 equatorial"] == (200, 0.0) and counts["C1 axial"][0] == 0
