@@ -60,10 +60,10 @@ def judge_starts(states: list[dict[str, Any]], remedy: str = LENGTHEN) -> list[s
     if not few:
         return []
     worst = min(few, key=lambda one: (min(one["entered"], one["left"]), -one["share"]))
-    others = f" (and {len(few) - 1} other states)" if len(few) > 1 else ""
+    others = f" (others as seldom: {len(few) - 1})" if len(few) > 1 else ""
     return [
-        f"{STARTS_ALONE}: replicas entered {worst['name']}{others} {worst['entered']} times and left it "
-        f"{worst['left']} times, and {ENOUGH_CROSSINGS} of each are needed; {remedy}"
+        f"{STARTS_ALONE}: replicas entered {worst['name']} {worst['entered']} times and left it "
+        f"{worst['left']} times{others}, and {ENOUGH_CROSSINGS} of each are needed; {remedy}"
     ]
 
 

@@ -65,7 +65,7 @@ def test_replicas_frozen_in_unequal_wells_have_the_populations_of_their_starts()
     assert (axial["entered"], axial["left"]) == (0, 0)
     (sentence,) = judge_starts(states)
     assert sentence.startswith("caution: these are the starts' populations: replicas entered ring C2-C3")
-    assert "0 times and left it 0 times, and 8 of each are needed" in sentence
+    assert "0 times and left it 0 times (others as seldom: 1), and 8 of each are needed" in sentence
     manifest = {
         "temperatures_K": list(LADDER),
         "torch": {"walks": WALKS},
