@@ -34,6 +34,12 @@ def check(
         int, typer.Option(min=1, help="Samples whose density and energy are recomputed.")
     ] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the probe.")] = 0,
+    starts: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|reference|conformers|FILE", help="Where the probe begins besides, as for simulate."
+        ),
+    ] = "auto",
     platform: Annotated[str, typer.Option(help="OpenMM platform of the probe; auto: the fastest.")] = "auto",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the verdict is unreliable.")
@@ -62,6 +68,7 @@ def check(
             data_temperature=data_temperature,
             rows=rows,
             seed=seed,
+            starts=starts,
             platform=platform,
             strict=strict,
             stop=stop,

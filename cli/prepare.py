@@ -102,6 +102,7 @@ def _show(summary: Preparation) -> None:
         "rotatable torsions": _listed(summary.torsions),
         "isomers held as given": _listed(_with_labels(summary.isomer_bonds, isomers)),
         **({"rotations set free": _listed(summary.opened)} if summary.opened else {}),
+        **({"rings no move turns over": "; ".join(summary.unmoved_rings)} if summary.unmoved_rings else {}),
         **{f"terms: {kind}": count for kind, count in summary.force_terms},
         "energy (kJ/mol)": f"{summary.energy:.2f}",
         "energy evaluation": summary.translation,

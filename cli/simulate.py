@@ -133,4 +133,4 @@ def simulate(
         states = [(ring.name, ring.frames, ring.height_kT) for ring in result.ring_states]
         console.table("", ("rings at the lowest temperature", "frames", "lowest conformer (kT)"), states)
     for warning in result.warnings:
-        console.finding(f"warning: {warning}")
+        console.finding(warning if warning.startswith("caution: ") else f"warning: {warning}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzgen.data.manifest import doubts_of
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import slow_torsions, statistical_inefficiency
 from boltzgen.remedies import LONGER_EACH
@@ -47,8 +48,7 @@ def convergence(
         "round_trips": None if exchange is None else int(exchange["round_trips"]),
         "halves": half_agreement(frames, system, walks),
     }
-    missing = (manifest.get("rings") or {"missing": []})["missing"]
-    verdict, reasons = _judged(found, missing)
+    verdict, reasons = _judged(found, doubts_of(manifest))
     return {**found, "verdict": verdict, "reasons": reasons}
 
 
@@ -104,10 +104,10 @@ def _compared(inside: np.ndarray, walks: int) -> dict[str, float]:
     }
 
 
-def _judged(found: Mapping[str, Any], missing: Sequence[str]) -> tuple[str, list[str]]:
+def _judged(found: Mapping[str, Any], doubts: Sequence[str]) -> tuple[str, list[str]]:
     halves, trips, frames = found["halves"], found["round_trips"], found["independent_frames"]
     drifting: list[str] = []
-    short = list(missing)  # states of rings: dynamics that never inverts one passes all that follows
+    short = list(doubts)  # dynamics that never inverts a ring, or leaves its starts, passes all that follows
     if halves is not None and abs(halves["z"]) > LARGEST_Z:
         drifting.append(
             f"state {halves['state']} of torsion {halves['torsion']}: {halves['first']:.2f} in the first "

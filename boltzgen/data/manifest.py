@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,6 +85,22 @@ class _Starts(Record):
     number: Count
 
 
+class _Crossed(Record):
+    """How often replicas entered and left a state that the coldest frames show."""
+
+    name: str
+    share: float
+    entered: Count
+    left: Count
+
+
+class _Crossings(Record):
+    """Of all states, and the sentences on those whose populations are the starts'."""
+
+    states: list[_Crossed]
+    cautions: list[str]
+
+
 class _Torch(OpenRecord):
     """What the torch engine tells besides."""
 
@@ -109,10 +126,21 @@ class TrajectoryManifest(OpenRecord):
     statistical_inefficiency: dict[str, float | None] = {}
     wall_seconds: Annotated[float, Field(ge=0)] = 0.0
     energy_evaluations: Count | None = None
+    crossings: _Crossings | None = None
     torch: _Torch | None = None
     ring_moves: _RingMoves | None = None
     sha256: dict[FileName, Digest] = {}
     versions: dict[str, Any] = {}
+
+
+def doubts_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences on what the frames of `manifest` leave out or know from their starts alone.
+
+    States of rings that no frame shows although they lie within a few kT of the lowest, rings that no move
+    turns over, and populations of states that replicas hardly entered or left.
+    """
+    rings, crossings = manifest.get("rings") or {}, manifest.get("crossings") or {}
+    return (*rings.get("missing", ()), *rings.get("unmoved", ()), *crossings.get("cautions", ()))
 
 
 def read_manifest(folder: Path, remedy: str = "simulate again.") -> dict[str, Any]:

@@ -61,8 +61,8 @@ def read_sdf(path: Path, system: MolecularSystem) -> np.ndarray:
     from rdkit import Chem
 
     text = read_text(path, missing=_MISSING)
-    records = [record.lstrip("\n") if k else record for k, record in enumerate(text.split("$$$$"))]
-    records = [record for record in records if record.strip()]
+    text = text.replace("\r\n", "\n")
+    records = [record for record in text.split("$$$$\n") if record.strip()]
     if not records:
         raise InputError(f"{path} holds no structures; give at least one.")
     wanted = _of_system(system)

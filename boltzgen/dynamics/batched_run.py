@@ -129,8 +129,8 @@ def initial_state(problem: BatchedProblem, starts: np.ndarray, settings: Batched
     """
     rows = np.arange(settings.replicas)
     rungs = len(settings.temperatures)
-    positions = starts[(rows // rungs + rows) % len(starts)]
     index = rows % rungs
+    positions = starts[(rows // rungs + index) % len(starts)]
     x = torch.as_tensor(positions, device=problem.device, dtype=problem.dtype)
     generator = _generator(settings.seed, (0,), problem.device)
     kt = _ladder(problem, settings)[torch.as_tensor(index, device=problem.device)]

@@ -33,7 +33,7 @@ def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) ->
     """How often replicas entered and left each state that the coldest frames of `trajectory` show.
 
     Of heavy torsions that turn and of rings, where a state holds at least `REPORTED` of the coldest frames
-    and not all of them. trajectory: frames at each temperature, walk after walk, in order of time.
+    and not (almost) all of them. trajectory: frames at each temperature, walk after walk, in order of time.
 
     Returns
     -------
@@ -41,25 +41,29 @@ def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) ->
     """
     replicas = _replicas(trajectory, walks)
     coldest = np.abs(trajectory.temperatures - trajectory.temperature_ladder[0]) < 0.01
+    most = 1 - REPORTED
     found = []
     for name, inside in _states(trajectory.positions, system):
         share = float(inside[coldest].mean())
-        if REPORTED <= share < 1.0:
+        if REPORTED <= share <= most:
             entered, left = replicas.crossings(inside)
             found.append({"name": name, "share": share, "entered": entered, "left": left})
     return found
 
 
-def judge_starts(states: list[dict[str, Any]]) -> list[str]:
-    """The sentence on the `states` of `crossings_of` that were not entered and left often enough; or none."""
+def judge_starts(states: list[dict[str, Any]], remedy: str = LENGTHEN) -> list[str]:
+    """The sentence on `states`, as of `crossings_of`, that were not entered and left often enough; or none.
+
+    It ends with `remedy`.
+    """
     few = [one for one in states if min(one["entered"], one["left"]) < ENOUGH_CROSSINGS]
     if not few:
         return []
     worst = min(few, key=lambda one: (min(one["entered"], one["left"]), -one["share"]))
-    others = f" (and {len(few) - 1} other states)" if len(few) > 1 else ""
+    others = f" (others as seldom: {len(few) - 1})" if len(few) > 1 else ""
     return [
-        f"{STARTS_ALONE}: replicas entered {worst['name']}{others} {worst['entered']} times and left it "
-        f"{worst['left']} times, and {ENOUGH_CROSSINGS} of each are needed; {LENGTHEN}"
+        f"{STARTS_ALONE}: replicas entered {worst['name']} {worst['entered']} times and left it "
+        f"{worst['left']} times{others}, and {ENOUGH_CROSSINGS} of each are needed; {remedy}"
     ]
 
 

@@ -16,6 +16,7 @@ import torch
 
 from boltzgen import remedies
 from boltzgen.data.statistics import statistical_inefficiency
+from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED
 from boltzgen.ensemble.coverage import MISSED_FACTOR, PROBE, check_coverage
 from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
@@ -24,6 +25,7 @@ from boltzgen.free_energy.populations import populations, share_of
 from boltzgen.free_energy.uncertainty import scatter_among
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.system.formats.pdb_text import AtomName
+from boltzgen.trust.crossings import judge_starts
 from boltzgen.trust.probe import ProbeFrames
 from boltzgen.trust.rings import RingColumn, codes_to_compare, ring_codes
 from boltzgen.trust.rotamers import rings_of, rotamer_columns
@@ -40,9 +42,6 @@ STUDENT = {2: 78.0, 3: 6.4, 4: 3.07, 5: 2.21, 6: 1.84}
 
 #: A population in the probe below which a state is too rare to be missed.
 RARE = 1e-3
-
-#: Times that replicas must enter and leave a state before its population in the probe means anything.
-ENOUGH_VISITS = 8
 
 #: Error of a population that the probe does not know: as large as any population.
 NOT_KNOWN = 1.0
@@ -154,6 +153,10 @@ def judge_probe(
         missed = log_w > flow_log_w.max() + np.log(MISSED_FACTOR)
     found = [(record["verdict"], reason) for reason in record["reasons"]]
     found += _uncovered(columns, drawn, seen, frames, weights, missed)
+    found += [
+        ("caution", reason)
+        for reason in judge_starts(_crossed(columns, seen, frames, weights), remedies.LARGER_PROBE)
+    ]
     energy, more = _mean_energies(ensemble, frames, u, weights, independent)
     found += more + _energies_agree(generator, positions, u, temperature, weights)
     verdict, reasons = worst(found)
@@ -169,11 +172,29 @@ def judge_probe(
     return {**record, "states": told, "verdict": verdict, "reasons": reasons, "probe": probe}
 
 
+def _crossed(
+    columns: Sequence[TorsionColumn | RingColumn],
+    seen: np.ndarray,
+    frames: ProbeFrames,
+    weights: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Each state that the probe holds, with its share and how often replicas entered and left it."""
+    found = []
+    for number, column in enumerate(columns):
+        for code in _codes(column, seen[:, number]):
+            here = seen[:, number] == code
+            share = float(weights[here].sum())
+            if REPORTED <= share <= 1 - REPORTED:
+                entered, left = frames.crossings(here)
+                found.append({"name": column.state(code), "share": share, "entered": entered, "left": left})
+    return found
+
+
 def _told(state: dict[str, Any]) -> dict[str, Any]:
     """`state` for the record: an error that is not known is None, with the reason."""
     if state["target_error"] != NOT_KNOWN:
         return state
-    why = f"replicas of the probe entered or left it fewer than {ENOUGH_VISITS} times"
+    why = f"replicas of the probe entered or left it fewer than {ENOUGH_CROSSINGS} times"
     also = [state["reason"]] if "reason" in state else []
     return {**state, "target_error": None, "reason": "; ".join([why, *also])}
 
@@ -242,9 +263,9 @@ def _share_error(
     """
     expected = (share * independent + 1) / (independent + 2)
     counting = float(np.sqrt(expected * (1 - expected) / independent))
-    entered = min(frames.visits(here), frames.visits(~here))
+    entered = min(frames.crossings(here))
     exchanges = np.unique(frames.exchanges)
-    if len(exchanges) < 2 or entered < ENOUGH_VISITS:
+    if len(exchanges) < 2 or entered < ENOUGH_CROSSINGS:
         return NOT_KNOWN
     walking = 2 * expected * (1 - expected) * float(np.sqrt(2.0 / entered))
     shares = []

@@ -22,6 +22,7 @@ from boltzgen.dynamics.openmm_engine import ReplicaEngine, ReplicaState, choose_
 from boltzgen.dynamics.replica_exchange import Block, RunState, run_blocks
 from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.dynamics.settings import SimulationSettings
+from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.errors import InputError, StoppedError, UnsupportedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
@@ -74,13 +75,13 @@ class ProbeFrames:
     def __len__(self) -> int:
         return len(self.energies)
 
-    def visits(self, here: np.ndarray) -> int:
-        """How often a replica entered, or began in, the frames marked in `here` (M,) bool."""
-        order = np.lexsort((self.times, self.replicas, self.exchanges))
-        walks = np.stack([self.exchanges[order], self.replicas[order]])
-        begins = np.r_[True, (np.diff(walks, axis=1) != 0).any(axis=0)]
-        inside = here[order]
-        return int((inside & (begins | ~np.r_[False, inside[:-1]])).sum())
+    def crossings(self, here: np.ndarray) -> tuple[int, int]:
+        """How often replicas entered, and left, the frames marked in `here` (M,) bool.
+
+        Where a replica began counts for neither: that is what the starts say.
+        """
+        copies = self.exchanges * (int(self.replicas.max()) + 1) + self.replicas
+        return Walkers(copies, self.exchanges, self.times).crossings(here)
 
 
 def check_probe(system: MolecularSystem | None, budget: int) -> MolecularSystem:

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 
 from boltzgen.coordinates.conformers import conformers_of
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.remedies import LADDER, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.molecular_graph import MolecularGraph
-from boltzgen.system.graph.ring_states import RingStates, SignStates, ring_states
+from boltzgen.system.graph.ring_states import (
+    NitrogenStates,
+    RingStates,
+    SignStates,
+    from_lowest,
+    ring_name,
+    ring_states,
+)
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
 
@@ -177,7 +185,7 @@ def rings_of_frames(
 
     states: for each that frames show or that lies within `NEAR` kT, its name, frames, and the height in kT of
     its lowest conformer over the lowest of all (None where none is known). missing: sentences of
-    `missing_states`.
+    `missing_states`. unmoved: one for each ring that bends, has other states near, and has no move.
     """
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
     if not columns:
@@ -192,7 +200,42 @@ def rings_of_frames(
             height = heights.get(code)
             states.append({"name": column.state(code), "frames": frames.get(code, 0), "height_kT": height})
     missing = missing_states(columns, minima, codes, temperature, "frames")
-    return {"temperature_K": temperature, "states": states, "missing": [reason for _, reason in missing]}
+    return {
+        "temperature_K": temperature,
+        "states": states,
+        "missing": [reason for _, reason in missing],
+        "unmoved": _unmoved(system, columns, minima, temperature),
+    }
+
+
+def unmoved_rings(system: MolecularSystem) -> list[tuple[tuple[int, ...], str, str]]:
+    """Rings that bend and have no move that turns them over: their atoms, their name, and why."""
+    names = [str(name.atom) for name in system.atom_names]
+    return [
+        (from_lowest(ring), ring_name(from_lowest(ring), names), one.why)
+        for one in RingMoves.of(system, leaning=False).unmoved
+        for ring in one.rings
+    ]
+
+
+def _unmoved(
+    system: MolecularSystem, columns: Sequence[RingColumn], minima: RingMinima | None, temperature: float
+) -> list[str]:
+    """A caution for each ring of `columns` without a move of which several states lie near the lowest."""
+    if minima is None:
+        return []
+    why = {ring: reason for ring, _, reason in unmoved_rings(system)}
+    found = []
+    for number, column in enumerate(columns):
+        heights = minima.heights(number, temperature).values()
+        near = sum(height <= NEAR for height in heights)
+        ring = from_lowest(column.states.atoms)
+        if ring in why and near > 1 and not isinstance(column.states, NitrogenStates):
+            found.append(
+                f"caution: no move turns over {ring_name(ring, column.names)} ({why[ring]}), of which {near} "
+                f"states lie within {NEAR:g} kT of the lowest: only starts and dynamics change it; {LADDER}"
+            )
+    return found
 
 
 def _lowest(rings: Sequence[RingStates], placed: np.ndarray, energies: np.ndarray) -> list[int]:

@@ -99,7 +99,8 @@ def test_the_probe_finds_the_exact_population(generator, butane, frames):
     record = probe_and_judge(generator, generator.sample(SAMPLES, 300.0, seed=9), butane, frames)
     trans = next(state for state in record["states"] if "120 and -120" in state["name"])
     assert abs(trans["target"] - 0.6292) < 4 * trans["target_error"] < 0.5
-    unsettled = replace(frames, exchanges=np.zeros_like(frames.exchanges))
+    copies = 100 * frames.exchanges + frames.replicas
+    unsettled = replace(frames, exchanges=np.zeros_like(frames.exchanges), replicas=copies)
     record_of_one = probe_and_judge(generator, generator.sample(500, 300.0, seed=9), butane, unsettled)
     assert all(state["target_error"] is None and state["reason"] for state in record_of_one["states"])
     weights = mbar_weights(frames)
@@ -156,7 +157,7 @@ def test_ladders_grow_with_the_molecule():
     assert probe_ladder(300.0, 60)[0] == 300.0 and probe_ladder(300.0, 60)[-1] == pytest.approx(810.0)
 
 
-def test_visits_are_counted_along_replicas_not_rungs():
+def test_crossings_are_counted_along_replicas_not_rungs():
     rows = np.arange(8)
     walk = ProbeFrames(
         positions=np.zeros((8, 1, 3)),
@@ -169,8 +170,9 @@ def test_visits_are_counted_along_replicas_not_rungs():
         evaluations=0,
         starts=1,
     )
-    assert walk.visits(walk.replicas == 0) == 1
-    assert walk.visits(np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)) == 2
+    assert walk.crossings(walk.replicas == 0) == (0, 0)
+    assert walk.crossings(np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)) == (1, 2)
+    assert walk.crossings(np.array([0, 0, 1, 0, 1, 0, 0, 0], bool)) == (2, 2)
 
 
 @pytest.fixture

@@ -311,6 +311,8 @@ def test_a_simulation_names_the_chair_that_it_lacks(tmp_path):
         exchange_interval="0.1ps",
         equilibration="0.2ps",
         platform="Reference",
+        starts="reference",
+        ring_moves=0,
     )
     counts = {state.name.split(" with ")[1]: (state.frames, state.height_kT) for state in made.ring_states}
     assert counts["C1 equatorial"] == (200, 0.0) and counts["C1 axial"][0] == 0
@@ -323,12 +325,8 @@ def test_a_simulation_names_the_chair_that_it_lacks(tmp_path):
     judged = convergence(frames, system, manifest)
     assert judged["verdict"] == "short" and warning in judged["reasons"]
     assert convergence(frames, system, {**manifest, "rings": {"missing": []}})["verdict"] == "converged"
-    assert (
-        rings_of_frames(
-            molecule("cyclopentane")[0], molecule("cyclopentane")[0].reference_positions[None], 300.0
-        )
-        is None
-    )
+    cyclopentane = molecule("cyclopentane")[0]
+    assert rings_of_frames(cyclopentane, cyclopentane.reference_positions[None], 300.0) is None
 
 
 def test_inversions_of_a_ring_are_the_slowest_series():

@@ -78,7 +78,7 @@ class ChairStates:
         return np.where(codes == 1, 0, codes) if self.alike else codes
 
     def state(self, code: int, names: Sequence[str]) -> str:
-        ring = _ring_name(self.atoms, names)
+        ring = ring_name(self.atoms, names)
         if code == 2:
             return f"{ring} as a boat or twist boat"
         shape = "half-chair" if self.half else "chair"
@@ -122,7 +122,7 @@ class SignStates:
     def state(self, code: int, names: Sequence[str]) -> str:
         bits = {place: "+-"[not code >> k & 1] for k, place in enumerate(self.axes)}
         signs = "".join(bits.get(place, ".") for place in range(len(self.atoms)))
-        return f"{_ring_name(self.atoms, names)} with torsions {signs}"
+        return f"{ring_name(self.atoms, names)} with torsions {signs}"
 
     def substituents_of(self, code: int, names: Sequence[str]) -> str:
         return ""
@@ -311,5 +311,6 @@ def saturated_rings(n_atoms: int, bonds: np.ndarray) -> list[tuple[int, ...]]:
     ]
 
 
-def _ring_name(ring: Sequence[int], names: Sequence[str]) -> str:
+def ring_name(ring: Sequence[int], names: Sequence[str]) -> str:
+    """A ring for people, by the `names` (N,) of its atoms."""
     return "ring " + "-".join(names[atom] for atom in ring)

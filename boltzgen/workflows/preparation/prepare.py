@@ -26,6 +26,7 @@ from boltzgen.system.options import PrepareOptions
 from boltzgen.system.prepare import prepare as prepare_system
 from boltzgen.system.system_record import read_system_record
 from boltzgen.system.terms.charges import partial_charges
+from boltzgen.trust.rings import unmoved_rings
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.hybrid import HybridSummary, check_hybrid, hybrid_summary
 from boltzgen.workflows.preparation.options import PrepareKeywords
@@ -64,6 +65,7 @@ class Preparation:
     stereo_labels: R or S of each stereocentre, then E or Z (of amides trans or cis) of each isomer bond; ""
         where there is none.
     opened: atom names of the bonds that `free_rotations` opened; they are among the torsions.
+    unmoved_rings: rings that bend and that no move of a simulation turns over, each with the reason.
     force_terms: for each force its class and number of terms.
     energy: of the reference positions, kJ/mol.
     translation: what evaluates the energy, and its relative difference from OpenMM Reference.
@@ -84,6 +86,7 @@ class Preparation:
     isomer_kinds: tuple[str, ...]
     stereo_labels: tuple[str, ...]
     opened: tuple[str, ...]
+    unmoved_rings: tuple[str, ...]
     force_terms: tuple[tuple[str, int], ...]
     energy: float
     translation: str
@@ -240,6 +243,7 @@ def _summary(
         isomer_kinds=tuple(kind_of(graph, held[pair]) for pair in fixed),
         stereo_labels=(*labels[: len(centres)], *sides),
         opened=tuple(bond_name(names[first], names[second]) for first, second in system.free_rotations),
+        unmoved_rings=tuple(f"{ring}: {why}" for _, ring, why in unmoved_rings(system)),
         force_terms=tuple(force_terms(system)),
         energy=float(energy["reference_energy_kj_mol"]),
         translation=translation,

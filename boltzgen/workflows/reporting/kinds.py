@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from boltzgen.data.manifest import doubts_of
 from boltzgen.files import is_there, read_json, read_text
 from boltzgen.notebook import with_error
 from boltzgen.shares import wilson_interval
@@ -68,8 +69,7 @@ def _simulation(given: Path, found: Found) -> Said:
     else:
         again = call("simulate", system, output=given, **_asked(settings), resume="auto")
         steps.insert(0, Step("go on with it", again))
-    missing = (record.get("rings") or {}).get("missing", ())
-    return Said(known(numbers), (), tuple(missing), tuple(steps))
+    return Said(known(numbers), (), doubts_of(record), tuple(steps))
 
 
 def _asked(settings: Mapping[str, Any]) -> dict[str, Any]:

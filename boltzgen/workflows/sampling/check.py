@@ -13,6 +13,7 @@ import numpy as np
 from boltzgen.checks import check_number, check_seed
 from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
+from boltzgen.dynamics.starts import starts_of
 from boltzgen.ensemble.diagnostics import NO_COVERAGE, normalised_weights, worst
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.manifest import read_manifest
@@ -41,6 +42,8 @@ from boltzgen.workflows.timing.expectation import Expect
 
 #: Joint states of the ensemble that the probe starts from, beside the reference and the puckers.
 MOST_STARTS = 5
+#: Conformers or structures of a file that it starts from beside those; each exchange has some eight replicas.
+MOST_GIVEN = 8
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def check(
     expect: told how long it will take before it begins. With it and a limit of `stop`, fewer samples may be
         recomputed.
     options: the fields of `CheckOptions`: model, system, probe, budget, data, data_temperature, rows, seed,
-        platform.
+        starts, platform.
 
     Returns
     -------
@@ -133,8 +136,11 @@ def _examined(
     )
     _check_same(out, ensemble, target)
     kelvin = temperature_of(ensemble)
+    given: list[np.ndarray] = []
     if probe:
-        check_probe(molecule, asked.budget)
+        whole = check_probe(molecule, asked.budget)
+        if asked.starts not in ("auto", "reference"):
+            given = list(starts_of(whole, asked.starts, MOST_GIVEN).positions)
     frames = (
         None if data is None else read_check_frames(molecule, data, kelvin, target, asked.data_temperature)
     )
@@ -163,8 +169,9 @@ def _examined(
             )
         if probe and molecule is not None:
             columns = state_columns(target, molecule.atom_names)
-            starts = probe_starts(target, ensemble, columns, seed)
-            starts += [] if minima is None else minima.near(kelvin)
+            reference, *drawn = probe_starts(target, ensemble, columns, seed)
+            near = [] if minima is None or asked.starts != "auto" else minima.near(kelvin)
+            starts = [reference, *given, *drawn, *near]
             seen = run_probe(
                 molecule,
                 starts,

@@ -96,6 +96,8 @@ class CheckOptions:
     probe: run replica exchange of `budget` energy evaluations from several starts, and compare.
     data, data_temperature: trajectory that training never saw, as for `sample`.
     rows: samples whose density and energy are recomputed. seed: of the probe and of the choice of rows.
+    starts: of the probe, beside the reference and samples: ``auto`` (the lowest conformers of rings),
+        ``reference`` (none), ``conformers``, or a file of structures, as for `simulate`.
     platform: OpenMM platform of the probe; ``auto``: the fastest.
     """
 
@@ -107,6 +109,7 @@ class CheckOptions:
     data_temperature: float | None = None
     rows: int = ROWS
     seed: int = 0
+    starts: str | PathLike[str] = "auto"
     platform: str = "auto"
 
 
@@ -121,4 +124,5 @@ class CheckKeywords(TypedDict, total=False):
     data_temperature: float | None
     rows: int
     seed: int
+    starts: str | PathLike[str]
     platform: str

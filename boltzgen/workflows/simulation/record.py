@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boltzgen.data.manifest import doubts_of
 from boltzgen.workflows.records import Record, whole_number
 
 
@@ -138,8 +139,8 @@ class Simulation(Record):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """States of rings that no frame shows although they lie within a few kT of the lowest."""
-        return tuple((self._content.get("rings") or {"missing": ()})["missing"])
+        """What the frames leave out, or know from their starts alone: `boltzgen.data.manifest.doubts_of`."""
+        return doubts_of(self._content)
 
     def independent_frames(self, temperature: float) -> int | None:
         """Frames at `temperature` (K) that count as independent; None where it was not measured."""

@@ -30,6 +30,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.trust.crossings import crossings_of, judge_starts
 from boltzgen.trust.rings import rings_of_frames
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.asked import as_before, engines_of, settings_of
@@ -282,6 +283,8 @@ class _Job:
             rings = rings_of_frames(self.system, trajectory.at(coldest).positions, coldest)
             if rings is not None:
                 self.manifest["rings"] = rings
+            states = crossings_of(trajectory, self.system, self.settings.walks)
+            self.manifest["crossings"] = {"states": states, "cautions": judge_starts(states)}
             if "torch" in record:
                 record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
             self._write()

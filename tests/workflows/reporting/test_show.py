@@ -186,6 +186,7 @@ OF_TORCH = {"replicas": 8, "hydrogen_mass": 3.0, "torsion_moves": 5, "precision"
         {},
         {"temperatures": "300,347.25", "time": "1.234567ns", "timestep": "2fs", "seed": 7},
         {"friction": 1.5, "exchange_interval": "0.1ps", "save_interval": "0.2ps", "equilibration": "0.4ps"},
+        {"ring_moves": 0},
     ],
 )
 def test_what_goes_on_is_the_simulation_that_was_begun(engine: str, options: dict[str, object]) -> None:

@@ -1,0 +1,133 @@
+"""Populations of starts: replicas that are stuck look converged; what they enter and leave tells."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from boltzgen.data.convergence import convergence
+from boltzgen.data.manifest import doubts_of
+from boltzgen.data.record import Trajectory
+from boltzgen.data.statistics import drifts, slowest_inefficiencies
+from boltzgen.dynamics.starts import conformer_starts
+from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.prepare import prepare
+from boltzgen.trust import probe
+from boltzgen.trust.crossings import crossings_of, judge_starts
+from boltzgen.trust.rings import ring_codes, ring_columns, rings_of_frames, unmoved_rings
+from boltzgen.workflows.preparation.prepare import prepare as described
+
+WALKS, STEPS, LADDER = 12, 60, (300.0, 400.0)
+
+
+@cache
+def methylcyclohexane():
+    system = prepare(smiles="CC1CCCCC1", forcefield=("mmff94",))
+    return system, conformer_starts(system)[:2]
+
+
+def run(states: np.ndarray) -> Trajectory:
+    """Frames of 12 ladders of two temperatures with noise, replicas in the chairs `states` (24, 60).
+
+    Replicas of a ladder exchange at every frame, so that a rung sees both of them.
+    """
+    pair, rng = methylcyclohexane()[1], np.random.default_rng(4)
+    chosen, replicas, temperatures = [], [], []
+    for rung, kelvin in enumerate(LADDER):
+        for walk in range(WALKS):
+            copies = 2 * walk + (np.arange(STEPS) + rung) % 2
+            chosen.append(pair[states[copies, np.arange(STEPS)]])
+            replicas.append(copies)
+            temperatures.append(np.full(STEPS, kelvin))
+    positions = np.concatenate(chosen)
+    positions = positions + rng.normal(0.0, 0.002, positions.shape)
+    rows = len(positions)
+    return Trajectory(
+        positions, rng.normal(size=rows), np.concatenate(temperatures), np.concatenate(replicas)
+    )
+
+
+def frozen() -> np.ndarray:
+    """One replica in three sits in the axial chair, and each stays where it began."""
+    return np.repeat((np.arange(2 * WALKS) % 3 == 0)[:, None], STEPS, axis=1).astype(int)
+
+
+def test_replicas_frozen_in_unequal_wells_have_the_populations_of_their_starts():
+    """Halves agree, nothing drifts, frames look independent: what tells is that nobody entered or left."""
+    system, _ = methylcyclohexane()
+    trajectory = run(frozen())
+    assert max(abs(z) for z in drifts(trajectory, system, WALKS).values()) < 4
+    states = crossings_of(trajectory, system, WALKS)
+    axial = next(one for one in states if "axial" in one["name"].replace("equatorial", ""))
+    assert axial["share"] == pytest.approx(1 / 3, abs=0.02)
+    assert (axial["entered"], axial["left"]) == (0, 0)
+    (sentence,) = judge_starts(states)
+    assert sentence.startswith("caution: these are the starts' populations: replicas entered ring C2-C3")
+    assert "0 times and left it 0 times (others as seldom: 1), and 8 of each are needed" in sentence
+    manifest = {
+        "temperatures_K": list(LADDER),
+        "torch": {"walks": WALKS},
+        "statistical_inefficiency": slowest_inefficiencies(trajectory, system),
+        "exchange": {"round_trips": 100},
+        "crossings": {"states": states, "cautions": judge_starts(states)},
+    }
+    assert doubts_of(manifest) == (sentence,)
+    judged = convergence(trajectory, system, manifest)
+    assert judged["verdict"] == "short" and sentence in judged["reasons"]
+
+
+def test_replicas_that_come_and_go_are_believed_whatever_rung_they_are_on():
+    system, _ = methylcyclohexane()
+    walking = (np.random.default_rng(2).random((2 * WALKS, STEPS)) < 0.1).cumsum(axis=1) % 2
+    states = crossings_of(run(walking), system, WALKS)
+    assert len(states) == 2 and judge_starts(states) == []
+    steps = np.diff(walking, axis=1)
+    expected = {int((steps == 1).sum()), int((steps == -1).sum())}
+    assert {states[0]["entered"], states[0]["left"]} == expected
+    few = frozen()
+    few[:7, 30:] = 1 - few[:7, 30:]
+    (sentence,) = judge_starts(crossings_of(run(few), system, WALKS))
+    assert "and 8 of each are needed" in sentence
+    alone = crossings_of(run(np.zeros((2 * WALKS, STEPS), int)), system, WALKS)
+    assert alone == [] and judge_starts(alone) == [], "one state has the population one, wherever it began"
+
+
+def test_a_ring_without_a_move_is_named_where_it_is_flexible():
+    """Bicyclo[3.3.1]nonane turns one wing over; norbornane and trans-decalin have no other state near."""
+    flexible = prepare(smiles="C1C[C@@H]2CCC[C@H](C1)C2", forcefield=("mmff94",))
+    hot = rings_of_frames(flexible, flexible.reference_positions[None], 400.0)
+    assert hot is not None and len(hot["unmoved"]) == 2
+    assert all(words.startswith("caution: no move turns over ring ") for words in hot["unmoved"])
+    assert all("it is bridged" in words and "lie within 5 kT" in words for words in hot["unmoved"])
+    assert doubts_of({"rings": hot}) == (*hot["missing"], *hot["unmoved"])
+    rigid = prepare(smiles="C1CC[C@@H]2CCCC[C@H]2C1", forcefield=("mmff94",))
+    found = rings_of_frames(rigid, rigid.reference_positions[None], 300.0)
+    assert found is not None and found["unmoved"] == []
+    assert len(unmoved_rings(rigid)) == 2
+    assert unmoved_rings(methylcyclohexane()[0]) == []
+
+
+def test_prepare_names_the_rings_that_no_move_turns_over():
+    summary = described(smiles="C1CC2CCC1C2", forcefield=("mmff94",), check=True)
+    assert len(summary.unmoved_rings) == 2
+    assert all(
+        words.startswith("ring C") and words.endswith("it is bridged") for words in summary.unmoved_rings
+    )
+    assert described(smiles="CC1CCCCC1", forcefield=("mmff94",), check=True).unmoved_rings == ()
+
+
+def test_the_probe_turns_rings_over_and_knows_where_it_began(monkeypatch):
+    """Methylcyclohexane, a picosecond each: both chairs from one start, entered and left by flips alone."""
+    monkeypatch.setattr(probe, "SMALLEST_BUDGET", 10_000)
+    system, pair = methylcyclohexane()
+    found = probe.run_probe(system, [pair[0]], 300.0, budget=12_000, seed=2, platform="Reference")
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    codes = ring_codes(columns, found.positions)[:, 0]
+    axial = codes == ring_codes(columns, pair)[1, 0]
+    entered, left = found.crossings(axial)
+    assert min(entered, left) >= 8 and found.evaluations == 12_000
+    assert axial.mean() < 0.5
+    steps = found.times.max() + 1
+    assert len(found) == steps * len(found.ladder) * 4
