@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/boltzgen demo -o demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto --dist loadgroup
+	$(BIN)/python -m pytest -q -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -111,25 +111,27 @@ def pytest_configure(config) -> None:
         config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With ``-n``, and nothing else asked for, whole files are shared out."""
+    from shares import Shares
+
+    return Shares(config, log) if config.getoption("dist") in ("load", "loadgroup") else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items) -> None:
-    """With ``--dist loadgroup`` a file stays on one process, for its fixtures; pages of docs have none.
-
-    Files come first, those of many tests before others, then pages, from those of many commands to those of
+    """Files come first, those of many tests before others, then pages, from those of many commands to those of
     none: at the end only short groups are left, and no process waits long for another.
     """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    groups: dict[str, list] = {}
-    for item in items:
-        file, _, test = item.nodeid.partition("::")
-        alone = test.startswith("test_snippets_run[")
-        group = item.callspec.id if alone else file
-        item.add_marker(pytest.mark.xdist_group(group))
-        groups.setdefault(group, []).append(item)
     if not hasattr(config, "workerinput"):
         return
-    work = {group: (group.endswith(".md"), -_work(members)) for group, members in groups.items()}
+    from shares import group_of
+
+    groups: dict[str, list] = {}
+    for item in items:
+        groups.setdefault(group_of(item.nodeid), []).append(item)
+    work = {group: (group.endswith(".md]"), -_work(members)) for group, members in groups.items()}
     items[:] = [item for group in sorted(groups, key=work.__getitem__) for item in groups[group]]
 
 
