@@ -53,7 +53,7 @@ def passes_in_place(flow, target: Target, rows: int) -> tuple[torch.Tensor, ...]
     temperature = torch.linspace(290.0, 510.0, rows, dtype=torch.float64)
     with torch.no_grad():
         embedding = flow.embed(Context.of(target.features, temperature))
-    coordinates = target.coordinates.encode(target.reference[None])[0].repeat(rows, 1)
+    coordinates = target.coordinates.encode(target.reference)[0].repeat(rows, 1)
     coordinates = coordinates * torch.linspace(0.98, 1.02, rows, dtype=torch.float64)[:, None]
     latents, log_det, kept = flow.encode_kept(coordinates, embedding)
     torsion = [int(torch.nonzero(target.features.circular)[-1])]
