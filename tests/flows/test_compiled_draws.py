@@ -49,6 +49,28 @@ def passes(flow, target: Target, rows: int) -> tuple[torch.Tensor, ...]:
     return (*found, *flow.decode_changed(latents, embedding, kept, latents.shape[1] - 4)[:2])
 
 
+def passes_in_place(flow, target: Target, rows: int) -> tuple[torch.Tensor, ...]:
+    """Latents and log_det of all coordinates, and of a torsion that is drawn where all others stay."""
+    temperature = torch.linspace(290.0, 510.0, rows, dtype=torch.float64)
+    with torch.no_grad():
+        embedding = flow.embed(Context.of(target.features, temperature))
+    coordinates = target.coordinates.encode(target.reference)[0].repeat(rows, 1)
+    coordinates = coordinates * torch.linspace(0.98, 1.02, rows, dtype=torch.float64)[:, None]
+    latents, log_det, kept = flow.encode_kept(coordinates, embedding)
+    torsion = [int(torch.nonzero(target.features.circular)[-1])]
+    _, own, begun = flow.encode_rows(embedding, kept, torsion)
+    found, change, kept = flow.decode_rows(0.6 * latents, embedding, begun, torsion)
+    return (
+        latents,
+        log_det,
+        own,
+        found,
+        change,
+        flow.encode_kept(found, embedding)[0],
+        kept.placed[0].positions,
+    )
+
+
 class AtMost:
     """`compile_operations`, which takes half a minute, for the first functions that are asked for."""
 
@@ -134,6 +156,23 @@ def test_compiled_draws_are_the_plain_ones(flow, butane, alanine_dipeptide, monk
     latents, _ = flow.encode(values, embedding)
     slope = torch.autograd.grad(flow.decode(latents, embedding)[1].sum(), flow.input_filter.weight)[0]
     assert bool(torch.isfinite(slope).all())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiled.compiler_path() is None, reason="no C++ compiler")
+def test_compiled_passes_in_place_are_the_plain_ones(flow, butane, alanine_dipeptide, monkeypatch):
+    """Atoms are placed and looked from, and latents found, by functions that serve other molecules too."""
+    monkeypatch.setattr(compiled_steps, "compile_operations", at_most_three := AtMost(3))
+    small, large = Target.from_system(butane), Target.from_system(alanine_dipeptide)
+    cases = [(small, 5), (large, 1), (large, 48), (large, 601)]
+    expected = [passes_in_place(flow, *case) for case in cases]
+    assert flow.use_compiler()
+    for case, plain in zip(cases, expected, strict=True):
+        for one, two in zip(plain, passes_in_place(flow, *case), strict=True):
+            assert torch.allclose(one, two, rtol=0, atol=1e-9)
+    assert at_most_three.left == 0
+    made = [key[0] for key, function in compiled_steps._FUNCTIONS.items() if function is not None]
+    assert made == ["place", "look", "turn"]
 
 
 @pytest.mark.parametrize("compiler", ["absent", "failing", "wrong"])
