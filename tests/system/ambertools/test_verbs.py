@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
-from amber_cases import SMILES, calls, scripted_tools
 from helpers import run_cli
+from programs.amber_cases import SMILES, calls, scripted_tools
 
 import boltzgen as bg
 from boltzgen.interrupts import StopRequest
