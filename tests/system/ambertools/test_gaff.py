@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from amber_cases import CHARGES, FILES, SMILES, calls, scripted_tools
+from programs.amber_cases import CHARGES, FILES, SMILES, calls, scripted_tools
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolDescriptors
 
@@ -198,7 +198,7 @@ def test_types_that_are_missing_are_named(answering):
 def test_where_antechamber_doubts_its_own_bonds_those_stated_are_read(answering, tmp_path):
     doubting = """case " $* " in *" -j 4 "*) echo 'Warning: atom type of N4 (nd) may be wrong.';; esac
 """
-    from amber_cases import TYPED
+    from programs.amber_cases import TYPED
 
     answering(types=doubting + TYPED)
     assert not [text for text in gaff().provenance["warnings"] if "doubts" in text]

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from amber_cases import CHARGES, SMILES, scripted_tools
+from programs.amber_cases import CHARGES, SMILES, scripted_tools
 from rdkit import Chem
 
 from boltzgen.errors import InputError

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from amber_cases import CHARGES, SMILES, real_tools
+from programs.amber_cases import CHARGES, SMILES, real_tools
 from rdkit import Chem
 
 from boltzgen.errors import BoltzgenError

@@ -10,11 +10,12 @@ import sys
 import time
 
 import pytest
-from amber_cases import SMILES, calls, scripted_tools
 from helpers import run_cli
+from programs.amber_cases import SMILES, calls, scripted_tools
 
 import boltzgen as bg
 from boltzgen.interrupts import StopRequest
+from boltzgen.system.options import PrepareOptions
 from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.question import Question
 from boltzgen_cli.main import main
@@ -38,7 +39,8 @@ def test_a_dry_run_tells_the_time_and_calls_nothing_that_takes_long(place, capsy
     told = capsys.readouterr()
     assert "prepare: AM1 charges of 13 atoms; about " in told.err
     assert json.loads(told.out)["expected_seconds"] > 0 and not (place / "S").exists()
-    assert calls(place / "amber") == []
+    asked = calls(place / "amber")
+    assert len(asked) == 1 and "-at gaff2" in asked[0] and " -c " not in asked[0]  # types alone, in 0.1 s
     assert main(WORDS) == 0
     assert "AM1 charges of 13 atoms; about" in capsys.readouterr().err and (place / "S").is_dir()
     assert main([*WORDS[:-1], "T", "--dry-run"]) == 0  # kept by now: nothing takes long
@@ -95,7 +97,7 @@ def test_a_first_guess_counts_the_charges(place):
         **dict.fromkeys(left_out),  # type: ignore[arg-type]
     )
     seconds = [
-        first_guess(None, bg.PrepareOptions(smiles="C" * 12, **options), question, None).seconds
+        first_guess(None, PrepareOptions(smiles="C" * 12, **options), question, None).seconds
         for options in ({}, {"forcefield": ("gaff2",)}, {"forcefield": ("gaff2",), "charges": "x.json"})
     ]
     assert seconds[1] > seconds[0] + 5 and seconds[2] == pytest.approx(seconds[0], rel=0.5)

@@ -13,7 +13,7 @@ import pytest
 from boltzgen.errors import MissingExtraError
 from boltzgen.system.ambertools.programs import AmberTools, find_ambertools
 
-FILES = Path(__file__).parent / "files" / "amber"
+FILES = Path(__file__).parents[1] / "files" / "amber"
 
 #: 2-mercapto-beta-alanine, an anion: hydrogens on C, N and S and a carboxylate tell the sets of radii apart.
 SMILES = "NC[C@H](S)C(=O)[O-]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from amber_cases import FILES
+from programs.amber_cases import FILES
 
 from boltzgen.errors import InputError
 from boltzgen.system.parametrise.born_radii import BEST, SETS, radii_of, sets_like, with_radii
