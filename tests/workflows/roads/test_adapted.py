@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from short_roads import shorten
 
 import boltzgen as bg
 from boltzgen.errors import StoppedError
 from boltzgen.interrupts import StopRequest
-from boltzgen.workflows.roads import defaults, look, road_adapted, walk
+from boltzgen.workflows.roads import road_adapted
 
 #: Energies to adapt with; a thousand is the least that the road asks for.
 ENERGIES = 1000
@@ -22,10 +23,7 @@ ENERGIES = 1000
 def test_the_road_adapt_is_walked_to_its_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(road_adapted, "BUDGET", ENERGIES)
-    monkeypatch.setattr(defaults, "BASE_EVALUATIONS", 20_000)
-    monkeypatch.setattr(defaults, "EVALUATIONS_A_TORSION", 0)
-    for module in (look, walk):
-        monkeypatch.setattr(module, "PILOT", 300, raising=False)
+    shorten(monkeypatch.setattr)
     stop, said = StopRequest(), []
 
     @contextmanager

@@ -7,10 +7,11 @@ import shlex
 
 import pytest
 from pydantic import Field
+from short_roads import shorten
 
 import boltzgen as bg
 from boltzgen.refine.chains.settings import ChainSettings
-from boltzgen.workflows.roads import defaults, look, road_chains, walk
+from boltzgen.workflows.roads import road_chains
 from boltzgen.workflows.roads.look import Look
 from boltzgen.workflows.roads.measures import Rate
 from boltzgen.workflows.roads.road import Source
@@ -63,10 +64,7 @@ def test_the_road_chains_is_walked_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(road_chains, "POOR", 2.0)
     monkeypatch.setattr(road_chains, "WALKERS", 16)
     monkeypatch.setattr(chained, "ChainSettings", ShortChains)
-    monkeypatch.setattr(defaults, "BASE_EVALUATIONS", 20_000)
-    monkeypatch.setattr(defaults, "EVALUATIONS_A_TORSION", 0)
-    for module in (look, walk):
-        monkeypatch.setattr(module, "PILOT", 300, raising=False)
+    shorten(monkeypatch.setattr)
     said = []
     found = bg.run(
         None,
