@@ -1,7 +1,7 @@
 """How ``-n`` shares out tests: a file stays on one process, for its fixtures; pages of docs have none.
 
-Of our own, since the groups of pytest-xdist 3.8 (``--dist loadgroup``) are lost with pytest 9.2 and nothing is
-said: tests are dealt out one by one, and each process makes every fixture of every file.
+Of our own, since the groups of pytest-xdist 3.8 (``--dist loadgroup``) are lost with pytest 9.2 and nothing
+is said: tests are dealt out one by one, and each process makes every fixture of every file.
 """
 
 from __future__ import annotations
