@@ -121,9 +121,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items) -> None:
-    """Files come first, those of many tests before others, then pages, from those of many commands to few.
+    """Files come first, those of many tests before others, then pages, from many commands to none.
 
-    So only short groups are left at the end, and no process waits long for another.
+    At the end only short groups are left, and no process waits long for another.
     """
     if not hasattr(config, "workerinput"):
         return

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_server import CommandServer
 
 from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
@@ -36,10 +37,12 @@ def run_cli(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 600,
+    server: CommandServer | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``boltzgen WORDS`` in a process of its own (what a user meets, signals and all)."""
+    """``boltzgen WORDS`` in a process of its own (what a user meets, signals and all), or by a `server`."""
+    command = ["-m", "boltzgen_cli", *map(str, words)]
     return subprocess.run(
-        [sys.executable, "-m", "boltzgen_cli", *map(str, words)],
+        [sys.executable, *command] if server is None else server.words(*command),
         cwd=cwd,
         env={**os.environ, "COLUMNS": "120", **(environment or {})},
         capture_output=True,

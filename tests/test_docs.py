@@ -9,7 +9,7 @@ before a block changes what runs, so that tests stay small, or writes the block 
     <!-- not run: needs a GPU -->
     <!-- file: states.yaml -->
 
-``short-roads run`` is ``boltzgen run`` with short simulations (tests/cases/short_roads.py).
+``short-roads run`` is ``boltzgen run`` with short simulations (tests/processes/short_roads.py).
 Lines ``<!-- before:`` ... ``-->`` hold a Python program that runs in their place and that no reader sees: it
 makes the files that a reader would bring.
 """
@@ -78,7 +78,7 @@ def shell(tmp_path, command_server):
     """An environment in which ``boltzgen`` and ``python`` are this Python's, and no bar is drawn."""
     scripts = tmp_path / "bin"
     scripts.mkdir()
-    short = str(ROOT / "tests" / "cases" / "short_roads.py")
+    short = str(ROOT / "tests" / "processes" / "short_roads.py")
     for name, words in (("boltzgen", ["-m", "boltzgen_cli"]), ("python", []), ("short-roads", [short])):
         script = scripts / name
         script.write_text(f'#!/bin/sh\nexec {shlex.join(command_server.words(*words))} "$@"\n')

@@ -49,8 +49,11 @@ def command(folder: Path, *more: str) -> list[str | Path]:
     return ["free-energy", "states", folder / "OUT", "--states", folder / "states.yaml", *more]
 
 
-def test_the_double_well_through_the_command(wells):
-    done = run_cli(*command(wells, "-o", str(wells / "free_energy.json"), "--seed", "5", "--strict"))
+def test_the_double_well_through_the_command(wells, command_server):
+    done = run_cli(
+        *command(wells, "-o", str(wells / "free_energy.json"), "--seed", "5", "--strict"),
+        server=command_server,
+    )
     assert done.returncode == 0, done.stderr
     content = json.loads((wells / "free_energy.json").read_text())
     estimate = content["estimates"][0]
@@ -58,7 +61,7 @@ def test_the_double_well_through_the_command(wells):
     assert estimate["verdict"] == "ok" and content["provenance"]["seed"] == 5
     assert "left -> right" in done.stdout and f"{estimate['value']['kT']:.4g}" in done.stdout
     assert "free_energy.json" in done.stderr
-    again = run_cli(*command(wells, "-o", str(wells / "again.json"), "--seed", "5"))
+    again = run_cli(*command(wells, "-o", str(wells / "again.json"), "--seed", "5"), server=command_server)
     assert again.returncode == 0
     assert (wells / "again.json").read_bytes() == (wells / "free_energy.json").read_bytes()
 

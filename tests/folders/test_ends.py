@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import until_first_step
+from helpers import run_cli, until_first_step
 from verbs import VERBS, make_inputs
 
 from boltzgen.config.model import load_model
@@ -42,12 +41,6 @@ def place(inputs, tmp_path) -> Path:
     for path in inputs.iterdir():
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
-
-
-def run(words: list[str], place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*BOLTZGEN, *words], cwd=place, capture_output=True, text=True, env={**os.environ, **environment}
-    )
 
 
 @pytest.mark.parametrize(("number", "delay"), zip(SIGNALS, (0.3, 1.0, 0.6), strict=True))
@@ -97,7 +90,7 @@ def test_a_signal_at_any_import(place, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stopped_training_leaves_a_model(place, number):
+def test_a_stopped_training_leaves_a_model(place, number, command_server):
     """The first signal saves; `sample` takes the model at once, and the same command goes on."""
     command = [*BOLTZGEN, "train", "data.yaml", "-o", "T", "--resume", "auto"]
     process = subprocess.Popen([*command, *LONG], cwd=place, stderr=subprocess.PIPE, text=True)
@@ -108,7 +101,7 @@ def test_a_stopped_training_leaves_a_model(place, number):
     assert "a checkpoint is in T. The model so far is in T/model." in said and "To go on: " in said
     assert sample(place / "T", place / "SYS", place / "OUT", 50).requested == 50
     step = load_model(place / "T").record["steps"]
-    done = run([*command[3:], *LONG, "--max-time", "0.01s"], place)
+    done = run_cli(*command[3:], *LONG, "--max-time", "0.01s", cwd=place, server=command_server)
     assert done.returncode == 75 and f"at step {step + 1} of" in done.stderr
     assert load_model(place / "T").record["steps"] == step + 1
 
@@ -144,7 +137,7 @@ def test_a_second_signal_ends_at_once(place):
     assert process.returncode in (75, 130, 143)  # whichever comes first, and is the second
 
 
-def test_an_adaptation_has_a_model_from_its_first_moment(place):
+def test_an_adaptation_has_a_model_from_its_first_moment(place, command_server):
     """Killed before its first checkpoint, there is the model that it began from; stopped, the one so far."""
     start = load_model(place / "RUN")
     command = [
@@ -165,7 +158,7 @@ def test_an_adaptation_has_a_model_from_its_first_moment(place):
     assert found.record["systems"] == start.record["systems"]
     state = start.flow.state_dict()
     assert all((value == state[name]).all() for name, value in found.flow.state_dict().items())
-    done = run([*VERBS["adapt"].words, "-o", "A"], place)
+    done = run_cli(*VERBS["adapt"].words, "-o", "A", cwd=place, server=command_server)
     assert done.returncode == 0 and (place / "A" / "adapt.json").exists()
 
 
@@ -225,7 +218,8 @@ def test_a_home_that_cannot_be_written_stops_no_work(place, verb):
     nowhere = {
         name: "/proc/nowhere" for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
     }
-    done = run(VERBS[verb].words, place, **nowhere, TMPDIR="/proc/nowhere", TORCHINDUCTOR_CACHE_DIR="")
+    nowhere |= {"TMPDIR": "/proc/nowhere", "TORCHINDUCTOR_CACHE_DIR": ""}
+    done = run_cli(*VERBS[verb].words, cwd=place, environment=nowhere)
     assert done.returncode == 0, done.stderr
     assert "matplotlib" not in done.stderr.lower() and (place / VERBS[verb].output).exists()
 
@@ -265,11 +259,11 @@ with alone_with_file(sys.argv[1]) as path, atomic_path(path) as temporary:
 
 
 @pytest.mark.parametrize("verb", ["sample", "free-energy states", "export xtc"])
-def test_a_folder_that_cannot_be_made_is_a_sentence(place, verb):
+def test_a_folder_that_cannot_be_made_is_a_sentence(place, verb, command_server):
     """/proc is read-only for everybody, root too."""
     word = VERBS[verb].output
     words = [f"/proc/nowhere/{word}" if one == word else one for one in VERBS[verb].words]
-    done = run(words, place)
+    done = run_cli(*words, cwd=place, server=command_server)
     assert done.returncode in (1, 2) and done.stderr.splitlines()[-1].startswith("boltzgen: /proc/nowhere")
     assert "Traceback" not in done.stderr and "unexpected" not in done.stderr
 

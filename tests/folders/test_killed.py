@@ -121,16 +121,16 @@ OWNING = {
 
 
 @pytest.mark.parametrize("verb", OWNING if ALL else ("sample", "train"))
-def test_the_second_of_two_processes_is_refused(template, tmp_path, verb):
+def test_the_second_of_two_processes_is_refused(template, tmp_path, verb, command_server):
     for name in template.iterdir():
         (tmp_path / name.name).symlink_to(name)
-    command = [sys.executable, "-c", WAITING, *VERBS[verb].words]
+    command = command_server.words("-c", WAITING, *VERBS[verb].words)
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         while not (tmp_path / "here").exists():
             assert first.poll() is None, first.stderr.read().decode()
             time.sleep(0.05)
-        words = [sys.executable, "-m", "boltzgen_cli", *VERBS[verb].words]
+        words = command_server.words("-m", "boltzgen_cli", *VERBS[verb].words)
         second = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     finally:
         (tmp_path / "go").touch()
@@ -146,9 +146,9 @@ def test_the_second_of_two_processes_is_refused(template, tmp_path, verb):
     assert not list(output.rglob(".*"))
 
 
-def test_two_processes_build_one_data_set(template, tmp_path):
+def test_two_processes_build_one_data_set(template, tmp_path, command_server):
     """Both succeed, and what they leave is what one leaves."""
-    command = [sys.executable, "-m", "boltzgen_cli", *VERBS["dataset build"].words]
+    command = command_server.words("-m", "boltzgen_cli", *VERBS["dataset build"].words)
     for place in ("ONE", "TWO"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "dataset.yaml").write_bytes((template / "dataset.yaml").read_bytes())
@@ -161,12 +161,12 @@ def test_two_processes_build_one_data_set(template, tmp_path):
     assert load_dataset(tmp_path / "TWO" / "D", verify=True).status == "complete"
 
 
-def test_two_processes_write_one_result(template, tmp_path):
+def test_two_processes_write_one_result(template, tmp_path, command_server):
     """The files of one stem are of one process, whichever was the last."""
     verb = VERBS["free-energy states"]
     for name in template.iterdir():
         (tmp_path / name.name).symlink_to(name)
-    command = [sys.executable, "-m", "boltzgen_cli", *verb.words, "--seed"]
+    command = command_server.words("-m", "boltzgen_cli", *verb.words, "--seed")
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([*command, str(seed)], cwd=tmp_path, **pipes) for seed in (1, 2)]
     told = [process.communicate()[1] for process in both]

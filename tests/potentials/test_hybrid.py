@@ -354,9 +354,9 @@ def test_a_region_beyond_the_molecule_is_damage():
         potential_of(broken)
 
 
-def test_from_prepare_to_samples_at_the_terminal(tmp_path):
+def test_from_prepare_to_samples_at_the_terminal(tmp_path, command_server):
     words = ["--sequence", "ACE-ALA-NME", "--implicit", "obc1", "--ml", "xtb-ala2-small"]
-    done = run_cli("prepare", *words, "-o", "SYS", cwd=tmp_path)
+    done = run_cli("prepare", *words, "-o", "SYS", cwd=tmp_path, server=command_server)
     assert done.returncode == 0, done.stderr
     assert "xtb-ala2-small" in done.stdout and "all atoms" in done.stdout
     system = MolecularSystem.load(tmp_path / "SYS")
@@ -369,9 +369,9 @@ def test_from_prepare_to_samples_at_the_terminal(tmp_path):
         "reverse_kl: {weight: 1.0, batch_size: 16}\n"
     )
     (tmp_path / "tiny.yaml").write_text(config)
-    done = run_cli("train", "tiny.yaml", "-o", "RUN", cwd=tmp_path)
+    done = run_cli("train", "tiny.yaml", "-o", "RUN", cwd=tmp_path, server=command_server)
     assert done.returncode == 0, done.stderr
-    done = run_cli("sample", "RUN", "SYS", "-n", "64", "-o", "OUT", cwd=tmp_path)
+    done = run_cli("sample", "RUN", "SYS", "-n", "64", "-o", "OUT", cwd=tmp_path, server=command_server)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "OUT" / "samples.npz") as samples:
         assert samples["u"].shape == (64,)

@@ -1,14 +1,17 @@
-"""Commands in processes forked from one that has imported torch, OpenMM and the others already.
+"""Commands in processes forked from one that has imported torch, OpenMM, our verbs and the others already.
 
 A documented command takes two to four seconds of CPU for imports before it works, and the pages have some two
 hundred. A `CommandServer` imports once and forks a child for each command. The child is what a new process
 would be, so that a page is tested as a reader meets it:
 
-* Only `FOUNDATIONS` are there before, and no module of ours: those the command imports itself, in its order.
+* Only `FOUNDATIONS` and the library's verbs (`OURS`) are there before; the command line, and what a command
+  alone needs, it imports itself. To import ours changes nothing (tests/ground/test_callers_state.py); what a
+  verb imports when it is the first is tried by commands in new processes, those of the tests below too.
   Before a fork nothing is computed and no thread begun (a server that has a second one serves nothing).
 * The child has the caller's working folder, environment, umask, arguments, search path and standard streams
   (the very descriptors), and entropy of its own where a new process has it. It runs ``-m boltzgen_cli``,
-  ``-c`` or a file as ``__main__``, and ends as an interpreter ends, with what is registered for the exit.
+  ``-c`` or a file as ``__main__``, and ends as an interpreter ends: with its threads, with what is registered
+  for the exit and with its streams. Only the modules are not taken apart, 0.3 s of each command.
 * What may be read while foundations are imported is compared: a command whose environment differs from the
   server's in more than `READ_LATER`, one with a closed standard stream and one that takes ``--threads`` run
   in new processes, which their clients become. So does every other use of Python.
@@ -21,6 +24,7 @@ streams, start-up, homes, limits, kills - start real ones.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -31,6 +35,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -64,6 +69,9 @@ FOUNDATIONS = (
     "rich.console",
     "rich.progress",
 )
+
+#: Of ours, imported after them: half a second of each command, and what all roads walk over.
+OURS = ("boltzgen.workflows.roads.run",)
 
 #: Variables that no foundation reads while it is imported: a command may have its own.
 READ_LATER = {
@@ -115,7 +123,7 @@ class CommandServer:
 def serve(folder: str) -> Sequence[str]:
     """Import, then serve until standard input ends; returns in a child, to which it gives words to run."""
     environment = dict(os.environ)
-    for name in FOUNDATIONS:
+    for name in (*FOUNDATIONS, *OURS):
         importlib.import_module(name)
     _set_environment(environment)
     gc.collect()
@@ -250,5 +258,24 @@ def _run(words: Sequence[str]) -> None:
         runpy.run_path(words[0], run_name="__main__")
 
 
+def _ended(words: Sequence[str]) -> int:
+    """The exit code after all that an interpreter does at its end; one that fails ends by itself."""
+    code = 0
+    try:
+        _run(words)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        code = ended.code or 0
+    threading._shutdown()  # waits for those that are no daemons
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return 120
+    return code & 0xFF
+
+
 if __name__ == "__main__":
-    _run(serve(*sys.argv[1:]))
+    os._exit(_ended(serve(*sys.argv[1:])))

@@ -113,6 +113,11 @@ def test_streams_arguments_and_ends_are_the_commands_own(command_server, tmp_pat
     done = subprocess.run(command_server.words("-c", raising), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "1\nbye\n")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+    late = "import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()"
+    for end, code, told in (("exit('why')", 1, "why\n"), ("exit()", 0, ""), ("exit(259)", 3, "")):
+        words = command_server.words("-c", f"{late}; import sys; sys.{end}")
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (code, "late\n", told)
 
 
 @pytest.mark.parametrize(

@@ -334,16 +334,25 @@ def test_high_energy_is_warned_of(tmp_path):
     assert prepare(path, minimize=True).provenance["warnings"] == []
 
 
-def test_terminal_prints_the_table_and_writes(tmp_path):
-    done = run_cli("prepare", "--sequence", "ACE-PRO-NME", "-o", tmp_path / "SYS", "--name", "proline")
+def test_terminal_prints_the_table_and_writes(tmp_path, command_server):
+    done = run_cli(
+        "prepare",
+        "--sequence",
+        "ACE-PRO-NME",
+        "-o",
+        tmp_path / "SYS",
+        "--name",
+        "proline",
+        server=command_server,
+    )
     assert done.returncode == 0, done.stderr
     for word in ("proline", "26 (12 heavy)", "stereocentres", "1: 5 atoms", "HarmonicAngleForce", "SYS"):
         assert word in done.stdout
     assert MolecularSystem.load(tmp_path / "SYS").name == "proline"
 
 
-def test_check_writes_nothing(tmp_path):
-    done = run_cli("prepare", ALANINE, "-o", "SYS", "--check", cwd=tmp_path)
+def test_check_writes_nothing(tmp_path, command_server):
+    done = run_cli("prepare", ALANINE, "-o", "SYS", "--check", cwd=tmp_path, server=command_server)
     assert done.returncode == 0, done.stderr
     assert "22 (10 heavy)" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from helpers import run_cli
 from toy_molecules import chain
 
 from boltzgen.data.trajectory import read_trajectory
@@ -17,16 +18,6 @@ from boltzgen.data.trajectory import read_trajectory
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     return chain().save(tmp_path_factory.mktemp("prepared") / "SYS")
-
-
-def verb(*words, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "boltzgen_cli", "simulate", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        **options,
-    )
 
 
 BAD = {
@@ -91,10 +82,9 @@ def test_bad_input(case, workplace, monkeypatch, capfd):
     assert not (workplace / "MD" / "manifest.json").exists()
 
 
-def test_verb_runs_and_reports(prepared, tmp_path):
-    done = verb(
-        prepared, "-o", tmp_path / "MD", "--temperatures", "300,450", "--time", "5ps", "--timestep", "2fs"
-    )
+def test_verb_runs_and_reports(prepared, tmp_path, command_server):
+    words = ["-o", tmp_path / "MD", "--temperatures", "300,450", "--time", "5ps", "--timestep", "2fs"]
+    done = run_cli("simulate", prepared, *words, server=command_server)
     assert done.returncode == 0, done.stderr
     assert "10 frames at each temperature" in done.stdout
     assert "450" in done.stdout
@@ -103,7 +93,7 @@ def test_verb_runs_and_reports(prepared, tmp_path):
     assert "--timestep" in manifest["command"]
 
 
-def test_interrupt_saves_and_names_the_command_that_goes_on(prepared, tmp_path):
+def test_interrupt_saves_and_names_the_command_that_goes_on(prepared, tmp_path, command_server):
     words = [prepared, "-o", tmp_path / "MD", "--time", "500ns", "--platform", "Reference"]
     process = subprocess.Popen(
         [sys.executable, "-m", "boltzgen_cli", "simulate", *map(str, words)],
@@ -121,6 +111,7 @@ def test_interrupt_saves_and_names_the_command_that_goes_on(prepared, tmp_path):
     assert err.strip().endswith("--resume auto")
     assert "Traceback" not in err
     before = json.loads((tmp_path / "MD" / "manifest.json").read_text())["frames"]["300"]
-    again = verb(*words, "--resume", "auto", "--max-time", "1s")
+    words += ["--resume", "auto", "--max-time", "1s"]
+    again = run_cli("simulate", *words, server=command_server)
     assert again.returncode == 75, again.stderr
     assert json.loads((tmp_path / "MD" / "manifest.json").read_text())["frames"]["300"] > before > 0

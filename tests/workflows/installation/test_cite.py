@@ -196,22 +196,22 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_each_kind_of_folder_says_what_it_used(road, name, tmp_path):
+def test_each_kind_of_folder_says_what_it_used(road, name, tmp_path, command_server):
     """From any other folder: paths are sought around the folder that names them."""
-    done = run_cli("cite", road / name, cwd=tmp_path)
+    done = run_cli("cite", road / name, cwd=tmp_path, server=command_server)
     assert done.returncode == 0, done.stderr
     found = cite(road / name)
     assert set(found.methods) == FOLDERS[name] and found.notes == ()
     assert done.stdout == found.bibtex()
 
 
-def test_what_lies_elsewhere_is_noted_and_no_other_molecule_is_taken_for_it(road, tmp_path):
+def test_what_lies_elsewhere_is_noted_and_no_other_molecule_is_taken_for_it(road, tmp_path, command_server):
     """Samples away from their model, beside a SYS of another molecule."""
     shutil.copytree(road / "OUT", tmp_path / "OUT")
     shutil.copytree(road / "SYS", tmp_path / "SYS")
     record = json.loads((tmp_path / "SYS" / "system.json").read_text())
     (tmp_path / "SYS" / "system.json").write_text(json.dumps({**record, "fingerprint": "of another"}))
-    done = run_cli("cite", "OUT", cwd=tmp_path)
+    done = run_cli("cite", "OUT", cwd=tmp_path, server=command_server)
     assert "RUN is not here" in done.stderr and "SYS is not here" in done.stderr
     assert "% RUN is not here" in done.stdout and "lindorfflarsen2010" not in done.stdout
 
