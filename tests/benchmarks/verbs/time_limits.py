@@ -1,6 +1,6 @@
 """By how much each long command passes its `--max-time`.
 
-    python tests/benchmarks/time_limits.py FOLDER [--limit 20] [NAME ...]
+    python tests/benchmarks/verbs/time_limits.py FOLDER [--limit 20] [NAME ...]
 
 prepares what they need in FOLDER (kept for the next call), runs each with a limit that it cannot finish
 within, and prints the wall and processor seconds after the limit, the exit code, and the load at its start.
