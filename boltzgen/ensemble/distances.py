@@ -69,7 +69,7 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     middle = 0.5 * (p + q)
 
     def to_middle(a: np.ndarray) -> float:
-        seen = a > 0
+        seen = (a > 0) & (middle > 0)  # half of the smallest number of all is zero
         return float(np.sum(a[seen] * np.log(a[seen] / middle[seen])))
 
     return 0.5 * (to_middle(p) + to_middle(q))

@@ -59,3 +59,7 @@ def test_distances_of_histograms():
     assert total_variation(p, q) == pytest.approx(0.5)
     assert jensen_shannon(p, q) == pytest.approx(0.5 * np.log(2))
     assert jensen_shannon(p[:1] * 2, p[:1] * 2) == 0.0
+    vanishing = np.array([5e-324, 0.25, 0.75])  # the share of a sample whose weight is as good as none
+    assert jensen_shannon(vanishing, np.array([0.0, 0.75, 0.25])) == pytest.approx(
+        0.25 * np.log(0.5) + 0.75 * np.log(1.5), abs=1e-12
+    )
