@@ -24,7 +24,7 @@ from pydantic import Field
 
 from boltzgen.checks import check_number
 from boltzgen.config.devices import check_device
-from boltzgen.errors import InputError
+from boltzgen.errors import InputError, StoppedError
 from boltzgen.files import sha256_file
 from boltzgen.free_energy.combination import (
     EstimateRecord,
@@ -111,7 +111,8 @@ def between(
     one-sided answer alone. relative_to: result file of another leg, which is subtracted (thermodynamic
     cycle). device: ``cpu`` or ``cuda``.
     n_bootstrap, seed: replicates of the bootstrap, its seed.
-    stop: asked before each map, which is then left out. expect: told how long it will take before it begins.
+    stop: polled between batches of a map, which is then left out.
+    expect: told how long it will take before it begins.
 
     Writes `output` (default ``between.json``), CSV and figure beside it; the best estimate comes first.
     At two temperatures the answer is the dimensionless ``f_B - f_A = -ln(Z_B/Z_A)``.
@@ -213,7 +214,10 @@ def _all_estimates(
     record["targets"] = [{"target_samples": target.record} for target in targets]
     drawn = a.ensemble.walkers is None and b.ensemble.walkers is None
     if drawn and all(target.simulated for target in targets):
-        found.append(_simulated(a, b, targets, asked, record))
+        try:
+            found.append(_simulated(a, b, targets, asked, record))
+        except StoppedError as stopped:
+            record["left_out"][SIMULATED] = str(stopped)
     else:
         needs = "frames of both systems" if drawn else "draws of both flows, and walkers are none"
         record["left_out"][SIMULATED] = f"it needs {needs}"
@@ -224,11 +228,12 @@ def _all_estimates(
         maps.pop()
     for done, (name, work) in enumerate(maps):
         progress(done, len(maps), {"now": name})
-        if asked.stop.requested:
-            record["left_out"][name] = asked.stop.reason
+        try:
+            forward = work(a.system, b.system, targets[0].positions, targets[0].u, asked.stop)
+            backward = work(b.system, a.system, targets[1].positions, targets[1].u, asked.stop)
+        except StoppedError as stopped:
+            record["left_out"][name] = str(stopped)
             continue
-        forward = work(a.system, b.system, targets[0].positions, targets[0].u)
-        backward = work(b.system, a.system, targets[1].positions, targets[1].u)
         found.append(_bar(a, b, targets, forward, backward, name, asked))
         works[name] = (forward.work, backward.work)
         record["work"][name] = _work_record(forward, backward)
@@ -272,7 +277,7 @@ def _simulated(
     free_energies = []
     for end, target in zip((a, b), targets, strict=True):
         assert end.system is not None
-        backward = target_work(end.system, target.positions)
+        backward = target_work(end.system, target.positions, stop=asked.stop)
         forward = Work(-end.ensemble.log_w, end.ensemble.rejected(), 0)
         free_energies.append(
             bennett(

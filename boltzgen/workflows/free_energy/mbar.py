@@ -9,9 +9,10 @@ them ``ln Z`` of each state is absolute, without them the differences remain.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def mbar(
     state without samples, at the temperature of the first state. temperatures: K, at which every system is a
     state besides. samples: rows of each OUT folder that are used.
     device: ``cpu`` or ``cuda``. n_bootstrap, seed: replicates of the bootstrap, its seed. expect: told how
-    long it will take. stop: polled before each state and flow; StoppedError then, for a part is no answer.
+    long it will take. stop: polled between batches of rows; StoppedError then, for a part is no answer.
 
     Differences start at the state `reference` (a name such as ``SYS@300K``), by default that of the first
     folder. Writes `output` (default ``mbar.json``), CSV and figure. States that do not overlap have no value.
@@ -197,17 +198,20 @@ def _solved(
     done, total = 0, len(states) + len(ends)
     energies: dict[int, np.ndarray] = {}
     for k, state in enumerate(states):
-        progress(done, total, {"now": state.name})
         key = id(state.system)
         if key not in energies:
-            energies[key] = _energies(state.system.target, positions)
+            told = partial(progress, done, total, {"now": state.name})
+            energies[key] = _energies(state.system.target, positions, told)
         u_kn[k, drawn] = energies[key] * (_UNIT_KELVIN / state.temperature)
         done += 1
     for m, end in enumerate(ends):
-        progress(done, total, {"now": f"density of {end.name}"})
         assert end.system is not None
         x = torch.as_tensor(positions, dtype=torch.float64)
-        log_q_mn[m, drawn] = end.system.generator.log_prob(x, end.temperature)[0].cpu().numpy()
+        densities = []
+        for batch in x.split(end.system.batch_rows):
+            progress(done, total, {"now": f"density of {end.name}"})
+            densities.append(end.system.generator.log_prob(batch, end.temperature)[0].cpu().numpy())
+        log_q_mn[m, drawn] = np.concatenate(densities)
         done += 1
     u_kn = np.where(np.isfinite(u_kn), u_kn, np.inf)
     record = [
@@ -236,10 +240,11 @@ _UNIT_KELVIN = 300.0
 
 
 @torch.no_grad()
-def _energies(target: Target, positions: np.ndarray) -> np.ndarray:
+def _energies(target: Target, positions: np.ndarray, before_batch: Callable[[], None]) -> np.ndarray:
     """U / kT (N,) at `_UNIT_KELVIN`, +inf outside the domain or where the energy is not finite."""
     parts = []
     for batch in torch.as_tensor(positions, dtype=torch.float64).split(target.batch_rows()):
+        before_batch()
         x = batch.to(target.reference.device)
         u = target.reduced_energy(x, _UNIT_KELVIN)
         good = target.coordinates.inside(x) & torch.isfinite(u)

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.errors import StoppedError
 from boltzgen.generator import BoltzmannGenerator
+from boltzgen.interrupts import StopRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,9 @@ def why_not_mapped(a: System, b: System) -> str | None:
 
 
 @torch.no_grad()
-def mapped_work(a: System, b: System, positions: np.ndarray, u: np.ndarray | None = None) -> Work:
+def mapped_work(
+    a: System, b: System, positions: np.ndarray, u: np.ndarray | None = None, stop: StopRequest | None = None
+) -> Work:
     """Work of taking samples `positions` (n, ...) of the target `a` through both flows to `b`.
 
     `u` (n,) are their reduced energies in `a`, computed when not given. See `why_not_mapped` first.
@@ -69,24 +73,28 @@ def mapped_work(a: System, b: System, positions: np.ndarray, u: np.ndarray | Non
         y, second = b.generator.decode(latents, b.temperature)
         return y, first + second
 
-    return _work(a, b, positions, u, step)
+    return _work(a, b, positions, u, step, stop)
 
 
 @torch.no_grad()
-def direct_work(a: System, b: System, positions: np.ndarray, u: np.ndarray | None = None) -> Work:
+def direct_work(
+    a: System, b: System, positions: np.ndarray, u: np.ndarray | None = None, stop: StopRequest | None = None
+) -> Work:
     """``u_B(x) - u_A(x)`` of samples `positions` (n, ...) of the target `a`: no map."""
-    return _work(a, b, positions, u, lambda x: (x, x.new_zeros(len(x))))
+    return _work(a, b, positions, u, lambda x: (x, x.new_zeros(len(x))), stop)
 
 
 @torch.no_grad()
-def density_work(end: System, positions: np.ndarray, u: np.ndarray | None = None) -> Work:
+def density_work(
+    end: System, positions: np.ndarray, u: np.ndarray | None = None, stop: StopRequest | None = None
+) -> Work:
     """``log q - (-u) = u + log q`` of positions under the flow of `end`: work from the flow to its target.
 
     Of samples of the flow, BAR takes it as it is; of samples of the target with the other sign
     (`target_work`).
     """
     parts, evaluations = [], 0
-    for batch, _, known in _batches(end, positions, u):
+    for batch, _, known in _batches(end, positions, u, stop=stop):
         density, _ = end.generator.log_prob(batch, end.temperature)
         energy = end.energy(batch) if known is None else known
         evaluations += len(batch) if known is None else 0
@@ -94,9 +102,11 @@ def density_work(end: System, positions: np.ndarray, u: np.ndarray | None = None
     return Work(np.concatenate(parts), {}, evaluations)
 
 
-def target_work(end: System, positions: np.ndarray, u: np.ndarray | None = None) -> Work:
+def target_work(
+    end: System, positions: np.ndarray, u: np.ndarray | None = None, stop: StopRequest | None = None
+) -> Work:
     """``-u - log q`` at target samples: the work from the target to the flow, +inf where log q is -inf."""
-    found = density_work(end, positions, u)
+    found = density_work(end, positions, u, stop)
     lost = int(np.isneginf(found.work).sum())
     return Work(-found.work, {"no density under the flow": lost} if lost else {}, found.energy_evaluations)
 
@@ -107,10 +117,11 @@ def _work(
     positions: np.ndarray,
     u: np.ndarray | None,
     step: Callable[[Tensor], tuple[Tensor, Tensor]],
+    stop: StopRequest | None,
 ) -> Work:
     parts, lost, evaluations = [], Counter[str](), 0
     start, end = a.generator.target, b.generator.target
-    for batch, _, known in _batches(a, positions, u, b.batch_rows):
+    for batch, _, known in _batches(a, positions, u, b.batch_rows, stop):
         y, log_det = step(batch)
         u_a = a.energy(batch) if known is None else known
         evaluations += len(batch) * (1 if known is not None else 2)
@@ -124,12 +135,21 @@ def _work(
 
 
 def _batches(
-    end: System, positions: np.ndarray, u: np.ndarray | None, rows: int | None = None
+    end: System,
+    positions: np.ndarray,
+    u: np.ndarray | None,
+    rows: int | None = None,
+    stop: StopRequest | None = None,
 ) -> Iterator[tuple[Tensor, slice, Tensor | None]]:
-    """Batches of positions (float64, on the device of `end`), their rows and their known energies."""
+    """Batches of positions (float64, on the device of `end`), their rows and their known energies.
+
+    StoppedError, before a batch, once `stop` is requested: of a part of the rows no work is told.
+    """
     size = min(end.batch_rows, rows or end.batch_rows)
     device = end.generator.target.reference.device
     for start in range(0, len(positions), size):
+        if stop is not None and stop.requested:
+            raise StoppedError(stop.reason)
         chosen = slice(start, start + size)
         batch = torch.as_tensor(np.array(positions[chosen]), dtype=torch.float64, device=device)
         known = None if u is None else torch.as_tensor(np.array(u[chosen]), device=device)
