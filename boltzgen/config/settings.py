@@ -90,13 +90,18 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
     return merged
 
 
+#: Words of a list that a sentence repeats.
+LISTED = 12
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` for the known word nearest to `word`, or the list of what is known."""
+    """`` Did you mean 'x'?`` for the known word nearest to `word`, or at most `LISTED` known ones."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" Known: {', '.join(known)}." if known else ""
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f" Known: {', '.join(known[:LISTED])}{more}." if known else ""
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:

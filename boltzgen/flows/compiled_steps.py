@@ -36,8 +36,9 @@ REFERENCES = 3
 PAYS_FROM = 30_000
 
 #: Seconds of an idle core that compiling saves for each atom of each pass; that it takes for one step the
-#: first time on a machine, of three or so that a molecule needs; and for one that was compiled here before.
-SAVED, FIRST_TIME, FROM_DISK = 2e-3, 30.0, 1.0
+#: first time on a machine, of three or so that draws of a molecule need and eight that chains do; and for one
+#: that was compiled here before.
+SAVED, FIRST_TIME, FROM_DISK = 2e-3, 12.0, 1.0
 
 _Function = Callable[..., Sequence[Tensor]]
 

@@ -103,6 +103,7 @@ def test_under_a_limit_compiling_must_pay_within_it(
     flow, alanine_dipeptide, monkeypatch, tmp_path, share, asked, steps, used
 ):
     monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "FIRST_TIME", 30.0)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     molecule = Target.from_system(alanine_dipeptide).features
     assert decide_compilation_of_draws(flow, molecule, 1500, asked, share=share, steps=steps) == used

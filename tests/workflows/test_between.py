@@ -19,7 +19,6 @@ from boltzgen.free_energy.combination import agreement, difference, paired_diffe
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.work import WorkSamples, bennett, one_sided
 from boltzgen.generator import Target
-from boltzgen.interrupts import StopRequest
 from boltzgen.workflows.free_energy import between as workflow
 from boltzgen.workflows.free_energy.between import DIRECT, MAPPED, ONE_SIDED, SIMULATED
 from boltzgen.workflows.free_energy.ends import read_end
@@ -247,26 +246,6 @@ def test_the_reverse_map_undoes_the_work(chains):
     log_q_x, log_q_y = density_work(a, x.numpy()).work, density_work(b, y.detach().numpy()).work
     np.testing.assert_allclose(forward, log_q_y - log_q_x, atol=1e-6)  # u + log q of both ends
     np.testing.assert_allclose(target_work(a, x.numpy()).work, -log_q_x, atol=1e-12)
-
-
-@pytest.mark.parametrize(("looks", "left"), [(1, {SIMULATED, MAPPED, DIRECT}), (10, {MAPPED}), (99, set())])
-def test_a_stop_is_heard_between_batches(chains, monkeypatch, looks, left):
-    """What was begun ends after the batch at hand, and is left out with the reason; the rest is an answer."""
-
-    class StopAt(StopRequest):
-        looked = 0
-
-        @property
-        def requested(self) -> bool:
-            self.looked += 1
-            return self.looked > looks
-
-    monkeypatch.setattr(System, "batch_rows", 1000)  # two batches of each of the two ends
-    ends = chains / "O300", chains / "O600"
-    data = {"data_a": chains / "MD300", "data_b": chains / "MD600"}
-    found = between(*ends, output=chains / f"stopped-{looks}.json", stop=StopAt(), **data)
-    assert set(found.document["left_out"]) == left
-    assert {one.estimator for one in found.estimates} == {ONE_SIDED, SIMULATED, MAPPED, DIRECT} - left
 
 
 def test_rows_outside_the_domain_carry_infinite_work(alanine_dipeptide, tmp_path):

@@ -184,7 +184,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
 
 @pytest.fixture
 def compiler(monkeypatch, tmp_path):
-    """Every task is worth compiling, half a minute a step as it is told, and nothing is compiled."""
+    """Every task is worth compiling, ten seconds a step as it is told, and nothing is compiled."""
     compiled = []
 
     def fake(plain, inputs, changing):
@@ -195,6 +195,7 @@ def compiler(monkeypatch, tmp_path):
     monkeypatch.setattr(compiled_steps, "compile_operations", fake)
     monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
     monkeypatch.setattr(compiled_steps, "PAYS_FROM", 1.0)
+    monkeypatch.setattr(compiled_steps, "FIRST_TIME", 10.0)
     monkeypatch.setattr(BlockCompiler, "function", lambda self, key, plain, x: None)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     return compiled
@@ -210,13 +211,13 @@ def test_compiling_counts_in_the_time(place, tmp_path, compiler):
     bg.sample(*given, tmp_path / "LIMITED", 32, **limited, stop=StopRequest(300.0))
     assert not compiler and said[-1].further == "" and said[-1].seconds < 60
     with pytest.raises(StoppedError, match="300 s reached while passes of the flow were compiled"):
-        late = StopRequest(300.0, started=time.monotonic() - 280.0)
+        late = StopRequest(300.0, started=time.monotonic() - 290.0)
         bg.sample(*given, tmp_path / "LATE", 32, **limited, stop=late, compile_energies=True)
     assert not compiler and "Compiling its passes takes 60 s of it." in said[-1].further
     assert said[-1].seconds > 60 and said[-1].further in said[-1].sentence
     with pytest.raises(PartialError):
-        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(8))
-    assert len(compiler) == 2 and "takes 60 s" in said[-1].further
+        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(16))  # of which twelve looks are those of six steps
+    assert len(compiler) == 6 and "takes 60 s" in said[-1].further
     assert json.loads((tmp_path / "OUT" / "chains" / "chains.json").read_text())["compilation"]["draws"]
     done = bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopRequest(300.0))
     assert done.walkers == 8 and load_ensemble(tmp_path / "OUT").provenance["compilation"]["draws"] is True

@@ -30,6 +30,7 @@ def compiled(monkeypatch, tmp_path):
     monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
     monkeypatch.setattr(compiled_steps, "compile_operations", fake)
     monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
+    monkeypatch.setattr(compiled_steps, "FIRST_TIME", 30.0)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     return found
 

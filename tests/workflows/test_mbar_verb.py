@@ -10,10 +10,7 @@ from between_cases import untrained_model, write_chains
 from butane import EXACT
 from helpers import assert_refused
 
-from boltzgen.errors import StoppedError
-from boltzgen.interrupts import StopRequest
 from boltzgen.workflows.free_energy import mbar as workflow
-from boltzgen.workflows.free_energy.targeted_map import System
 from boltzgen.workflows.sampling.sample import sample
 
 F = {kelvin: -EXACT[float(kelvin)][0] for kelvin in (300, 600)}  # f = -ln Z
@@ -113,24 +110,6 @@ def test_model_systems(tmp_path):
     estimate = result.estimates[0]
     assert abs(estimate.value - np.log(2)) < 4 * estimate.standard_error < 0.2
     assert result.document["temperature_K"] is None
-
-
-def test_a_stop_is_heard_between_batches(chains, monkeypatch):
-    """Not only before each state and flow, each of which may take minutes."""
-
-    class StopAt(StopRequest):
-        looked = 0
-
-        @property
-        def requested(self) -> bool:
-            self.looked += 1
-            return self.looked > 3
-
-    stop = StopAt()
-    monkeypatch.setattr(System, "batch_rows", 100)
-    with pytest.raises(StoppedError, match="nothing was written"):
-        mbar([chains / "O300"], stop=stop, output=chains / "stopped.json")
-    assert stop.looked == 4 and not (chains / "stopped.json").exists()
 
 
 def test_refusals(chains, tmp_path):

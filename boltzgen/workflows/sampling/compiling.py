@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+
+import torch
 
 from boltzgen.errors import StoppedError
 from boltzgen.flows.compiled_steps import (
@@ -12,12 +15,15 @@ from boltzgen.flows.compiled_steps import (
     compile_steps,
     decide_compilation_of_draws,
     seconds_saved,
+    steps_of,
     steps_to_draw,
 )
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
+from boltzgen.refine.chains.moves import draw_base, moves_of
 from boltzgen.refine.chains.settings import ChainSettings
+from boltzgen.refine.chains.walkers import ChainTarget
 from boltzgen.workflows.sampling.options import SampleOptions
 from boltzgen.workflows.timing.expectation import Expectation
 
@@ -82,8 +88,26 @@ def decided(
         [target.potential], energies * (1.0 if share is None else share), kept["used"], asked.device
     )["used"]
     draws = kept["draws"] if settings is not None else wanted is True
-    steps = [] if draws is False else steps_to_draw(flow, target.features, temperature)
+    if draws is False:
+        steps = []
+    elif settings is None:
+        steps = steps_to_draw(flow, target.features, temperature)
+    else:
+        steps = steps_of(flow, partial(_passes_of_moves, generator, temperature))
     passes = 0.0 if settings is None else energies / settings.walkers_a_group  # an energy follows a pass
     compiled = decide_compilation_of_draws(flow, target.features, passes, draws, share=share, steps=steps)
     saves = seconds_saved(target.features, passes) if compiled else 0.0
     return {**record, "used": used, "draws": compiled}, Passes(compiled, steps, saves)
+
+
+def _passes_of_moves(generator: BoltzmannGenerator, temperature: float) -> None:
+    """A pass of every kind that the moves of chains at `temperature` (K) make, of two rows; no energy."""
+    chains = ChainTarget(generator, torch.full((2,), temperature, dtype=torch.float64))
+    flow, embedding, target = chains.flow, chains.embedding, generator.target
+    with torch.no_grad():
+        latents = draw_base(2, target.features.circular, generator=torch.Generator().manual_seed(0))
+        kept = flow.decode_kept(latents, embedding)[2]
+        moves = moves_of(target, can_redraw=partial(flow.can_redraw, embedding))
+        for rows in dict.fromkeys(move.in_place for move in moves if move.in_place):
+            old, _, begun = flow.encode_rows(embedding, kept, rows)
+            flow.decode_rows(old, embedding, begun, rows)

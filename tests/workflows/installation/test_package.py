@@ -79,8 +79,8 @@ DISTRIBUTIONS = {
     "pydantic_core": "pydantic",
 }  # pydantic brings its core
 
-#: Packages that no extra can name; people install them from their repositories.
-NOT_ON_THE_INDEX = {"bgflow"}
+#: Packages that no extra can name; people install them from their repositories, or with conda.
+NOT_ON_THE_INDEX = {"bgflow", "openff"}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
