@@ -216,7 +216,8 @@ def test_compiling_counts_in_the_time(place, tmp_path, compiler):
     assert not compiler and "Compiling its passes takes 60 s of it." in said[-1].further
     assert said[-1].seconds > 60 and said[-1].further in said[-1].sentence
     with pytest.raises(PartialError):
-        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(16))  # of which twelve looks are those of six steps
+        # of which twelve looks are those of six steps
+        bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopAt(16))
     assert len(compiler) == 6 and "takes 60 s" in said[-1].further
     assert json.loads((tmp_path / "OUT" / "chains" / "chains.json").read_text())["compilation"]["draws"]
     done = bg.sample(*given, tmp_path / "OUT", 32, **limited, stop=StopRequest(300.0))
