@@ -30,6 +30,7 @@ def _asked(folder: str, words: list[str]) -> bytes:
     umask = os.umask(0)
     os.umask(umask)
     request = {"words": words, "folder": os.getcwd(), "umask": umask, "environment": dict(os.environ)}
+    request["interruptible"] = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"/proc/self/fd/{os.open(folder, os.O_PATH)}/commands")
         data = json.dumps(request).encode() + b"\n"

@@ -210,6 +210,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     _open_streams()
     os.chdir(request["folder"])
     os.umask(request["umask"])
+    signal.signal(signal.SIGINT, signal.default_int_handler if request["interruptible"] else signal.SIG_IGN)
     _set_environment(request["environment"])
     importlib.invalidate_caches()
     np.random.seed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,21 @@ def test_foundations_come_with_the_settings_that_they_set(command_server):
     assert differing(new, served) - BY_CHANCE <= {"environment"} and len(new) > 60
     assert "TORCHINDUCTOR_CACHE_DIR" in new["environment"]  # of torch's compiler; boltzgen puts it back
     assert differing(served, again) - {"environment"} == BY_CHANCE
+
+
+@pytest.mark.parametrize("begins", [signal.SIG_IGN, signal.SIG_DFL], ids=["ignored", "heard"])
+def test_interrupts_are_heard_as_in_a_new_process(command_server, begins):
+    """Also where the server, or the tests, began as a shell's job in the background, which ignores them."""
+    program = "import signal; print(repr(signal.getsignal(signal.SIGINT)))"
+    former = signal.signal(signal.SIGINT, begins)
+    try:
+        found = [
+            subprocess.run(words, capture_output=True, text=True, check=True).stdout.split(" at ")[0]
+            for words in ([sys.executable, "-c", program], command_server.words("-c", program))
+        ]
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert found[0] == found[1] and ("SIG_IGN" in found[0]) == (begins is signal.SIG_IGN)
 
 
 def test_streams_arguments_and_ends_are_the_commands_own(command_server, tmp_path):

@@ -54,16 +54,17 @@ def test_the_charges_are_those_of_the_programs_and_the_rest_is_the_prmtops(answe
 
 
 def test_the_energy_is_openmms_of_the_same_prmtop(answering):
-    from openmm import Context, VerletIntegrator, app, unit
+    from openmm import Context, Platform, VerletIntegrator, app, unit
 
     answering()
     system = gaff(implicit="hct")
     prmtop = app.AmberPrmtopFile(str(FILES / "made.prmtop"))  # by tleap, whose default mbondi is HCT's set
     theirs = prmtop.createSystem(nonbondedMethod=app.NoCutoff, constraints=None, implicitSolvent=app.HCT)
-    context = Context(theirs, VerletIntegrator(0.001))
+    context = Context(theirs, VerletIntegrator(0.001), Platform.getPlatformByName("Reference"))
     context.setPositions(system.reference_positions)
     energy = context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-    assert system.provenance["reference_energy_kj_mol"] == pytest.approx(energy, abs=1e-6)
+    # Ours is of OpenMM's CPU platform, whose Born radii are in single precision.
+    assert system.provenance["reference_energy_kj_mol"] == pytest.approx(energy, abs=1e-3)
     assert system.provenance["parameters"]["radii"] == "mbondi"
 
 
