@@ -76,6 +76,7 @@ OURS = ("boltzgen.workflows.roads.run",)
 #: Variables that no foundation reads while it is imported: a command may have its own.
 READ_LATER = {
     "COLUMNS",
+    "KMP_DUPLICATE_LIB_OK",  # set by threadpoolctl wherever a test imports it
     "LINES",
     "OLDPWD",
     "PATH",
