@@ -132,7 +132,7 @@ def decide_compilation_of_draws(
     atoms = len(geometry.atoms_of(molecule))
     pays = atoms * passes > PAYS_FROM
     if share is not None:
-        pays = pays and SAVED * atoms * passes * share > sum(step.seconds for step in steps)
+        pays = pays and seconds_saved(molecule, passes * share) > sum(step.seconds for step in steps)
     return flow.use_compiler(pays if asked is None else asked)
 
 

@@ -88,14 +88,14 @@ def decided(
         [target.potential], energies * (1.0 if share is None else share), kept["used"], asked.device
     )["used"]
     draws = kept["draws"] if settings is not None else wanted is True
-    if draws is False:
-        steps = []
-    elif settings is None:
-        steps = steps_to_draw(flow, target.features, temperature)
-    else:
-        steps = steps_of(flow, partial(_passes_of_moves, generator, temperature))
     passes = 0.0 if settings is None else energies / settings.walkers_a_group  # an energy follows a pass
-    compiled = decide_compilation_of_draws(flow, target.features, passes, draws, share=share, steps=steps)
+    compiled, steps = decide_compilation_of_draws(flow, target.features, passes, draws), list[Step]()
+    if compiled:  # listing takes a pass of every kind, a second or two
+        if settings is None:
+            steps = steps_to_draw(flow, target.features, temperature)
+        else:
+            steps = steps_of(flow, partial(_passes_of_moves, generator, temperature))
+        compiled = decide_compilation_of_draws(flow, target.features, passes, draws, share=share, steps=steps)
     saves = seconds_saved(target.features, passes) if compiled else 0.0
     return {**record, "used": used, "draws": compiled}, Passes(compiled, steps, saves)
 
