@@ -16,9 +16,38 @@ import torch
 from command_server import CommandServer
 
 from boltzgen.errors import InputError
+from boltzgen.flows import compiled_steps
 from boltzgen.flows.base import Flow
+from boltzgen.interrupts import StopRequest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class StopAt(StopRequest):
+    """Requested after so many looks; `looked` is how many there were."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks, self.looked = looks, 0
+
+    @property
+    def requested(self) -> bool:
+        self.looked += 1
+        return self.looked > self.looks
+
+
+def compile_nothing(monkeypatch: pytest.MonkeyPatch, cache: Path) -> list[Callable[..., Any]]:
+    """What flows would compile from now on, with `cache` as the compiler's; it stays as it was."""
+    found: list[Callable[..., Any]] = []
+
+    def fake(plain: Callable[..., Any], inputs: object, changing: object) -> Callable[..., Any]:
+        found.append(plain)
+        return plain
+
+    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
+    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    return found
 
 
 def until_first_step(process: subprocess.Popen[str]) -> list[str]:

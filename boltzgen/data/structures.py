@@ -105,27 +105,26 @@ def _number(path: Path, symbol: str) -> int:
 
 
 def _of_system(system: MolecularSystem) -> Chem.Mol:
-    """Elements and bonds alone, all bonds alike."""
-    from rdkit import Chem
-
-    molecule = Chem.RWMol()
-    for number in np.asarray(system.atomic_numbers).tolist():
-        molecule.AddAtom(Chem.Atom(int(number)))
-    for first, second in np.asarray(system.bonds).tolist():
-        molecule.AddBond(int(first), int(second), Chem.BondType.SINGLE)
-    return molecule.GetMol()
+    """Its elements and bonds alone."""
+    return _bare(np.asarray(system.atomic_numbers).tolist(), np.asarray(system.bonds).tolist())
 
 
 def _plain(molecule: Chem.Mol) -> Chem.Mol:
-    """The same atoms and bonds, all bonds alike and no charges."""
+    """The same elements and bonds, without charges and orders."""
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    return _bare(numbers, [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()])
+
+
+def _bare(numbers: Sequence[int], bonds: Sequence[Sequence[int]]) -> Chem.Mol:
+    """A molecule of atomic `numbers` and `bonds`, all bonds alike."""
     from rdkit import Chem
 
-    plain = Chem.RWMol()
-    for atom in molecule.GetAtoms():
-        plain.AddAtom(Chem.Atom(atom.GetAtomicNum()))
-    for bond in molecule.GetBonds():
-        plain.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
-    return plain.GetMol()
+    molecule = Chem.RWMol()
+    for number in numbers:
+        molecule.AddAtom(Chem.Atom(number))
+    for first, second in bonds:
+        molecule.AddBond(first, second, Chem.BondType.SINGLE)
+    return molecule.GetMol()
 
 
 def _in_order(

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from helpers import randomised
+from helpers import compile_nothing, randomised
 
 from boltzgen.conditioning.context import Context
 from boltzgen.config.build import build_flow
@@ -111,15 +111,7 @@ def test_under_a_limit_compiling_must_pay_within_it(
 
 def test_steps_are_noted_before_they_are_compiled(flow, butane, monkeypatch, tmp_path):
     """They take the time of the first time until this machine knows them; a stop is heard between two."""
-    made = []
-
-    def fake(plain, inputs, changing):
-        made.append(plain)
-        return plain
-
-    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
-    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    made = compile_nothing(monkeypatch, tmp_path)
     target = Target.from_system(butane)
     steps = compiled_steps.steps_of(flow, lambda: passes(flow, target, 3))
     assert [step.key[0] for step in steps] == ["look", "draw"] and not made and not flow._compiled

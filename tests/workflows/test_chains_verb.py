@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from between_cases import butane_frames, write_frames
 from butane import EXACT
-from helpers import assert_refused
+from helpers import StopAt, assert_refused, compile_nothing
 from small_model import FLOW, MODEL
 
 import boltzgen as bg
@@ -155,19 +155,6 @@ def test_two_runs_of_walkers_are_merged(place, out, tmp_path):
     assert main(["merge", str(out), str(tmp_path / "PLAIN"), "-o", str(tmp_path / "MIXED")]) == 2
 
 
-class StopAt(StopRequest):
-    """Requested at the n-th look."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.left_over = at
-
-    @property
-    def requested(self) -> bool:
-        self.left_over -= 1
-        return self.left_over < 0
-
-
 def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
     words = {**SHORT, "seed": 5}
     given = (place / "RUN", place / "SYS", tmp_path / "OUT", 320)
@@ -185,19 +172,11 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path):
 @pytest.fixture
 def compiler(monkeypatch, tmp_path):
     """Every task is worth compiling, ten seconds a step as it is told, and nothing is compiled."""
-    compiled = []
-
-    def fake(plain, inputs, changing):
-        compiled.append(plain)
-        return plain
-
-    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
-    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    compiled = compile_nothing(monkeypatch, tmp_path / "cache")
     monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
     monkeypatch.setattr(compiled_steps, "PAYS_FROM", 1.0)
     monkeypatch.setattr(compiled_steps, "FIRST_TIME", 10.0)
     monkeypatch.setattr(BlockCompiler, "function", lambda self, key, plain, x: None)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     return compiled
 
 

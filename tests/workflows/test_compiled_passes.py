@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from helpers import compile_nothing
 
 from boltzgen.config.build import build_flow
 from boltzgen.config.settings import load_settings
@@ -21,17 +22,9 @@ SMALL = AutoregressiveSettings(hidden=8, depth=1, bins=4, embedding=8, encoder_b
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """What was compiled, in no time."""
-    found = []
-
-    def fake(plain, inputs, changing):
-        found.append(plain)
-        return plain
-
-    monkeypatch.setattr("boltzgen.flows.autoregressive.can_compile", lambda device: True)
-    monkeypatch.setattr(compiled_steps, "compile_operations", fake)
+    found = compile_nothing(monkeypatch, tmp_path / "cache")
     monkeypatch.setattr(compiled_steps, "_FUNCTIONS", {})
     monkeypatch.setattr(compiled_steps, "FIRST_TIME", 30.0)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     return found
 
 

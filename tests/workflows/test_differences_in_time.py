@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import pytest
 from between_cases import write_chains
+from helpers import StopAt
 
 from boltzgen.errors import StoppedError
-from boltzgen.interrupts import StopRequest
 from boltzgen.workflows.free_energy.between import DIRECT, MAPPED, ONE_SIDED, SIMULATED, between
 from boltzgen.workflows.free_energy.mbar import mbar
 from boltzgen.workflows.free_energy.targeted_map import System
-
-
-class StopAt(StopRequest):
-    """Requested after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks, self.looked = looks, 0
-
-    @property
-    def requested(self) -> bool:
-        self.looked += 1
-        return self.looked > self.looks
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ class Group:
         There the density of the whole flow is needed after each move, which is a whole pass.
         """
         placed = {(move.rows, move.drifts) for move in self.moves if move.in_place}
-        if self.ladder.rungs > 1 and not self.ladder.by_temperature:
+        if self.ladder.kind == "tempered":
             return np.array([not move.in_place for move in self.moves])
         return np.array(
             [bool(move.in_place) or (move.rows, move.drifts) not in placed for move in self.moves]
