@@ -83,14 +83,18 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     return place
 
 
-def pack_checkpoint(place: Path, folder: Path) -> Path:
+def pack_checkpoint(place: Path, folder: Path, data_evaluations: int = 0) -> Path:
     """Write the checkpoint in `place` to `folder` without what can be made anew.
 
     `load_checkpoint` reads it; a run goes on from it with its step, rate and counters, on any molecules. See
-    `boltzgen.training.packing`.
+    `boltzgen.training.packing`. The `data_evaluations` that made the data of the run are taken off its
+    counter: the run that goes on may have other data, and adds what those cost.
     """
     whole = load_checkpoint(place)
     record = {key: value for key, value in whole.record.items() if key not in ("schema", "systems")}
+    counters = record["counters"]
+    counted = counters["energy_evaluations"] - data_evaluations
+    record["counters"] = {**counters, "energy_evaluations": counted}
     _write(make_folder(folder), packed(whole.tensors), {**record, "packed": True})
     return folder
 
@@ -133,8 +137,8 @@ def load_checkpoint(place: Path) -> Checkpoint:
     stored = Stored({k: v for k, v in record.items() if k not in ("files", CONTENT)}, tensors)
     found = upgraded(stored, CHECKPOINT, CHECKPOINT_STEPS, place / "state.json")
     checked(_State, found.record, str(place / "state.json"), remedy)
-    kept = {key: value for key, value in found.record.items() if key != "packed"}
-    return Checkpoint(unpacked(found.tensors) if found.record.get("packed") else found.tensors, kept)
+    is_packed = found.record.get("packed", False)
+    return Checkpoint(unpacked(found.tensors) if is_packed else found.tensors, found.record)
 
 
 def checkpoint_version(place: Path) -> int:

@@ -300,6 +300,8 @@ class Trainer:
                 f"The checkpoint does not fit the configured flow ({str(error).splitlines()[0]}); "
                 "resume with the configuration that the run was started with."
             ) from error
+        if checkpoint.record.get("packed"):  # those that made the data are not counted in it
+            counters.energy_evaluations += self.data_evaluations
         self.counters, self.last_evaluation = counters, evaluation
 
     def _shown(self, values: Measured) -> dict[str, float | str]:

@@ -154,7 +154,7 @@ def test_a_run_goes_on_from_a_packed_checkpoint_with_its_step_and_rate(tmp_path)
     assert place.name == "step-00000008"
     folder = pack_checkpoint(place, tmp_path / "PACKED")
     whole, small = (load_checkpoint(one) for one in (place, folder))
-    assert small.record == {k: v for k, v in whole.record.items() if k != "systems"}
+    assert small.record == {**{k: v for k, v in whole.record.items() if k != "systems"}, "packed": True}
     assert json.loads((folder / "state.json").read_text())["packed"] is True
     gone = train(tmp_path / "run.yaml", ["optimizer.steps=12"], tmp_path / "NEXT", resume=str(folder))
     assert gone.steps == 12 and gone.energy_evaluations == 12 * 16
@@ -248,12 +248,22 @@ def test_a_packed_run_goes_on_elsewhere(run, tmp_path) -> None:
     assert len(frames) == 7 and frames.temperature_ladder.tolist() == [300.0, 450.0]
     energies = Target.from_system(system).potential.energy(torch.as_tensor(frames.positions).double())
     assert np.allclose(frames.energies, energies.numpy(), atol=1e-9)
-    more = build_settings(DatasetSettings, {"train": [{"smiles": "CN", "name": "methylamine"}]})
-    build_dataset(more, tmp_path / "MORE", systems_only=True)
+    simulation = {**SIMULATION, "evaluations": 4 * former.evaluations}
+    more = build_settings(
+        DatasetSettings, {"simulation": simulation, "train": [{"smiles": "CN", "name": "methylamine"}]}
+    )
+    (methylamine,) = build_dataset(more, tmp_path / "MORE").of("train")
     folders = ",".join(str(tmp_path / name) for name in ("MORE", "DATA", "ALONE"))
     words = [f"dataset=[{folders}]", "optimizer.steps=6"]
     gone = train(place / "run.yaml", words, tmp_path / "RUN", resume=str(folder))
     assert gone.steps == 6
+    # what made the data of either run counts in that run; what training spent goes on
+    before, after = (load_model(one / "RUN").record for one in (place, tmp_path))
+    spent = [one["energy_evaluations"] - one["data_evaluations"] for one in (before, after)]
+    counters = json.loads((folder / "state.json").read_text())["counters"]
+    assert spent == [4 * 8, 6 * 8] and counters["energy_evaluations"] == 4 * 8
+    assert before["data_evaluations"] == former.evaluations > 0
+    assert after["data_evaluations"] == former.evaluations + methylamine.evaluations > 3 * former.evaluations
     names = [one["name"] for one in load_model(tmp_path / "RUN").record["systems"]]
     assert names == ["methylamine", "ethane", "methanol"]
     again = build_dataset(made, tmp_path / "DATA")  # complete: nothing is simulated

@@ -6,6 +6,7 @@ import shutil
 from os import PathLike
 from pathlib import Path
 
+from boltzgen.config.model import load_model
 from boltzgen.config.settings import load_settings
 from boltzgen.data.dataset import Dataset
 from boltzgen.errors import InputError
@@ -47,4 +48,5 @@ def pack_run(run: str | PathLike[str], folder: str | PathLike[str], *, frames: i
         if one.data is not None and one.status == "complete" and one.split != "test":
             pack_frames(one, folder / FRAMES, frames)
     shutil.copyfile(run / "config.yaml", folder / "config.yaml")
-    return pack_checkpoint(found[-1], folder)
+    record = load_model(run / "model").record
+    return pack_checkpoint(found[-1], folder, int(record["data_evaluations"]))
