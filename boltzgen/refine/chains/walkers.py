@@ -88,6 +88,14 @@ class ChainTarget:
         return self._walkers(latents, found, change, kept, torch.where(sound, u, torch.inf))
 
     @torch.no_grad()
+    def placed(self, coordinates: Tensor, u: Tensor) -> Walkers:
+        """Walkers at `coordinates` (B, D) of reduced energies `u` (B,), not encoded: no pass, no energy."""
+        positions, volume = self.target.coordinates.decode(coordinates)
+        kept, unknown = self.flow.place_kept(coordinates, self.embedding), torch.full_like(u, torch.nan)
+        nowhere = torch.zeros_like(coordinates)
+        return Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, kept, is_encoded=False)
+
+    @torch.no_grad()
     def changed(self, latents: Tensor, old: Walkers, first: int) -> Walkers:
         """As `whole` where no latent before row `first` differs from that of `old`."""
         if first == 0:

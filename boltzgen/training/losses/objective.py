@@ -156,12 +156,12 @@ class LossSettings(Settings):
         return False
 
     @property
-    def evaluations_a_step(self) -> int:
+    def evaluations_a_step(self) -> float:
         """Energies that a step with this loss asks for."""
         return 0
 
     @property
-    def passes_a_step(self) -> int:
+    def passes_a_step(self) -> float:
         """Passes of few rows, without gradients, that a step makes of the flow: they gain by compiling."""
         return 0
 
