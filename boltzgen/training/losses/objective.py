@@ -166,7 +166,7 @@ class LossSettings(Settings):
         return 0
 
     @property
-    def evaluations_at_first(self) -> int:
+    def evaluations_at_first(self) -> float:
         """Energies beyond those, once in a run."""
         return 0
 
