@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from typing import Self
 
 import torch
 from pydantic import Field
@@ -107,6 +108,9 @@ class ChainsSettings(LossSettings):
     @property
     def evaluations_at_first(self) -> int:
         return (self.first + SETTLING * self.walkers * self.moves) * len(self.temperatures)
+
+    def without_start(self) -> Self:
+        return self.model_copy(update={"first": 2})
 
     @property
     def learned_temperatures(self) -> list[float]:

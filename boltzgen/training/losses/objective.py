@@ -170,6 +170,10 @@ class LossSettings(Settings):
         """Energies beyond those, once in a run."""
         return 0
 
+    def without_start(self) -> Self:
+        """The same with the least of what `evaluations_at_first` counts: so steps are measured quickly."""
+        return self
+
     @property
     def learned_temperatures(self) -> list[float]:
         """Temperatures (K) that a run with this loss learns, besides those of the data."""

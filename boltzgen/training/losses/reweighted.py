@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -72,6 +72,9 @@ class ReweightedSettings(LossSettings):
         """The first draw is whole, however many steps its samples are for."""
         first = max(self.first, self.fresh) * (1 + self.moves) - self.evaluations_a_step
         return first * len(self.temperatures)
+
+    def without_start(self) -> Self:
+        return self.model_copy(update={"first": 0})
 
     @property
     def learned_temperatures(self) -> list[float]:
