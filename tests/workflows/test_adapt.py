@@ -138,7 +138,8 @@ def test_what_made_it_worse_is_not_kept(start, adapted, tmp_path, capsys):
 
 def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
     words = ["optimizer.warmup=5", "evaluation.samples=50", "workers=1", "losses.chains.batch_size=32"]
-    words += ["losses.chains.walkers=16", "losses.chains.fresh=8", "losses.chains.moves=2"]
+    words += ["losses.chains.walkers=16", "losses.chains.fresh=8", "losses.chains.every=2"]
+    words += ["losses.chains.moves=2"]
     found = adapt(
         start / "MODEL",
         start / "SYS",
@@ -156,6 +157,8 @@ def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
     assert active_share(chains) == 1 and active_share(settings.reweighted) == 0
     metrics = [json.loads(line) for line in (tmp_path / "RUN" / "metrics.jsonl").read_text().splitlines()]
     assert 0 < metrics[-1]["chains_acceptance"] < 1
+    with pytest.raises(InputError, match=r"pays for 0 steps.*or lower losses.chains.walkers"):
+        adapt(start / "MODEL", start / "SYS", tmp_path / "OTHER", budget=3000, learn_from="chains")
     with pytest.raises(InputError, match="weights or chains"):
         adapt(start / "MODEL", start / "SYS", tmp_path / "OTHER", learn_from="luck")
 
