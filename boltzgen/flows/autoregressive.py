@@ -18,7 +18,7 @@ Sources: Papamakarios et al., masked autoregressive flows (arXiv 1705.07057); sp
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -35,10 +35,13 @@ from boltzgen.flows.autoregressive_layout import N_VALUES, SLOTS, Layout
 from boltzgen.flows.autoregressive_rows import (
     Network,
     decode_rows,
+    draw_atom,
     encode_rows,
     log_volume,
     placed_at,
     plan_of,
+    positions_at,
+    seen_by,
     slots_of,
 )
 from boltzgen.flows.autoregressive_steps import TRANSFORMS, Layer, flattened, through, waves
@@ -48,9 +51,7 @@ from boltzgen.flows.autoregressive_weights import (
     Placed,
     Weights,
     atoms_of_weights,
-    put,
 )
-from boltzgen.flows.compiled_steps import draw, look
 from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow, gather
 from boltzgen.flows.settings import NetworkSettings
 from boltzgen.flows.splines import n_parameters
@@ -210,8 +211,7 @@ class AutoregressiveFlow(GroupedFlow):
         own = layout.inputs(flattened(linear.to(self._precision)), waves(circular.to(self._precision)))
         live = torch.tensor(layout.all_live, device=known.device)
         inputs = torch.cat([weights.shared, own.flatten(0, 1).index_select(0, live)])
-        positions, axes = geometry.place_all(layout.atoms, known) if layout.has_positions else ([], [])
-        read = [atom.found(inputs, self._seen(atom, positions, axes)) for atom in weights.atoms]
+        read = [atom.found(inputs, seen) for atom, seen in self._all_seen(weights, known)]
         hidden = through(torch.cat(read, dim=1), self._layers(self.trunk))
         first, *head = self._layers(self.head)
         hidden = torch.addmm(first[1], first[0], hidden).unflatten(1, (-1, rows))
@@ -223,12 +223,25 @@ class AutoregressiveFlow(GroupedFlow):
     def decode_group(self, latents: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         return _found(self._drawn(latents, group, None, 0), group)
 
-    def _seen(self, weights: AtomWeights, positions: list[Tensor], axes: list[Tensor]) -> Tensor | None:
-        """What an atom sees (n_basis, k, b) of the k before it, given positions and axes of all atoms."""
-        if not positions:
-            return None
-        placed, origin = torch.stack(positions[: weights.number]), positions[weights.atom.references[0]]
-        return geometry.view(placed, origin, axes[weights.number], self.degree, self._precision)
+    def _all_seen(self, weights: Weights, known: Tensor) -> Iterator[tuple[AtomWeights, Tensor | None]]:
+        """Each atom, and what it sees (n_basis, k, b) of the k before it; known: (d, b) coordinates.
+
+        Of these a gradient is seldom asked: then atoms are placed level by level, and by compiled steps.
+        """
+        layout, network = weights.layout, self._network
+        if torch.is_grad_enabled() and known.requires_grad and layout.has_positions:
+            positions, axes = geometry.place_all(layout.atoms, known)
+            for atom in weights.atoms:
+                origin = positions[atom.atom.references[0]]
+                placed = torch.stack(positions[: atom.number]), origin, axes[atom.number]
+                yield atom, geometry.view(*placed, self.degree, self._precision)
+            return
+        with torch.no_grad():
+            positions = positions_at(network, layout, known)
+        for atom in weights.atoms:
+            with torch.no_grad():
+                seen = seen_by(network, atom, positions)
+            yield atom, seen
 
     def use_compiler(self, enabled: bool = True) -> bool:
         self._compiled = (
@@ -265,14 +278,21 @@ class AutoregressiveFlow(GroupedFlow):
         return all(slots_of(group.weights.layout, rows) is not None for group in embedding.groups)
 
     @torch.no_grad()
+    def place_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> Kept:
+        size, values, found = self._block_rows(coordinates.device), coordinates.to(torch.float64), []
+        for group in embedding.groups:
+            own = values[group.rows, : group.standardiser.dimension]
+            found.append(placed_at(self._network, group, own, size))
+        return Kept(tuple(found), tuple(group.rows for group in embedding.groups))
+
+    @torch.no_grad()
     def encode_kept(self, coordinates: Tensor, embedding: GroupedEmbedding) -> tuple[Tensor, Tensor, Kept]:
-        network, found = self._network, []
+        left, found = iter(self.place_kept(coordinates, embedding).placed), []
 
         def encode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-            size = self._block_rows(values.device)
-            placed = placed_at(network, group, values, size)
+            placed, size = next(left), self._block_rows(values.device)
             plan = plan_of(group, range(values.shape[1]))
-            latents, change, _ = encode_rows(network, group, placed, plan, size)
+            latents, change, _ = encode_rows(self._network, group, placed, plan, size)
             found.append(replace(placed, change=change))
             return latents.T, -change.sum(dim=0) - log_volume(group, plan)
 
@@ -301,16 +321,10 @@ class AutoregressiveFlow(GroupedFlow):
         rows: Sequence[int],
     ) -> tuple[Tensor, Tensor, Kept]:
         left, network, found = iter(begun), self._network, []
-        layers = network.trunk, network.head
-
-        def draw(
-            atom: AtomWeights, own: Tensor, placed: Placed, scale: Tensor, read: Tensor | None
-        ) -> Placed:
-            return self._draw(atom, own, placed, layers, scale, read)
 
         def decode(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
             plan, size = plan_of(group, rows), self._block_rows(values.device)
-            found.append(placed := decode_rows(network, group, values, next(left), plan, size, draw))
+            found.append(placed := decode_rows(network, group, values, next(left), plan, size))
             return placed.values.T, placed.change.sum(dim=0) + log_volume(group, plan)
 
         coordinates, log_det = self._map(latents, embedding, decode)
@@ -326,7 +340,7 @@ class AutoregressiveFlow(GroupedFlow):
         weights, scale, latents = group.weights, group.standardiser.scale[:, 0], latents.T
         layout, rows = weights.layout, latents.shape[1]
         number = layout.atom[first] if first < len(latents) else len(layout.atoms)
-        layers, parts = (self._layers(self.trunk), self._layers(self.head)), []
+        network, parts = self._network, []
         size = self._block_rows(latents.device)
         for block in (slice(start, start + size) for start in range(0, rows, size)):
             own = latents[:, block].contiguous()
@@ -335,7 +349,7 @@ class AutoregressiveFlow(GroupedFlow):
             )
             for atom in weights.atoms:
                 if atom.number >= number:
-                    placed = self._draw(atom, own, placed, layers, scale[block])
+                    placed = draw_atom(network, atom, own, placed, scale[block])
             parts.append(placed)
         return Placed.joined(parts)
 
@@ -344,44 +358,6 @@ class AutoregressiveFlow(GroupedFlow):
         if device.type != "cpu":
             return BLOCK_DEVICE
         return BLOCK_COMPILED if self._compiled else BLOCK_PLAIN
-
-    def _draw(
-        self,
-        weights: AtomWeights,
-        latents: Tensor,
-        placed: Placed,
-        layers: tuple[list[Layer], list[Layer]],
-        scale: Tensor,
-        read: Tensor | None = None,
-    ) -> Placed:
-        """`placed` with one more atom; its tensors are written into where no gradient is asked.
-
-        read: what the atom finds in those before it, if that is known.
-        """
-        atom, compiled = weights.atom, self._compiled and not torch.is_grad_enabled()
-        anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
-        if weights.view is not None:
-            before = placed.positions[: weights.number]
-            axes, seen = look(weights.shape, before, anchors, self.degree, self._precision, compiled)
-            frame = [axes, *anchors]
-        rows = [
-            weights.found(placed.inputs, seen) if read is None else read,
-            latents[atom.rows[0] : atom.rows[-1] + 1],
-            weights.whitening.before @ placed.whitened[: weights.columns.start],
-            scale,
-            *frame,
-        ]
-        found = draw(weights.shape, rows, *layers, weights.turns, weights.whitening, compiled)
-        positions = placed.positions
-        if found.position is not None:
-            positions = put(positions, weights.number, found.position[None])
-        return Placed(
-            put(placed.inputs, weights.start, found.inputs),
-            positions,
-            put(placed.whitened, weights.columns.start, found.whitened),
-            put(placed.values, atom.rows[0], found.values),
-            put(placed.change, weights.number, found.change[None]),
-        )
 
     @property
     def _precision(self) -> torch.dtype:

@@ -6,7 +6,7 @@ together. Only the chosen atoms pass through the network; others that hang on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 from boltzgen.flows.autoregressive_geometry import Atom
 from boltzgen.flows.autoregressive_layout import N_WAVES, Layout
 from boltzgen.flows.autoregressive_steps import Layer, flattened, waves
-from boltzgen.flows.autoregressive_weights import N_SHARED, AtomWeights, Placed, Weights
-from boltzgen.flows.compiled_steps import look, place, turn
+from boltzgen.flows.autoregressive_weights import N_SHARED, AtomWeights, Placed, Weights, put
+from boltzgen.flows.compiled_steps import draw, look, place, turn
 from boltzgen.flows.grouped import Group
 
 
@@ -233,18 +233,23 @@ def placed_at(network: Network, group: Group, coordinates: Tensor, size: int) ->
     whitened, circular, _ = standardiser.whiten(coordinates)
     values = coordinates.clone()
     values[:, standardiser.circular] = circular
-    levels = levels_of(layout, range(len(layout.atoms)), values.device)
     parts = []
     for block in blocks(len(values), size):
         own = values[block].T.contiguous()
-        positions = own.new_zeros(len(layout.atoms), 3, own.shape[1])
-        for level in levels:
-            level.place(positions, own, network.compiled)
+        positions = positions_at(network, layout, own)
         inputs = _inputs(layout, whitened[block].T, circular[block].T, network.precision)
         inputs = torch.cat([group.weights.shared[:, block], inputs])
         change = own.new_zeros(len(layout.atoms), own.shape[1])
         parts.append(Placed(inputs, positions, whitened[block].T.contiguous(), own, change))
     return Placed.joined(parts)
+
+
+def positions_at(network: Network, layout: Layout, coordinates: Tensor) -> Tensor:
+    """Positions (atoms, 3, b) of all atoms at `coordinates` (d, b). Not differentiable."""
+    found = coordinates.new_zeros(len(layout.atoms), 3, coordinates.shape[1])
+    for level in levels_of(layout, range(len(layout.atoms)), found.device):
+        level.place(found, coordinates, network.compiled)
+    return found
 
 
 def encode_rows(
@@ -259,7 +264,7 @@ def encode_rows(
     first, counts = [], [one.columns.stop - one.columns.start for one in plan.atoms]
     for block in blocks(latents.shape[1], size):
         for one, slope in zip(plan.atoms, slopes[:, block].split(counts), strict=True):
-            seen = _seen(network, one.atom, placed.positions[..., block])
+            seen = seen_by(network, one.atom, placed.positions[..., block])
             read = one.atom.found(placed.inputs[:, block], seen)
             if one is plan.atoms[0]:
                 first.append(read)
@@ -279,12 +284,10 @@ def decode_rows(
     begun: tuple[Placed, Tensor],
     plan: Plan,
     size: int,
-    draw: Callable[[AtomWeights, Tensor, Placed, Tensor, Tensor | None], Placed],
 ) -> Placed:
     """The pass with the chosen coordinates drawn from `latents` (b, d); log slopes of chosen atoms alone.
 
-    begun: the pass at the old coordinates, and what the first atom reads there. draw: one whole atom more,
-    from its weights, latents (d, b), what was placed, scale (b,), and what it reads (H, b), if that is known.
+    begun: the pass at the old coordinates, and what the first atom reads there.
     """
     parts, columns = [], latents.T
     for block in blocks(len(latents), size):
@@ -295,16 +298,55 @@ def decode_rows(
             placed = _refreshed(network, placed, old, one.fresh, one.shift)
             read = begun[1][:, block] if one is plan.atoms[0] else None
             if one.is_whole:
-                placed = draw(one.atom, own, placed, scale, read)
+                placed = draw_atom(network, one.atom, own, placed, scale, read)
                 continue
             if read is None:
-                read = one.atom.found(placed.inputs, _seen(network, one.atom, placed.positions))
+                read = one.atom.found(placed.inputs, seen_by(network, one.atom, placed.positions))
             value, change, shown = _turn(network, one, [read, own[one.rows]], inverse=True)
             placed.values[one.rows] = value
             placed.inputs[one.atom.start : one.atom.start + len(shown)] = shown
             placed.change[one.atom.number] = change
         parts.append(_refreshed(network, placed, old, plan.after, plan.shift))
     return Placed.joined(parts)
+
+
+def draw_atom(
+    network: Network,
+    weights: AtomWeights,
+    latents: Tensor,
+    placed: Placed,
+    scale: Tensor,
+    read: Tensor | None = None,
+) -> Placed:
+    """`placed` with one more atom; its tensors are written into where no gradient is asked.
+
+    latents: (d, b). scale: (b,). read: what the atom finds in those before it (H, b), if that is known.
+    """
+    atom, compiled = weights.atom, network.compiled and not torch.is_grad_enabled()
+    anchors, frame, seen = [placed.positions[number] for number in atom.references], [], None
+    if weights.view is not None:
+        before = placed.positions[: weights.number]
+        axes, seen = look(weights.shape, before, anchors, network.degree, network.precision, compiled)
+        frame = [axes, *anchors]
+    rows = [
+        weights.found(placed.inputs, seen) if read is None else read,
+        latents[atom.rows[0] : atom.rows[-1] + 1],
+        weights.whitening.before @ placed.whitened[: weights.columns.start],
+        scale,
+        *frame,
+    ]
+    layers = network.trunk, network.head
+    found = draw(weights.shape, rows, *layers, weights.turns, weights.whitening, compiled)
+    positions = placed.positions
+    if found.position is not None:
+        positions = put(positions, weights.number, found.position[None])
+    return Placed(
+        put(placed.inputs, weights.start, found.inputs),
+        positions,
+        put(placed.whitened, weights.columns.start, found.whitened),
+        put(placed.values, atom.rows[0], found.values),
+        put(placed.change, weights.number, found.change[None]),
+    )
 
 
 def _refreshed(
@@ -334,7 +376,7 @@ def _inputs(layout: Layout, whitened: Tensor, circular: Tensor, precision: torch
     return found.index_select(0, torch.tensor(layout.all_live, device=found.device))
 
 
-def _seen(network: Network, atom: AtomWeights, positions: Tensor) -> Tensor | None:
+def seen_by(network: Network, atom: AtomWeights, positions: Tensor) -> Tensor | None:
     """What `atom` sees (n_basis, k, b) of the k atoms before it, which are at `positions` (atoms, 3, b)."""
     if atom.view is None:
         return None

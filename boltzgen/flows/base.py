@@ -118,6 +118,10 @@ class InvertibleFlow(Flow):
         with torch.no_grad():
             return (*self.encode(coordinates, embedding), None)
 
+    def place_kept(self, coordinates: Tensor, embedding: Embedding) -> Kept:
+        """What `encode_rows` goes on from at `coordinates`, without their latents: no pass of the network."""
+        return None
+
     def can_redraw(self, embedding: Embedding, rows: Sequence[int]) -> bool:
         """Whether `encode_rows` and `decode_rows` treat coordinates `rows` of every molecule's own table."""
         return False
@@ -136,8 +140,8 @@ class InvertibleFlow(Flow):
 
         Parameters
         ----------
-        kept: of `decode_kept`, `decode_changed`, `encode_kept` or `decode_rows`; it has the coordinates, and
-            is left as it is. rows: ascending, such that `can_redraw`.
+        kept: of `decode_kept`, `decode_changed`, `encode_kept`, `place_kept` or `decode_rows`; it has the
+            coordinates, and is left as it is. rows: ascending, such that `can_redraw`.
 
         Returns
         -------

@@ -33,6 +33,9 @@ from boltzgen.training.training_data import TrainingData
 #: Consecutive steps without a finite gradient after which a run gives up.
 PATIENCE = 50
 
+#: Most steps that only draw, before a step is measured.
+FILLING = 10
+
 
 @dataclass
 class Counters:
@@ -140,12 +143,17 @@ class Trainer:
     ) -> list[float]:
         """Wall seconds of a step at each of `places` of the run (0 to 1), as `timed` measures a call.
 
-        The flow moves and nothing is written: for a trainer that is thrown away.
+        The flow moves and nothing is written: for a trainer that is thrown away. Steps that only draw, as the
+        first ones of some losses, are made before.
         """
         found = []
         with self.workers.alone():
             for place in places:
                 self.counters.step = int(place * self.settings.optimizer.steps)
+                for _ in range(FILLING):
+                    if self.objectives.tasks(self.counters.step, self.workers.workers)[0]:
+                        break
+                    self._step()
                 found.append(timed(self._step))
         return found
 

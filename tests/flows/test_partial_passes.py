@@ -12,6 +12,7 @@ from boltzgen.conditioning.context import Context
 from boltzgen.conditioning.features import model_features
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.identity import IdentityCoordinates
+from boltzgen.flows import autoregressive
 from boltzgen.flows.autoregressive import AutoregressiveSettings
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
@@ -97,8 +98,13 @@ def test_only_later_atoms_are_drawn(flow, butane, monkeypatch):
     embedding = flow.embed(Context.of(target.features, temperatures(3)))
     latents, _ = flow.draw_latents(embedding, generator=torch.Generator().manual_seed(2))
     kept = flow.decode_kept(latents, embedding)[2]
-    drawn, draw = [], flow._draw
-    monkeypatch.setattr(flow, "_draw", lambda atom, *rest: drawn.append(atom.number) or draw(atom, *rest))
+    drawn, draw = [], autoregressive.draw_atom
+
+    def noted(network, atom, *rest):
+        drawn.append(atom.number)
+        return draw(network, atom, *rest)
+
+    monkeypatch.setattr(autoregressive, "draw_atom", noted)
     flow.decode_changed(latents, embedding, kept, latents.shape[1] - 1)
     assert drawn == [3]
     flow.decode_changed(latents, embedding, kept, latents.shape[1])

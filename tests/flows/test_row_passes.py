@@ -75,6 +75,12 @@ def follow(flow, context: Context, circular: torch.Tensor, sets: list[list[int]]
     whole, _ = flow.encode(coordinates, embedding)
     slopes = jacobians(flow, coordinates, embedding)
     at = flow.encode_kept(coordinates, embedding)[2]
+    begun = flow.place_kept(coordinates, embedding)
+    for rows in sets[:3]:
+        for one, two in zip(
+            *(flow.encode_rows(embedding, kept, rows)[:2] for kept in (at, begun)), strict=True
+        ):
+            assert torch.equal(one, two)
 
     def base(latents: torch.Tensor, rows: list[int]) -> torch.Tensor:
         linear = latents[:, [row for row in rows if not circular[row]]]

@@ -12,6 +12,7 @@ from helpers import randomised
 
 from boltzgen.config.build import build_flow
 from boltzgen.errors import InputError
+from boltzgen.flows.autoregressive import AutoregressiveFlow, AutoregressiveSettings
 from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.flows.temperature_mixture import TemperatureMixture
 from boltzgen.generator import Target
@@ -33,17 +34,24 @@ def target(butane) -> Target:
     return Target.from_system(butane)
 
 
-@pytest.fixture(scope="module")
-def flow():
-    """A flow of butane that is far from it."""
-    flow = build_flow(CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1), seed=3)
+FLOWS = {
+    "coupling": CouplingSettings(layers=2, hidden=16, bins=4, embedding=8, encoder_blocks=1),
+    "autoregressive": AutoregressiveSettings(hidden=16, depth=1, bins=4, embedding=8, encoder_blocks=1),
+}
+
+
+@pytest.fixture(scope="module", params=list(FLOWS))
+def flow(request):
+    """A flow of butane that is far from it; the second one moves walkers in place."""
+    flow = build_flow(FLOWS[request.param], seed=3)
     randomised(flow, 0.08)
     return flow.double()
 
 
 def turned(flow, target, buffer, turns, *, anew=0, seed=5):
     """`buffer` after each of its walkers had so many turns of one sweep of all moves."""
-    moves = [move for move in moves_of(target) if move.kind not in ("langevin",)]
+    (moves, _), *_ = ChainsSettings().objective("chains", Given(flow, [target], {})).moves
+    assert any(move.in_place for move in moves) == isinstance(flow, AutoregressiveFlow)
     for turn in range(turns):
         generator = torch.Generator().manual_seed(1000 * seed + turn)
         buffer.add(
@@ -183,9 +191,19 @@ def test_a_checkpoint_keeps_walkers_and_states(flow, target):
 
 def test_a_step_draws_walkers_then_learns_from_settled_ones(flow, target):
     settings = ChainsSettings(
-        walkers=12, fresh=4, moves=3, first=64, tries=5, anew=0.25, batch_size=16, temperatures=[KELVIN]
+        walkers=12,
+        fresh=8,
+        every=3,
+        moves=3,
+        first=64,
+        tries=5,
+        anew=0.25,
+        batch_size=16,
+        temperatures=[KELVIN],
     )
-    assert settings.evaluations_a_step == 4 * 3 + 1 * 5 and settings.evaluations_at_first == 64
+    # two of eight begin anew, all at once
+    assert settings.evaluations_a_step == pytest.approx((8 * 3 + 2 * 5) / 3)
+    assert settings.evaluations_at_first == 64 + SETTLING * 12 * 3
     loss = settings.objective("chains", Given(flow, [target], {}))
     spent, learned = [], []
     for step in range(16):
@@ -196,12 +214,13 @@ def test_a_step_draws_walkers_then_learns_from_settled_ones(flow, target):
             value = terms[0].compute(16, torch.Generator().manual_seed(step))
             assert value.value is not None and value.value.requires_grad and value.rows == 16
             assert set(value.parts) == {"chains", "chains_dispersion", "chains_acceptance"}
-        (draw,) = loss.draws(turn)
-        samples = draw.compute()
-        spent.append(samples.evaluations)
-        draw.buffer.add(samples)
-    assert spent[0] == 64 and set(spent[1:]) == {4 * 3 + 5}
-    assert not any(learned[:8]) and learned[8] and learned[-1]
+        drawn = [(draw.buffer, draw.compute()) for draw in loss.draws(turn)]
+        spent.append(sum(samples.evaluations for _, samples in drawn))
+        for buffer, samples in drawn:
+            buffer.add(samples)
+    settling = [64] + SETTLING * [12 * 3]
+    assert spent == settling + [0, 0, 8 * 3 + 2 * 5] * 4
+    assert learned == [False] * len(settling) + [True] * 12
 
 
 def test_a_flow_without_latents_is_refused(target):

@@ -111,7 +111,7 @@ def test_going_on_gives_what_an_uninterrupted_run_gives(start, adapted, tmp_path
     refused = "begun with another reweighted, optimizer, until; go on with the same budget"
     with pytest.raises(InputError, match=refused):
         adapt(
-            start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **{**ask, "budget": 200.0}
+            start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **{**ask, "budget": 400.0}
         )
     again = adapt(start / "MODEL", start / "SYS", tmp_path / "RUN", QUICK, resume="auto", **ask)
     timeless = [{k: v for k, v in one.to_json().items() if k != "seconds"} for one in (again, adapted)]
@@ -138,7 +138,8 @@ def test_what_made_it_worse_is_not_kept(start, adapted, tmp_path, capsys):
 
 def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
     words = ["optimizer.warmup=5", "evaluation.samples=50", "workers=1", "losses.chains.batch_size=32"]
-    words += ["losses.chains.walkers=16", "losses.chains.fresh=8", "losses.chains.moves=2"]
+    words += ["losses.chains.walkers=16", "losses.chains.fresh=8", "losses.chains.every=2"]
+    words += ["losses.chains.moves=2"]
     found = adapt(
         start / "MODEL",
         start / "SYS",
@@ -156,6 +157,8 @@ def test_walkers_are_learned_from_within_the_budget(start, tmp_path):
     assert active_share(chains) == 1 and active_share(settings.reweighted) == 0
     metrics = [json.loads(line) for line in (tmp_path / "RUN" / "metrics.jsonl").read_text().splitlines()]
     assert 0 < metrics[-1]["chains_acceptance"] < 1
+    with pytest.raises(InputError, match=r"pays for 0 steps.*or lower losses.chains.walkers"):
+        adapt(start / "MODEL", start / "SYS", tmp_path / "OTHER", budget=3000, learn_from="chains")
     with pytest.raises(InputError, match="weights or chains"):
         adapt(start / "MODEL", start / "SYS", tmp_path / "OTHER", learn_from="luck")
 
@@ -168,7 +171,9 @@ def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
 
     plain = settings(1e5)
     own = plain.reweighted
-    fresh, more = own.fresh, own.first - own.fresh
+    fresh = own.fresh // own.every  # a step
+    assert (own.fresh, own.every) == (256, 4)
+    more = own.first - fresh
     assert own.first == 5_000
     assert plain.optimizer.steps == (100_000 - more) // fresh and plain.until.evaluations == 100_000
     assert (plain.start, plain.system, plain.seed) == ("M x", "SYS: 1", 5)
@@ -177,15 +182,15 @@ def test_the_steps_follow_from_the_budget_and_what_a_step_costs(start):
     assert settings(1e5, "reweighted.moves=3").optimizer.steps == (100_000 - 4 * more) // (4 * fresh)
     assert settings(1e5, f"reweighted.first={fresh + 9_000}").optimizer.steps == 91_000 // fresh
     simulated = settings(1e5, "simulation={evaluations: 40000}", "reweighted.first=0")
-    assert simulated.optimizer.steps == 60_000 // fresh
+    assert simulated.optimizer.steps == (60_000 - own.fresh) // fresh + 1
     both = settings(1e5, "reverse_kl={weight: 1.0, batch_size: 36}")
     assert both.optimizer.steps == (100_000 - more) // (fresh + 36)
     alone = settings(1e5, "reweighted.weight=0", "reverse_kl.weight=1", "reverse_kl.batch_size=36")
     assert alone.reverse_kl.temperatures == [320.0]
     assert alone.optimizer.steps == 100_000 // 36
     assert settings(1e5, "optimizer.steps=7").optimizer.steps == 7
-    with pytest.raises(InputError, match=r"`budget=65` pays for 1 steps"):
-        settings(65)
+    with pytest.raises(InputError, match=r"`budget=319` pays for 1 steps"):
+        settings(319)
     for budget in (0.0, -3.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="give the number of energy evaluations"):
             settings(budget)

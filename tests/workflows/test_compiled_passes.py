@@ -36,20 +36,20 @@ def settings(steps: int, config: str = "adapt-chains") -> TrainingSettings:
 @pytest.mark.parametrize(
     ("steps", "config", "asked", "limit", "used"),
     [
-        (1600, "adapt-chains", None, None, True),  # times four atoms and five passes: 32 000
-        (1400, "adapt-chains", None, None, False),
-        (1600, "adapt-chains", False, None, False),
+        (12_800, "adapt-chains", None, None, True),  # times four atoms and 5/8 of a pass: 32 000
+        (11_200, "adapt-chains", None, None, False),
+        (12_800, "adapt-chains", False, None, False),
         (10, "adapt-chains", True, None, True),
-        (1600, "adapt", None, None, False),  # moves no walkers
-        (1600, "adapt-chains", None, 250.0, True),  # a minute of compiling, a quarter of what is left
-        (1600, "adapt-chains", None, 200.0, False),
+        (12_800, "adapt", None, None, False),  # moves no walkers
+        (12_800, "adapt-chains", None, 750.0, True),  # three minutes of compiling, a quarter of what is left
+        (12_800, "adapt-chains", None, 700.0, False),
     ],
 )
 def test_passes_are_compiled_where_it_pays(butane, compiled, steps, config, asked, limit, used):
     flow, target = build_flow(SMALL, seed=2), Target.from_system(butane)
     stop = None if limit is None else StopRequest(limit)
     assert compile_passes(settings(steps, config), flow, [target], asked, stop) is used
-    assert flow._compiled is used and len(compiled) == (2 if used else 0)
+    assert flow._compiled is used and len(compiled) == (6 if used else 0)
 
 
 def test_a_stop_is_heard_while_passes_are_compiled(butane, compiled):

@@ -11,6 +11,10 @@ from toy_molecules import chain
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
 from boltzgen.errors import InputError
+from boltzgen.generator import Target
+from boltzgen.training.losses.chains import ChainsSettings
+from boltzgen.training.settings import TrainingSettings
+from boltzgen.training.trainer import Trainer
 from boltzgen.workflows.simulation.engines import TorchEngine
 from boltzgen.workflows.simulation.simulate import simulate
 from boltzgen.workflows.timing import expectation, simulation, training
@@ -97,13 +101,14 @@ def test_calls_after_the_first_are_timed_and_a_long_one_alone(monkeypatch):
 
 
 def test_a_training_takes_its_steps_and_its_measurements(monkeypatch, tmp_path):
-    """40 steps of 0.5 s, 4 measurements of 200 samples of 0.01 s."""
-    monkeypatch.setattr(training, "_seconds_of_steps", lambda settings, flow, target: (0.5, 3.0))
+    """40 steps of 0.5 s, 4 measurements of 200 samples of 0.01 s, and 300 more in the first step."""
+    monkeypatch.setattr(training, "_seconds_of_steps", lambda settings, flow, target: 0.5)
     monkeypatch.setattr(training, "seconds_of_a_sample", lambda generator, number, temperature: 0.01)
     words = [
         "optimizer.steps=40",
         "evaluation.every=10",
         "evaluation.samples=200",
+        "reweighted={weight: 1.0, fresh: 100, every: 2, first: 350}",
         "system=model:double-well",
     ]
     found = expect_training("butane", words)
@@ -120,6 +125,19 @@ def test_trainings_with_and_without_data_are_measured(tmp_path):
     for more in ([], ["data=NOT-YET", "reverse_kl.weight=0"]):
         found = expect_training("butane", [*words, *more])
         assert 0 < found.seconds < 600 and "4 steps" in found.task
+
+
+def test_steps_are_measured_once_walkers_have_settled(tmp_path):
+    """Before, steps of `adapt --from chains` only draw."""
+    chains = ChainsSettings(walkers=6, fresh=6, moves=1, batch_size=4, first=500).without_start()
+    settings = TrainingSettings.model_validate(
+        {"system": "SYS", "likelihood": {"weight": 0.0}, "losses": {"chains": chains}}
+    )
+    target = Target.from_system(chain())
+    trainer = Trainer(settings, build_flow(FLOW, seed=0), [target], [], tmp_path)
+    buffer = trainer.objectives.losses["chains"].buffers[0][0]
+    assert trainer.seconds_of_steps([0.2, 0.8], lambda work: len(buffer)) == [6, 6]
+    assert trainer.counters.energy_evaluations < 100
 
 
 def test_draws_are_measured(tmp_path):

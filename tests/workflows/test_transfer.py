@@ -327,7 +327,7 @@ def test_a_benchmark_that_lacks_a_stage_of_a_molecule_is_partial(bench, monkeypa
     words = ("-o", "STAGES", "--samples", "200")
     assert run(bench, *words)[0] == 0
     break_down_at(monkeypatch, "second", StoppedError("stopped"))
-    code, _, _ = run(bench, *words, "--adapt", "300")
+    code, _, _ = run(bench, *words, "--adapt", "400")
     document = json.loads((bench / "STAGES" / "transfer.json").read_text())
     assert code == 75 and document["summary"]["adapted"]["ess"]["molecules"] == 1
     assert document["status"] == "partial" and document["wanted"] == 2

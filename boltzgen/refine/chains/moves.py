@@ -40,6 +40,9 @@ ENERGY, SLOW_ENERGY = 0.05, 10.0
 #: placing all atoms again, in passes over all of them.
 IN_PLACE, PLACING = 2.0, 0.1
 
+#: What follows the kind of a move in place.
+SUFFIX = " in place"
+
 
 @dataclass(frozen=True)
 class Move:
@@ -114,7 +117,7 @@ def moves_of(
         if can_redraw is not None and len(whole) < len(circular) and can_redraw(whole):
             atoms = len({placed[row] for row in whole})
             cost = IN_PLACE * atoms + PLACING * placed[-1] + energy
-            found.append(Move(f"{kind} in place", rows, drifts, cost, whole))
+            found.append(Move(f"{kind}{SUFFIX}", rows, drifts, cost, whole))
         return found
 
     found = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from boltzgen.conditioning.context import Context
 from boltzgen.generator import BoltzmannGenerator
+from boltzgen.refine.chains.moves import draw_base, moves_of
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,14 @@ class ChainTarget:
         latents = torch.where(sound[:, None], latents, torch.zeros_like(latents))
         found, change, kept = self.flow.decode_kept(latents, self.embedding)
         return self._walkers(latents, found, change, kept, torch.where(sound, u, torch.inf))
+
+    @torch.no_grad()
+    def placed(self, coordinates: Tensor, u: Tensor) -> Walkers:
+        """Walkers at `coordinates` (B, D) of reduced energies `u` (B,), not encoded: no pass, no energy."""
+        positions, volume = self.target.coordinates.decode(coordinates)
+        kept, unknown = self.flow.place_kept(coordinates, self.embedding), torch.full_like(u, torch.nan)
+        nowhere = torch.zeros_like(coordinates)
+        return Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, kept, is_encoded=False)
 
     @torch.no_grad()
     def changed(self, latents: Tensor, old: Walkers, first: int) -> Walkers:
@@ -192,3 +202,16 @@ def cut_shares(log_w: Tensor) -> Tensor:
     """
     most = torch.logsumexp(log_w, dim=0) - 0.5 * math.log(len(log_w))
     return torch.softmax(torch.minimum(log_w, most), dim=0)
+
+
+def pass_of_every_move(generator: BoltzmannGenerator, temperature: float) -> None:
+    """A pass of every kind that the moves of chains at `temperature` (K) make, of two rows; no energy."""
+    chains = ChainTarget(generator, torch.full((2,), temperature, dtype=torch.float64))
+    flow, embedding, target = chains.flow, chains.embedding, generator.target
+    with torch.no_grad():
+        latents = draw_base(2, target.features.circular, generator=torch.Generator().manual_seed(0))
+        kept = flow.decode_kept(latents, embedding)[2]
+        moves = moves_of(target, can_redraw=partial(flow.can_redraw, embedding))
+        for rows in dict.fromkeys(move.in_place for move in moves if move.in_place):
+            old, _, begun = flow.encode_rows(embedding, kept, rows)
+            flow.decode_rows(old, embedding, begun, rows)

@@ -7,24 +7,26 @@ they see is what the flow learns; then it moves them better (`boltzgen.training.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from typing import Self
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from boltzgen.conditioning.context import Context
 from boltzgen.errors import InputError
 from boltzgen.flows.base import InvertibleFlow
-from boltzgen.refine.chains.moves import Move, moves_of
+from boltzgen.generator import Target
+from boltzgen.refine.chains.moves import SUFFIX, Move, moves_of
 from boltzgen.training.losses.buffered import BufferedObjective
 from boltzgen.training.losses.loss import Loss
 from boltzgen.training.losses.objective import Draw, Given, LossSettings, Shown, Turn
 from boltzgen.training.losses.replay_buffer import Samples
 from boltzgen.training.losses.stored_pairs import stored_pairs_loss
-from boltzgen.training.losses.walker_buffer import WalkerBuffer, first_walkers, moved_walkers
+from boltzgen.training.losses.walker_buffer import SETTLING, WalkerBuffer, first_walkers, moved_walkers
 from boltzgen.training.schedule import Ladder, Schedule, schedule_value
 
 #: How often a kind of move is made, in shares; kinds that a molecule lacks leave theirs to the others.
@@ -51,8 +53,10 @@ class ChainsSettings(LossSettings):
     """States and proposals learned from a step, as many of each, all at one temperature."""
     walkers: int = Field(default=256, ge=2, le=2**20)
     """Walkers of each molecule at each temperature."""
-    fresh: int = Field(default=32, ge=1, le=2**20)
-    """Walkers moved a step, in turn."""
+    fresh: int = Field(default=256, ge=1, le=2**20)
+    """Walkers moved at once, in turn: a pass of many costs little more than one of few."""
+    every: int = Field(default=8, ge=1, le=10**6)
+    """Steps from one such turn to the next."""
     moves: int = Field(default=4, ge=1, le=10_000)
     """Moves of each of them; each an energy evaluation."""
     first: int = Field(default=2048, ge=2, le=2**24)
@@ -83,27 +87,30 @@ class ChainsSettings(LossSettings):
         return Shown(f"{name.replace('_', ' ')} -log q", "nats/dof", change=True, a_degree=True)
 
     @property
-    def evaluations_a_step(self) -> int:
-        return self.fresh * self.moves + math.ceil(self.steps_anew * self.begun_anew * self.tries)
+    def evaluations_a_step(self) -> float:
+        return (self.fresh * self.moves + self.turns_anew * self.begun_anew * self.tries) / self.every
 
     @property
-    def passes_a_step(self) -> int:
+    def passes_a_step(self) -> float:
         """Where walkers are, and each of their moves."""
-        return self.moves + 1
+        return (self.moves + 1) / self.every
 
     @property
     def begun_anew(self) -> int:
-        """Walkers that begin anew in a step in which any do."""
+        """Walkers that begin anew in a turn in which any do."""
         return max(1, round(self.anew * self.fresh)) if self.anew > 0 else 0
 
     @property
-    def steps_anew(self) -> float:
-        """Share of the steps in which any do."""
+    def turns_anew(self) -> float:
+        """Share of the turns in which any do."""
         return min(1.0, self.anew * self.fresh)
 
     @property
     def evaluations_at_first(self) -> int:
-        return self.first * len(self.temperatures)
+        return (self.first + SETTLING * self.walkers * self.moves) * len(self.temperatures)
+
+    def without_start(self) -> Self:
+        return self.model_copy(update={"first": 2})
 
     @property
     def learned_temperatures(self) -> list[float]:
@@ -121,29 +128,46 @@ class Chains(BufferedObjective[WalkerBuffer]):
             raise InputError(
                 f"{name}.fresh={settings.fresh} walkers a step are more than there are; lower it."
             )
-        self.settings = settings
+        self.settings, self.stay = settings, settings.every
         self.buffers = [
             [WalkerBuffer(settings.buffer, settings.walkers) for _ in settings.temperatures]
             for _ in given.targets
         ]
-        self.moves = [_by_share(moves_of(target)) for target in given.targets]
+        self.moves = [_by_share(self._moves_of(target)) for target in given.targets]
+
+    @torch.no_grad()
+    def _moves_of(self, target: Target) -> list[Move]:
+        """Those of `SHARES`: in place where the flow can, which takes no whole pass."""
+        flow = self.given.flow
+        assert isinstance(flow, InvertibleFlow)
+        embedding = flow.embed(Context.of(target.features, self.settings.temperatures[0], 1))
+        found = moves_of(target, langevin=False, can_redraw=partial(flow.can_redraw, embedding))
+        placed = {(move.rows, move.drifts) for move in found if move.in_place}
+        return [move for move in found if move.in_place or (move.rows, move.drifts) not in placed]
 
     def draws(self, turn: Turn) -> list[Draw]:
+        """All walkers move until they have settled; then `fresh` at once, in the first step of a stay."""
         settings, (place, rung) = self.settings, self.whose_turn(turn)
         buffer, kelvin = self.buffers[place][rung], settings.temperatures[rung]
         flow, target, random = self.given.flow, self.given.targets[place], turn.random(1)
         if not buffer.now:
             first = partial(first_walkers, flow, target, kelvin, settings.walkers, settings.first, random)
             return [Draw(buffer, first)]
-        return [Draw(buffer, partial(self._moved, place, rung, turn, random))]
+        if not len(buffer):
+            return [Draw(buffer, partial(self._moved, place, rung, settings.walkers, random))]
+        if turn.step % settings.every:
+            return []
+        return [Draw(buffer, partial(self._moved, place, rung, settings.fresh, random))]
 
-    def _moved(self, place: int, rung: int, turn: Turn, random: torch.Generator) -> Samples:
+    def _moved(self, place: int, rung: int, count: int, random: torch.Generator) -> Samples:
+        """The `count` walkers that have waited longest, moved; of all of them none begins anew."""
         settings, target = self.settings, self.given.targets[place]
         buffer, (moves, share) = self.buffers[place][rung], self.moves[place]
         kelvin = settings.temperatures[rung]
-        walker = buffer.waiting_longest(settings.fresh, generator=random)
+        walker = buffer.waiting_longest(count, generator=random)
         chosen = torch.multinomial(share, settings.moves, replacement=True, generator=random)
         begin = float(torch.rand(1, generator=random, dtype=torch.float64))
+        any_anew = len(buffer) and begin < settings.turns_anew
         return moved_walkers(
             self.given.flow,
             target,
@@ -151,7 +175,7 @@ class Chains(BufferedObjective[WalkerBuffer]):
             buffer,
             walker.to(target.reference.device),
             [moves[int(index)] for index in chosen],
-            anew=settings.begun_anew if begin < settings.steps_anew else 0,
+            anew=settings.begun_anew if any_anew else 0,
             tries=settings.tries,
             hotter=settings.heating * kelvin,
             generator=random,
@@ -170,6 +194,8 @@ class Chains(BufferedObjective[WalkerBuffer]):
 
 def _by_share(moves: list[Move]) -> tuple[list[Move], Tensor]:
     """The moves of `SHARES`, and how often each is made."""
-    kept = [move for move in moves if move.kind in SHARES]
-    count = Counter(move.kind for move in kept)
-    return kept, torch.tensor([SHARES[move.kind] / count[move.kind] for move in kept], dtype=torch.float64)
+    kinds = [move.kind.removesuffix(SUFFIX) for move in moves]
+    kept = [(move, kind) for move, kind in zip(moves, kinds, strict=True) if kind in SHARES]
+    count = Counter(kind for _, kind in kept)
+    share = torch.tensor([SHARES[kind] / count[kind] for _, kind in kept], dtype=torch.float64)
+    return [move for move, _ in kept], share

@@ -156,19 +156,23 @@ class LossSettings(Settings):
         return False
 
     @property
-    def evaluations_a_step(self) -> int:
+    def evaluations_a_step(self) -> float:
         """Energies that a step with this loss asks for."""
         return 0
 
     @property
-    def passes_a_step(self) -> int:
+    def passes_a_step(self) -> float:
         """Passes of few rows, without gradients, that a step makes of the flow: they gain by compiling."""
         return 0
 
     @property
-    def evaluations_at_first(self) -> int:
+    def evaluations_at_first(self) -> float:
         """Energies beyond those, once in a run."""
         return 0
+
+    def without_start(self) -> Self:
+        """The same with the least of what `evaluations_at_first` counts: so steps are measured quickly."""
+        return self
 
     @property
     def learned_temperatures(self) -> list[float]:

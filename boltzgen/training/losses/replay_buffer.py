@@ -19,7 +19,7 @@ from boltzgen.generator import Target
 from boltzgen.training.losses.importance import training_weights
 from boltzgen.training.pairs import Pairs
 
-#: Fields of `Samples` that a buffer keeps of each row.
+#: Fields of `Samples` that a buffer keeps of each row, where it does not say otherwise.
 KEPT = ("coordinates", "log_det", "log_q", "energy")
 
 
@@ -58,10 +58,13 @@ def draw_samples(
 
 
 class ReplayBuffer:
-    """The last `capacity` samples of one molecule at one rung of the ladder of temperatures."""
+    """The last `capacity` samples of one molecule at one rung of the ladder of temperatures.
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    names: fields of `Samples` that are kept; `draw` needs all of `KEPT`.
+    """
+
+    def __init__(self, capacity: int, names: tuple[str, ...] = KEPT) -> None:
+        self.capacity, self.names = capacity, names
         self.kept: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -70,7 +73,7 @@ class ReplayBuffer:
     def add(self, samples: Samples) -> None:
         """Put in sound `samples`; the oldest beyond the capacity are dropped."""
         sound = torch.isfinite(samples.energy)
-        new = {name: getattr(samples, name)[sound] for name in KEPT}
+        new = {name: getattr(samples, name)[sound] for name in self.names}
         if self.kept:
             new = {name: torch.cat([self.kept[name], value]) for name, value in new.items()}
         self.kept = {name: value[-self.capacity :] for name, value in new.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -27,12 +27,14 @@ class ReweightedSettings(LossSettings):
     batch_size: int = Field(default=256, ge=2, le=2**20)
     """Samples learned from a step, all at one temperature, drawn from the buffer by their weights."""
     fresh: int = Field(default=256, ge=1, le=2**20)
-    """Samples drawn a step, each one energy evaluation; they go into the buffer."""
+    """Samples drawn at once, each one energy evaluation; they go into the buffer."""
+    every: int = Field(default=1, ge=1, le=10**6)
+    """Steps from one such draw to the next: few large ones cost less time than many small ones."""
     first: int = Field(default=0, ge=0, le=2**24)
     """Samples that an empty buffer is filled with, where that is more than `fresh`; as many evaluations.
     From the few of its first steps a model would unlearn what it already knows."""
     stay: int = Field(default=1, ge=1, le=10**9)
-    """Steps in a row on one molecule (of several) and temperature, so that fresh samples are used fresh."""
+    """Draws in a row for one molecule (of several) and temperature, so that fresh samples are used fresh."""
     moves: int = Field(default=0, ge=0, le=10_000)
     """Annealed moves of each fresh sample towards p^2/q before it is kept (FAB); each an evaluation more."""
     buffer: int = Field(default=4096, ge=2, le=2**24)
@@ -62,12 +64,17 @@ class ReweightedSettings(LossSettings):
         return Shown(f"{name.replace('_', ' ')} -log q", "nats/dof", change=True, a_degree=True)
 
     @property
-    def evaluations_a_step(self) -> int:
-        return self.fresh * (1 + self.moves)
+    def evaluations_a_step(self) -> float:
+        return self.fresh * (1 + self.moves) / self.every
 
     @property
-    def evaluations_at_first(self) -> int:
-        return max(self.first - self.fresh, 0) * (1 + self.moves) * len(self.temperatures)
+    def evaluations_at_first(self) -> float:
+        """The first draw is whole, however many steps its samples are for."""
+        first = max(self.first, self.fresh) * (1 + self.moves) - self.evaluations_a_step
+        return first * len(self.temperatures)
+
+    def without_start(self) -> Self:
+        return self.model_copy(update={"first": 0})
 
     @property
     def learned_temperatures(self) -> list[float]:
@@ -81,12 +88,14 @@ class Reweighted(BufferedObjective[ReplayBuffer]):
         super().__init__(name, settings, given)
         if settings.moves and not isinstance(given.flow, InvertibleFlow):
             raise InputError(f"{name}.moves need a flow with a latent space; set them to 0.")
-        self.settings, self.stay = settings, settings.stay
+        self.settings, self.stay = settings, settings.stay * settings.every
         self.buffers = [[ReplayBuffer(settings.buffer) for _ in settings.temperatures] for _ in given.targets]
 
     def draws(self, turn: Turn) -> list[Draw]:
         settings, (place, rung) = self.settings, self.whose_turn(turn)
         buffer, kelvin = self.buffers[place][rung], self._temperature(rung, turn.progress)
+        if len(buffer) and turn.step % settings.every:
+            return []
         fresh = settings.fresh if len(buffer) else max(settings.fresh, settings.first)
         flow, target, random = self.given.flow, self.given.targets[place], turn.random(1)
         if settings.moves:

@@ -13,6 +13,7 @@ while moving there by whole draws, here by redraws of blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,8 +23,11 @@ from boltzgen.flows.base import Flow
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.refine.chains.moves import Move, accepted, proposed
 from boltzgen.refine.chains.walkers import ChainTarget, cut_shares
-from boltzgen.training.losses.replay_buffer import KEPT, ReplayBuffer, Samples, draw_samples
+from boltzgen.training.losses.replay_buffer import ReplayBuffer, Samples, draw_samples
 from boltzgen.training.pairs import Pairs
+
+#: What is kept of a state: its density under the flow of that moment teaches nothing.
+STATE = ("coordinates", "log_det", "energy")
 
 #: Turns of a walker that began anew before its states are learned from.
 SETTLING = 3
@@ -40,7 +44,7 @@ MEMORY = 0.98
 
 @dataclass(frozen=True, eq=False)
 class Moved(Samples):
-    """Walkers after their turn, as `Samples`; ``log_q`` is that of the flow that moved them.
+    """Walkers after their turn, as `Samples`; ``log_q`` is NaN, for moves in place leave it unknown.
 
     Attributes
     ----------
@@ -59,10 +63,10 @@ class WalkerBuffer(ReplayBuffer):
     """The last `capacity` states of `walkers` walkers of one molecule at one temperature."""
 
     def __init__(self, capacity: int, walkers: int) -> None:
-        super().__init__(capacity)
+        super().__init__(capacity, STATE)
         self.walkers = walkers
         self.now: dict[str, Tensor] = {}
-        self.proposed = ReplayBuffer(capacity)
+        self.proposed = ReplayBuffer(capacity, STATE)
         self.turns, self.last = torch.zeros(2, walkers, dtype=torch.long)
         self.acceptance = float("nan")
 
@@ -73,10 +77,10 @@ class WalkerBuffer(ReplayBuffer):
         if not self.now:
             self.now = {
                 name: getattr(samples, name).new_zeros(self.walkers, *getattr(samples, name).shape[1:])
-                for name in KEPT
+                for name in STATE
             }
         place = samples.walker.cpu()
-        for name in KEPT:
+        for name in STATE:
             self.now[name] = self.now[name].index_copy(0, samples.walker, getattr(samples, name))
         self.turns[place] = torch.where(samples.anew.cpu(), 0, self.turns[place] + 1)
         self.last[place] = int(self.last.max()) + 1
@@ -112,8 +116,8 @@ class WalkerBuffer(ReplayBuffer):
         for buffer, rows in ((self.kept, states), (self.proposed.kept, proposals)):
             if rows:
                 chosen = torch.randint(len(buffer["energy"]), (rows,), generator=generator)
-                kept.append({name: buffer[name][chosen.to(buffer[name].device)] for name in KEPT})
-        found = {name: torch.cat([part[name] for part in kept]) for name in KEPT}
+                kept.append({name: buffer[name][chosen.to(buffer[name].device)] for name in STATE})
+        found = {name: torch.cat([part[name] for part in kept]) for name in STATE}
         return Pairs(
             found["coordinates"],
             Context.of(target.features, temperature, states + proposals),
@@ -132,9 +136,9 @@ class WalkerBuffer(ReplayBuffer):
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         if tensors:
-            self.kept = {name: tensors[name] for name in KEPT if name in tensors}
-            self.now = {name: tensors[f"walker_{name}"] for name in KEPT}
-            proposed = {name: tensors[f"proposed_{name}"] for name in KEPT if f"proposed_{name}" in tensors}
+            self.kept = {name: tensors[name] for name in STATE if name in tensors}
+            self.now = {name: tensors[f"walker_{name}"] for name in STATE}
+            proposed = {name: tensors[f"proposed_{name}"] for name in STATE if f"proposed_{name}" in tensors}
             self.proposed.restore(proposed)
             self.turns, self.last = tensors["turns"].cpu(), tensors["last"].cpu()
             self.acceptance = float(tensors["acceptance"])
@@ -182,7 +186,8 @@ def moved_walkers(
     """The walkers number `walker` (B,) after `moves`, the first `anew` of them begun anew before.
 
     tries: draws at `hotter` (K) for each that begins anew, of which one is chosen by weight. The moves cost
-    B energies each, and encoding none: a walker's energy is known. Walkers that the flow cannot encode stay.
+    B energies each. Those in place come last, and without others nothing is encoded. Walkers that the flow
+    cannot encode stay.
     """
     generators = BoltzmannGenerator(flow, target)
     chains = ChainTarget(generators, torch.full((len(walker),), temperature, dtype=torch.float64))
@@ -197,38 +202,39 @@ def moved_walkers(
         coordinates[:anew] = torch.where(sound[:, None], fresh.coordinates[best], coordinates[:anew])
         energy[:anew] = torch.where(sound, fresh.energy[best], energy[:anew])
         spent += len(log_w)
-    at = chains.encoded(coordinates, energy / temperature)
+    at = chains.placed(coordinates, energy / temperature)
     rates, parts = [], []
-    for move in moves:
-        latents = proposed(at.latents, move, WIDTH, target.features.circular, generator=generator)
-        new = chains.changed(latents, at, move.first)
-        yes = accepted(new.log_w - at.log_w, generator=generator)
-        hopeful = new.log_w > at.log_w - HOPELESS
-        parts.append((new.coordinates[hopeful], new.log_q[hopeful], temperature * new.u[hopeful]))
+    for move in sorted(moves, key=lambda move: bool(move.in_place)):
+        propose = partial(
+            proposed, move=move, width=WIDTH, circular=target.features.circular, generator=generator
+        )
+        if move.in_place:
+            new, log_ratio = chains.placed_anew(at, move.in_place, propose)
+        else:
+            at = chains.encoded_anew(at)
+            new = chains.changed(propose(at.latents), at, move.first)
+            log_ratio = new.log_w - at.log_w
+        yes, hopeful = accepted(log_ratio, generator=generator), log_ratio > -HOPELESS
+        parts.append([one[hopeful] for one in (new.coordinates, new.volume, temperature * new.u)])
         at = chains.chosen(yes, new, at)
         rates.append(float(yes.double().mean()))
-    spent += len(moves) * len(walker)
-    sound = torch.isfinite(at.log_w)
-    coordinates = torch.where(sound[:, None], at.coordinates, coordinates)
-    energy = torch.where(sound, at.u * temperature, energy)
-    after = _samples(target, coordinates, at.log_q, energy)
+    after = _samples(at.coordinates, at.volume, temperature * at.u)
     return Moved(
         after.coordinates,
         after.log_det,
         after.log_q,
         after.energy,
-        evaluations=spent,
+        evaluations=spent + len(moves) * len(walker),
         walker=walker,
         anew=torch.arange(len(walker), device=walker.device) < anew,
         acceptance=sum(rates) / len(rates) if rates else float("nan"),
-        proposed=_samples(target, *map(torch.cat, zip(*parts, strict=True))) if parts else None,
+        proposed=_samples(*map(torch.cat, zip(*parts, strict=True))) if parts else None,
     )
 
 
-def _samples(target: Target, coordinates: Tensor, log_q: Tensor, energy: Tensor) -> Samples:
-    """Samples at `coordinates` (B, D) whose densities of positions `log_q` (B,) and energies are known."""
-    log_det = target.coordinates.decode(coordinates)[1]
-    return Samples(coordinates, log_det, log_q + log_det, energy, evaluations=0)
+def _samples(coordinates: Tensor, log_det: Tensor, energy: Tensor) -> Samples:
+    """Samples whose density is not known."""
+    return Samples(coordinates, log_det, torch.full_like(log_det, torch.nan), energy, evaluations=0)
 
 
 def _uniform(count: int, generator: torch.Generator, like: Tensor) -> Tensor:

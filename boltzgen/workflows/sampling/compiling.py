@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
-
 from boltzgen.errors import StoppedError
 from boltzgen.flows.compiled_steps import (
     Step,
@@ -21,9 +19,8 @@ from boltzgen.flows.compiled_steps import (
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.fast.compiled import decide_compilation
-from boltzgen.refine.chains.moves import draw_base, moves_of
 from boltzgen.refine.chains.settings import ChainSettings
-from boltzgen.refine.chains.walkers import ChainTarget
+from boltzgen.refine.chains.walkers import pass_of_every_move
 from boltzgen.workflows.sampling.options import SampleOptions
 from boltzgen.workflows.timing.expectation import Expectation
 
@@ -94,20 +91,7 @@ def decided(
         if settings is None:
             steps = steps_to_draw(flow, target.features, temperature)
         else:
-            steps = steps_of(flow, partial(_passes_of_moves, generator, temperature))
+            steps = steps_of(flow, partial(pass_of_every_move, generator, temperature))
         compiled = decide_compilation_of_draws(flow, target.features, passes, draws, share=share, steps=steps)
     saves = seconds_saved(target.features, passes) if compiled else 0.0
     return {**record, "used": used, "draws": compiled}, Passes(compiled, steps, saves)
-
-
-def _passes_of_moves(generator: BoltzmannGenerator, temperature: float) -> None:
-    """A pass of every kind that the moves of chains at `temperature` (K) make, of two rows; no energy."""
-    chains = ChainTarget(generator, torch.full((2,), temperature, dtype=torch.float64))
-    flow, embedding, target = chains.flow, chains.embedding, generator.target
-    with torch.no_grad():
-        latents = draw_base(2, target.features.circular, generator=torch.Generator().manual_seed(0))
-        kept = flow.decode_kept(latents, embedding)[2]
-        moves = moves_of(target, can_redraw=partial(flow.can_redraw, embedding))
-        for rows in dict.fromkeys(move.in_place for move in moves if move.in_place):
-            old, _, begun = flow.encode_rows(embedding, kept, rows)
-            flow.decode_rows(old, embedding, begun, rows)

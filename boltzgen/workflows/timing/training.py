@@ -20,8 +20,7 @@ from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
 from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
-from boltzgen.training.schedule import schedule_value
-from boltzgen.training.settings import TrainingSettings, evaluations_of
+from boltzgen.training.settings import TrainingSettings, active_share, evaluations_of
 from boltzgen.training.trainer import Trainer
 from boltzgen.training.training_data import TrainingData
 from boltzgen.workflows.timing.expectation import MEASURING, Expectation, seconds_of
@@ -86,9 +85,11 @@ def _seconds_of_data(settings: TrainingSettings, target: Target) -> float:
 def expected(settings: TrainingSettings, flow: Flow, target: Target, *, done: int = 0) -> Expectation:
     """What to expect of the steps after `done` ones, by those of a run on `target`; `flow` is used up."""
     steps = _steps(settings) - done
-    step, first = _seconds_of_steps(settings, flow, target)
+    step = _seconds_of_steps(settings, flow, target)
     samples, kelvin = settings.evaluation.samples, settings.evaluation.temperature
-    measurement = seconds_of_a_sample(BoltzmannGenerator(flow, target), samples, kelvin) * samples
+    sample = seconds_of_a_sample(BoltzmannGenerator(flow, target), samples, kelvin)
+    used = [loss for loss in settings.all_losses().values() if active_share(loss) > 0]
+    measurement, first = sample * samples, sample * sum(loss.evaluations_at_first for loss in used)
     measurements = -(-steps // settings.evaluation.every)
     seconds = steps * step + measurements * measurement + (0.0 if done else first)
     until = settings.until
@@ -109,19 +110,19 @@ def _steps(settings: TrainingSettings) -> int:
     return max(1, min(steps, int(limit / a_step))) if a_step > 0 else steps
 
 
-def _seconds_of_steps(settings: TrainingSettings, flow: Flow, target: Target) -> tuple[float, float]:
-    """Wall seconds of a step in the mean, and of the draws that the first one makes beside."""
-    own = settings.reweighted
-    fewer = settings.model_copy(update={"reweighted": own.model_copy(update={"first": own.fresh})})
+def _seconds_of_steps(settings: TrainingSettings, flow: Flow, target: Target) -> float:
+    """Wall seconds of a step in the mean, without what is drawn once before the first ones."""
+    own, losses = {}, {}
+    for name, loss in settings.all_losses().items():
+        (losses if name in settings.losses else own)[name] = loss.without_start()
+    fewer = settings.model_copy(update={**own, "losses": losses})
     data = [_stand_in(settings, target)] if settings.data or settings.simulation or settings.dataset else []
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(fewer, flow, [target], data, Path(folder))
         found = trainer.seconds_of_steps(
             _PLACES, lambda work: seconds_of(work, within=MEASURING / 3, most=10)
         )
-    step = float(np.mean(found))
-    used = max(schedule_value(own.weight, place) for place in (0.0, *_PLACES)) > 0
-    return step, step * (own.first / own.fresh - 1) if used and own.first > own.fresh else 0.0
+    return float(np.mean(found))
 
 
 def _stand_in(settings: TrainingSettings, target: Target) -> TrainingData:

@@ -292,9 +292,10 @@ def adaptation_settings(
         return settings
     steps = _steps_within(settings, int(budget))
     if steps < 2:
+        first = f"losses.{chains[0]}.walkers" if chains else "reweighted.fresh"
         raise InputError(
             f"`budget={budget:g}` pays for {steps} steps, and the first only draws; "
-            "raise it, or lower reweighted.fresh."
+            f"raise it, or lower {first}."
         )
     return load_settings(TrainingSettings, find_config(config), [*words, f"optimizer.steps={steps}"])
 

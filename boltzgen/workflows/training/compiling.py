@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from boltzgen.errors import StoppedError
 from boltzgen.flows.base import Flow
-from boltzgen.flows.compiled_steps import compile_steps, decide_compilation_of_draws, steps_to_draw
-from boltzgen.generator import Target
+from boltzgen.flows.compiled_steps import compile_steps, decide_compilation_of_draws, steps_of
+from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.interrupts import StopRequest
+from boltzgen.refine.chains.walkers import pass_of_every_move
 from boltzgen.training.settings import TrainingSettings, active_share
 
 #: Share of the time that is left, under a limit of it, that compiling may take.
@@ -35,7 +37,10 @@ def compile_passes(
     molecules = [target.features for target in targets]
     if not any(decide_compilation_of_draws(flow, one, passes, asked) for one in molecules):
         return False
-    found = [steps_to_draw(flow, one, settings.evaluation.temperature) for one in molecules]
+    kelvin = settings.evaluation.temperature
+    found = [
+        steps_of(flow, partial(pass_of_every_move, BoltzmannGenerator(flow, one), kelvin)) for one in targets
+    ]
     steps = {step.key: step for part in found for step in part}.values()
     if asked is None and stop is not None and sum(step.seconds for step in steps) > _SHARE * stop.left:
         return flow.use_compiler(False)

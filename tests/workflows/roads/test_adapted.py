@@ -16,7 +16,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.workflows.roads import road_adapted
 
 #: Energies to adapt with; a thousand is the least that the road asks for.
-ENERGIES = 1000
+ENERGIES = 2000
 
 
 @pytest.mark.slow
