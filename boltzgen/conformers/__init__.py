@@ -1,0 +1,1 @@
+"""Conformers: samples gathered into wells, what each holds, and files of them that other programs read."""
