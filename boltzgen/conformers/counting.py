@@ -1,4 +1,4 @@
-"""What counting minimised conformers gives: populations by energies alone, and by rigid rotor and oscillators.
+"""What counting minimised conformers gives: populations by energies alone, and by rotor and oscillators.
 
 Classical, as the samples are, so that nothing but the counting differs (momenta are the same in all wells):
 
@@ -14,15 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from boltzgen.conformers.minimisation import value_and_gradient
+from boltzgen.conformers.curvature import hessian_of
 from boltzgen.conformers.wells import Well
 from boltzgen.potentials.base import Potential
 from boltzgen.units import thermal_energy
 
-#: Displacement of the finite differences, nm.
-_STEP = 1e-4
 #: Share of the largest moment of inertia below which a molecule is linear.
 _LINEAR = 1e-6
 #: Share of the largest curvature below which a vibration is none: the minimum is flat, and has no frequency.
@@ -52,7 +49,7 @@ def by_oscillators(
 
 def log_oscillators(positions: np.ndarray, potential: Potential, masses: np.ndarray) -> float | None:
     """``ln(sqrt(I_a I_b I_c) prod 1 / w)`` at a minimum (N, 3) nm, but for what all minima share; or None."""
-    hessian = _hessian(positions, potential)
+    hessian = hessian_of(positions, potential)
     root = np.repeat(np.sqrt(masses), 3)
     curvatures = np.sort(np.linalg.eigvalsh(hessian / root[:, None] / root[None]))
     moments = _moments(positions, masses)
@@ -64,24 +61,12 @@ def log_oscillators(positions: np.ndarray, potential: Potential, masses: np.ndar
 
 
 def _log_count(well: Well, temperature: float) -> float:
-    return float(
-        np.log(well.degeneracy / well.symmetry_number) - well.energy / thermal_energy(temperature)
-    )
+    return float(np.log(well.degeneracy / well.symmetry_number) - well.energy / thermal_energy(temperature))
 
 
 def _shares(logs: Sequence[float]) -> np.ndarray:
     counts = np.exp(np.array(logs) - max(logs))
     return np.asarray(counts / counts.sum())
-
-
-def _hessian(positions: np.ndarray, potential: Potential) -> np.ndarray:
-    """(3N, 3N) kJ/mol/nm^2, symmetric, by central differences of gradients."""
-    size = positions.size
-    steps = _STEP * np.eye(size).reshape(size, *positions.shape)
-    moved = torch.as_tensor(np.concatenate([positions + steps, positions - steps]))
-    gradient = value_and_gradient(potential, moved)[1].numpy().reshape(2, size, size)
-    half = (gradient[0] - gradient[1]) / (2 * _STEP)
-    return np.asarray(0.5 * (half + half.T))
 
 
 def _moments(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Many conformations taken to their minima at once, each by itself, on a batched energy.
 
-L-BFGS (Nocedal, Wright, Numerical Optimization (2006), algorithm 7.4), one history a row. A step that does not
-lower a row's energy enough is halved for that row alone; rows that are done leave the batch.
+L-BFGS (Nocedal, Wright, Numerical Optimization (2006), algorithm 7.4), one history a row. A step that
+does not lower a row's energy enough is halved for that row alone; rows that are done leave the batch.
 """
 
 from __future__ import annotations

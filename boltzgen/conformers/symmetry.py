@@ -58,6 +58,8 @@ class Symmetry:
         """(B,) nm: the symmetric RMSD of `first` (N, 3) from each of `others` (B, N, 3)."""
         x = first - first.mean(axis=0)
         y = others - others.mean(axis=1, keepdims=True)
+        if not self.groups and len(y) > len(self.listed):
+            return np.min([laid_over(y, x[row])[1] for row in self.listed], axis=0)
         if not self.groups:
             return np.array([laid_over(x[self.listed], one)[1].min() for one in y])
         return np.array([min(self._assigned(x[row], one) for row in self.listed) for one in y])
@@ -111,7 +113,9 @@ def _assignment(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(linear_sum_assignment(cost)[1])
 
 
-def _terminal_groups(classes: Sequence[int], neighbours: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+def _terminal_groups(
+    classes: Sequence[int], neighbours: Sequence[Sequence[int]]
+) -> tuple[tuple[int, ...], ...]:
     """Equal atoms of one bond on one centre, two or more."""
     found = []
     for around in neighbours:

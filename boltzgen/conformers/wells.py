@@ -1,8 +1,8 @@
 """Samples gathered into wells: each is minimised, and minima that nobody can tell apart are one well.
 
-Two minima are one when their energies agree and their symmetric RMSD (`boltzgen.conformers.symmetry`) is small:
-methyls turned by a third, chairs that a relabelling exchanges. In a molecule that is its own mirror image, the
-image of a minimum belongs to the same well, whose degeneracy is then 2, or 1 where the two are one.
+Two minima are one when their energies agree and their symmetric RMSD (`boltzgen.conformers.symmetry`) is
+small: methyls turned by a third, chairs that a relabelling exchanges. In a molecule that is its own mirror
+image, the image of a minimum belongs to the same well, whose degeneracy is then 2; 1 where the two are one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from boltzgen.conformers.curvature import off_saddles
 from boltzgen.conformers.labels import Labels, labels_of, torsion_angles
 from boltzgen.conformers.minimisation import minima
 from boltzgen.conformers.symmetry import Symmetry
@@ -24,7 +25,8 @@ from boltzgen.system.graph.mirror import mirrored, placed_by_hands
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 
-#: nm and kJ/mol within which two minima are one: CREST's thresholds (Pracht, Bohle, Grimme, PCCP 22, 7169 (2020)).
+#: nm and kJ/mol within which two minima are one: CREST's thresholds, Pracht, Bohle, Grimme, PCCP 22, 7169
+#: (2020).
 SAME_RMSD, SAME_ENERGY = 0.0125, 0.2
 #: The same for copies that need no rotation to be compared: sorted distances (nm) and energies (kJ/mol).
 _SAME_DISTANCE, _CLOSE = 0.002, 0.02
@@ -50,7 +52,10 @@ class Well:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """wells: by rising energy; codes (n,) the well of each row, -1 where it has none; lost: why, and how many."""
+    """wells. codes: (n,) the well of each row, -1 where it has none. lost: why, how many.
+
+    complete: whether all symmetries of the molecule were tried.
+    """
 
     wells: tuple[Well, ...]
     codes: np.ndarray
@@ -88,26 +93,26 @@ def gathered(
             f"no conformation of {system.name!r} could be minimised ({lost}); look at the samples by "
             '`export(OUT, output=FILE, format="pdb")`.'
         )
-    gather = _Gather(system, graph, domain)
+    gather = _Gather(system, graph, domain, potential)
     codes = np.full(len(positions), -1)
     codes[kept] = gather.codes(found.numpy()[kept], energies.numpy()[kept])
-    return Gathered(
-        gather.wells(), codes, {why: n for why, n in lost.items() if n}, gather.symmetry.complete
-    )
+    return Gathered(gather.wells(), codes, {why: n for why, n in lost.items() if n}, gather.symmetry.complete)
 
 
 class _Gather:
     """Minima of one molecule, told apart."""
 
-    def __init__(self, system: MolecularSystem, graph: MolecularGraph, domain: Domain) -> None:
-        self.system, self.graph, self.domain = system, graph, domain
+    def __init__(
+        self, system: MolecularSystem, graph: MolecularGraph, domain: Domain, potential: Potential
+    ) -> None:
+        self.system, self.graph, self.domain, self.potential = system, graph, domain, potential
         self.symmetry = Symmetry.of(np.asarray(system.atomic_numbers).tolist(), system.bonds)
         self.pairs = _pairs(graph)
         self.positions: list[np.ndarray] = []
         self.energies: list[float] = []
 
     def codes(self, positions: np.ndarray, energies: np.ndarray) -> np.ndarray:
-        """The well (n,) of each minimum; wells are numbered by rising energy."""
+        """The well (n,) of each minimum."""
         leaders, copies = self._copies(positions, energies)
         number = np.empty(len(leaders), dtype=int)
         for place, row in enumerate(leaders):  # which stand by rising energy
@@ -142,16 +147,25 @@ class _Gather:
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(positions), 1))
 
     def _well_of(self, x: np.ndarray, energy: float) -> int:
-        """The number of the well of a minimum, a new one where it is like none."""
-        near = [k for k, known in enumerate(self.energies) if energy - known < SAME_ENERGY]
-        if near:
-            known = np.array([self.positions[k] for k in near])
-            distance = np.minimum(self.symmetry.rmsd(x, known), self.symmetry.rmsd(mirrored(x), known))
-            if distance.min() < SAME_RMSD:
-                return near[int(distance.argmin())]
+        """The number of the well of a stationary point, a new one where it is like none."""
+        known = self._like(x, energy)
+        if known is not None:
+            return known
+        lower, below = off_saddles(x, energy, self.potential)
+        if below < energy and int(self.domain(torch.as_tensor(lower[None]))[0]) == 0:
+            return self._well_of(lower, below)
         self.positions.append(x)
         self.energies.append(energy)
         return len(self.positions) - 1
+
+    def _like(self, x: np.ndarray, energy: float) -> int | None:
+        """The well that has `x`, or its mirror image, as its minimum."""
+        near = [k for k, known in enumerate(self.energies) if abs(energy - known) < SAME_ENERGY]
+        if not near:
+            return None
+        known = np.array([self.positions[k] for k in near])
+        distance = np.minimum(self.symmetry.rmsd(x, known), self.symmetry.rmsd(mirrored(x), known))
+        return near[int(distance.argmin())] if distance.min() < SAME_RMSD else None
 
     def wells(self) -> tuple[Well, ...]:
         return tuple(self._described(x, e) for x, e in zip(self.positions, self.energies, strict=True))
