@@ -41,7 +41,7 @@ from boltzgen.workflows.roads.run import run
 from boltzgen.workflows.timing.expectation import Expect, Expectation, seconds_of
 
 #: Rows that are minimised at most, and gradients that one takes, for what is told before.
-ROWS, _STEPS = 2000, 150
+ROWS, _STEPS = 2000, 60
 #: The files, in the order in which they are written; the last vouches for the others.
 TABLE, MOLECULES, CREST, NAME = "conformers.csv", "conformers.sdf", "crest_conformers.xyz", "conformers.json"
 #: Folders that this verb makes in DIR: a system of a file, and the answer of `run`.
