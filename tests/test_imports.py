@@ -25,7 +25,7 @@ FLOORS = {
     "training": 7,
     "report": 7,
     "interop": 7,
-    "conformers": 7,
+    "wells": 7,
     "refine": 6,
     "generator": 5,
     "free_energy": 5,

@@ -13,10 +13,6 @@ import numpy as np
 import torch
 
 from boltzgen.checks import check_number, check_temperature
-from boltzgen.conformers.files import NO_LEWIS, conformers_sdf, crest_xyz, symbols_of
-from boltzgen.conformers.minimisation import value_and_gradient
-from boltzgen.conformers.populations import Figures, figures
-from boltzgen.conformers.wells import Gathered, gathered
 from boltzgen.contents import check_output
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.files import together, write_atomic, write_json
@@ -30,6 +26,10 @@ from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import thermal_energy
+from boltzgen.wells.files import NO_LEWIS, conformers_sdf, crest_xyz, symbols_of
+from boltzgen.wells.gathering import Gathered, gathered
+from boltzgen.wells.minimisation import value_and_gradient
+from boltzgen.wells.populations import Figures, figures
 from boltzgen.workflows.conformers.pose import Pose
 from boltzgen.workflows.conformers.record import SCHEMA, ConformerTable, table_csv
 from boltzgen.workflows.conformers.source import Conformations, conformations

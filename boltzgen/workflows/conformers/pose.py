@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.conformers.minimisation import minima
-from boltzgen.conformers.populations import near_pose
-from boltzgen.conformers.symmetry import Symmetry
 from boltzgen.data.foreign import read_structures
 from boltzgen.errors import InputError
 from boltzgen.free_energy.statistics import Statistics
@@ -19,6 +16,9 @@ from boltzgen.potentials.base import Potential
 from boltzgen.system.graph.adjacency import adjacency
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import energy_in_units, thermal_energy
+from boltzgen.wells.minimisation import minima
+from boltzgen.wells.populations import near_pose
+from boltzgen.wells.symmetry import Symmetry
 from boltzgen.workflows.conformers.source import NO_WEIGHTS, Conformations
 
 #: nm that a threshold may be.

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from boltzgen.checks import check_temperature
-from boltzgen.conformers.populations import Judge
 from boltzgen.contents import kind_of_folder, what_it_is
 from boltzgen.data.foreign import FORMATS, read_structures
 from boltzgen.data.manifest import doubts_of, read_manifest
@@ -28,6 +27,7 @@ from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.crossings import judge_starts, replicas_of
 from boltzgen.units import thermal_energy
+from boltzgen.wells.populations import Judge
 from boltzgen.workflows.reporting.calls import located
 
 #: Files of structures, which have no weights.

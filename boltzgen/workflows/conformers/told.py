@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.conformers.counting import by_energies, by_oscillators
-from boltzgen.conformers.populations import Figures, WellFigures
-from boltzgen.conformers.wells import Well
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.potentials.base import Potential
 from boltzgen.units import energy_in_units, thermal_energy
+from boltzgen.wells.counting import by_energies, by_oscillators
+from boltzgen.wells.gathering import Well
+from boltzgen.wells.populations import Figures, WellFigures
 from boltzgen.workflows.conformers.source import NO_WEIGHTS, Conformations
 
 #: Wells up to which vibrations are counted, each of which takes six gradients an atom.

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from boltzgen.conformers.curvature import hessian_of
-from boltzgen.conformers.wells import Well
 from boltzgen.potentials.base import Potential
 from boltzgen.units import thermal_energy
+from boltzgen.wells.curvature import hessian_of
+from boltzgen.wells.gathering import Well
 
 #: Share of the largest moment of inertia below which a molecule is linear.
 _LINEAR = 1e-6

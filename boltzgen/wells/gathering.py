@@ -1,6 +1,6 @@
 """Samples gathered into wells: each is minimised, and minima that nobody can tell apart are one well.
 
-Two minima are one when their energies agree and their symmetric RMSD (`boltzgen.conformers.symmetry`) is
+Two minima are one when their energies agree and their symmetric RMSD (`boltzgen.wells.symmetry`) is
 small: methyls turned by a third, chairs that a relabelling exchanges. In a molecule that is its own mirror
 image, the image of a minimum belongs to the same well, whose degeneracy is then 2; 1 where the two are one.
 """
@@ -12,10 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from boltzgen.conformers.curvature import off_saddles
-from boltzgen.conformers.labels import Labels, labels_of, torsion_angles
-from boltzgen.conformers.minimisation import minima
-from boltzgen.conformers.symmetry import Symmetry
 from boltzgen.coordinates.domain import Domain
 from boltzgen.errors import BoltzgenError
 from boltzgen.interrupts import StopRequest
@@ -24,6 +20,10 @@ from boltzgen.progress import Progress, silent
 from boltzgen.system.graph.mirror import mirrored, placed_by_hands
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.wells.curvature import off_saddles
+from boltzgen.wells.labels import Labels, labels_of, torsion_angles
+from boltzgen.wells.minimisation import minima
+from boltzgen.wells.symmetry import Symmetry
 
 #: nm and kJ/mol within which two minima are one: CREST's thresholds, Pracht, Bohle, Grimme, PCCP 22, 7169
 #: (2020).

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.conformers.wells import Well
 from boltzgen.system.graph.bond_orders import lewis_structure
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.units import HARTREE, NM_PER_ANGSTROM
+from boltzgen.wells.gathering import Well
 
 #: Why there is no SDF.
 NO_LEWIS = "RDKit finds no Lewis structure of it (united atoms, unusual valences), which an SDF needs"

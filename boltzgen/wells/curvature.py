@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from boltzgen.conformers.minimisation import minima, value_and_gradient
 from boltzgen.potentials.base import Potential
+from boltzgen.wells.minimisation import minima, value_and_gradient
 
 #: Displacement of the finite differences, nm.
 _STEP = 1e-4
