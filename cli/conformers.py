@@ -114,9 +114,24 @@ def show(result: ConformerTable) -> None:
     """Print the wells, the entropies, the pose, and what spoils the verdict."""
     shown = result.wells[:WELLS]
     more = "" if len(result.wells) <= WELLS else f": the first {WELLS} of {len(result.wells)}"
-    columns = ["", "labels", "images", "E - E0, kcal/mol", "percent", "95 % from", "to"]
-    columns += ["G - G1, kcal/mol", "95 % from", "to", "S, k", "energies alone, %", "RRHO, %"]
-    console.table(f"wells at {result.temperature:g} K{more}", columns, [_row(one) for one in shown])
+    console.table(
+        f"wells at {result.temperature:g} K{more}",
+        ("", "labels", "images", "percent", "95 % from", "to"),
+        [
+            (
+                one["name"],
+                one["labels"],
+                one["degeneracy"],
+                *map(_percent, (one["population"], *one["interval95"])),
+            )
+            for one in shown
+        ],
+    )
+    console.table(
+        "over the first well, kcal/mol and k; percent by counting minima",
+        ("", "G", "95 % from", "to", "E", "S", "energies alone", "RRHO"),
+        [_counted(one, shown[0]) for one in shown],
+    )
     rows = [(one["name"], one["value"]["k"], *one["interval95"]["k"]) for one in result.entropies]
     if rows:
         console.table("entropies, k", ("", "value", "95 % from", "to"), rows)
@@ -133,20 +148,19 @@ def show(result: ConformerTable) -> None:
     console.message(f"written: {', '.join(str(path) for path in result.files)}")
 
 
-def _row(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    free, entropy = one["free_energy"] or {}, one["entropy"] or {}
-    shares = (one["population"], *one["interval95"])
-    counted = (one["population_by_energies"], one["population_by_oscillators"])
+def _counted(one: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Free energy, minimised energy and entropy over the `first` well, and what counting minima gives."""
+    free = one["free_energy"] or {}
+    entropies = [(well["entropy"] or {}).get("value", {}).get("k") for well in (one, first)]
+    entropy = None if None in entropies else entropies[0] - entropies[1]
     return (
         one["name"],
-        one["labels"],
-        one["degeneracy"],
-        one["over_lowest"]["kcal/mol"],
-        *(_percent(share) for share in shares),
         (free.get("value") or {}).get("kcal/mol"),
         *((free.get("interval95") or {}).get("kcal/mol") or (None, None)),
-        (entropy.get("value") or {}).get("k"),
-        *(_percent(share) for share in counted),
+        one["over_lowest"]["kcal/mol"] - first["over_lowest"]["kcal/mol"],
+        entropy,
+        _percent(one["population_by_energies"]),
+        _percent(one["population_by_oscillators"]),
     )
 
 

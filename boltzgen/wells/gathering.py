@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from boltzgen.coordinates.domain import Domain
-from boltzgen.errors import BoltzgenError
+from boltzgen.errors import BoltzgenError, StoppedError
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.base import Potential
 from boltzgen.progress import Progress, silent
@@ -75,7 +75,7 @@ def gathered(
     """The wells of `positions` (n, N, 3) nm of `system` under `potential` (kJ/mol).
 
     A row whose minimum lies outside the domain of `isomers`, or was not found, belongs to no well.
-    BoltzgenError where no row has a minimum.
+    BoltzgenError where no row has a minimum; StoppedError where `stop` was requested.
     """
     graph = MolecularGraph.from_system(system)
     found, energies, done = minima(
@@ -84,6 +84,8 @@ def gathered(
         stop=stop,
         progress=lambda rows: progress(rows, len(positions), {}),
     )
+    if stop is not None and stop.requested:
+        raise StoppedError(f"{stop.reason} while samples were minimised; nothing was written.")
     domain = Domain(graph, isomers)
     outside = (domain(found) != 0) & done
     kept = np.flatnonzero((done & ~outside).numpy())

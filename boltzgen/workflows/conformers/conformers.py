@@ -14,7 +14,7 @@ import torch
 
 from boltzgen.checks import check_number, check_temperature
 from boltzgen.contents import check_output
-from boltzgen.errors import InputError, PartialError, StoppedError
+from boltzgen.errors import InputError, PartialError
 from boltzgen.files import together, write_atomic, write_json
 from boltzgen.folders import alone_in, holds_other_files, is_own_file
 from boltzgen.free_energy.statistics import Statistics
@@ -188,8 +188,6 @@ class _Work:
         found = gathered(
             system, self.potential, positions, isomers=given.isomers, stop=stop, progress=progress
         )
-        if stop.requested:
-            raise StoppedError(f"{stop.reason} while samples were minimised; nothing was written.")
         codes = np.full(len(given), -1)
         codes[self.rows] = found.codes
         held, lost = self._held(found, codes, statistics) if given.weighted else (None, 0.0)
