@@ -14,6 +14,7 @@ from helpers import StopAt, assert_refused
 from rdkit import Chem
 from three_wells import TEMPERATURE, at_rest, exact, samples
 
+import boltzgen as bg
 from boltzgen.data.foreign import read_structures
 from boltzgen.data.trajectory import Trajectory, write_trajectory
 from boltzgen.ensemble.store import save_ensemble
@@ -211,6 +212,18 @@ def test_walkers_are_judged_by_crossings(place):
     assert not any("entered" in reason for reason in free.reasons)
     assert frozen.verdict == "unreliable" and any("entered" in reason for reason in frozen.reasons)
     assert "over well 1" in free.to_json()["entropy_reference"]
+
+
+def test_the_folder_says_what_it_is_and_what_to_cite(place, monkeypatch):
+    monkeypatch.chdir(place)
+    conformers("OUT", "SHOWN", n_bootstrap=20, rows=200)
+    for found in (bg.show("SHOWN"), bg.show("SHOWN/conformers.json")):
+        assert (found.kind, found.status) == ("WELLS", "complete")
+        assert found.numbers["samples"] == "OUT" and found.numbers["minimised"] == 200
+        assert [row[0] for row in found.tables[0].rows] == ["well 1", "well 2"]
+        assert [step.call for step in found.steps][0].startswith('show("OUT"')
+    assert {"pracht2020", "rdkit"} <= set(bg.cite("SHOWN").keys)
+    assert bg.cite("SHOWN").keys == bg.cite("SHOWN/conformers.json").keys
 
 
 def test_a_stop_leaves_nothing(place):
