@@ -221,7 +221,7 @@ def test_the_folder_says_what_it_is_and_what_to_cite(place, monkeypatch):
         assert (found.kind, found.status) == ("WELLS", "complete")
         assert found.numbers["samples"] == "OUT" and found.numbers["minimised"] == 200
         assert [row[0] for row in found.tables[0].rows] == ["well 1", "well 2"]
-        assert [step.call for step in found.steps][0].startswith('show("OUT"')
+        assert found.steps[0].call.startswith('show("OUT"')
     assert {"pracht2020", "rdkit"} <= set(bg.cite("SHOWN").keys)
     assert bg.cite("SHOWN").keys == bg.cite("SHOWN/conformers.json").keys
 
