@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from boltzgen.report.citations import Citations
     from boltzgen.system.molecular_system import MolecularSystem
     from boltzgen.workflows.configurations.check import CheckedConfiguration, check_config
+    from boltzgen.workflows.conformers.conformers import conformers
+    from boltzgen.workflows.conformers.record import ConformerTable
     from boltzgen.workflows.datasets.build import build_dataset, load_dataset
     from boltzgen.workflows.exact_answers.selftest import SelfTest, selftest
     from boltzgen.workflows.free_energy.averages import observable
@@ -104,6 +106,8 @@ _TAKEN = {
     "boltzgen.workflows.free_energy.mbar": "mbar=free_energy_mbar",
     "boltzgen.workflows.free_energy.averages": "observable thermo=thermodynamics",
     "boltzgen.workflows.free_energy.results": "FreeEnergyResult",
+    "boltzgen.workflows.conformers.conformers": "conformers",
+    "boltzgen.workflows.conformers.record": "ConformerTable",
     "boltzgen.workflows.reporting.report": "report=write_report Page",
     "boltzgen.workflows.exact_answers.selftest": "selftest SelfTest",
     "boltzgen.workflows.installation.doctor": "doctor Installation",
@@ -181,8 +185,10 @@ __all__ = [
     "free_energy_mbar",
     "observable",
     "thermodynamics",
+    "conformers",
     "Estimate",
     "FreeEnergyResult",
+    "ConformerTable",
     "write_report",
     "Page",
     # what was made before

@@ -85,6 +85,7 @@ from boltzgen_cli.adapt import adapt
 from boltzgen_cli.benchmark import app as benchmark
 from boltzgen_cli.check import check
 from boltzgen_cli.config import app as config
+from boltzgen_cli.conformers import conformers
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
@@ -119,6 +120,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "sample": sample,
     "check": check,
     "reweight": reweight,
+    "conformers": conformers,
     "merge": merge,
     "export": export,
     "report": report,

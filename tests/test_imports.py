@@ -25,6 +25,7 @@ FLOORS = {
     "training": 7,
     "report": 7,
     "interop": 7,
+    "wells": 7,
     "refine": 6,
     "generator": 5,
     "free_energy": 5,

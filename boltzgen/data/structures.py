@@ -97,6 +97,8 @@ def _number(path: Path, symbol: str) -> int:
 
     if symbol.isdigit():
         return int(symbol)
+    if symbol in ("X", "*"):  # united atoms, as ASE and RDKit write what has no element
+        return 0
     with rdkit_log():
         try:
             return int(Chem.GetPeriodicTable().GetAtomicNumber(symbol.capitalize()))

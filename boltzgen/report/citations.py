@@ -77,6 +77,7 @@ METHODS: dict[str, Method] = {
     "forward_ess": Method("effective sample size seen from target samples", ("nicoli2023",)),
     "smc": Method("sequential Monte Carlo, Langevin moves", ("delmoral2006", "neal2001", "roberts1996")),
     "mala": Method("annealed importance sampling, Langevin moves", ("neal2001", "roberts1996")),
+    "wells": Method("conformers told apart by energy and RMSD", ("pracht2020", "rdkit")),
     "perturbation": Method("free energies by importance sampling", ("zwanzig1954",)),
     "bar": Method("Bennett's acceptance ratio", ("bennett1976",)),
     "targeted": Method("targeted free-energy perturbation", ("jarzynski2002", "wirnsberger2020")),

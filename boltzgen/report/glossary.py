@@ -26,6 +26,7 @@ GLOSSARY: dict[str, dict[str, str]] = {
         "surface": "Free energy along one or two variables; zero where the molecule is most often.",
         "ln Z": "Natural logarithm of the partition function, lengths in nm; differences of it are "
         "free energies.",
+        "well": "Conformations that fall to one minimum.",
     },
     "Samples": {
         "flow": "The network that draws conformations, each with the exact density with which it was drawn.",

@@ -39,7 +39,7 @@ def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) ->
     -------
     name, share (of the coldest frames), entered, left: of each state; JSON types only.
     """
-    replicas = _replicas(trajectory, walks)
+    replicas = replicas_of(trajectory, walks)
     coldest = np.abs(trajectory.temperatures - trajectory.temperature_ladder[0]) < 0.01
     most = 1 - REPORTED
     found = []
@@ -67,7 +67,7 @@ def judge_starts(states: list[dict[str, Any]], remedy: str = LENGTHEN) -> list[s
     ]
 
 
-def _replicas(trajectory: Trajectory, walks: int) -> Walkers:
+def replicas_of(trajectory: Trajectory, walks: int) -> Walkers:
     """Each replica as a walker, its frames by their time, whatever their temperature."""
     times = np.empty(len(trajectory), dtype=np.int64)
     for kelvin in trajectory.temperature_ladder:

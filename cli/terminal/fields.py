@@ -50,6 +50,7 @@ DIFFERENT = {
     "train": {"run_folder": "output"},
     "adapt": {"run_folder": "output"},
     "sample": {"proposal_temperatures": "proposal_temperature"},
+    "conformers": {"n_bootstrap": "bootstrap"},
     "demo": {"folder": "output", "simulate_anew": "simulate"},
     "free-energy states": {"smoothed": "smooth", "n_bootstrap": "bootstrap"},
     "free-energy surface": {"smoothed": "smooth", "n_bootstrap": "bootstrap", "ranges": "span"},

@@ -89,6 +89,7 @@ class _Used:
         return {
             "system.json": self._system,
             "dataset.json": self._dataset,
+            "conformers.json": self._conformers,
             "config.yaml": self._run,
             "manifest.json": self._manifest,
             "model.json": self._model,
@@ -263,9 +264,15 @@ class _Used:
                 self._follow(part.get(key), folder)
         self._follow(_part(origin, "drawn_by").get("system"), folder)
 
+    def _conformers(self, folder: Path) -> None:
+        self._result(folder / "conformers.json")
+
     def _result(self, path: Path) -> None:
-        """A file of free-energy, or of anything with its schema."""
+        """A file of free-energy, or of anything with its schema; or of conformers."""
         record = _mapping(path)
+        if str(record.get("schema")).startswith("boltzgen.conformers/"):
+            self.methods.append("wells")
+            return self._follow(_part(record, "provenance").get("source"), path)
         if record.get("schema") != "boltzgen.free_energy/1":
             raise InputError(
                 f"{path} follows {record.get('schema')!r}; expected boltzgen.free_energy/1, as free-energy "

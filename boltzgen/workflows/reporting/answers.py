@@ -63,6 +63,44 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
+def wells_said(given: Path, found: Found) -> Said:
+    """The wells with what each holds, of which samples, and how many of these were minimised."""
+    record = found.record
+    minimised, pose = part(record, "minimised"), part(record, "pose")
+    numbers = {
+        "molecule": record.get("molecule"),
+        "temperature, K": record.get("temperature_K"),
+        "samples": part(record, "provenance").get("source"),
+        "minimised": minimised.get("rows"),
+        "share of the weight": percent(minimised.get("share_of_weight")),
+        "staying near the pose, kcal/mol": part(part(pose, "free_energy"), "value").get("kcal/mol"),
+        "verdict": record.get("verdict"),
+    }
+    rows = [
+        (
+            one.get("name"),
+            one.get("labels"),
+            one.get("degeneracy"),
+            None
+            if one.get("population") is None
+            else with_interval(_percent(one["population"]), _interval(one), "%"),
+            part(one, "over_lowest").get("kcal/mol"),
+        )
+        for one in record.get("wells", ())
+    ]
+    columns = ("", "labels", "images", "share", "minimum over the lowest, kcal/mol")
+    steps = [Step("what to cite for it", call("cite", given / "conformers.json"))]
+    samples = part(record, "provenance").get("source")
+    if isinstance(samples, str) and record.get("kind") in ("samples", "walkers"):
+        steps.insert(0, Step("the samples it is from", call("show", located(samples, given))))
+    return Said(
+        known(numbers),
+        (Table("wells", columns, tuple(rows)),),
+        tuple(record.get("reasons", ())),
+        tuple(steps),
+    )
+
+
 def benchmark_said(given: Path, found: Found) -> Said:
     record, rows = found.record, []
     for stage, columns in part(record, "summary").items():

@@ -28,6 +28,7 @@ KINDS = {
     "BENCH": "a benchmark of a model on a data set",
     "DIR": "the answer to a question, with all that it took",
     "ANSWER": "free energies",
+    "WELLS": "conformers of a molecule",
     "SELFTEST": "a selftest of the installation",
     "CONFIG": "a configuration of `train()`",
     "DATASET CONFIG": "a configuration of `build_dataset()`",
@@ -54,6 +55,7 @@ _RECORDS = (
     "dataset.json",
     "model.json",
     "run.json",
+    "conformers.json",
     "answer.json",
     "adapt.json",
     "environment.json",
@@ -134,6 +136,8 @@ def _other_kind(folder: Path) -> str:
     """The kinds that `boltzgen.contents` does not know; "" for none of them."""
     if (folder / "run.json").is_file():
         return "DIR"
+    if (folder / "conformers.json").is_file():
+        return "WELLS"
     if (folder / "transfer.json").is_file() or _has_figures(folder):
         return "BENCH"
     if (folder / "config.yaml").is_file() and (folder / "environment.json").is_file():
@@ -275,6 +279,10 @@ def _benchmark(folder: Path) -> Status:
     return "complete", "", _mapping(folder / "transfer.json")
 
 
+def _wells(folder: Path) -> Status:
+    return "complete", "", _mapping(folder / "conformers.json")
+
+
 def _answer(folder: Path) -> Status:
     record = _mapping(folder / "run.json")
     if record.get("status") == "running":
@@ -298,6 +306,7 @@ _STATUS = {
     "MODEL": _model,
     "OUT": _ensemble,
     "BENCH": _benchmark,
+    "WELLS": _wells,
     "DIR": _answer,
 }
 

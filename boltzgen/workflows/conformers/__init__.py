@@ -1,0 +1,1 @@
+"""``conformers``: samples gathered into wells, with what each holds."""
