@@ -76,6 +76,20 @@ def means(sample: WeightedSample, columns: Sequence[np.ndarray]) -> list[Errors]
     return [shifted(errors, centre) for errors, centre in zip(found, centres, strict=True)]
 
 
+def power_mean(sample: WeightedSample, x_n: np.ndarray, scale: float, power: int) -> Errors:
+    """``<a^power>^(1/power)`` with errors, from ``x_n = (a_n / scale)^power`` (N,), 0 without weight."""
+    mean = float(sample.w_n @ x_n)
+    if not sample.has_weight or mean == 0.0:
+        return NOTHING
+    value = scale * mean ** (1 / power)
+    rows = np.stack([sample.w_n, sample.w_n * _deviation(x_n, mean) / mean])
+
+    def change(sums: np.ndarray) -> np.ndarray:
+        return np.asarray(value * ((1 + _ratios(sums)) ** (1 / power) - 1))
+
+    return shifted(smooth_functions(rows, change, sample.statistics)[0], value)
+
+
 def smoothed_log_weights(log_w: ArrayLike, *, inefficiency: float = 1.0) -> tuple[np.ndarray, float | None]:
     """Pareto-smoothed log-weights (N,), on the scale of `log_w`, and the shape k-hat of their tail.
 

@@ -238,11 +238,7 @@ def absolute_mbar(
         )
     if (flows_m < 0).any() or flows_m.sum() < 1:
         raise InputError("no samples of a flow: without them ln Z is not absolute; use mbar for differences.")
-    nowhere = np.isposinf(u_kn).all(axis=0)  # a rejected sample may have lost its density, too
-    log_q_mn = np.where(nowhere & ~np.isfinite(log_q_mn), 0.0, log_q_mn)
-    if np.isnan(log_q_mn).any() or np.isposinf(log_q_mn).any():
-        raise InputError("log densities must be finite or -inf at every sample that was not rejected.")
-    log_q_n = np.logaddexp.reduce(log_q_mn + np.log(flows_m / flows_m.sum())[:, None], axis=0)
+    log_q_n = mixture(log_q_mn, flows_m, u_kn)
     given = [1.0] + ([None] * len(n_k) if inefficiency_k is None else list(np.asarray(inefficiency_k, float)))
     labels = [FLOW, *([f"state {k}" for k in range(len(n_k))] if names is None else names)]
     everything, all_k = check_samples(np.vstack([-log_q_n, u_kn]), np.r_[flows_m.sum(), n_k])
@@ -255,6 +251,17 @@ def absolute_mbar(
     used_k = np.array([len(r) for r in rows])
     chosen_kn = everything[:, np.concatenate(rows)]
     return _solve(chosen_kn, used_k, all_k, g_k, labels, statistics, True)
+
+
+def mixture(log_q_mn: np.ndarray, n_flow: ArrayLike, u_kn: np.ndarray) -> np.ndarray:
+    """(N,) log density of the mixture of flows with so many draws each; 0 at a sample that was rejected."""
+    flows_m = np.atleast_1d(np.asarray(n_flow))
+    nowhere = np.isposinf(u_kn).all(axis=0)  # a rejected sample may have lost its density, too
+    log_q_mn = np.where(nowhere & ~np.isfinite(log_q_mn), 0.0, log_q_mn)
+    if np.isnan(log_q_mn).any() or np.isposinf(log_q_mn).any():
+        raise InputError("log densities must be finite or -inf at every sample that was not rejected.")
+    mixed: np.ndarray = np.logaddexp.reduce(log_q_mn + np.log(flows_m / flows_m.sum())[:, None], axis=0)
+    return mixed
 
 
 def _thinned(

@@ -82,6 +82,11 @@ METHODS: dict[str, Method] = {
     "bar": Method("Bennett's acceptance ratio", ("bennett1976",)),
     "targeted": Method("targeted free-energy perturbation", ("jarzynski2002", "wirnsberger2020")),
     "mbar": Method("MBAR by pymbar", ("shirts2008",)),
+    "hla": Method("couplings of H-C-C-H by the Haasnoot-de Leeuw-Altona equation", ("haasnoot1980",)),
+    "ethane_couplings": Method("couplings of H-C-C-H by Karplus' relation", ("karplus1963",)),
+    "peptide_couplings": Method("couplings of amide hydrogens by a Karplus relation", ("vogeli2007",)),
+    "baker_hubbard": Method("hydrogen bonds of Baker and Hubbard", ("baker1984",)),
+    "wernet_nilsson": Method("hydrogen bonds of Wernet and Nilsson", ("wernet2004",)),
     "mdtraj": Method("trajectories and selections with MDTraj", ("mcgibbon2015",)),
 }
 

@@ -22,6 +22,9 @@ def observable(
     ] = None,
     unit: Annotated[str, typer.Option(help="Unit of --values.")] = "1",
     coordinates: words.Coordinates = None,
+    system: Annotated[
+        Path | None, typer.Option(metavar="SYS", help="For dipoles and rg-mass, where SYS was moved.")
+    ] = None,
     smooth: words.Smooth = False,
     output: Annotated[
         Path | None,
@@ -33,10 +36,12 @@ def observable(
 ) -> None:
     """Expectation values over the target, with errors.
 
-    Names: rg, sasa, asphericity, acylindricity, shape-anisotropy (MDTraj, nm); J3-HN-HA, J3-HN-C,
-    J3-HN-CB (Hz); phi, psi:3 ... as cosine and sine; what --coordinates declares; x0 in a model system.
+    Names: rg, rg-mass, sasa, asphericity, acylindricity, shape-anisotropy (nm); dipole, dipole-rms (D);
+    J3-HN-HA, J3-HN-C, J3-HN-CB, J3-HCCH, J3(A,B,C):ATOM-ATOM-ATOM-ATOM (Hz); noe:ATOM-ATOM (nm), groups
+    as H4+H5; hbond, hbond(Wernet-Nilsson); phi, psi:3 ... as cosine and sine; what --coordinates declares;
+    x0 in a model system. An atom is an index from 0, a name, or RESIDUE.NAME.
 
-    Example: boltzgen free-energy observable OUT --of rg --of phi -o observable.json
+    Example: boltzgen free-energy observable OUT --of rg --of J3-HN-HA:2 --of noe:2.HA-3.H
     """
     from boltzgen.workflows.free_energy.averages import observable as work
 
@@ -46,6 +51,7 @@ def observable(
         values=values,
         unit=unit,
         coordinates=coordinates,
+        system=system,
         smoothed=smooth,
         output=output,
         n_bootstrap=bootstrap,
@@ -55,6 +61,8 @@ def observable(
     free_energy_tables.estimates(
         free_energy_tables.title("expectation values", result.document), result.document["estimates"]
     )
+    for note in result.document.get("notes", ()):
+        console.message(note)
     free_energy_tables.verdicts(result.document["estimates"])
     free_energy_tables.written(result)
     result.check(strict=strict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from helpers import assert_refused, different
 
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble, save_ensemble
-from boltzgen.free_energy.mdtraj_observables import COUPLINGS, SHAPES, observables
+from boltzgen.free_energy.observed.couplings import PEPTIDE
+from boltzgen.free_energy.observed.observable import Molecule
+from boltzgen.free_energy.observed.registry import observables
+from boltzgen.free_energy.observed.shapes import SHAPES
 from boltzgen.free_energy.variables import read_topology
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 from boltzgen.workflows.free_energy.averages import observable, thermo
 from boltzgen.workflows.free_energy.states import free_energy_states
@@ -72,6 +77,12 @@ def folders(tmp_path_factory):
         "states: [{name: left, where: {x0: [-.inf, 0]}}, {name: right, where: rest}]"
     )
     (folder / "broken.yaml").write_text("coordinates: {ends: {distance: [1]}}")
+    system = MolecularSystem.load("example:alanine-dipeptide-sbg")
+    x = system.reference_positions + np.random.default_rng(4).normal(0, 0.01, (300, 22, 3))
+    known = {"topology_pdb": system.topology_pdb, "system_fingerprint": system.fingerprint}
+    lies = {"provenance": {"system": "example:alanine-dipeptide-sbg"}}
+    save_ensemble(replace(molecule(300), positions=x, **known, **lies), folder / "OURS")
+    save_ensemble(replace(molecule(300), positions=x, **known, provenance={}), folder / "MOVED")
     np.save(folder / "short.npy", np.zeros(7))
     np.save(folder / "words.npy", np.array(["a"] * 300))
     np.save(folder / "mine.npy", np.linspace(0, 1, 300))
@@ -173,7 +184,7 @@ def test_observables_are_those_of_mdtraj(folders):
     positions = np.array(ensemble.positions)
     positions[3] = np.nan
     topology = read_topology(ensemble.topology_pdb)
-    found = {o.name: o for o in observables((*SHAPES, *COUPLINGS, "phi"), positions, topology, {})}
+    found = {o.name: o for o in observables((*SHAPES, *PEPTIDE, "phi"), positions, Molecule(topology), {})}
     good = np.arange(40) != 3
     frames = mdtraj.Trajectory(positions[good], topology)
     phi = mdtraj.compute_phi(frames)[1][:, 0]
@@ -255,13 +266,21 @@ def test_the_commands(folders, tmp_path, capsys):
         "surface {}/OUT --along phi --along psi --range auto --range -180,0": ("empty bins", "outside"),
         "observable {}/OUT --of rg --of ends --coordinates {}/c.yaml": ("values at 310 K", "ends"),
         "observable {}/OUT --values {}/mine.npy --unit kT": ("mine", "kcal/mol"),
+        "observable {}/OURS --of dipole --of J3-HN-HA --of noe:2.HA-3.H --of hbond": (
+            "fixed charges",
+            "noe:2.HA-3.H",
+            "Baker-Hubbard",
+            "its own error, 0.36 Hz",
+        ),
+        "observable {}/MOVED --of dipole-rms --system example:alanine-dipeptide-sbg": ("dipole-rms", " D"),
         "thermo {}/OUT --step 0.02": ("heat capacity", "kJ/mol/K"),
     }
     for number, (line, expected) in enumerate(lines.items()):
         words = ["free-energy", *line.replace("{}", str(folders)).split(), "--bootstrap", "50"]
         assert main([*words, "-o", str(tmp_path / f"{number}.json")]) == 0, line
         shown = capsys.readouterr()
-        assert all(text in " ".join(shown.out.split()) for text in expected), shown.out
+        told = " ".join((shown.out + shown.err).split())
+        assert all(text in told for text in expected), told
         assert f"{number}.csv" in shown.err and (tmp_path / f"{number}.png").exists()
 
 
@@ -316,6 +335,10 @@ BAD = [
     ("observable {}/OUT --values {}/text.npy", "cannot be read as npy"),
     ("observable {}/OUT --values {}/absent.npy", "no such file"),
     ("observable {}/WELL --of rg", "rg"),
+    ("observable {}/MOVED --of dipole", "not where its manifest says", "--system"),
+    ("observable {}/OUT --of dipole --system example:elil", "example:elil", "--system"),
+    ("observable {}/OUT --of noe:2.HX-3.H", "2.HX", "1.H1"),
+    ("observable {}/OUT --of hbond(Luzar)", "Baker-Hubbard"),
     ("thermo {}/absent", "absent"),
     ("thermo {}/OUT --step 0", "--step"),
     ("thermo {}/OUT --bootstrap 1", "--bootstrap"),

@@ -17,13 +17,16 @@ from boltzgen.files import sha256_file
 from boltzgen.free_energy import Estimate, expectations, read_states, thermodynamics
 from boltzgen.free_energy.combination import difference
 from boltzgen.free_energy.estimate import document
-from boltzgen.free_energy.mdtraj_observables import Observable, observables
+from boltzgen.free_energy.observed.observable import Asked, Molecule, Observable
+from boltzgen.free_energy.observed.registry import NEED_SYSTEM, molecule_of, observables
 from boltzgen.free_energy.states import read_coordinates
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.thermodynamics import SCOPE
 from boltzgen.free_energy.variables import read_topology
 from boltzgen.loaders.arrays import read_npy
 from boltzgen.report.estimates import Observed, estimates_figure, observables_figure
+from boltzgen.system.molecular_system import MolecularSystem
+from boltzgen.workflows.free_energy.ends import found_from
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     naming,
@@ -42,6 +45,7 @@ def observable(
     values: str | os.PathLike[str] | None = None,
     unit: str = "1",
     coordinates: str | os.PathLike[str] | None = None,
+    system: str | os.PathLike[str] | None = None,
     smoothed: bool = False,
     output: str | os.PathLike[str] | None = None,
     n_bootstrap: int = 1000,
@@ -49,10 +53,11 @@ def observable(
 ) -> FreeEnergyResult:
     """Expectation values over the target of the ensemble `folder` (OUT).
 
-    names: see `boltzgen.free_energy.mdtraj_observables.observables`. values: a .npy file, (n,) or (n, m),
+    names: see `boltzgen.free_energy.observed.registry.observables`. values: a .npy file, (n,) or (n, m),
     one row for each sample of OUT in its order, in `unit` (as MDTraj or anything else computed it from
-    samples.dcd). coordinates: file that declares distances and torsions.
-    smoothed: Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
+    samples.dcd). coordinates: file that declares distances and torsions. system: SYS with the charges and
+    masses that dipoles need, where it is no longer where the samples' manifest says. smoothed:
+    Pareto-smooth the largest weights first. n_bootstrap, seed: of the bootstrap.
 
     Writes `output` (default ``OUT/observable.json``), CSV and figure beside it.
 
@@ -77,18 +82,19 @@ def observable(
         raise InputError("no observable was named; give names such as rg or phi, or a file as `values`.")
     path = result_path(output, Path(folder) / "observable.json")
     ensemble = load_ensemble(folder)
-    columns = _named(ensemble, folder, tuple(names), coordinates)
+    columns = _named(ensemble, folder, tuple(names), coordinates, system)
     if values is not None:
         columns += _from_file(Path(values), unit, len(ensemble))
     statistics = statistics.about(ensemble)
     estimates = [
-        replace(estimate, unit=column.unit)
+        replace(estimate, unit=column.unit, further={**estimate.further, **column.further})
         for column, estimate in zip(columns, _estimates(ensemble, columns, statistics), strict=True)
     ]
     origin = provenance(
         ensemble, folder, bootstrap=n_bootstrap, seed=seed, values=None if values is None else str(values)
     )
-    content = document(estimates, ensemble.temperature, origin)
+    notes = list(dict.fromkeys(column.note for column in columns if column.note))
+    content = document(estimates, ensemble.temperature, origin, **({"notes": notes} if notes else {}))
     drawn = [
         Observed(column.name, column.unit, column.values, ensemble.log_w, estimate)
         for column, estimate in zip(columns, estimates, strict=True)
@@ -192,6 +198,7 @@ def _estimates(
         np.stack([column.values for column in columns], axis=1),
         statistics,
         names=[column.name for column in columns],
+        powers=[column.power for column in columns],
     )
 
 
@@ -200,10 +207,34 @@ def _named(
     folder: str | os.PathLike[str],
     names: tuple[str, ...],
     coordinates: str | os.PathLike[str] | None,
+    system: str | os.PathLike[str] | None,
 ) -> list[Observable]:
     size, topology = ensemble.positions.shape[1], _topology(ensemble, folder)
     declared = {} if coordinates is None else read_coordinates(coordinates, topology, dimension=size)
-    return observables(names, ensemble.positions, topology, declared)
+    molecule = None if topology is None else Molecule(topology)
+    needed = any(name not in declared and Asked.of(name).base in NEED_SYSTEM for name in names)
+    if topology is not None and (needed or system is not None):
+        molecule = _molecule(ensemble, folder, topology, system)
+    return observables(names, ensemble.positions, molecule, declared)
+
+
+def _molecule(
+    ensemble: Ensemble, folder: str | os.PathLike[str], topology: Any, system: str | os.PathLike[str] | None
+) -> Molecule:
+    """The molecule of the samples with its charges and masses, from `system` or where the manifest says."""
+    source = (
+        str(system) if system is not None else found_from(Path(folder), ensemble.provenance.get("system"))
+    )
+    if source is None:
+        lost = f"the prepared system of {folder} is not where its manifest says; name it as `system`."
+        return Molecule(topology, missing=lost)
+    prepared = MolecularSystem.load(source)
+    if prepared.fingerprint != ensemble.system_fingerprint:
+        raise InputError(
+            f"{source}: not the system of the samples in {folder} (another force field, other atoms, or "
+            "prepared anew); name theirs as `system`."
+        )
+    return replace(molecule_of(prepared), topology=topology)
 
 
 def _topology(ensemble: Ensemble, folder: str | os.PathLike[str]) -> Any:

@@ -90,7 +90,7 @@ def read_end(folder: str | Path, name: str, *, device: str, need: bool) -> End:
     }
     temperature = temperature_of(ensemble)
     record["temperature_K"] = temperature
-    model, source = (_found(out, ensemble.provenance.get(key)) for key in ("model", "system"))
+    model, source = (found_from(out, ensemble.provenance.get(key)) for key in ("model", "system"))
     refined = is_refined(ensemble) and ensemble.walkers is None
     if model is None or source is None or not need or refined:
         missing = _why_missing(folder, ensemble, model) if need else "none was wanted"
@@ -260,7 +260,7 @@ def _why_missing(folder: str | Path, ensemble: Ensemble, model: str | None) -> s
     return f"the {lost} of {folder} is not where its manifest says"
 
 
-def _found(out: Path, path: str | None) -> str | None:
+def found_from(out: Path, path: str | None) -> str | None:
     """`path` from a manifest: as it stands, or seen from a folder above the samples; None when nowhere."""
     if path is None or path.startswith(("model:", EXAMPLE)) or path in shipped_models():
         return path

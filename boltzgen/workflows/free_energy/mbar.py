@@ -9,39 +9,27 @@ them ``ln Z`` of each state is absolute, without them the differences remain.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from boltzgen.checks import HOTTEST, check_number
 from boltzgen.config.devices import check_device
-from boltzgen.ensemble.diagnostics import COVERED, NO_COVERAGE, VERDICTS
 from boltzgen.errors import InputError
 from boltzgen.free_energy.estimate import DIFFERENCE, Estimate, document
-from boltzgen.free_energy.multistate import MultistateResult, absolute_mbar
-from boltzgen.free_energy.multistate import mbar as solve
-from boltzgen.free_energy.statistics import Statistics
-from boltzgen.generator import Target
+from boltzgen.free_energy.multistate import MultistateResult
 from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import VERSION
 from boltzgen.report.axes import Subject
 from boltzgen.report.estimates import overlap_figure
-from boltzgen.trust.coverage import with_findings
 from boltzgen.workflows.free_energy.ends import End, read_end
 from boltzgen.workflows.free_energy.mbar_states import (
     SampledState,
-    found_of_walkers,
-    missing_rings,
     states_of,
     systems_of,
 )
+from boltzgen.workflows.free_energy.pool import pooled
 from boltzgen.workflows.free_energy.results import (
     FreeEnergyResult,
     result_path,
@@ -135,7 +123,8 @@ def mbar(
             targets = {id(state.system): state.system.target for state in states}
             expect(expected_mbar(list(targets.values()), flows, rows))
         told = polling(stop or StopRequest(), progress)
-        result, record = _solved(states, flows, walked, samples, statistics, told)
+        pool = pooled(states, flows, walked, samples, told)
+    result, record = pool.solved(statistics), pool.record
     estimates = _estimates(result, states, _reference(states, reference), bool(flows))
     origin = {"folders": record, "bootstrap": n_bootstrap, "seed": seed, "version": VERSION}
     names = list(result.names)
@@ -172,93 +161,6 @@ def _flow(folder: str | os.PathLike[str], device: str, opened: ExitStack) -> End
     if end.system is None:
         raise InputError(f"{end.missing}; MBAR needs the density of the flow at samples of the others.")
     return end
-
-
-def _solved(
-    states: list[SampledState],
-    ends: list[End],
-    walked: list[End],
-    samples: int,
-    statistics: Statistics,
-    progress: Progress,
-) -> tuple[MultistateResult, list[dict[str, Any]]]:
-    """MBAR on the reduced energy of every sample in every state, and a record of the flows' samples.
-
-    `ends` are those with draws of their flows; samples of those `walked` are among the frames of the states.
-    """
-    parts = [end.ensemble[:samples] for end in ends]
-    accepted = [np.isfinite(part.log_w) for part in parts]
-    flow = [np.array(p.positions[mask]) for p, mask in zip(parts, accepted, strict=True)]
-    positions = np.concatenate([*flow, *(part for state in states for part in state.frames)])
-    if not len(positions):
-        raise InputError("none of the folders holds a sample inside the domain.")
-    drawn = np.concatenate([*accepted, np.ones(len(positions) - sum(map(len, flow)), bool)])
-    u_kn = np.full((len(states), len(drawn)), np.inf)
-    log_q_mn = np.full((len(ends), len(drawn)), -np.inf)
-    done, total = 0, len(states) + len(ends)
-    energies: dict[int, np.ndarray] = {}
-    for k, state in enumerate(states):
-        key = id(state.system)
-        if key not in energies:
-            told = partial(progress, done, total, {"now": state.name})
-            energies[key] = _energies(state.system.target, positions, told)
-        u_kn[k, drawn] = energies[key] * (_UNIT_KELVIN / state.temperature)
-        done += 1
-    for m, end in enumerate(ends):
-        assert end.system is not None
-        x = torch.as_tensor(positions, dtype=torch.float64)
-        densities = []
-        for batch in x.split(end.system.batch_rows):
-            progress(done, total, {"now": f"density of {end.name}"})
-            densities.append(end.system.generator.log_prob(batch, end.temperature)[0].cpu().numpy())
-        log_q_mn[m, drawn] = np.concatenate(densities)
-        done += 1
-    u_kn = np.where(np.isfinite(u_kn), u_kn, np.inf)
-    record = [
-        {**end.record, "used": len(part), "rejected": int((~mask).sum())}
-        for end, part, mask in zip(ends, parts, accepted, strict=True)
-    ]
-    common: dict[str, Any] = {
-        "inefficiency_k": np.ones(len(states)),
-        "names": [state.name for state in states],
-    }
-    N_k = [state.n for state in states]
-    missing = [*missing_rings(states), *found_of_walkers(walked)]
-    record += [{**end.record, "walkers": True} for end in walked]
-    if not ends:
-        statistics = replace(statistics, coverage=with_findings(COVERED, missing))
-        return solve(u_kn, N_k, statistics, **common), record
-    coverage = _worst_coverage(ends, states)
-    if missing:
-        coverage = with_findings(coverage or {"verdict": "caution", "reasons": [NO_COVERAGE]}, missing)
-    statistics = replace(statistics, coverage=coverage)
-    return absolute_mbar(log_q_mn, [len(p) for p in parts], u_kn, N_k, statistics, **common), record
-
-
-#: K; energies are kept as U/kT at this temperature, and scale to any other.
-_UNIT_KELVIN = 300.0
-
-
-@torch.no_grad()
-def _energies(target: Target, positions: np.ndarray, before_batch: Callable[[], None]) -> np.ndarray:
-    """U / kT (N,) at `_UNIT_KELVIN`, +inf outside the domain or where the energy is not finite."""
-    parts = []
-    for batch in torch.as_tensor(positions, dtype=torch.float64).split(target.batch_rows()):
-        before_batch()
-        x = batch.to(target.reference.device)
-        u = target.reduced_energy(x, _UNIT_KELVIN)
-        good = target.coordinates.inside(x) & torch.isfinite(u)
-        parts.append(torch.where(good, u, torch.full_like(u, torch.inf)).cpu().numpy())
-    return np.concatenate(parts)
-
-
-def _worst_coverage(ends: list[End], states: list[SampledState]) -> dict[str, Any] | None:
-    """The worst coverage record of the flows; where every state was simulated, that vouches for coverage."""
-    if all(state.n for state in states):
-        return {"verdict": "ok", "reasons": []}
-    records = [end.ensemble.coverage or {"verdict": "caution", "reasons": [NO_COVERAGE]} for end in ends]
-    worst = max(records, key=lambda record: VERDICTS.index(record["verdict"]))
-    return None if worst["reasons"] == [NO_COVERAGE] else worst
 
 
 def _reference(states: list[SampledState], name: str | None) -> SampledState:

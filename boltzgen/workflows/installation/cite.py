@@ -27,6 +27,15 @@ ESTIMATORS = {
     r"map of both flows": "targeted",
 }
 
+#: What the observables of a result file are called -> method.
+OBSERVED = {
+    r"^J3-HCCH(?!\(Karplus)": "hla",
+    r"^J3-HCCH\(Karplus": "ethane_couplings",
+    r"^J3-HN-": "peptide_couplings",
+    r"^hbond(?!\(Wernet)": "baker_hubbard",
+    r"^hbond\(Wernet": "wernet_nilsson",
+}
+
 
 def cite(path: str | PathLike[str] | None = None) -> Citations:
     """The methods that went into `path`, with those of the folders that it was made from.
@@ -283,6 +292,8 @@ class _Used:
         for entry in estimates:
             words = str(entry.get("estimator"))
             self.methods += [method for known, method in ESTIMATORS.items() if re.search(known, words)]
+            called = str(entry.get("name"))
+            self.methods += [method for known, method in OBSERVED.items() if re.search(known, called, re.I)]
             self.methods += ["pareto"] if entry.get("k_hat") is not None else []
         origin = _part(record, "provenance")
         for end in (origin, *(_part(origin, name) for name in ("A", "B")), *_records(origin.get("folders"))):

@@ -25,7 +25,7 @@ from boltzgen.system.described import FORCE_FIELDS, SOLVENTS
 from boltzgen.system.parametrise.forcefield import DEFAULT_FORCEFIELD, IMPLICIT_MODELS
 from boltzgen.system.parametrise.mmff import VARIANTS
 from boltzgen.workflows.free_energy import between
-from boltzgen.workflows.installation.cite import ESTIMATORS, cite
+from boltzgen.workflows.installation.cite import ESTIMATORS, OBSERVED, cite
 from boltzgen_cli.main import main
 
 #: What an entry of each type must hold.
@@ -90,6 +90,7 @@ def test_boltzgen_is_cited_as_its_citation_file_says():
 def test_every_method_that_can_be_asked_for_has_an_entry():
     assert set(SOLVENTS) == set(IMPLICIT_MODELS)
     found = {*FORCE_FIELDS.values(), *SOLVENTS.values(), *ESTIMATORS.values(), *REFINEMENTS}
+    found |= set(OBSERVED.values())
     found |= {name for name in BACKENDS.own if name != "torchscript"}  # a file of the user's own
     found |= set(get_args(FlowSettings.model_fields["kind"].annotation))
     assert found <= set(METHODS)
@@ -111,6 +112,21 @@ def test_every_method_that_can_be_asked_for_has_an_entry():
 )
 def test_estimators_are_known_by_their_words(words, methods):
     assert {method for known, method in ESTIMATORS.items() if re.search(known, words)} == methods
+
+
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("J3-HCCH:H1-H2", {"hla"}),
+        ("J3-HCCH(Karplus):H1-H2", {"ethane_couplings"}),
+        ("J3-HN-CB:3", {"peptide_couplings"}),
+        ("hbond", {"baker_hubbard"}),
+        ("hbond(wernet-nilsson):H1-O2", {"wernet_nilsson"}),
+        ("J3(1,2,3):0-1-2-3", set()),
+    ],
+)
+def test_observables_are_known_by_their_names(name, methods):
+    assert {method for known, method in OBSERVED.items() if re.search(known, name, re.I)} == methods
 
 
 def test_without_a_path_everything_is_cited():
