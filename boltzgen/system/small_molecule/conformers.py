@@ -14,7 +14,7 @@ import numpy as np
 
 from boltzgen.errors import InputError
 from boltzgen.system.parametrise.mmff import VARIANTS
-from boltzgen.system.small_molecule.stereo import with_stereo_of_coordinates
+from boltzgen.system.small_molecule.stereo import open_stereo_of_rings, with_stereo_of_coordinates
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -29,6 +29,11 @@ _MINIMISATION_STEPS = 2000
 _CONFORMERS, _SMALL, _FEWEST = 50, 40, 10
 #: Energies closer than this (kcal/mol) are equal, the first is taken: images differ by rounding.
 _EQUAL = 1e-3
+#: Isomers of rings whose stereo is open: at most so many are looked at, and so many embeddings of each.
+_ISOMERS, _EMBEDDINGS = 16, 4
+#: One that lies more than this (kcal/mol) above the lowest is not what anybody meant. E-cyclooctene
+#: and trans-bicyclo[3.3.0]octane (9, 11) are molecules; in,out-bicyclo[4.4.1] to [3.3.1] lie 15 to 75 higher.
+_IMPOSSIBLE = 12.0
 #: A bend in a ring beyond this, degrees, at an atom that is no alkyne's: MMFF94's minimiser keeps it, and the
 #: molecule is 38 to 108 kcal/mol too high. At rest the bends of such rings stay below 135.
 _STRAIGHT = 155.0
@@ -41,15 +46,16 @@ def with_best_conformer(molecule: Chem.Mol, where: str, *, field: str, relax: bo
     MMFF94 whatever the force field `field`, which may be its variant; the first one where it has no
     parameters.
 
-    The first embedding chooses the stereo that `molecule` leaves open; all others have the same, and one that
-    lost stereo or has a straight angle in a ring is passed over. One thread, one seed: the same every time.
+    The first embedding chooses the stereo that `molecule` leaves open, unless it strains rings beyond what is
+    meant (`_possible`); all others have the same, and one that lost stereo or has a straight angle in a ring
+    is passed over. One thread, one seed: the same every time.
 
     relax: whether the conformer is minimised; otherwise it is as embedded (chosen all the same).
     Raises InputError where RDKit finds no structure.
     """
     from rdkit import Chem
 
-    first = _first(molecule, where)
+    first = _possible(molecule, _first(molecule, where))
     wanted = with_stereo_of_coordinates(first)
     placed = _further(wanted, first)
     minimised, energies = _minimised(placed, field)
@@ -92,6 +98,55 @@ def _first(molecule: Chem.Mol, where: str) -> Chem.Mol:
     )
 
 
+def _possible(molecule: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
+    """`first`, or the lowest isomer of its rings found, where that lies lower by more than `_IMPOSSIBLE`.
+
+    An embedding knows distances and no strain: bicyclo[3.3.1]nonane comes with one bridgehead's hydrogen
+    inside the cage as often as not. Only ring stereo that `molecule` leaves open is varied.
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdDistGeom
+    from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
+
+    atoms, bonds = open_stereo_of_rings(molecule)
+    if not atoms and not bonds:
+        return first
+    wanted = with_stereo_of_coordinates(first)
+    open_again = Chem.Mol(wanted)
+    open_again.RemoveAllConformers()
+    for atom in atoms:
+        open_again.GetAtomWithIdx(atom).SetChiralTag(Chem.CHI_UNSPECIFIED)
+    for bond in bonds:
+        open_again.GetBondWithIdx(bond).SetStereo(Chem.BondStereo.STEREONONE)
+    options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=_ISOMERS, rand=SEED)
+    isomers = list(EnumerateStereoisomers(open_again, options=options))
+    parameters: Any = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = SEED
+    parameters.maxIterations = _FURTHER_ATTEMPTS
+    parameters.numThreads = 1
+    number = max(1, min(_EMBEDDINGS, _number(wanted) // len(isomers)))
+    placed, own = Chem.Mol(first), [True]
+    for isomer in isomers:
+        same = bool(isomer.HasSubstructMatch(wanted, useChirality=True))
+        rdDistGeom.EmbedMultipleConfs(isomer, number, parameters)
+        for conformer in isomer.GetConformers():
+            placed.AddConformer(conformer, assignId=True)
+            own.append(same)
+    _, energies = _minimised(placed, "mmff94")
+    lowest = int(np.argmin(energies))
+    if energies[own].min() - energies[lowest] <= _IMPOSSIBLE:
+        return first
+    result = Chem.Mol(molecule)
+    result.RemoveAllConformers()
+    result.AddConformer(placed.GetConformer(lowest), assignId=True)
+    return result
+
+
+def _number(molecule: Chem.Mol) -> int:
+    """Conformers of a molecule of this size."""
+    return min(_CONFORMERS, max(_FEWEST, _CONFORMERS * _SMALL // molecule.GetNumAtoms()))
+
+
 def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     """The conformer of `first` and as many further ones of `wanted` as its size allows, numbered from 0."""
     from rdkit import Chem
@@ -103,7 +158,7 @@ def _further(wanted: Chem.Mol, first: Chem.Mol) -> Chem.Mol:
     parameters.useSmallRingTorsions = True
     parameters.useMacrocycleTorsions = True
     parameters.numThreads = 1
-    number = min(_CONFORMERS, max(_FEWEST, _CONFORMERS * _SMALL // wanted.GetNumAtoms()))
+    number = _number(wanted)
     embedded = Chem.Mol(wanted)
     try:
         rdDistGeom.EmbedMultipleConfs(embedded, number, parameters)

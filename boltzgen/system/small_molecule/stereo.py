@@ -169,6 +169,27 @@ def _allow_one_way(first: set[int], second: set[int]) -> bool:
     return large <= 4 or (small == 3 and large == 5)
 
 
+def open_stereo_of_rings(molecule: Chem.Mol) -> tuple[list[int], list[int]]:
+    """Atoms where rings meet, and double bonds in rings, whose stereo `molecule` leaves open.
+
+    There an isomer may be strained beyond what anybody means: a bridgehead that points into its cage, a trans
+    fusion of small rings.
+    """
+    from rdkit import Chem
+
+    rings = molecule.GetRingInfo()
+    atoms, bonds = [], []
+    for element in Chem.FindPotentialStereo(molecule):
+        index = int(element.centeredOn)
+        if element.specified == Chem.StereoSpecified.Specified:
+            continue
+        if element.type == Chem.StereoType.Atom_Tetrahedral and rings.NumAtomRings(index) > 1:
+            atoms.append(index)
+        elif element.type == Chem.StereoType.Bond_Double and rings.NumBondRings(index) > 0:
+            bonds.append(index)
+    return atoms, bonds
+
+
 def check_smiles(plain: Chem.Mol, molecule: Chem.Mol, where: str) -> None:
     """Refuse a SMILES that states stereo which RDKit drops, or which no domain holds.
 

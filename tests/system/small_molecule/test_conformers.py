@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 
 from boltzgen.system.prepare import prepare
-from boltzgen.system.small_molecule.conformers import _has_straight_angle
+from boltzgen.system.small_molecule.conformers import SEED, _has_straight_angle
 from boltzgen.system.small_molecule.molecule import from_smiles
 
 SATURATED = {
@@ -99,6 +99,45 @@ def test_the_fingerprint_does_not_depend_on_the_places():
     both = [prepare(smiles="CN1CCNCC1", minimize=minimize) for minimize in (True, False)]
     assert not np.allclose(both[0].reference_positions, both[1].reference_positions, atol=1e-3)
     assert both[0].fingerprint == both[1].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("smiles", "isomer"),
+    [
+        ("C1CC2CCCC(C1)C2", "C1C[C@H]2CCC[C@@H](C1)C2"),
+        ("C1CC2(C)CCCC(C1)C2", "C[C@]12CCC[C@H](CCC1)C2"),
+        ("C12CCCCC(CCCC1)C2", "C1CC[C@H]2CCCC[C@@H](C1)C2"),
+        ("C12CCCCC(CC1)C2", "C1CC[C@H]2CC[C@@H](C1)C2"),
+        ("C1CC2CCC1C2", "C1C[C@H]2CC[C@@H]1C2"),
+        ("C1CCC2CC2C1", "C1CC[C@H]2C[C@H]2C1"),
+        ("C1CC2CCCN(C1)C2", None),
+        ("C1C2CC3CC1CC(C2)C3", None),
+    ],
+)
+def test_open_stereo_of_cages_is_never_that_of_an_impossible_isomer(smiles, isomer):
+    """A bridgehead that points inside lies 60 to 310 kJ/mol higher; open SMILES embed to both."""
+    found = from_smiles(smiles)
+    if isomer is not None:
+        assert found.smiles == Chem.CanonSmiles(isomer)
+    plain = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    rdDistGeom.EmbedMultipleConfs(plain, 12, randomSeed=9)
+    others = [value for _, value in rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(plain, maxIters=5000)]
+    assert energy(found.molecule) < min(others) + 0.5
+
+
+@pytest.mark.parametrize("smiles", ["C1CCC2CCCC2C1", "C1CCC2CCCCC2C1", "C1CCCCCC=C1"])
+def test_open_stereo_of_rings_that_may_be_meant_is_that_of_the_first_embedding_and_said(smiles):
+    """Trans-hydrindane lies 2 kJ/mol above cis: both are molecules, and no energy chooses between them."""
+    plain = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    parameters = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = SEED
+    rdDistGeom.EmbedMolecule(plain, parameters)
+    Chem.AssignStereochemistryFrom3D(plain)
+    system = prepare(smiles=smiles)
+    expected = Chem.MolToSmiles(Chem.RemoveHs(plain))
+    assert system.provenance["input"]["smiles"] == expected
+    (note,) = system.provenance["warnings"]
+    assert "leaves stereo open" in note and expected in note
 
 
 def test_without_minimisation_the_structure_is_the_chosen_one_as_embedded():
