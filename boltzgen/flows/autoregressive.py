@@ -230,11 +230,10 @@ class AutoregressiveFlow(GroupedFlow):
         """
         layout, network = weights.layout, self._network
         if torch.is_grad_enabled() and known.requires_grad and layout.has_positions:
-            positions, axes = geometry.place_all(layout.atoms, known)
+            places, axes = geometry.place_all(layout.atoms, known)
             for atom in weights.atoms:
-                origin = positions[atom.atom.references[0]]
-                placed = torch.stack(positions[: atom.number]), origin, axes[atom.number]
-                yield atom, geometry.view(*placed, self.degree, self._precision)
+                origin, before = places[atom.atom.references[0]], torch.stack(places[: atom.number])
+                yield atom, geometry.view(before, origin, axes[atom.number], self.degree, self._precision)
             return
         with torch.no_grad():
             positions = positions_at(network, layout, known)

@@ -112,10 +112,9 @@ def _steps(settings: TrainingSettings) -> int:
 
 def _seconds_of_steps(settings: TrainingSettings, flow: Flow, target: Target) -> float:
     """Wall seconds of a step in the mean, without what is drawn once before the first ones."""
-    own, losses = {}, {}
-    for name, loss in settings.all_losses().items():
-        (losses if name in settings.losses else own)[name] = loss.without_start()
-    fewer = settings.model_copy(update={**own, "losses": losses})
+    quick = {name: loss.without_start() for name, loss in settings.all_losses().items()}
+    own = {name: loss for name, loss in quick.items() if name not in settings.losses}
+    fewer = settings.model_copy(update={**own, "losses": {name: quick[name] for name in settings.losses}})
     data = [_stand_in(settings, target)] if settings.data or settings.simulation or settings.dataset else []
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(fewer, flow, [target], data, Path(folder))

@@ -318,7 +318,7 @@ def _refuse_other_settings(folder: Path, settings: TrainingSettings) -> None:
 def _steps_within(settings: TrainingSettings, budget: int) -> int:
     """The most steps whose energy evaluations, after those of data and first draws, are within `budget`."""
     used = [loss for loss in settings.all_losses().values() if active_share(loss) > 0]
-    at_first = 0 if settings.simulation is None else settings.simulation.evaluations
+    at_first: float = 0 if settings.simulation is None else settings.simulation.evaluations
     at_first += sum(loss.evaluations_at_first for loss in used)
     a_step = sum(active_share(loss) * loss.evaluations_a_step for loss in used)
     return int(max(budget - at_first, 0) // max(a_step, 1))
