@@ -4,8 +4,8 @@
     python tests/benchmarks/wells/counting.py frames CC1CCCCC1
 
 ``samples``: MMFF94 in vacuum, 300 K, weighted samples of the released peptide model, which never saw such
-molecules. ``frames``: Langevin dynamics with flips of the ring. Prints one line of Markdown a molecule for ln Z
-(samples alone) and one a well. ln Z of one labelled minimum as rotor and oscillators, in the measure of
+molecules. ``frames``: Langevin dynamics with flips of the ring. Prints one line of Markdown a molecule for
+ln Z (samples alone) and one a well. ln Z of one labelled minimum as rotor and oscillators, in the measure of
 docs/files.md:
 
     ln Z = -E/kT + 3/2 ln N + 1/2 ln det I + (3N-6)/2 ln(2 pi kT) - 1/2 ln det' H
@@ -97,11 +97,10 @@ def wells(smiles: str, found: bg.ConformerTable) -> None:
             continue
         low, high = (None if end is None else 100 * end for end in one["interval95"])
         told = "" if low is None else f" ({low:.1f} to {high:.1f})"
-        print(
-            f"| {smiles} | {one['labels'] or '-'} | {one['degeneracy']} | {100 * one['population']:.1f}{told} | "
-            f"{100 * one['population_by_energies']:.1f} | {100 * one['population_by_oscillators']:.1f} |",
-            flush=True,
-        )
+        shares = [one[name] for name in ("population", "population_by_energies", "population_by_oscillators")]
+        sampled, energies, oscillators = (f"{100 * share:.1f}" for share in shares)
+        columns = (smiles, one["labels"] or "-", one["degeneracy"], sampled + told, energies, oscillators)
+        print(f"| {' | '.join(map(str, columns))} |", flush=True)
     print(f"    {smiles}: {found.verdict}; {'; '.join(found.reasons)}", flush=True)
 
 
