@@ -30,6 +30,8 @@ from boltzgen.wells.symmetry import Symmetry
 SAME_RMSD, SAME_ENERGY = 0.0125, 0.2
 #: The same for copies that need no rotation to be compared: sorted distances (nm) and energies (kJ/mol).
 _SAME_DISTANCE, _CLOSE = 0.002, 0.02
+#: Wells up to which each new one is told from a saddle, by six gradients an atom.
+MOST_CHECKED = 300
 #: nm within which a conformation is its own image under a symmetry: minima are known to that.
 _IMAGE = 0.005
 
@@ -153,7 +155,8 @@ class _Gather:
         known = self._like(x, energy)
         if known is not None:
             return known
-        lower, below = off_saddles(x, energy, self.potential)
+        checked = len(self.positions) < MOST_CHECKED
+        lower, below = off_saddles(x, energy, self.potential) if checked else (x, energy)
         if below < energy and int(self.domain(torch.as_tensor(lower[None]))[0]) == 0:
             return self._well_of(lower, below)
         self.positions.append(x)

@@ -35,7 +35,7 @@ def minima(
     """Positions (B, N, 3) nm at the minima below `positions`, energies (B,) kJ/mol, and which rows are done.
 
     `rows` at a time. What is not done in `MOST_STEPS` steps, or has no finite energy, is not done (B,) bool.
-    Once `stop` is requested no further rows are begun; those not begun are not done, where they were.
+    Once `stop` is requested nothing goes on: rows are where they were, and not done.
     progress: told how many rows are behind.
     """
     x = positions.detach().to(torch.float64).clone()
@@ -45,7 +45,7 @@ def minima(
         if stop is not None and stop.requested:
             break
         part = slice(begin, begin + rows)
-        x[part], energy[part], done[part] = _minimised(potential, x[part])
+        x[part], energy[part], done[part] = _minimised(potential, x[part], stop)
         progress(min(begin + rows, len(x)))
     return x, energy, done
 
@@ -60,7 +60,9 @@ def value_and_gradient(potential: Potential, x: Tensor) -> tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
-def _minimised(potential: Potential, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _minimised(
+    potential: Potential, start: Tensor, stop: StopRequest | None
+) -> tuple[Tensor, Tensor, Tensor]:
     shape, size = start.shape, start[0].numel()
     x = start.reshape(len(start), size).clone()
     value, gradient = (part.reshape(len(x), -1) for part in value_and_gradient(potential, start))
@@ -73,7 +75,7 @@ def _minimised(potential: Potential, start: Tensor) -> tuple[Tensor, Tensor, Ten
     active = active[torch.isfinite(value) & torch.isfinite(gradient).all(dim=1)]
     active = active[gradient[active].abs().amax(dim=1) > DONE]
     for _ in range(MOST_STEPS):
-        if not len(active):
+        if not len(active) or (stop is not None and stop.requested):
             break
         downhill = _direction(gradient[active], steps_[active], changes[active], inverse[active])
         slope = (downhill * gradient[active]).sum(dim=1)

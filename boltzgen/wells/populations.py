@@ -30,6 +30,9 @@ from boltzgen.free_energy.uncertainty import Errors, more_of, smooth_functions
 #: Judges a state: its name and rows (n,) bool -> findings, such as that walkers never left it.
 Judge = Callable[[str, np.ndarray], list[tuple[str, str]]]
 
+#: Wells that get figures of their own, those of the largest population; the others count in the entropies.
+MOST_WELLS = 100
+
 #: What the estimates of all wells together are called.
 MIXING, APART, MEAN, TOTAL = (
     "mixing entropy",
@@ -56,11 +59,16 @@ class WellFigures:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """wells: by falling population. entropies: of all together. absolute: whether ln Z was known."""
+    """wells: by falling population. entropies: of all together. absolute: whether ln Z was known.
+
+    others, rest: how many wells have no figures of their own, and their population.
+    """
 
     wells: tuple[WellFigures, ...]
     entropies: tuple[Estimate, ...]
     absolute: bool
+    others: int = 0
+    rest: float = 0.0
 
 
 def figures(
@@ -88,7 +96,8 @@ def figures(
     u_n = weighted_values(sample, np.where(np.isfinite(inside), u, 0.0), "reduced energy")
     known = absolute and knows_log_z(statistics)
     shares = np.bincount(codes[codes >= 0], sample.w_n[codes >= 0], minlength=len(degeneracies))
-    order = [int(k) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+    falling = [int(k) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+    order, others = falling[:MOST_WELLS], falling[MOST_WELLS:]
     masks = np.array([codes == k for k in order])
     names = [f"well {place}" for place in range(1, len(order) + 1)]
     held = populations(
@@ -99,9 +108,11 @@ def figures(
     )
     errors, scale = _errors(sample, u_n, masks, degeneracies[order], known)
     count, found = len(order), []
+    if others:
+        errors[3 * count :] = _of_many(sample, u_n - scale.energy, codes, shares, degeneracies, known)
     for place, (name, mask, share) in enumerate(zip(names, masks, held, strict=True)):
         free, energy, entropy = (errors[part * count + place] for part in range(3))
-        told = [] if count == 1 else judge(name, mask)
+        told = [] if len(falling) == 1 else judge(name, mask)
         reference = f"{name} over {names[0]}"
 
         def of(
@@ -132,7 +143,7 @@ def figures(
         _estimate(sample, shifted(mean, shift), MEAN, "entropy", "k", whole, [], None),
         _estimate(sample, shifted(total, shift), TOTAL, "entropy", "k", whole, [], None),
     )
-    return Figures(tuple(found), entropies, known)
+    return Figures(tuple(found), entropies, known, len(others), float(shares[others].sum()))
 
 
 @dataclass(frozen=True)
@@ -150,12 +161,13 @@ def _errors(
     count = len(masks)
     centre = float(sample.w_n @ u_n)
     weighted = sample.w_n * (u_n - centre)  # energies of thousands of kT would lose the digits of differences
-    rows = np.concatenate([np.full((1, sample.n), 1.0 / sample.n), masks * sample.w_n, masks * weighted])
+    whole = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n])
+    rows = np.concatenate([whole, masks * sample.w_n, masks * weighted])
     doubled = np.log(degeneracies.astype(float))
 
     def functions(sums: np.ndarray) -> np.ndarray:
-        number, held, energies = sums[..., :1], sums[..., 1 : count + 1], sums[..., count + 1 :]
-        weight = held.sum(axis=-1, keepdims=True)
+        number, weight = sums[..., :1], sums[..., 1:2]
+        held, energies = sums[..., 2 : count + 2], sums[..., count + 2 :]
         share = held / weight
         log_share = np.log(held) - np.log(weight)
         mean = energies / held
@@ -177,6 +189,39 @@ def _errors(
         scaled[k] if 2 * count <= k < 3 * count or k >= 3 * count + 2 else one for k, one in enumerate(found)
     ]
     return chosen, _Scale(centre, centre + sample.shift - float(np.log(sample.n)))
+
+
+def _of_many(
+    sample: WeightedSample,
+    u_n: np.ndarray,
+    codes: np.ndarray,
+    shares: np.ndarray,
+    degeneracies: np.ndarray,
+    known: bool,
+) -> list[Errors]:
+    """The four entropies of more wells than have figures; but for the scale. u_n: (n,) over the mean.
+
+    By means of ``-ln p`` of each sample's well, which to first order has the error of ``-sum p ln p``: the
+    logarithms move by ``dp / p``, and the sum of all dp is zero.
+    """
+    inside, first = codes >= 0, int(shares.argmax())
+    log_share, doubled = np.zeros(sample.n), np.zeros(sample.n)
+    log_share[inside] = np.log(np.maximum(shares, 1e-300))[codes[inside]]
+    doubled[inside] = np.log(degeneracies.astype(float))[codes[inside]]
+    values = np.stack([-log_share, doubled - log_share, u_n + log_share, u_n])
+    held = sample.w_n * (codes == first)
+    rows = np.stack([np.full(sample.n, 1.0 / sample.n), sample.w_n, held, held * u_n, *(sample.w_n * values)])
+
+    def functions(sums: np.ndarray) -> np.ndarray:
+        number, weight, own, energy = (sums[..., k : k + 1] for k in range(4))
+        mean = sums[..., 4:] / weight
+        scale = np.log(weight) - np.log(number)
+        if not known:
+            scale = np.log(weight) - np.log(own) - energy / own
+        return np.concatenate([mean[..., :2], mean[..., 2:] + scale], axis=-1)
+
+    found = smooth_functions(rows, functions, sample.statistics)
+    return [*found[:2], *(with_scale(one, sample.statistics) if known else one for one in found[2:])]
 
 
 def _total(terms: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from boltzgen.errors import InputError
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.free_energy.thermodynamics import thermodynamics
 from boltzgen.potentials.of_system import potential_of
+from boltzgen.wells import populations
 from boltzgen.wells.gathering import gathered
 from boltzgen.wells.populations import figures, near_pose
 
@@ -74,6 +75,28 @@ def test_the_parts_add_up_to_the_entropy_of_all(minimised):
     assert relative.wells[0].entropy.value == 0 and not relative.absolute
     assert relative.wells[1].entropy.value == pytest.approx(found.wells[1].entropy.value - first, abs=1e-9)
     assert relative.entropies[2].value == pytest.approx(mean.value - first, abs=1e-9)
+
+
+def test_more_wells_than_figures(minimised, monkeypatch):
+    """Entropies of all wells, as means over samples, equal those by the sums; so do those without ln Z."""
+    ensemble, codes, degeneracies = minimised
+    split = codes + len(degeneracies) * (np.arange(len(codes)) % 3)  # each well in three
+    given = (ensemble.log_w, ensemble.u, split, np.tile(degeneracies, 3))
+    for absolute in (True, False):
+        fields = {"judge": nobody, "absolute": absolute}
+        monkeypatch.setattr(populations, "MOST_WELLS", 100)
+        every = figures(*given, told().about(ensemble), **fields)
+        monkeypatch.setattr(populations, "MOST_WELLS", 2)
+        few = figures(*given, told().about(ensemble), **fields)
+        assert (len(every.wells), len(few.wells), few.others) == (6, 2, 4)
+        rest = sum(one.population.population for one in every.wells[2:])
+        assert few.rest == pytest.approx(rest, abs=1e-12)
+        for one, other in zip(every.entropies, few.entropies, strict=True):
+            assert other.value == pytest.approx(one.value, abs=1e-9)
+            assert other.standard_error == pytest.approx(one.standard_error, rel=0.15)
+        for one, other in zip(every.wells, few.wells, strict=False):
+            assert other.free_energy.value == pytest.approx(one.free_energy.value, abs=1e-9)
+            assert other.entropy.value == pytest.approx(one.entropy.value, abs=1e-9)
 
 
 def test_error_bars_cover():

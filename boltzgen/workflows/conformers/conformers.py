@@ -217,6 +217,7 @@ class _Work:
                 "without_a_well": found.lost,
             },
             "wells": entries,
+            "others": None if held is None else {"wells": held.others, "population": held.rest},
             "entropy_reference": _reference(held),
             "entropies": [] if held is None else [one.to_json(given.temperature) for one in held.entropies],
             "scope": SCOPE,

@@ -4,8 +4,9 @@
     python tests/benchmarks/wells/counting.py frames CC1CCCCC1
 
 ``samples``: MMFF94 in vacuum, 300 K, weighted samples of the released peptide model, which never saw such
-molecules. ``frames``: Langevin dynamics with flips of the ring. Prints one line of Markdown a molecule for ln Z
-(samples alone) and one a well. ln Z of one labelled minimum as rotor and oscillators, in the measure of docs/files.md:
+molecules. ``frames``: Langevin dynamics with flips of the ring. Prints one line of Markdown a molecule for
+ln Z (samples alone) and one a well. ln Z of one labelled minimum as rotor and oscillators, in the measure of
+docs/files.md:
 
     ln Z = -E/kT + 3/2 ln N + 1/2 ln det I + (3N-6)/2 ln(2 pi kT) - 1/2 ln det' H
 
@@ -51,10 +52,10 @@ def ln_copies(system: bg.MolecularSystem, well) -> float:
     return (methyls - alone) * np.log(3) + np.log(well["degeneracy"])
 
 
-def of_samples(smiles: str, number: int, place: Path) -> None:
-    system = bg.prepare(smiles=smiles, output=place / "SYS")
+def of_samples(smiles: str, number: int, rows: int, place: Path) -> None:
+    bg.prepare(smiles=smiles, output=place / "SYS")
     drawn = bg.sample(MODEL, place / "SYS", place / "OUT", number, temperature=TEMPERATURE, seed=1)
-    found = bg.conformers(place / "OUT", place / "WELLS", rows=2000)
+    found = bg.conformers(place / "OUT", place / "WELLS", rows=rows)
     molecule = bg.load_system(place / "SYS")
     minima = read_structures(place / "WELLS" / "crest_conformers.xyz", molecule)
     rising = sorted(found.wells, key=lambda one: one["minimised_energy_kJ/mol"])
@@ -67,9 +68,9 @@ def of_samples(smiles: str, number: int, place: Path) -> None:
     whole = float(np.logaddexp.reduce(harmonic))
     beyond = record["log_z"] - whole
     error = record["log_z_standard_error"]
-    print(f"| {smiles} | {100 * record['ess']:.0f} % | {record['log_z']:.2f} | {whole:.2f} | {beyond:.2f} ± {error:.2f} |")
+    told = (f"{100 * record['ess']:.0f} %", f"{record['log_z']:.2f}", f"{whole:.2f}")
+    print(f"| {smiles} | {' | '.join(told)} | {beyond:.2f} ± {error:.2f} |")
     wells(smiles, found)
-    del system
 
 
 def of_frames(smiles: str, time: str, place: Path) -> None:
@@ -96,11 +97,10 @@ def wells(smiles: str, found: bg.ConformerTable) -> None:
             continue
         low, high = (None if end is None else 100 * end for end in one["interval95"])
         told = "" if low is None else f" ({low:.1f} to {high:.1f})"
-        print(
-            f"| {smiles} | {one['labels'] or '-'} | {one['degeneracy']} | {100 * one['population']:.1f}{told} | "
-            f"{100 * one['population_by_energies']:.1f} | {100 * one['population_by_oscillators']:.1f} |",
-            flush=True,
-        )
+        shares = [one[name] for name in ("population", "population_by_energies", "population_by_oscillators")]
+        sampled, energies, oscillators = (f"{100 * share:.1f}" for share in shares)
+        columns = (smiles, one["labels"] or "-", one["degeneracy"], sampled + told, energies, oscillators)
+        print(f"| {' | '.join(map(str, columns))} |", flush=True)
     print(f"    {smiles}: {found.verdict}; {'; '.join(found.reasons)}", flush=True)
 
 
@@ -109,12 +109,13 @@ def main() -> None:
     parser.add_argument("kind", choices=("samples", "frames"))
     parser.add_argument("smiles", nargs="+")
     parser.add_argument("-n", type=int, default=6000, help="samples")
+    parser.add_argument("--rows", type=int, default=2000, help="samples that are minimised")
     parser.add_argument("--time", default="15ps", help="of each of 64 replicas")
     asked = parser.parse_args()
     for smiles in asked.smiles:
         with tempfile.TemporaryDirectory() as folder:
             if asked.kind == "samples":
-                of_samples(smiles, asked.n, Path(folder))
+                of_samples(smiles, asked.n, asked.rows, Path(folder))
             else:
                 of_frames(smiles, asked.time, Path(folder))
 
