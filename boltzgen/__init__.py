@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.training.train import Training, train
     from boltzgen.workflows.transfer.benchmark import benchmark_transfer
     from boltzgen.workflows.transfer.record import TransferBenchmark
+    from boltzgen.workflows.two_energies.record import Transfers
+    from boltzgen.workflows.two_energies.transfer import transfer
 
 __version__ = VERSION
 
@@ -91,6 +93,8 @@ _TAKEN = {
     "boltzgen.workflows.training.adapt": "adapt Adaptation",
     "boltzgen.workflows.transfer.benchmark": "benchmark_transfer",
     "boltzgen.workflows.transfer.record": "TransferBenchmark",
+    "boltzgen.workflows.two_energies.transfer": "transfer",
+    "boltzgen.workflows.two_energies.record": "Transfers",
     "boltzgen.workflows.sampling.load": "load_generator load_samples",
     "boltzgen.workflows.sampling.sample": "sample",
     "boltzgen.workflows.sampling.check": "check Examination",
@@ -181,6 +185,8 @@ __all__ = [
     "free_energy_mbar",
     "observable",
     "thermodynamics",
+    "transfer",
+    "Transfers",
     "Estimate",
     "FreeEnergyResult",
     "write_report",

@@ -84,6 +84,7 @@ ROAD = (
     "thermodynamics",
     "free_energy_between",
     "free_energy_mbar",
+    "transfer",
     "write_report",
     "build_dataset",
     "load_dataset",
