@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from boltzgen.workflows.training.train import Training, train
     from boltzgen.workflows.transfer.benchmark import benchmark_transfer
     from boltzgen.workflows.transfer.record import TransferBenchmark
+    from boltzgen.workflows.two_energies.record import Transfers
+    from boltzgen.workflows.two_energies.transfer import transfer
 
 __version__ = VERSION
 
@@ -93,6 +95,8 @@ _TAKEN = {
     "boltzgen.workflows.training.adapt": "adapt Adaptation",
     "boltzgen.workflows.transfer.benchmark": "benchmark_transfer",
     "boltzgen.workflows.transfer.record": "TransferBenchmark",
+    "boltzgen.workflows.two_energies.transfer": "transfer",
+    "boltzgen.workflows.two_energies.record": "Transfers",
     "boltzgen.workflows.sampling.load": "load_generator load_samples",
     "boltzgen.workflows.sampling.sample": "sample",
     "boltzgen.workflows.sampling.check": "check Examination",
@@ -186,6 +190,8 @@ __all__ = [
     "observable",
     "thermodynamics",
     "conformers",
+    "transfer",
+    "Transfers",
     "Estimate",
     "FreeEnergyResult",
     "ConformerTable",

@@ -109,6 +109,7 @@ from boltzgen_cli.terminal.fields import in_words, speaking
 from boltzgen_cli.terminal.session import json_text, opened, session
 from boltzgen_cli.terminal.streams import patient_streams
 from boltzgen_cli.train import train
+from boltzgen_cli.transfer import transfer
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {
@@ -123,6 +124,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "conformers": conformers,
     "merge": merge,
     "export": export,
+    "transfer": transfer,
     "report": report,
     "show": show,
     "demo": demo,

@@ -85,6 +85,7 @@ ROAD = (
     "free_energy_between",
     "free_energy_mbar",
     "conformers",
+    "transfer",
     "write_report",
     "build_dataset",
     "load_dataset",

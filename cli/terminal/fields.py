@@ -48,6 +48,7 @@ DIFFERENT = {
         "overrides": "override",
     },
     "train": {"run_folder": "output"},
+    "transfer": {"n_bootstrap": "bootstrap"},
     "adapt": {"run_folder": "output"},
     "sample": {"proposal_temperatures": "proposal_temperature"},
     "conformers": {"n_bootstrap": "bootstrap"},

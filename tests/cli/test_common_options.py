@@ -24,7 +24,7 @@ COMMON = {"--json", "--quiet", "--log-file", "--threads"}
 
 #: Verbs that may take long: they tell how long, keep to a limit and can be asked before.
 LONG = {"simulate", "train", "adapt", "sample", "check", "reweight", "dataset build", "benchmark transfer"}
-LONG |= {"conformers", "prepare", "free-energy between", "free-energy mbar", "selftest", "demo"}
+LONG |= {"conformers", "prepare", "free-energy between", "free-energy mbar", "selftest", "demo", "transfer"}
 
 #: Verbs without chance: the same input gives the same output.
 WITHOUT_CHANCE = {

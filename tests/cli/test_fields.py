@@ -353,6 +353,14 @@ REFUSALS = [
         "`boltzgen dataset build CONFIG -o .`",
     ),
     (
+        "two_energies.transfer:transfer",
+        ("list.smi", "T"),
+        {"energy_to": "water"},
+        "energy_to",
+        "transfer list.smi -o T --to water",
+        "--to water is no energy",
+    ),
+    (
         "transfer.benchmark:benchmark_transfer",
         ("M", "D", "B"),
         {"device": "tpu"},

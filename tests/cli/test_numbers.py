@@ -43,6 +43,7 @@ WORDS = {
     "free-energy between": ("none", "none2", "-o", "a.json"),
     "free-energy mbar": ("none", "-o", "a.json"),
     "benchmark transfer": ("none", "none", "-o", "BENCH"),
+    "transfer": ("none.smi", "-o", "TRANSFER"),
 }
 #: Verbs that would work for long whatever their seed; the seed's bounds are the parser's.
 ALONE = {"demo", "selftest"}

@@ -127,6 +127,7 @@ VERBS = {
     "free-energy between": estimated("between", "DRAWN", "WARM", "--samples", "50"),
     "free-energy mbar": estimated("mbar", "DRAWN", "WARM"),
     "conformers": Verb("WELLS", ["conformers", "DRAWN", "--system", "SYS", "-o", "WELLS", *BOOTSTRAP]),
+    "transfer": Verb("T", ["transfer", "list.smi", "-o", "T", "--evaluations", "3000", *BOOTSTRAP]),
     "report": Verb("page.html", ["report", "DRAWN", "-o", "page.html"]),
     "selftest": Verb("selftest.json", ["selftest", "--quick", "-o", "selftest.json"], "selftest"),
     "demo": Verb("demo", ["demo", "-o", "demo"], "demo"),
@@ -174,6 +175,7 @@ def make_inputs(folder: Path, butane: MolecularSystem, peptide: MolecularSystem 
     texts["data"] = {**DOUBLE_WELL, "system": "SYS", "data": "MD300", "likelihood": {"batch_size": 16}}
     for name, content in texts.items():
         (folder / f"{name}.yaml").write_text(json.dumps(content))
+    (folder / "list.smi").write_text("O water\nN ammonia\n")
     two = ["test=[{smiles: CO, name: methanol}]", "train=[]", "implicit=none"]
     build_dataset(folder / "dataset.yaml", folder / "DATASET", two, systems_only=True)
     if peptide is not None:
