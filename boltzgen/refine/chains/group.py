@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.errors import BoltzgenError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.refine.chains.adaptation import Adaptation, Followed
 from boltzgen.refine.chains.ladder import Ladder, first_exponents
 from boltzgen.refine.chains.langevin import langevin_steps
 from boltzgen.refine.chains.moves import accepted, draw_base, moves_of, proposed
+from boltzgen.refine.chains.ring_turns import RING, turned_over
 from boltzgen.refine.chains.settings import ChainSettings
 from boltzgen.refine.chains.taken import State, Taken
 from boltzgen.refine.chains.trial import PAYS_BEYOND, LadderTrial, spread_of_draws
@@ -40,7 +42,7 @@ STAGES = ("pilot", "warm_up", "sampling", "rungs")
 class Group:
     """Group number `group` of chains at `temperature` (K); `begin` it, then `sweep` it until it is `done`.
 
-    steps: kept states of each walker.
+    steps: kept states of each walker. rings: those of the molecule, each walker tries one a sweep.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Group:
         seed: int,
         group: int,
         steps: int,
+        rings: RingMoves | None = None,
     ) -> None:
         self.generator, self.temperature = generator, temperature
         self.settings, self.group, self.steps = settings, group, steps
@@ -64,7 +67,8 @@ class Group:
         )
         self.moves_a_sweep = self.followed.moves_a_sweep
         self.adaptation = Adaptation(self.moves, self.followed.variables, self.moves_a_sweep)
-        self.kinds = self.adaptation.kinds
+        self.rings = rings or None
+        self.kinds = (*self.adaptation.kinds, *([] if self.rings is None else [RING]))
         self.trial = LadderTrial(settings.warm_up if settings.ladder == "auto" else 0)
         self.hot_random = stream(seed, CHAINS, group, 1)
         self.sloping = torch.tensor([move.kind == "langevin" for move in self.moves])
@@ -147,6 +151,8 @@ class Group:
         chosen = torch.multinomial(often, self.moves_a_sweep, replacement=True, generator=self.random)
         for index in sorted(chosen.tolist(), key=lambda index: bool(self.moves[index].in_place)):
             self.move(index)
+        if self.rings is not None:
+            self._turn(self.rings)
         stage = "warm_up" if self.warming else "sampling"
         if self.warming:
             self._adapt()
@@ -191,6 +197,19 @@ class Group:
             self.adaptation.record(index, np.asarray(square.cpu()), rate)
         else:
             self.acceptance[move.kind] += np.array([int(yes[at_target].sum()), len(at_target)])
+
+    def _turn(self, rings: RingMoves) -> None:
+        """A ring of each walker is turned over."""
+        if self.ladder.kind == "tempered":
+            self.encode()
+        exponent = self.ladder.exponent.to(self.walkers.u)
+        new, ratio = turned_over(self.target, self.walkers, rings, exponent, generator=self.random)
+        yes = accepted(ratio, generator=self.random)
+        self.walkers = self.target.chosen(yes, new, self.walkers)
+        self.ever_accepted += int(yes.sum())
+        if not self.warming:
+            taken = yes[self.ladder.at_target.to(yes.device)]
+            self.acceptance[RING] += np.array([int(taken.sum()), len(taken)])
 
     def _langevin(self, width: float) -> tuple[Walkers, float]:
         """Where steps of `width` lead, and the mean acceptance of a step."""

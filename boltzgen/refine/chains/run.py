@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from boltzgen.checks import check_number, check_seed, check_temperature
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.errors import BoltzgenError, InputError, StoppedError
 from boltzgen.generator import BoltzmannGenerator
 from boltzgen.interrupts import StopRequest
@@ -71,12 +72,14 @@ def run_chains(
     *,
     settings: ChainSettings,
     seed: int,
+    rings: RingMoves | None = None,
     stop: StopRequest | None = None,
     progress: Progress = silent,
     store: Store | None = None,
 ) -> ChainSamples:
     """`number` states of chains at `temperature` (K); those before `stop`, if it comes.
 
+    rings: of the molecule, one of which is turned over once a sweep.
     store: see `Store`; with one, a run that was ended goes on with the same command to the same bytes.
 
     InputError: one walker. UnsupportedError: the flow has no latent space. StoppedError: a stop before the
@@ -91,7 +94,7 @@ def run_chains(
         )
     steps = settings.steps_of(number)
     groups = [
-        Group(generator, temperature, settings, seed=seed, group=one, steps=steps)
+        Group(generator, temperature, settings, seed=seed, group=one, steps=steps, rings=rings)
         for one in range(settings.groups)
     ]
     kept: list[State | None] = [_begin(group, store) for group in groups]

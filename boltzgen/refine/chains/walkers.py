@@ -138,6 +138,16 @@ class ChainTarget:
         return found, ratio
 
     @torch.no_grad()
+    def moved_to(self, coordinates: Tensor, old: Walkers) -> Walkers:
+        """The walkers `old` at other `coordinates` (B, D), encoded there: an energy each, and a pass."""
+        positions, volume = self.target.coordinates.decode(coordinates)
+        usable = self.target.coordinates.inside(positions) & torch.isfinite(volume)
+        u = self._energies(positions, usable, volume)
+        return self.encoded_anew(
+            replace(old, coordinates=coordinates, positions=positions, u=u, volume=volume, is_encoded=False)
+        )
+
+    @torch.no_grad()
     def encoded_anew(self, walkers: Walkers) -> Walkers:
         """`walkers` with the latents and densities of their coordinates; no energy is computed."""
         if walkers.is_encoded:

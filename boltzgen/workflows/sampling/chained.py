@@ -9,6 +9,7 @@ import numpy as np
 
 from boltzgen.checks import check_number
 from boltzgen.coordinates.internal import InternalCoordinates
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.errors import BoltzgenError, InputError
 from boltzgen.generator import BoltzmannGenerator, Target
@@ -90,9 +91,12 @@ def chain_task(
     settings: ChainSettings,
     target: Target,
     model: Mapping[str, Any],
+    rings: RingMoves | None,
 ) -> dict[str, Any]:
     """What chains in a folder belong to: they go on with the same alone."""
+    turned = {} if rings is None else {"ring_moves": len(rings)}
     return {
+        **turned,
         "number": number,
         "temperature": temperature,
         "seed": asked.seed,
@@ -109,6 +113,7 @@ def walked_or_failed(
     temperature: float,
     settings: ChainSettings,
     seed: int,
+    rings: RingMoves | None,
     stop: StopRequest | None,
     progress: Progress,
     store: Store,
@@ -121,6 +126,7 @@ def walked_or_failed(
             temperature,
             settings=settings,
             seed=seed,
+            rings=rings,
             stop=stop,
             progress=progress,
             store=store,

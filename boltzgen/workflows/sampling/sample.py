@@ -18,6 +18,7 @@ from boltzgen.conditioning.familiarity import temperatures_outside
 from boltzgen.config.devices import check_device
 from boltzgen.config.model import Model, load_model
 from boltzgen.contents import check_output
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.join import concatenate
 from boltzgen.ensemble.store import save_ensemble, summary
@@ -166,6 +167,7 @@ def _drawn(
         if asked.data is None
         else read_check_frames(molecule, asked.data, kelvin, target, asked.data_temperature)
     )
+    rings = None if settings is None or molecule is None else RingMoves.of(molecule) or None
     a_sample = 1 if refinement is None else 1 + (refinement.moves or EXPECTED_MOVES)
     a_sample = a_sample if settings is None else energies_a_row(generator.target, number, settings)
     with closing(target):  # the worker processes of its potential, if there are any
@@ -175,11 +177,15 @@ def _drawn(
             told = (
                 expected(generator, number, kelvin, moves=moves_of(asked.refine, asked.refine_budget))
                 if settings is None
-                else expected_chains(generator, number, kelvin, settings)
+                else expected_chains(generator, number, kelvin, settings, rings)
             )
             share = share_within(stop, told.seconds)
             rows = _rows_within(stop, rows, told.seconds / number)
-        task = {} if settings is None else chain_task(number, kelvin, asked, settings, target, trained.record)
+        task = (
+            {}
+            if settings is None
+            else chain_task(number, kelvin, asked, settings, target, trained.record, rings)
+        )
         before = files.compilation(task)
         compilation, passes = decided(generator, kelvin, number * a_sample, asked, settings, before, share)
         if expect is not None and told is not None:
@@ -189,7 +195,7 @@ def _drawn(
         if settings is not None:
             files.begin(task, {name: compilation[name] for name in ("used", "draws")})
             walked, failure = walked_or_failed(
-                generator, number, kelvin, settings, asked.seed, stop, progress, files
+                generator, number, kelvin, settings, asked.seed, rings, stop, progress, files
             )
             drawn = ensemble_of(walked, generator, kelvin, settings)
             flow_log_w = None

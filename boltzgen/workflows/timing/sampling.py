@@ -12,6 +12,7 @@ import torch
 
 from boltzgen.checks import MOST_SAMPLES, check_number
 from boltzgen.config.model import load_model
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.flows.temperature_mixture import asked_at
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.refine.chains.adaptation import Followed
@@ -98,10 +99,14 @@ def _pilot_and_sweep(group: Group) -> tuple[float, float]:
 
 
 def expected_chains(
-    generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
+    generator: BoltzmannGenerator,
+    number: int,
+    temperature: float,
+    settings: ChainSettings,
+    rings: RingMoves | None = None,
 ) -> Expectation:
     """What to expect of `number` rows of chains: one sweep of one group, timed and thrown away."""
-    group = _a_group(generator, number, temperature, settings)
+    group = _a_group(generator, number, temperature, settings, rings)
     pilot, sweep = _pilot_and_sweep(group)
     climbed = 0
     if settings.ladder in ("tempered", "temperatures"):  # from half of the warm-up on, every rung is moved
@@ -119,10 +124,16 @@ def energies_a_row(target: Target, number: int, settings: ChainSettings) -> int:
 
 
 def _a_group(
-    generator: BoltzmannGenerator, number: int, temperature: float, settings: ChainSettings
+    generator: BoltzmannGenerator,
+    number: int,
+    temperature: float,
+    settings: ChainSettings,
+    rings: RingMoves | None = None,
 ) -> Group:
     """One group of the chains that make `number` rows, not begun."""
-    return Group(generator, temperature, settings, seed=0, group=0, steps=settings.steps_of(number))
+    return Group(
+        generator, temperature, settings, seed=0, group=0, steps=settings.steps_of(number), rings=rings
+    )
 
 
 def moves_of(refine: str | None, budget: int | None) -> int:
