@@ -53,10 +53,10 @@ class ChainsSettings(LossSettings):
     """States and proposals learned from a step, as many of each, all at one temperature."""
     walkers: int = Field(default=256, ge=2, le=2**20)
     """Walkers of each molecule at each temperature."""
-    fresh: int = Field(default=256, ge=1, le=2**20)
-    """Walkers moved at once, in turn: a pass of many costs little more than one of few."""
-    every: int = Field(default=8, ge=1, le=10**6)
-    """Steps from one such turn to the next."""
+    fresh: int = Field(default=32, ge=1, le=2**20)
+    """Walkers moved at once, in turn."""
+    every: int = Field(default=1, ge=1, le=10**6)
+    """Steps from one such turn to the next: one of 256 walkers costs less than eight of 32."""
     moves: int = Field(default=4, ge=1, le=10_000)
     """Moves of each of them; each an energy evaluation."""
     first: int = Field(default=2048, ge=2, le=2**24)
@@ -160,14 +160,15 @@ class Chains(BufferedObjective[WalkerBuffer]):
         return [Draw(buffer, partial(self._moved, place, rung, settings.fresh, random))]
 
     def _moved(self, place: int, rung: int, count: int, random: torch.Generator) -> Samples:
-        """The `count` walkers that have waited longest, moved; of all of them none begins anew."""
+        """The `count` walkers that have waited longest, moved; while they settle none of them begins anew."""
         settings, target = self.settings, self.given.targets[place]
         buffer, (moves, share) = self.buffers[place][rung], self.moves[place]
         kelvin = settings.temperatures[rung]
         walker = buffer.waiting_longest(count, generator=random)
         chosen = torch.multinomial(share, settings.moves, replacement=True, generator=random)
         begin = float(torch.rand(1, generator=random, dtype=torch.float64))
-        any_anew = len(buffer) and begin < settings.turns_anew
+        settling = not len(buffer) and bool(torch.isfinite(buffer.now["energy"]).any())
+        any_anew = not settling and begin < settings.turns_anew
         return moved_walkers(
             self.given.flow,
             target,
