@@ -51,7 +51,7 @@ def conformers_sdf(
         for atom, place in enumerate(well.positions / NM_PER_ANGSTROM):
             conformer.SetAtomPosition(atom, [float(value) for value in place])
         Chem.AssignStereochemistryFrom3D(placed, replaceExistingTags=True)
-        placed.SetProp("_Name", f"{system.name} well {number}")
+        placed.SetProp("_Name", _text(f"{system.name} well {number}"))
         fields = [f">  <{key}>\n{_text(value)}\n" for key, value in own.items() if value is not None]
         records.append("\n".join([Chem.MolToMolBlock(placed) + "\n".join(fields), "$$$$"]))
     return "\n".join(records) + "\n"

@@ -36,6 +36,7 @@ WORDS = {
     "check": ("none",),
     "reweight": ("none", "-o", "OUT"),
     "export": ("none", "--format", "dcd", "-o", "a.dcd"),
+    "conformers": ("none", "-o", "WELLS"),
     "free-energy states": ("none", "--states", "none.yaml", "-o", "a.json"),
     "free-energy surface": ("none", "--along", "phi", "-o", "a.json"),
     "free-energy observable": ("none", "--of", "rg", "-o", "a.json"),

@@ -18,10 +18,11 @@ import boltzgen as bg
 from boltzgen.data.foreign import read_structures
 from boltzgen.data.trajectory import Trajectory, write_trajectory
 from boltzgen.ensemble.store import save_ensemble
-from boltzgen.errors import InputError, StoppedError
+from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.units import HARTREE
+from boltzgen.workflows.conformers import conformers as verb
 from boltzgen.workflows.conformers.conformers import conformers
 from boltzgen_cli.main import main
 
@@ -224,6 +225,49 @@ def test_the_folder_says_what_it_is_and_what_to_cite(place, monkeypatch):
         assert found.steps[0].call.startswith('show("OUT"')
     assert {"pracht2020", "rdkit"} <= set(bg.cite("SHOWN").keys)
     assert bg.cite("SHOWN").keys == bg.cite("SHOWN/conformers.json").keys
+
+
+def test_a_smiles_is_answered_by_run_first(place, monkeypatch):
+    """With its options and no others; what a run had when its time was over is used, with its reason."""
+    asked = []
+
+    def answered(source, output, **options):
+        asked.append(options)
+        three_wells.write(output, 800)
+        (output / "run.json").write_text("{}")
+        raise PartialError("the time was over: 800 of 9000 samples")
+
+    monkeypatch.setattr(verb, "run", answered)
+    words = {"forcefield": "gaff2", "charges": "bcc", "time": "5m", "seed": 4}
+    found = conformers(None, place / "FROM", smiles="CCCC", temperature=TEMPERATURE, n_bootstrap=20, **words)
+    kept = {"smiles": "CCCC", "forcefield": ("gaff2",), "charges": "bcc", "time": "5m", "seed": 4}
+    assert kept.items() <= asked[0].items() and "implicit" not in asked[0]
+    assert found.verdict == "caution" and "the time was over" in found.reasons[0]
+    assert len(found.wells) == 2 and (place / "FROM" / "RUN" / "OUT").is_dir()
+    again = conformers(place / "FROM" / "RUN", place / "AGAIN", n_bootstrap=20)
+    assert again.wells[0]["population"] == found.wells[0]["population"]
+
+    def nothing(source, output, **options):
+        raise PartialError("the time was over before the first frame")
+
+    monkeypatch.setattr(verb, "run", nothing)
+    with pytest.raises(PartialError, match="first frame"):
+        conformers(None, place / "NOTHING", smiles="CCCC")
+
+
+def test_reweighted_samples_are_samples(place, monkeypatch):
+    """At another temperature, and under another energy of the same atoms."""
+    monkeypatch.chdir(place)
+    bg.reweight("OUT", "WARM", temperature=400.0)
+    warm, cold = (conformers(one, f"{one}-WELLS", n_bootstrap=20) for one in ("WARM", "OUT"))
+    assert warm.temperature == 400.0
+    assert abs(warm.wells[0]["population"] - 0.5) < abs(cold.wells[0]["population"] - 0.5)
+    softer = three_wells.chain_of_four(torsion=(2.0, -1.0, 9.0))
+    softer.save("SOFT")
+    bg.reweight("OUT", "OTHER", to="SOFT")
+    other = conformers("OTHER", "OTHER-WELLS", system="SOFT", n_bootstrap=20)
+    assert other.to_json()["provenance"]["system_fingerprint"] == softer.fingerprint
+    assert conformers("OTHER", "OTHER-WELLS", n_bootstrap=20).wells == other.wells
 
 
 def test_a_stop_leaves_nothing(place):

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, MASSES, butane_positions
 
+from boltzgen.coordinates.domain import Domain
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import save_ensemble
 from boltzgen.system.formats.pdb_text import AtomName, format_pdb
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
@@ -31,7 +33,7 @@ def torsion_energy(phi: np.ndarray) -> np.ndarray:
     return 0.5 * (v1 * (1 + np.cos(phi)) + v2 * (1 - np.cos(2 * phi)) + v3 * (1 + np.cos(3 * phi)))
 
 
-def chain_of_four(symbol: str = "") -> MolecularSystem:
+def chain_of_four(torsion: tuple[float, ...] = TORSION) -> MolecularSystem:
     import openmm
 
     system = openmm.System()
@@ -46,7 +48,7 @@ def chain_of_four(symbol: str = "") -> MolecularSystem:
         bonds.addBond(first, first + 1, BOND_LENGTH, BOND_CONSTANT)
     for first in range(2):
         angles.addAngle(first, first + 1, first + 2, ANGLE, ANGLE_CONSTANT)
-    for n, (barrier, phase) in enumerate(zip(TORSION, (0.0, np.pi, 0.0), strict=True), start=1):
+    for n, (barrier, phase) in enumerate(zip(torsion, (0.0, np.pi, 0.0), strict=True), start=1):
         torsions.addTorsion(0, 1, 2, 3, n, phase, 0.5 * barrier)
     for force in (bonds, angles, torsions):
         system.addForce(force)
@@ -58,7 +60,7 @@ def chain_of_four(symbol: str = "") -> MolecularSystem:
         bonds=BONDS,
         reference_positions=positions,
         system_xml=openmm.XmlSerializer.serialize(system),
-        topology_pdb=format_pdb(NAMES, [symbol] * 4, positions, BONDS),
+        topology_pdb=format_pdb(NAMES, [""] * 4, positions, BONDS),
     )
 
 
@@ -106,7 +108,7 @@ def samples(number: int, seed: int, **record) -> Ensemble:
         "temperature": TEMPERATURE,
         "measure": "shape",
         "system_fingerprint": system.fingerprint,
-        "domain": "isomers: reference, 0",
+        "domain": Domain(MolecularGraph.from_system(system), "reference").label,
         "topology_pdb": system.topology_pdb,
         "coverage": {"verdict": "ok", "reasons": [], "forward_ess": 0.5},
     }

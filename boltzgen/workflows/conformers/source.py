@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.ensemble.thinning import PriorityOrder
 from boltzgen.errors import InputError
+from boltzgen.files import is_there, read_json
 from boltzgen.free_energy.statistics import Statistics
 from boltzgen.generator import temperature_of
 from boltzgen.system.examples import EXAMPLE
@@ -202,13 +204,10 @@ def _of_ensemble(
             f"`temperature={temperature:g}`: the samples in {folder} are at {kelvin:g} K; weigh them anew by "
             f"`reweight(OUT, output=HOT, temperature={temperature:g})`."
         )
-    name = system or ensemble.provenance.get("system")
-    if not isinstance(name, str):
-        raise InputError(f"`system`: {folder} does not say its molecule; give it as `system=SYS`.")
-    molecule = _molecule(name if system else located(name, folder), prepared)
+    molecule = _sampled(folder, ensemble) if system is None else _molecule(system, prepared)
     if molecule.fingerprint != ensemble.system_fingerprint:
         raise InputError(
-            f"{folder}: the samples belong to another molecule or force field than {name} holds; name the "
+            f"{folder}: the samples belong to another molecule or force field than {system} holds; name the "
             "system that was sampled as `system=SYS`."
         )
     if not np.isfinite(ensemble.log_w).any():
@@ -229,6 +228,23 @@ def _of_ensemble(
         ensemble=ensemble,
         k_hat=judged.k_hat,
     )
+
+
+def _sampled(folder: Path, ensemble: Ensemble) -> MolecularSystem:
+    """The molecule whose energy the weights in `folder` belong to, where the folder says it."""
+    origin = ensemble.provenance
+    task: dict[str, Any] = {}
+    if is_there(folder / "reweight.json"):
+        task = read_json(folder / "reweight.json").get("task") or {}
+    names = [origin.get("system"), task.get("to"), (origin.get("drawn_by") or {}).get("system")]
+    places = [located(name, folder) for name in names if isinstance(name, str)]
+    for place in places:
+        if place.startswith(EXAMPLE) or kind_of_folder(place) == "system":
+            molecule = MolecularSystem.load(place)
+            if molecule.fingerprint == ensemble.system_fingerprint:
+                return molecule
+    why = f"{', '.join(places)} is not it, or no longer there" if places else "it does not say which"
+    raise InputError(f"`system`: the molecule of {folder} is not found ({why}); give it as `system=SYS`.")
 
 
 def _of_simulation(

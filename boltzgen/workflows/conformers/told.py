@@ -9,6 +9,7 @@ import numpy as np
 
 from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.potentials.base import Potential
+from boltzgen.remedies import LOOK
 from boltzgen.units import energy_in_units, thermal_energy
 from boltzgen.wells.counting import by_energies, by_oscillators
 from boltzgen.wells.gathering import Well
@@ -97,7 +98,8 @@ def judged(
             told += [(one.free_energy.verdict, reason) for reason in one.free_energy.reasons]
     if lost > _LOST:
         verdicts.append("caution")
-        told.append(("caution", f"{100 * lost:.1f} % of the weight belongs to no well; see 'minimised'"))
+        why = f"the minima of {100 * lost:.1f} % of the weight were not found, or lie outside the domain"
+        told.append(("caution", f"{why}; {LOOK}"))
     told += [("caution", reason) for reason in further]
     verdicts += ["caution"] * bool(further)
     ordered = sorted(told, key=lambda one: -VERDICTS.index(one[0]))

@@ -80,12 +80,14 @@ def of_frames(smiles: str, time: str, place: Path) -> None:
         place / "MD",
         temperatures=[TEMPERATURE],
         time=time,
+        timestep="2fs",
+        hydrogen_mass=3.0,
         save_interval="0.1ps",
         exchange_interval="0.1ps",
         equilibration="1ps",
         engine="torch",
         replicas=64,
-        starts="conformers",
+        starts="reference",
         seed=1,
     )
     wells(smiles, bg.conformers(place / "MD", place / "WELLS", system=place / "SYS", rows=2000))
@@ -110,7 +112,7 @@ def main() -> None:
     parser.add_argument("smiles", nargs="+")
     parser.add_argument("-n", type=int, default=6000, help="samples")
     parser.add_argument("--rows", type=int, default=2000, help="samples that are minimised")
-    parser.add_argument("--time", default="15ps", help="of each of 64 replicas")
+    parser.add_argument("--time", default="10ps", help="of each of 64 replicas")
     asked = parser.parse_args()
     for smiles in asked.smiles:
         with tempfile.TemporaryDirectory() as folder:
