@@ -126,7 +126,7 @@ VERBS = {
     "free-energy thermo": estimated("thermo", "DRAWN"),
     "free-energy between": estimated("between", "DRAWN", "WARM", "--samples", "50"),
     "free-energy mbar": estimated("mbar", "DRAWN", "WARM"),
-    "transfer": Verb("T", ["transfer", "list.smi", "-o", "T", "--evaluations", "3000", *BOOTSTRAP]),
+    "transfer": Verb("T", ["transfer", "list.smi", "-o", "T", "--evaluations", "200", *BOOTSTRAP]),
     "report": Verb("page.html", ["report", "DRAWN", "-o", "page.html"]),
     "selftest": Verb("selftest.json", ["selftest", "--quick", "-o", "selftest.json"], "selftest"),
     "demo": Verb("demo", ["demo", "-o", "demo"], "demo"),

@@ -90,7 +90,7 @@ def transfer(
     >>> import boltzgen as bg
     >>> with open("list.smi", "w") as file:
     ...     _ = file.write("CO methanol")
-    >>> found = bg.transfer("list.smi", "TRANSFER", evaluations=20_000, n_bootstrap=50)
+    >>> found = bg.transfer("list.smi", "TRANSFER", evaluations=400, n_bootstrap=50)
     >>> found.molecules[0]["name"], found.molecules[0]["status"]
     ('methanol', 'complete')
     """

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from rdkit.Chem import AllChem
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.generator import read_target
 from boltzgen.interrupts import StopRequest
+from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.two_energies.energies import energies, title
 from boltzgen.workflows.two_energies.entries import read_entries
+from boltzgen.workflows.two_energies.molecule import _cautions, _ladders
 from boltzgen.workflows.two_energies.options import TransferListOptions
 from boltzgen.workflows.two_energies.transfer import transfer
 
@@ -157,6 +160,23 @@ def test_another_list_and_other_options_are_refused(water):
         transfer("short.smi", "DIR", **ASKED)
     with pytest.raises(InputError, match="another `temperature`"):
         transfer("list.smi", "DIR", **{**ASKED, "temperature": 300.0})
+
+
+def test_a_simulation_that_drifts_is_no_ok():
+    """As manifests have it: halves of a run 4.8 standard errors apart, and starts that nobody left."""
+    run = SimpleNamespace(
+        warnings=["caution: these are the starts' populations", "short"],
+        batched=SimpleNamespace(drift={"energy@300K": -4.8, "size@300K": 1.0}),
+    )
+    starts, drift = _cautions(run)
+    assert starts == "these are the starts' populations" and "energy@300K by 4.8" in drift
+    assert _cautions(SimpleNamespace(warnings=[], batched=SimpleNamespace(drift={"energy@300K": 2.0}))) == []
+
+
+def test_walks_are_long_before_they_are_many():
+    """12 replicas on three rungs need 8 ps each of 2 fs: 48 000 energies; with fewer there are fewer ladders."""
+    usual = defaults.Simulated((300.0, 400.0, 500.0), 12, 1.0, 0.1, 0.1, 0)
+    assert [_ladders(usual, n) for n in (500, 12_000, 24_000, 48_000, 10**7)] == [1, 1, 2, 4, 4]
 
 
 def test_lists(tmp_path):
