@@ -26,6 +26,7 @@ KINDS = {
     "MODEL": "a trained model",
     "OUT": "weighted samples",
     "BENCH": "a benchmark of a model on a data set",
+    "TRANSFERS": "transfer free energies of a list of molecules",
     "DIR": "the answer to a question, with all that it took",
     "ANSWER": "free energies",
     "SELFTEST": "a selftest of the installation",
@@ -59,6 +60,7 @@ _RECORDS = (
     "environment.json",
     "reweight.json",
     "transfer.json",
+    "transfers.json",
 )
 
 #: Keys of a configuration that lists molecules, and of one that trains.
@@ -134,6 +136,8 @@ def _other_kind(folder: Path) -> str:
     """The kinds that `boltzgen.contents` does not know; "" for none of them."""
     if (folder / "run.json").is_file():
         return "DIR"
+    if (folder / "transfers.json").is_file():
+        return "TRANSFERS"
     if (folder / "transfer.json").is_file() or _has_figures(folder):
         return "BENCH"
     if (folder / "config.yaml").is_file() and (folder / "environment.json").is_file():
@@ -275,6 +279,15 @@ def _benchmark(folder: Path) -> Status:
     return "complete", "", _mapping(folder / "transfer.json")
 
 
+def _transfers(folder: Path) -> Status:
+    record = _mapping(folder / "transfers.json")
+    left = [one for one in record.get("molecules", ()) if one.get("status") != "complete"]
+    if not left:
+        return "complete", "", record
+    words = ", ".join(f"{one.get('name')} ({one.get('status')})" for one in left[:5])
+    return "partial", f"{len(left)} molecules are not done: {words}{' ...' if len(left) > 5 else ''}", record
+
+
 def _answer(folder: Path) -> Status:
     record = _mapping(folder / "run.json")
     if record.get("status") == "running":
@@ -298,6 +311,7 @@ _STATUS = {
     "MODEL": _model,
     "OUT": _ensemble,
     "BENCH": _benchmark,
+    "TRANSFERS": _transfers,
     "DIR": _answer,
 }
 

@@ -12,7 +12,13 @@ from boltzgen.files import is_there, read_json, read_text
 from boltzgen.notebook import with_error
 from boltzgen.shares import wilson_interval
 from boltzgen.system.formats.pdb_text import parse_names
-from boltzgen.workflows.reporting.answers import benchmark_said, directory_said, estimates_said, selftest_said
+from boltzgen.workflows.reporting.answers import (
+    benchmark_said,
+    directory_said,
+    estimates_said,
+    selftest_said,
+    transfers_said,
+)
 from boltzgen.workflows.reporting.calls import beside, call, located
 from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.molecule import molecule_said, ready_names
@@ -314,6 +320,7 @@ _SAYS: dict[str, Callable[[Path, Found], Said]] = {
     "OUT": _samples,
     "ANSWER": estimates_said,
     "BENCH": benchmark_said,
+    "TRANSFERS": transfers_said,
     "DIR": directory_said,
     "CONFIG": _configuration,
     "DATASET CONFIG": _dataset_configuration,

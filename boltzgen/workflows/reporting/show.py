@@ -25,6 +25,7 @@ _LAST = {
     "MODEL": "model.json",
     "OUT": "manifest.json",
     "BENCH": "transfer.json",
+    "TRANSFERS": "transfers.json",
     "DIR": "run.json",
 }
 

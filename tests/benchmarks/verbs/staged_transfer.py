@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--platform", default="CPU")
     asked = parser.parse_args()
-    content = json.loads((asked.folder / "transfer.json").read_text())
+    content = json.loads((asked.folder / "transfers.json").read_text())
     kelvin, differences, scores = content["temperature_K"], [], []
     print(
         "| molecule | transfer | +- | staged | +- | difference | z |\n|---|---|---|---|---|---|---|",
