@@ -15,7 +15,10 @@ import torch
 from helpers import assert_refused
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from small_model import FLOW, MODEL
 
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.generator import read_target
 from boltzgen.interrupts import StopRequest
@@ -157,6 +160,22 @@ def test_what_was_stopped_says_so_and_goes_on(tmp_path, monkeypatch):
         transfer("list.smi", "DIR", stop=stop, progress=stopping, **FEW)
     assert caught.value.result.to_json()["molecules"][0]["status"] == "waiting"
     assert transfer("list.smi", "DIR", **FEW).to_json()["status"] == "complete"
+
+
+def test_a_flow_draws_besides(water, tmp_path, monkeypatch):
+    """An untrained flow, whose base knows bonds and angles: its draws join the frames, the answer stays."""
+    folder, _ = water
+    exact = by_quadrature(folder)
+    monkeypatch.chdir(tmp_path)
+    save_model(Path("RUN/model"), build_flow(FLOW, seed=0), MODEL)
+    Path("list.smi").write_text("O water\n")
+    found = transfer("list.smi", "DIR", model="RUN", samples=400, **FEW)
+    (one,) = found.complete
+    estimate = one["estimates"]["transfer"]
+    assert estimate["estimator"] == "MBAR" and estimate["drawn"]["flow"] == 800
+    for name in ("transfer", "solvation", "energy"):
+        value, error = (one["estimates"][name][key]["kT"] for key in ("value", "standard_error"))
+        assert abs(value - exact[name]) < 5 * error < 1.0, name
 
 
 def test_another_list_and_other_options_are_refused(water):
