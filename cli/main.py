@@ -89,6 +89,7 @@ from boltzgen_cli.conformers import conformers
 from boltzgen_cli.dataset import app as dataset
 from boltzgen_cli.export import export
 from boltzgen_cli.free_energy.states import app as free_energy
+from boltzgen_cli.free_energy.transfer import transfer
 from boltzgen_cli.installation.cite import cite
 from boltzgen_cli.installation.demo import demo
 from boltzgen_cli.installation.doctor import doctor
@@ -109,7 +110,6 @@ from boltzgen_cli.terminal.fields import in_words, speaking
 from boltzgen_cli.terminal.session import json_text, opened, session
 from boltzgen_cli.terminal.streams import patient_streams
 from boltzgen_cli.train import train
-from boltzgen_cli.transfer import transfer
 
 #: Verbs that are one function each, in the order of the road: the name at the terminal and the function.
 VERBS: dict[str, Callable[..., Any]] = {

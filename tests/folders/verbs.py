@@ -127,7 +127,7 @@ VERBS = {
     "free-energy between": estimated("between", "DRAWN", "WARM", "--samples", "50"),
     "free-energy mbar": estimated("mbar", "DRAWN", "WARM"),
     "conformers": Verb("WELLS", ["conformers", "DRAWN", "--system", "SYS", "-o", "WELLS", *BOOTSTRAP]),
-    "transfer": Verb("T", ["transfer", "list.smi", "-o", "T", "--evaluations", "3000", *BOOTSTRAP]),
+    "transfer": Verb("T", ["transfer", "list.smi", "-o", "T", "--evaluations", "200", *BOOTSTRAP]),
     "report": Verb("page.html", ["report", "DRAWN", "-o", "page.html"]),
     "selftest": Verb("selftest.json", ["selftest", "--quick", "-o", "selftest.json"], "selftest"),
     "demo": Verb("demo", ["demo", "-o", "demo"], "demo"),

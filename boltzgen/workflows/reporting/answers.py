@@ -13,6 +13,9 @@ from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.numbers import known, part, percent
 from boltzgen.workflows.reporting.shown import Said, Step, Table
 
+#: What stands in the table of a list of transfers.
+TRANSFER_PARTS = ("transfer", "solvation", "energy", "entropy")
+
 
 def estimates_said(given: Path, found: Found) -> Said:
     record, rows, reasons = found.record, [], []
@@ -109,6 +112,21 @@ def benchmark_said(given: Path, found: Found) -> Said:
     table = Table("stages", ("stage", "molecules", "mean ESS", "worst decile"), tuple(rows))
     numbers = {"model": record.get("model"), "data set": record.get("dataset")}
     return Said(known(numbers), (table,) if rows else (), (), ())
+
+
+def transfers_said(given: Path, found: Found) -> Said:
+    """Each molecule's transfer and its parts, kcal/mol; reasons by molecule."""
+    record = found.record
+    molecules = [one for one in record.get("molecules", ()) if isinstance(one, Mapping)]
+    rows, reasons = [], []
+    for one in molecules:
+        parts = [part(part(part(one, "estimates"), name), "value").get("kcal/mol") for name in TRANSFER_PARTS]
+        rows.append((one.get("name"), *parts, one.get("verdict") or one.get("status")))
+        told = [one["reason"]] if one.get("reason") else list(one.get("reasons") or ())
+        reasons += [f"{one.get('name')}: {reason}" for reason in told]
+    table = Table("kcal/mol", ("molecule", *TRANSFER_PARTS, "verdict"), tuple(rows))
+    numbers = {"what": record.get("title"), "molecules": len(molecules)}
+    return Said(known(numbers), (table,) if rows else (), tuple(reasons), ())
 
 
 def directory_said(given: Path, found: Found) -> Said:

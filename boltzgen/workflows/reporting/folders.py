@@ -26,6 +26,7 @@ KINDS = {
     "MODEL": "a trained model",
     "OUT": "weighted samples",
     "BENCH": "a benchmark of a model on a data set",
+    "TRANSFERS": "transfer free energies of a list of molecules",
     "DIR": "the answer to a question, with all that it took",
     "ANSWER": "free energies",
     "WELLS": "conformers of a molecule",
@@ -61,6 +62,7 @@ _RECORDS = (
     "environment.json",
     "reweight.json",
     "transfer.json",
+    "transfers.json",
 )
 
 #: Keys of a configuration that lists molecules, and of one that trains.
@@ -138,6 +140,8 @@ def _other_kind(folder: Path) -> str:
         return "DIR"
     if (folder / "conformers.json").is_file():
         return "WELLS"
+    if (folder / "transfers.json").is_file():
+        return "TRANSFERS"
     if (folder / "transfer.json").is_file() or _has_figures(folder):
         return "BENCH"
     if (folder / "config.yaml").is_file() and (folder / "environment.json").is_file():
@@ -283,6 +287,15 @@ def _wells(folder: Path) -> Status:
     return "complete", "", _mapping(folder / "conformers.json")
 
 
+def _transfers(folder: Path) -> Status:
+    record = _mapping(folder / "transfers.json")
+    left = [one for one in record.get("molecules", ()) if one.get("status") != "complete"]
+    if not left:
+        return "complete", "", record
+    words = ", ".join(f"{one.get('name')} ({one.get('status')})" for one in left[:5])
+    return "partial", f"{len(left)} molecules are not done: {words}{' ...' if len(left) > 5 else ''}", record
+
+
 def _answer(folder: Path) -> Status:
     record = _mapping(folder / "run.json")
     if record.get("status") == "running":
@@ -307,6 +320,7 @@ _STATUS = {
     "OUT": _ensemble,
     "BENCH": _benchmark,
     "WELLS": _wells,
+    "TRANSFERS": _transfers,
     "DIR": _answer,
 }
 

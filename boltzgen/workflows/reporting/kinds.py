@@ -17,6 +17,7 @@ from boltzgen.workflows.reporting.answers import (
     directory_said,
     estimates_said,
     selftest_said,
+    transfers_said,
     wells_said,
 )
 from boltzgen.workflows.reporting.calls import beside, call, located
@@ -321,6 +322,7 @@ _SAYS: dict[str, Callable[[Path, Found], Said]] = {
     "ANSWER": estimates_said,
     "BENCH": benchmark_said,
     "WELLS": wells_said,
+    "TRANSFERS": transfers_said,
     "DIR": directory_said,
     "CONFIG": _configuration,
     "DATASET CONFIG": _dataset_configuration,

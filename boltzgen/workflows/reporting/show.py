@@ -26,6 +26,7 @@ _LAST = {
     "OUT": "manifest.json",
     "BENCH": "transfer.json",
     "WELLS": "conformers.json",
+    "TRANSFERS": "transfers.json",
     "DIR": "run.json",
 }
 

@@ -47,6 +47,14 @@ MOLECULE_SCHEMA = "boltzgen.transferred_molecule/1"
 #: With a model, the share of the energies that simulations still take: they vouch for the draws' coverage.
 BESIDE_A_MODEL = 0.25
 
+#: ps of each replica at least. Walks of 2 ps from conformers left glycol 0.13 kcal/mol, four errors, from
+#: where walks of 10 ps are: many short walks look independent of each other.
+LEAST_WALK = 8.0
+
+#: Standard errors by which parts of a simulation differ, above which it did not forget its starts: the short
+#: walks above drifted by 4.8, those of 10 ps by 2.0.
+DRIFTS = 4.0
+
 #: Frames kept at each temperature.
 FRAMES = 3000
 
@@ -128,12 +136,7 @@ class Task:
         if self.asked.model is not None:
             folders = [*(str(self._drawn(name, stop, progress)) for name in molecules), *folders]
         split = self._split(folders, stop, progress)
-        cautions = [
-            ("caution", f"{name}: {warning}")
-            for name, run in runs.items()
-            for warning in run.warnings
-            if warning.startswith("caution: ")
-        ]
+        cautions = [("caution", f"{name}: {told}") for name, run in runs.items() for told in _cautions(run)]
         verdict, reasons = worst(
             [*((split.total.verdict, reason) for reason in split.total.reasons), *cautions]
         )
@@ -261,10 +264,24 @@ def evaluations_of(asked: TransferListOptions, torsions: int) -> int:
     return min(wanted, defaults.MOST_EVALUATIONS)
 
 
+def _cautions(run: Simulation) -> list[str]:
+    """What speaks against the frames of `run`."""
+    found = [warning.removeprefix("caution: ") for warning in run.warnings if warning.startswith("caution: ")]
+    drift = {} if run.batched is None else run.batched.drift
+    if drift:
+        name = max(drift, key=lambda one: abs(drift[one]))
+        if abs(drift[name]) > DRIFTS:
+            found.append(
+                f"the simulation still drifts ({name} by {abs(drift[name]):.1f} standard errors); give more "
+                "`evaluations`, in another folder"
+            )
+    return found
+
+
 def _ladders(usual: defaults.Simulated, evaluations: int) -> int:
     """As many as `usual`; fewer where each would be too short to forget where it began."""
     rungs = len(usual.temperatures)
-    long_enough = int(evaluations * defaults.TIMESTEP / defaults.LEAST["torch"]) // rungs
+    long_enough = int(evaluations * defaults.TIMESTEP / LEAST_WALK) // rungs
     return max(1, min(usual.replicas // rungs, long_enough))
 
 

@@ -1,4 +1,4 @@
-"""What `transfer` returns: the content of ``transfer.json``, as a table and as CSV."""
+"""What `transfer` returns: the content of ``transfers.json``, as a table and as CSV."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 class Transfers(Record):
-    """``transfer.json``: the transfer of each molecule of a list, and what it is made of."""
+    """``transfers.json``: the transfer of each molecule of a list, and what it is made of."""
 
     @property
     def folder(self) -> Path:
@@ -81,7 +81,7 @@ class Transfers(Record):
 
     def check(self, *, strict: bool = False) -> None:
         """Raise where molecules failed, or with `strict` where one cannot be relied on."""
-        failed, place = self.failed, self.folder / "transfer.json"
+        failed, place = self.failed, self.folder / "transfers.json"
         if failed:
             name, why = next(iter(failed.items()))
             kind = PartialError if self.complete else BoltzgenError

@@ -1,7 +1,7 @@
 """``transfer``: dG(A->B) of each molecule of a list between two energies of the same atoms.
 
 DIR/molecules/NNNN-NAME/    one molecule (`boltzgen.workflows.two_energies.molecule`)
-DIR/transfer.json, .csv     all of them, written after each
+DIR/transfers.json, .csv     all of them, written after each
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Listed(OpenRecord):
 
 
 class _TransfersRecord(OpenRecord):
-    """``transfer.json``, as far as it is looked at before the same call goes on."""
+    """``transfers.json``, as far as it is looked at before the same call goes on."""
 
     asked: dict[str, Any]
     molecules: list[_Listed]
@@ -74,7 +74,7 @@ def transfer(
 
     Returns
     -------
-    Transfers: the content of ``DIR/transfer.json``; its ``check()`` raises where molecules failed.
+    Transfers: the content of ``DIR/transfers.json``; its ``check()`` raises where molecules failed.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def transfer(
     >>> import boltzgen as bg
     >>> with open("list.smi", "w") as file:
     ...     _ = file.write("CO methanol")
-    >>> found = bg.transfer("list.smi", "TRANSFER", evaluations=20_000, n_bootstrap=50)
+    >>> found = bg.transfer("list.smi", "TRANSFER", evaluations=400, n_bootstrap=50)
     >>> found.molecules[0]["name"], found.molecules[0]["status"]
     ('methanol', 'complete')
     """
@@ -132,7 +132,7 @@ def transfer(
 
 def _require_same(folder: Path, asked: TransferListOptions, entries: list[Entry]) -> None:
     """InputError where the folder holds other files, transfers asked otherwise, or another list's."""
-    path = folder / "transfer.json"
+    path = folder / "transfers.json"
     if not is_there(path):
         if holds_other_files(folder):
             raise InputError(f"{folder} holds other files; `output` needs a folder of its own.")
@@ -176,8 +176,8 @@ def _write(
         "version": VERSION,
         "molecules": [{key: value for key, value in one.items() if key != "schema"} for one in molecules],
     }
-    write_json(folder / "transfer.json", content)
-    write_atomic(folder / "transfer.csv", transfers_csv(molecules))
+    write_json(folder / "transfers.json", content)
+    write_atomic(folder / "transfers.csv", transfers_csv(molecules))
     return content
 
 

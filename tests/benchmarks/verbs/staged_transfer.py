@@ -3,14 +3,14 @@
     python tests/benchmarks/verbs/staged_transfer.py TRANSFER [--picoseconds 200] [--stages 5] [--replicas 4]
 
 TRANSFER is what `boltzgen transfer LIST --from vacuum --to SOLVENT -o TRANSFER` left. Of each molecule the
-force field in ``A/system.xml`` and ``B/system.xml`` is read, nothing else of boltzgen takes part: the
-solvent's force is scaled by lambda in steps (U = U_A + lambda (U_B - U_A), both as OpenMM Reference or CPU
-has them), each stage is a Langevin run from ETKDG-independent starts at the two ends' reference positions,
-energies of all frames in all stages go to pymbar with frames thinned by its own estimate of the
-inefficiency. It prints one line a molecule, the root mean square of the differences (kcal/mol) and of z.
+force fields in ``A/system.xml`` and ``B/system.xml`` are read; nothing else of boltzgen takes part. The
+energy of the solvent is scaled by lambda in steps, each stage is a Langevin run from the reference
+positions of A or of B, energies of all frames in all stages go to pymbar, thinned by its own estimate of
+the inefficiency. Prints one line a molecule and the root mean squares of the differences (kcal/mol) and of
+z; exit code 1 above 0.1 kcal/mol.
 
-No exchange, no hot replicas, no torsion moves: a molecule whose barriers a plain run does not cross in the
-time given is no reference, and --replicas shows it by their scatter, which is the error that is quoted.
+No exchange, no hot replicas, no moves: a molecule whose barriers a plain run does not cross in the time
+given is no reference. --replicas shows it by their scatter, which is the error that is quoted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--platform", default="CPU")
     asked = parser.parse_args()
-    content = json.loads((asked.folder / "transfer.json").read_text())
+    content = json.loads((asked.folder / "transfers.json").read_text())
     kelvin, differences, scores = content["temperature_K"], [], []
     print(
         "| molecule | transfer | +- | staged | +- | difference | z |\n|---|---|---|---|---|---|---|",
@@ -77,7 +77,7 @@ def staged_difference(
     ends = [openmm.XmlSerializer.deserialize((place / name / "system.xml").read_text()) for name in "AB"]
     records = [json.loads((place / name / "system.json").read_text()) for name in "AB"]
     starts = [np.array(record["reference_positions_nm"]) for record in records]
-    both, kt = joined(*ends), GAS_CONSTANT * kelvin
+    both, kt = scaled(*ends), GAS_CONSTANT * kelvin
     lambdas = np.linspace(0.0, 1.0, stages)
     integrator = openmm.LangevinMiddleIntegrator(kelvin, 2.0, 0.001)
     integrator.setRandomNumberSeed(1000 * seed + 17)
@@ -85,8 +85,7 @@ def staged_difference(
     frames, counts = [], []
     every, n = 100, int(picoseconds / 0.1)
     for k, scale in enumerate(lambdas):
-        context.setParameter("lambda_b", scale)
-        context.setParameter("lambda_a", 1.0 - scale)
+        context.setParameter("lambda", scale)
         context.setPositions(starts[(k + seed) % 2])
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
         context.setVelocitiesToTemperature(kelvin, 100 * seed + k + 1)
@@ -94,14 +93,11 @@ def staged_difference(
         kept = []
         for _ in range(n):
             integrator.step(every)
-            context.setParameter("lambda_b", 0.0)
-            context.setParameter("lambda_a", 1.0)
+            context.setParameter("lambda", 0.0)
             u_a = energy(context)
-            context.setParameter("lambda_b", 1.0)
-            context.setParameter("lambda_a", 0.0)
+            context.setParameter("lambda", 1.0)
             u_b = energy(context)
-            context.setParameter("lambda_b", scale)
-            context.setParameter("lambda_a", 1.0 - scale)
+            context.setParameter("lambda", scale)
             kept.append((u_a / kt, u_b / kt))
         table = np.array(kept)
         own = (1 - scale) * table[:, 0] + scale * table[:, 1]
@@ -120,18 +116,21 @@ def energy(context: openmm.Context) -> float:
     return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
 
 
-def joined(a: openmm.System, b: openmm.System) -> openmm.System:
-    """``lambda_a U_A + lambda_b U_B``, by OpenMM's CustomCVForce around all forces of each end."""
-    both = openmm.System()
-    for atom in range(a.getNumParticles()):
-        both.addParticle(a.getParticleMass(atom))
-    for name, system in (("a", a), ("b", b)):
-        names = [f"u_{name}{k}" for k in range(system.getNumForces())]
-        force = openmm.CustomCVForce(f"lambda_{name}*({'+'.join(names)})")
-        force.addGlobalParameter(f"lambda_{name}", 1.0)
-        for word, part in zip(names, system.getForces(), strict=True):
-            force.addCollectiveVariable(word, openmm.XmlSerializer.clone(part))
-        both.addForce(force)
+def scaled(a: openmm.System, b: openmm.System) -> openmm.System:
+    """``U_A + lambda (U_B - U_A)``: B is A with a solvent force more, every energy term of which gets
+    lambda.
+    """
+    known = [openmm.XmlSerializer.serialize(force) for force in a.getForces()]
+    both = openmm.XmlSerializer.clone(b)
+    further = [force for force in both.getForces() if openmm.XmlSerializer.serialize(force) not in known]
+    if len(further) != 1 or not isinstance(further[0], openmm.CustomGBForce):
+        sys.exit("B must be A with one generalized-Born force more: --from vacuum --to a solvent.")
+    solvent = further[0]
+    solvent.addGlobalParameter("lambda", 1.0)
+    for term in range(solvent.getNumEnergyTerms()):
+        expression, kind = solvent.getEnergyTermParameters(term)
+        first, semicolon, rest = expression.partition(";")
+        solvent.setEnergyTermParameters(term, f"lambda*({first}){semicolon}{rest}", kind)
     return both
 
 

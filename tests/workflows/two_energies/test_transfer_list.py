@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,17 +15,25 @@ import torch
 from helpers import assert_refused
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from small_model import FLOW, MODEL
 
+from boltzgen.config.build import build_flow
+from boltzgen.config.model import save_model
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.generator import read_target
 from boltzgen.interrupts import StopRequest
+from boltzgen.workflows.reporting.show import show
+from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.two_energies.energies import energies, title
 from boltzgen.workflows.two_energies.entries import read_entries
+from boltzgen.workflows.two_energies.molecule import _cautions, _ladders
 from boltzgen.workflows.two_energies.options import TransferListOptions
 from boltzgen.workflows.two_energies.transfer import transfer
 
 KELVIN = 350.0
 ASKED = {"energy_to": "obc2", "temperature": KELVIN, "evaluations": 40_000, "n_bootstrap": 100, "seed": 5}
+
+FEW = {**ASKED, "evaluations": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +95,18 @@ def test_every_part_is_that_of_the_integral(water):
 
 def test_what_is_written(water):
     folder, found = water
-    content = json.loads((folder / "DIR" / "transfer.json").read_text())
+    content = json.loads((folder / "DIR" / "transfers.json").read_text())
     assert content["schema"] == "boltzgen.transfers/1" and content == found.to_json()
     assert "not a hydration" in content["title"] and "OBC2 with OpenMM's surface term" in content["title"]
-    rows = list(csv.DictReader((folder / "DIR" / "transfer.csv").open()))
+    rows = list(csv.DictReader((folder / "DIR" / "transfers.csv").open()))
     assert [row["name"] for row in rows] == ["water", "broken one"]
     value = content["molecules"][0]["estimates"]["transfer"]["value"]["kcal/mol"]
     assert float(rows[0]["transfer"]) == value and rows[1]["transfer"] == ""
     assert content["status"] == "partial" and "broken one" in repr(found.failed)
     assert "C(C" in rows[1]["reasons"]
+    shown = show(folder / "DIR")
+    assert (shown.kind, shown.status) == ("TRANSFERS", "partial") and "broken one (failed)" in shown.reason
+    assert shown.tables[0].rows[0][:2] == ("water", value) and "C(C" in shown.reasons[0]
     headers, table = found.table()
     assert len(headers) == len(table[0]) == len(table[1]) and table[1][-1] == "failed"
     with pytest.raises(PartialError, match="1 of 2 molecules failed"):
@@ -105,46 +117,65 @@ class Killed(Exception):
     """What no one catches on the way."""
 
 
-def test_the_same_call_goes_on_to_the_same_bytes(water, tmp_path, monkeypatch):
+def test_the_same_call_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     """Killed in the second simulation, and before its record was written; then nothing is left to do."""
-    folder, _ = water
-    whole = (folder / "DIR" / "transfer.json").read_bytes()
-    again = transfer("list.smi", "DIR", **ASKED)
-    assert (folder / "DIR" / "transfer.json").read_bytes() == whole and len(again.complete) == 1
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list.smi").write_text((folder / "list.smi").read_text())
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "list.smi").write_text("O water\nC(C broken one\n")
+    monkeypatch.chdir(tmp_path / "whole")
+    transfer("list.smi", "DIR", **FEW)
+    whole = Path("DIR/transfers.json").read_bytes()
+    again = transfer("list.smi", "DIR", **FEW)
+    assert Path("DIR/transfers.json").read_bytes() == whole and len(again.complete) == 1
+    monkeypatch.chdir(tmp_path / "killed")
 
     def killing(done, of, values=None, /):
         if "in B" in str((values or {}).get("simulating")):
             raise Killed
 
     with pytest.raises(Killed):
-        transfer("list.smi", "DIR", progress=killing, **ASKED)
-    begun = json.loads((tmp_path / "DIR" / "transfer.json").read_text())
+        transfer("list.smi", "DIR", progress=killing, **FEW)
+    begun = json.loads(Path("DIR/transfers.json").read_text())
     assert [one["status"] for one in begun["molecules"]] == ["waiting", "waiting"]
-    transfer("list.smi", "DIR", **ASKED)
-    assert (tmp_path / "DIR" / "transfer.json").read_bytes() == whole
-    (record,) = (tmp_path / "DIR" / "molecules").glob("0001-*/molecule.json")
+    transfer("list.smi", "DIR", **FEW)
+    assert Path("DIR/transfers.json").read_bytes() == whole
+    (record,) = Path("DIR/molecules").glob("0001-*/molecule.json")
     record.unlink()
-    transfer("list.smi", "DIR", **ASKED)
-    assert (tmp_path / "DIR" / "transfer.json").read_bytes() == whole
-    (tmp_path / "DIR" / "transfer.json").unlink()
+    transfer("list.smi", "DIR", **FEW)
+    assert Path("DIR/transfers.json").read_bytes() == whole
+    Path("DIR/transfers.json").unlink()
     with pytest.raises(InputError, match="other files"):
-        transfer("list.smi", "DIR", **ASKED)
+        transfer("list.smi", "DIR", **FEW)
 
 
 def test_what_was_stopped_says_so_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.smi").write_text("O water\n")
-    stop, few = StopRequest(), {**ASKED, "evaluations": 1000}
+    stop = StopRequest()
 
     def stopping(done, of, values=None, /):
         stop.ask()
 
     with pytest.raises(StoppedError, match="0 of 1 molecules are complete") as caught:
-        transfer("list.smi", "DIR", stop=stop, progress=stopping, **few)
+        transfer("list.smi", "DIR", stop=stop, progress=stopping, **FEW)
     assert caught.value.result.to_json()["molecules"][0]["status"] == "waiting"
-    assert transfer("list.smi", "DIR", **few).to_json()["status"] == "complete"
+    assert transfer("list.smi", "DIR", **FEW).to_json()["status"] == "complete"
+
+
+def test_a_flow_draws_besides(water, tmp_path, monkeypatch):
+    """An untrained flow, whose base knows bonds and angles: its draws join the frames, the answer stays."""
+    folder, _ = water
+    exact = by_quadrature(folder)
+    monkeypatch.chdir(tmp_path)
+    save_model(Path("RUN/model"), build_flow(FLOW, seed=0), MODEL)
+    Path("list.smi").write_text("O water\n")
+    found = transfer("list.smi", "DIR", model="RUN", samples=400, **FEW)
+    (one,) = found.complete
+    estimate = one["estimates"]["transfer"]
+    assert estimate["estimator"] == "MBAR" and estimate["drawn"]["flow"] == 800
+    for name in ("transfer", "solvation", "energy"):
+        value, error = (one["estimates"][name][key]["kT"] for key in ("value", "standard_error"))
+        assert abs(value - exact[name]) < 5 * error < 1.0, name
 
 
 def test_another_list_and_other_options_are_refused(water):
@@ -157,6 +188,23 @@ def test_another_list_and_other_options_are_refused(water):
         transfer("short.smi", "DIR", **ASKED)
     with pytest.raises(InputError, match="another `temperature`"):
         transfer("list.smi", "DIR", **{**ASKED, "temperature": 300.0})
+
+
+def test_a_simulation_that_drifts_is_no_ok():
+    """As manifests have it: halves of a run 4.8 standard errors apart, and starts that nobody left."""
+    run = SimpleNamespace(
+        warnings=["caution: these are the starts' populations", "short"],
+        batched=SimpleNamespace(drift={"energy@300K": -4.8, "size@300K": 1.0}),
+    )
+    starts, drift = _cautions(run)
+    assert starts == "these are the starts' populations" and "energy@300K by 4.8" in drift
+    assert _cautions(SimpleNamespace(warnings=[], batched=SimpleNamespace(drift={"energy@300K": 2.0}))) == []
+
+
+def test_walks_are_long_before_they_are_many():
+    """12 replicas on three rungs, 8 ps each by 2 fs, are 48 000 energies; with fewer, fewer ladders."""
+    usual = defaults.Simulated((300.0, 400.0, 500.0), 12, 1.0, 0.1, 0.1, 0)
+    assert [_ladders(usual, n) for n in (500, 12_000, 24_000, 48_000, 10**7)] == [1, 1, 2, 4, 4]
 
 
 def test_lists(tmp_path):
@@ -227,5 +275,5 @@ def test_when_every_molecule_fails_the_command_does(tmp_path, monkeypatch, capsy
     told = capsys.readouterr()
     assert "failed: salt" in told.err and "2 of 2 molecules failed" in told.err
     assert [
-        one["status"] for one in json.loads((tmp_path / "T" / "transfer.json").read_text())["molecules"]
+        one["status"] for one in json.loads((tmp_path / "T" / "transfers.json").read_text())["molecules"]
     ] == ["failed"] * 2

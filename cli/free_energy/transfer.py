@@ -83,5 +83,5 @@ def transfer(
     for one in result.complete:
         for reason in one["reasons"]:
             console.finding(f"{one['verdict']}: {one['name']}: {reason}")
-    console.message(f"{result.folder / 'transfer.json'} and transfer.csv written.")
+    console.message(f"{result.folder / 'transfers.json'} and transfers.csv written.")
     result.check(strict=strict)
