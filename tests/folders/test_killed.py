@@ -11,7 +11,8 @@ check (17), reweight (45), reweight to (52), merge (31), train (120), adapt (148
 17 each of dcd, xtc and pdb, 11 colvar, 10 u_nk, 11 csv), free-energy (25 each of states, surface and
 observable, 24 each of thermo, between and mbar), selftest (10), train on data (120), dataset build (314) and
 benchmark transfer (179). Of run, which repeats these with its own plan (637, with its page), points spread
-over all: 4; of demo, which is run: 25 of its 181 before it was.
+over all: 4; of transfer, kills at 3, two refusals and one limit of size; of demo, which is run: 25 of its 181
+before it was.
 """
 
 from __future__ import annotations
