@@ -7,10 +7,11 @@ it, and left it, from one saved frame to the next, at whatever temperature it wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from boltzgen.data.record import Trajectory
 from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED
@@ -24,6 +25,9 @@ from boltzgen.trust.rings import ring_codes, ring_columns
 
 #: What a sentence on a state begins with that replicas hardly entered or left.
 STARTS_ALONE = "caution: these are the starts' populations"
+
+#: How likely a drift as large as the largest may be by chance, all series together, before it is told.
+CHANCE = 0.01
 
 #: Thirds of the circle of a torsion, degrees.
 _THIRDS = ("0 and 120", "120 and -120", "-120 and 0")
@@ -64,6 +68,29 @@ def judge_starts(states: list[dict[str, Any]], remedy: str = LENGTHEN) -> list[s
     return [
         f"{STARTS_ALONE}: replicas entered {worst['name']} {worst['entered']} times and left it "
         f"{worst['left']} times{others}, and {ENOUGH_CROSSINGS} of each are needed; {remedy}"
+    ]
+
+
+def judge_drift(drifts: Mapping[str, float], walks: int, torsions: int, remedy: str = LENGTHEN) -> list[str]:
+    """The sentence on walks whose halves differ by more than chance, as if they knew their starts; or none.
+
+    Many short walks from one place look independent of each other, whatever they have in common: only their
+    change with time tells. `drifts`: as of `boltzgen.data.statistics.drifts`, in standard errors of the mean
+    of `walks`: the energy, and the largest of cosine and sine of `torsions` torsions, at each temperature.
+    A mean over walks follows Student's t with walks - 1 degrees of freedom; each of the series has its share
+    of `CHANCE` (Bonferroni). The sentence ends with `remedy`.
+    """
+    if walks < 2 or not drifts:
+        return []
+    series = sum(2 * torsions if name.startswith("torsions") else 1 for name in drifts)
+    name = max(drifts, key=lambda one: abs(drifts[one]))
+    if 2 * student.sf(abs(drifts[name]), walks - 1) * series >= CHANCE:
+        return []
+    quantity, _, temperature = name.partition("@")
+    what = "the energy" if quantity == "energy" else "a torsion"
+    return [
+        f"{STARTS_ALONE}: at {temperature} the mean of {what} changes by {abs(drifts[name]):.1f} standard "
+        f"errors from the first half of the {walks} walks to the second; {remedy}"
     ]
 
 

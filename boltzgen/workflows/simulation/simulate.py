@@ -14,7 +14,7 @@ import numpy as np
 
 from boltzgen.contents import check_output
 from boltzgen.data.manifest import SCHEMA, read_manifest
-from boltzgen.data.statistics import drifts, slowest_inefficiencies
+from boltzgen.data.statistics import drifts, slow_torsions, slowest_inefficiencies
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.digests import file_digests, require_unchanged, signed
 from boltzgen.dynamics.openmm_engine import refuse_constraints
@@ -30,7 +30,7 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.trust.crossings import crossings_of, judge_starts
+from boltzgen.trust.crossings import crossings_of, judge_drift, judge_starts
 from boltzgen.trust.rings import rings_of_frames
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.asked import as_before, engines_of, settings_of
@@ -283,10 +283,14 @@ class _Job:
             rings = rings_of_frames(self.system, trajectory.at(coldest).positions, coldest)
             if rings is not None:
                 self.manifest["rings"] = rings
-            states = crossings_of(trajectory, self.system, self.settings.walks)
-            self.manifest["crossings"] = {"states": states, "cautions": judge_starts(states)}
+            walks = self.settings.walks
+            states = crossings_of(trajectory, self.system, walks)
+            cautions = judge_starts(states)
             if "torch" in record:
-                record["torch"]["drift"] = drifts(trajectory, self.system, self.settings.walks)
+                found = drifts(trajectory, self.system, walks)
+                record["torch"]["drift"] = found
+                cautions += judge_drift(found, walks, len(slow_torsions(self.system)))
+            self.manifest["crossings"] = {"states": states, "cautions": cautions}
             self._write()
             return Simulation(self.manifest, self.folder, frames)
         raise StoppedError(

@@ -51,10 +51,6 @@ BESIDE_A_MODEL = 0.25
 #: where walks of 10 ps are: many short walks look independent of each other.
 LEAST_WALK = 8.0
 
-#: Standard errors by which parts of a simulation differ, above which it did not forget its starts: the short
-#: walks above drifted by 4.8, those of 10 ps by 2.0.
-DRIFTS = 4.0
-
 #: Frames kept at each temperature.
 FRAMES = 3000
 
@@ -266,16 +262,7 @@ def evaluations_of(asked: TransferListOptions, torsions: int) -> int:
 
 def _cautions(run: Simulation) -> list[str]:
     """What speaks against the frames of `run`."""
-    found = [warning.removeprefix("caution: ") for warning in run.warnings if warning.startswith("caution: ")]
-    drift = {} if run.batched is None else run.batched.drift
-    if drift:
-        name = max(drift, key=lambda one: abs(drift[one]))
-        if abs(drift[name]) > DRIFTS:
-            found.append(
-                f"the simulation still drifts ({name} by {abs(drift[name]):.1f} standard errors); give more "
-                "`evaluations`, in another folder"
-            )
-    return found
+    return [warning.removeprefix("caution: ") for warning in run.warnings if warning.startswith("caution: ")]
 
 
 def _ladders(usual: defaults.Simulated, evaluations: int) -> int:
