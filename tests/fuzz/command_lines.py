@@ -38,6 +38,8 @@ from boltzgen_cli.terminal.streams import patient_streams  # noqa: E402
 
 #: Processor seconds after which a command is interrupted, and seconds that it then has.
 SECONDS, PATIENCE = 5.0, 20.0
+#: Seconds by the clock after which a command is interrupted in any case: far more than a busy machine takes.
+LONGEST = 240.0
 
 #: Every exit code that docs/commands.md lists, and those of the signals that are sent here.
 CODES = frozenset((0, 1, 2, 3, 4, 75, 130))
@@ -214,6 +216,7 @@ def _child(words: list[str], work: Path, said: Path, printed: Path) -> tuple[int
             os.chdir(work)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+            _in_one_thread()
             code = main(words)
         except BaseException:  # noqa: BLE001  (told, as the interpreter would)
             traceback.print_exc()
@@ -221,12 +224,13 @@ def _child(words: list[str], work: Path, said: Path, printed: Path) -> tuple[int
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    asked = 0.0
+    asked, begun = 0.0, time.monotonic()
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status), False
-        if not asked and processor_seconds(process) > SECONDS:
+        waits = time.monotonic() - begun > LONGEST  # on what never comes, without using the processor
+        if not asked and (waits or processor_seconds(process) > SECONDS):
             os.kill(process, signal.SIGINT)
             asked = time.monotonic()
         if asked and time.monotonic() - asked > PATIENCE:
@@ -234,6 +238,17 @@ def _child(words: list[str], work: Path, said: Path, printed: Path) -> tuple[int
             os.waitpid(process, 0)
             return 0, True
         time.sleep(0.02)
+
+
+def _in_one_thread() -> None:
+    """OpenMP's threads do not outlive a fork: a child whose parent had some waits for them for ever.
+
+    So torch keeps to one here, whatever `--threads` says (libgomp of torch 2.13).
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_threads = lambda number: None
 
 
 def faults(numbers: range, template: Path) -> list[tuple[int, str]]:

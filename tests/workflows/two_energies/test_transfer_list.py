@@ -22,6 +22,7 @@ from boltzgen.config.model import save_model
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.generator import read_target
 from boltzgen.interrupts import StopRequest
+from boltzgen.trust.crossings import judge_drift
 from boltzgen.workflows.reporting.show import show
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.two_energies.energies import energies, title
@@ -191,14 +192,12 @@ def test_another_list_and_other_options_are_refused(water):
 
 
 def test_a_simulation_that_drifts_is_no_ok():
-    """As manifests have it: halves of a run 4.8 standard errors apart, and starts that nobody left."""
-    run = SimpleNamespace(
-        warnings=["caution: these are the starts' populations", "short"],
-        batched=SimpleNamespace(drift={"energy@300K": -4.8, "size@300K": 1.0}),
-    )
-    starts, drift = _cautions(run)
-    assert starts == "these are the starts' populations" and "energy@300K by 4.8" in drift
-    assert _cautions(SimpleNamespace(warnings=[], batched=SimpleNamespace(drift={"energy@300K": 2.0}))) == []
+    """What simulate says of starts and of walks that still change together is said here; all else is not."""
+    (drift,) = judge_drift({"energy@300K": -6.8, "torsions@300K": 1.0}, 12, 3)
+    run = SimpleNamespace(warnings=["caution: these are the starts' populations", "short", drift])
+    starts, changing = _cautions(run)
+    assert starts == "these are the starts' populations" and "the energy changes by 6.8" in changing
+    assert _cautions(SimpleNamespace(warnings=["short"])) == []
 
 
 def test_walks_are_long_before_they_are_many():
