@@ -28,7 +28,12 @@ def run(path: Path, replacements: dict[str, str] | None = None) -> nbformat.Note
         for cell in cells:
             cell.source = cell.source.replace(old, new)
     with tempfile.TemporaryDirectory() as work:
-        client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": work}})
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=600,
+            resources={"metadata": {"path": work}},
+            coalesce_streams=True,  # what is printed slowly comes in several pieces
+        )
         client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     return notebook
 
