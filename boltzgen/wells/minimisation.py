@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from boltzgen.dynamics.batched_langevin import energy_with_gradient
 from boltzgen.interrupts import StopRequest
 from boltzgen.potentials.base import Potential
 
@@ -51,12 +52,9 @@ def minima(
 
 
 def value_and_gradient(potential: Potential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Energies (B,) kJ/mol of `x` (B, N, 3) nm and their gradients, kJ/mol/nm."""
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        energy = potential.energy(leaf)
-        (gradient,) = torch.autograd.grad(energy.sum(), leaf)
-    return energy.detach().to(torch.float64), gradient.to(torch.float64)
+    """Energies (B,) kJ/mol of `x` (B, N, 3) nm and their gradients, kJ/mol/nm, in float64."""
+    energy, gradient = energy_with_gradient(potential)(x)
+    return energy.to(torch.float64), gradient.to(torch.float64)
 
 
 @torch.no_grad()

@@ -44,8 +44,8 @@ END
 """
 
 
-def butane_system():
-    """The OpenMM System."""
+def butane_system(torsion=tuple(4.184 * barrier for barrier in OPLS_TORSION)):
+    """The OpenMM System; torsion: V1, V2, V3 in kJ/mol."""
     import openmm
 
     system = openmm.System()
@@ -60,8 +60,8 @@ def butane_system():
         bonds.addBond(first, first + 1, BOND_LENGTH, BOND_CONSTANT)
     for first in range(2):
         angles.addAngle(first, first + 1, first + 2, ANGLE, ANGLE_CONSTANT)
-    for n, (barrier, phase) in enumerate(zip(OPLS_TORSION, (0.0, np.pi, 0.0)), start=1):
-        torsions.addTorsion(0, 1, 2, 3, n, phase, 0.5 * barrier * 4.184)
+    for n, (barrier, phase) in enumerate(zip(torsion, (0.0, np.pi, 0.0), strict=True), start=1):
+        torsions.addTorsion(0, 1, 2, 3, n, phase, 0.5 * barrier)
     for force in (bonds, angles, torsions):
         system.addForce(force)
     return system

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, MASSES, butane_positions
+from butane import ANGLE, ANGLE_CONSTANT, BOND_CONSTANT, BOND_LENGTH, MASSES, butane_positions, butane_system
 
 from boltzgen.coordinates.domain import Domain
 from boltzgen.ensemble.ensemble import Ensemble
@@ -36,22 +36,7 @@ def torsion_energy(phi: np.ndarray) -> np.ndarray:
 def chain_of_four(torsion: tuple[float, ...] = TORSION) -> MolecularSystem:
     import openmm
 
-    system = openmm.System()
-    for mass in MASSES:
-        system.addParticle(mass)
-    bonds, angles, torsions = (
-        openmm.HarmonicBondForce(),
-        openmm.HarmonicAngleForce(),
-        openmm.PeriodicTorsionForce(),
-    )
-    for first in range(3):
-        bonds.addBond(first, first + 1, BOND_LENGTH, BOND_CONSTANT)
-    for first in range(2):
-        angles.addAngle(first, first + 1, first + 2, ANGLE, ANGLE_CONSTANT)
-    for n, (barrier, phase) in enumerate(zip(torsion, (0.0, np.pi, 0.0), strict=True), start=1):
-        torsions.addTorsion(0, 1, 2, 3, n, phase, 0.5 * barrier)
-    for force in (bonds, angles, torsions):
-        system.addForce(force)
+    system = butane_system(torsion)
     positions = butane_positions()
     return MolecularSystem(
         name="four",
