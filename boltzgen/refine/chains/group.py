@@ -1,7 +1,7 @@
 """One group of walkers: its pilot, its warm-up, its samples, and how it goes on after it was ended.
 
 A group talks to nobody: its random numbers, starts, shares and widths are its own. At full passes all of its
-state is a function of the latents, so that a group that is put back to one goes on to the same bytes.
+state is a function of the coordinates, so that a group that is put back to one goes on to the same bytes.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class Group:
             self._offer(rows, new, new.log_w - self.walkers.log_w)
         for rows in self._partners():
             known = self.walkers.u[rows] * heat[rows] / heat
-            new = self.target.encoded(self.walkers.coordinates[rows], known)
+            new = self.target.at(self.walkers.coordinates[rows], known)
             gain = torch.where(torch.isfinite(new.log_w), self.walkers.u - new.u, -torch.inf)
             self._offer(rows, new, gain)
 
@@ -287,11 +287,11 @@ class Group:
     def _climb(self, kind: str) -> None:
         """Put walkers on the rungs of a ladder of this kind, all of a slot where its walker is."""
         self.encode()
-        latents = self.walkers.latents[self.ladder.at_target.to(self.walkers.u.device)]
+        coordinates = self.walkers.coordinates[self.ladder.at_target.to(self.walkers.u.device)]
         self._count("warm_up")
         self.put_on(self.ladder_of(kind))
         self.adaptation.offer(self._offered())
-        self.start_at(latents.repeat_interleave(self.ladder.rungs, dim=0))
+        self.walkers = self.target.at(coordinates.repeat_interleave(self.ladder.rungs, dim=0))
 
     def ladder_of(self, kind: str) -> Ladder:
         """A ladder of this kind for the walkers as they are; a tempered one that was tried as it was then."""
@@ -319,8 +319,8 @@ class Group:
 
     def _pass_in_full(self) -> None:
         self.encode()
-        fresh = self.target.whole(self.walkers.latents)
-        # hot walkers may begin outside the domain, where both passes say -inf
+        fresh = self.target.at(self.walkers.coordinates)
+        # where both passes say -inf they agree
         apart = (fresh.log_w - self.walkers.log_w).abs()
         drift = float(apart.masked_fill(fresh.log_w == self.walkers.log_w, 0.0).max())
         if not drift <= self.most_drift:
@@ -359,7 +359,7 @@ class Group:
         taken = self.taken
         return {
             "sweeps": np.array(self.sweeps),
-            "latents": self.walkers.latents.cpu().numpy(),
+            "coordinates": self.walkers.coordinates.cpu().numpy(),
             "exponents": self.ladder.exponents,
             "heat": self.ladder.heat,
             "rung": self.ladder.rung.numpy().copy(),
@@ -381,7 +381,7 @@ class Group:
         self.put_on(Ladder(self.settings.walkers_a_group, arrays["exponents"], arrays["heat"]))
         self.adaptation.offer(self._offered())
         self.ladder.rung = torch.as_tensor(arrays["rung"].copy())
-        self.walkers = self.target.whole(torch.as_tensor(arrays["latents"]).to(self.target.device))
+        self.walkers = self.target.at(torch.as_tensor(arrays["coordinates"]).to(self.target.device))
         self.target.count()
         self.random.set_state(torch.as_tensor(arrays["random"].copy()))
         self.sweeps, self.largest_drift = int(arrays["sweeps"]), float(arrays["largest_drift"])

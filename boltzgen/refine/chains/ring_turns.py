@@ -32,7 +32,7 @@ def turned_over(
     coordinates, _ = target.target.coordinates.encode(proposed)
     coordinates = coordinates.to(walkers.coordinates)
     sound = torch.isfinite(coordinates).all(dim=1) & target.target.coordinates.inside(proposed)
-    new = target.moved_to(torch.where(sound[:, None], coordinates, walkers.coordinates), walkers)
+    new = target.at(torch.where(sound[:, None], coordinates, walkers.coordinates))
     of_flow = torch.where(exponent < 1, (1 - exponent) * (new.log_q - walkers.log_q), 0.0)
     ratio = exponent * (walkers.u - new.u) + of_flow
     return new, torch.where(sound & torch.isfinite(new.log_w), ratio, -torch.inf)

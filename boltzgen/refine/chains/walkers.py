@@ -81,13 +81,22 @@ class ChainTarget:
         return self._walkers(latents, coordinates, change, kept)
 
     @torch.no_grad()
-    def encoded(self, coordinates: Tensor, u: Tensor) -> Walkers:
-        """Walkers at `coordinates` (B, D) whose reduced energies `u` (B,) are known: none is computed."""
-        latents, log_det = self.flow.encode(coordinates, self.embedding)
-        sound = torch.isfinite(latents).all(dim=1) & torch.isfinite(log_det)
-        latents = torch.where(sound[:, None], latents, torch.zeros_like(latents))
-        found, change, kept = self.flow.decode_kept(latents, self.embedding)
-        return self._walkers(latents, found, change, kept, torch.where(sound, u, torch.inf))
+    def at(self, coordinates: Tensor, known: Tensor | None = None) -> Walkers:
+        """Everything about `coordinates` (B, D), by a pass that encodes: they stay what they are.
+
+        known: (B,) their reduced energies; without, they are computed. A pass that decodes their latents is
+        no substitute: where the flow gives a coordinate next to no density, its inverse is steep, and single
+        precision decides where the walker comes out (ARIP in float32: ln w off by 0.3).
+        """
+        positions, volume = self.target.coordinates.decode(coordinates)
+        if known is None:
+            usable = self.target.coordinates.inside(positions) & torch.isfinite(volume)
+            known = self._energies(positions, usable, volume)
+        unknown, nowhere = torch.full_like(volume, torch.nan), torch.zeros_like(coordinates)
+        found = Walkers(
+            nowhere, coordinates, positions, known.to(volume), unknown, unknown, volume, None, is_encoded=False
+        )
+        return self.encoded_anew(found)
 
     @torch.no_grad()
     def placed(self, coordinates: Tensor, u: Tensor) -> Walkers:
@@ -138,16 +147,6 @@ class ChainTarget:
         return found, ratio
 
     @torch.no_grad()
-    def moved_to(self, coordinates: Tensor, old: Walkers) -> Walkers:
-        """The walkers `old` at other `coordinates` (B, D), encoded there: an energy each, and a pass."""
-        positions, volume = self.target.coordinates.decode(coordinates)
-        usable = self.target.coordinates.inside(positions) & torch.isfinite(volume)
-        u = self._energies(positions, usable, volume)
-        return self.encoded_anew(
-            replace(old, coordinates=coordinates, positions=positions, u=u, volume=volume, is_encoded=False)
-        )
-
-    @torch.no_grad()
     def encoded_anew(self, walkers: Walkers) -> Walkers:
         """`walkers` with the latents and densities of their coordinates; no energy is computed."""
         if walkers.is_encoded:
@@ -179,14 +178,12 @@ class ChainTarget:
             new.is_encoded and old.is_encoded,
         )
 
-    def _walkers(
-        self, latents: Tensor, coordinates: Tensor, change: Tensor, kept: Any, known: Tensor | None = None
-    ) -> Walkers:
-        """Walkers where the flow put them; `known` (B,) their reduced energies, else they are computed."""
+    def _walkers(self, latents: Tensor, coordinates: Tensor, change: Tensor, kept: Any) -> Walkers:
+        """Walkers where the flow put them, and their energies."""
         positions, log_det = self.target.coordinates.decode(coordinates)
         log_q = self.flow.latent_log_prob(latents, self.embedding) - change - log_det
         usable = self.target.coordinates.inside(positions) & torch.isfinite(log_q)
-        u = self._energies(positions, usable, log_q) if known is None else known.to(log_q)
+        u = self._energies(positions, usable, log_q)
         usable = usable & torch.isfinite(u)
         log_w = torch.where(usable, -u - log_q, torch.full_like(log_q, -torch.inf))
         return Walkers(latents, coordinates, positions, u, log_q, log_w, log_det, kept)
