@@ -93,9 +93,8 @@ class ChainTarget:
             usable = self.target.coordinates.inside(positions) & torch.isfinite(volume)
             known = self._energies(positions, usable, volume)
         unknown, nowhere = torch.full_like(volume, torch.nan), torch.zeros_like(coordinates)
-        found = Walkers(
-            nowhere, coordinates, positions, known.to(volume), unknown, unknown, volume, None, is_encoded=False
-        )
+        u = known.to(volume)
+        found = Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, None, is_encoded=False)
         return self.encoded_anew(found)
 
     @torch.no_grad()

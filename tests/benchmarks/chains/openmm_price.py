@@ -1,9 +1,10 @@
-"""What OpenMM's own exchange would pay: CPU seconds of a step of Langevin dynamics, one thread, best platform.
+"""What OpenMM's own exchange would pay: CPU seconds of a step of Langevin dynamics, one thread.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/chains/openmm_price.py OUT SEQUENCE|tetra|octa|chosen ...
 
-Appends a line to OUT/openmm.jsonl for each molecule. OpenMM's exchange of the same rungs needs at least as many
-energies a sample as ours, which turns bonds at each exchange besides; `table.py` charges it for just as many.
+Appends a line to OUT/openmm.jsonl for each molecule. OpenMM's exchange of the same rungs needs at
+least as many energies a sample as ours, which turns bonds at each exchange besides; `table.py` charges it
+for just as many, on its fastest platform.
 """
 
 from __future__ import annotations
