@@ -1,7 +1,8 @@
 """Chains beside exchanges: python tests/benchmarks/chains/table.py OUT [--setting short]
 
 Reads what exchange.py, moves.py and, if it ran, openmm_price.py left in OUT, and prints a table for the
-docs. Of several seeds the geometric mean counts; a side whose walkers are shorter than 50 of their own correlation times is marked.
+docs. Of several seeds the geometric mean counts; a side whose walkers are shorter than 50 of their own
+correlation times is marked.
 """
 
 from __future__ import annotations
