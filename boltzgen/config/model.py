@@ -48,6 +48,19 @@ class Model:
         return str(self.record["isomers"])
 
     @property
+    def flow_settings(self) -> FlowSettings:
+        """What its flow is made of."""
+        return FlowSettings.model_validate(self.record["flow"])
+
+    def flow_of(self, kind: FlowSettings) -> Flow:
+        """Its flow as one of settings `kind`, which go on from its own: what it lacks does nothing yet."""
+        if kind == self.flow_settings:
+            return self.flow
+        flow = build_flow(kind, seed=0).to(next(self.flow.parameters()).dtype)
+        flow.load_state_dict({**flow.state_dict(), **self.flow.state_dict()})
+        return flow
+
+    @property
     def temperature(self) -> float:
         """The temperature (K) it was judged at, the default for sampling."""
         return float(self.record["temperature_K"])

@@ -53,7 +53,7 @@ from boltzgen.flows.autoregressive_weights import (
     atoms_of_weights,
 )
 from boltzgen.flows.grouped import Group, GroupedEmbedding, GroupedFlow, gather
-from boltzgen.flows.settings import NetworkSettings
+from boltzgen.flows.settings import FlowSettings, NetworkSettings
 from boltzgen.flows.splines import n_parameters
 from boltzgen.flows.token_encoder import MAX_GRAPH_DISTANCE, TokenEncoder
 from boltzgen.flows.transforms import WeightGenerator, temperature_input
@@ -76,6 +76,16 @@ class AutoregressiveSettings(NetworkSettings):
     """Know nothing of the size of the molecule or the place of an atom in it: for molecules never seen."""
     degree: int = Field(default=1, ge=1, le=2)
     """Of the harmonics through which an atom sees in which direction the placed ones lie."""
+    far_blocks: int = Field(default=0, ge=0, le=64)
+    """Further blocks of attention, across 16 bonds where `local`: what will be placed far away, two or three
+    residues on, counts for the coordinates of an atom. Costs nothing a draw; a trained flow can get them."""
+
+    def goes_on_from(self, former: FlowSettings) -> bool:
+        return (
+            isinstance(former, AutoregressiveSettings)
+            and self.far_blocks >= former.far_blocks
+            and self.model_copy(update={"far_blocks": former.far_blocks}) == former
+        )
 
     def build(self) -> AutoregressiveFlow:
         unread = ORDER if self.local else ()
@@ -94,7 +104,8 @@ class AutoregressiveFlow(GroupedFlow):
         make them.
     local: nothing depends on how many atoms there are: each block of attention looks across `REACH` bonds,
         and what an atom sees of the placed ones is a sum, not a mean. degree: of the harmonics through which
-        it sees their directions. unread: features not to be read.
+        it sees their directions. far_blocks: of attention, after the others, that look further.
+    unread: features not to be read.
     """
 
     def __init__(
@@ -108,13 +119,16 @@ class AutoregressiveFlow(GroupedFlow):
         encoder_blocks: int = 2,
         local: bool = False,
         degree: int = 1,
+        far_blocks: int = 0,
         unread: Container[int] = (),
     ) -> None:
         super().__init__()
         self.hidden, self.local, self.degree, self.n_basis = hidden, local, degree, n_basis(degree)
         self._compiled = False
         reach = REACH if local else None
-        self.encoder = TokenEncoder(n_features, embedding, encoder_blocks, unread=unread, reach=reach)
+        self.encoder = TokenEncoder(
+            n_features, embedding, encoder_blocks, unread=unread, reach=reach, far_blocks=far_blocks
+        )
         self.of_atom = nn.Linear((SLOTS + 1) * embedding, embedding)
         self.seeing, self.seen = nn.Linear(embedding, embedding), nn.Linear(embedding, embedding)
         self.apart = nn.Embedding(MAX_GRAPH_DISTANCE + 1, embedding)

@@ -56,6 +56,13 @@ class FlowSettings(Settings):
         """
         return self
 
+    def goes_on_from(self, former: FlowSettings) -> bool:
+        """Whether a trained flow of settings `former` can become one of these, its density unchanged.
+
+        Parts that it has not yet begin as nothing, and learn from there.
+        """
+        return self == former
+
     @classmethod
     def reader(cls, key: str, value: Any) -> type[Settings]:
         if cls is not FlowSettings or not isinstance(value, Mapping):

@@ -18,10 +18,11 @@ from molecules import from_smiles, relabelled
 from boltzgen.conditioning.context import Context
 from boltzgen.conditioning.features import ORDER, PHYSICS, RINGS, model_features
 from boltzgen.config.build import build_flow
-from boltzgen.config.model import load_model
+from boltzgen.config.model import Model, load_model
 from boltzgen.coordinates.identity import IdentityCoordinates
 from boltzgen.flows import autoregressive_geometry as geometry
 from boltzgen.flows.autoregressive import REACH, AutoregressiveFlow, AutoregressiveSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.generator import Target
 from boltzgen.system.prepare import prepare
 
@@ -304,6 +305,39 @@ def test_a_local_flow_knows_neither_the_size_nor_the_place():
     assert first(True, PHYSICS, far) == 0.0 and first(False, PHYSICS, far) > 1e-4
     assert first(True, ORDER, everywhere) == 0.0 and first(False, ORDER, everywhere) > 1e-4
     assert first(True, RINGS, everywhere) > 1e-4
+
+
+def test_far_blocks_begin_as_nothing_and_then_see_what_is_far(alanine):
+    """A flow that gets them has the density that it had; taught, they carry news across more bonds."""
+    local = SMALL.model_copy(update={"local": True})
+    flow, molecule = build_flow(local, seed=5).double(), alanine.features
+    randomised(flow, 0.12)
+    more = local.model_copy(update={"far_blocks": 2})
+    grown = Model(flow, {"flow": local.model_dump()}).flow_of(more)
+    coordinates, _, embedding = drawn(flow, alanine, 4)
+    context = Context.of(molecule, torch.linspace(290.0, 610.0, 4, dtype=torch.float64))
+    same = grown.log_prob(coordinates, grown.embed(context))
+    torch.testing.assert_close(same, flow.log_prob(coordinates, embedding), rtol=0, atol=1e-12)
+    far = molecule.graph_distance[0] > REACH * local.encoder_blocks
+    moved = molecule.tokens.clone()
+    moved[far, PHYSICS.start : PHYSICS.stop] += 1.0
+
+    def first(encoder: torch.nn.Module) -> float:
+        with torch.no_grad():
+            before, after = (encoder(x, molecule.graph_distance)[0] for x in (molecule.tokens, moved))
+        return float((after - before).abs().max())
+
+    assert first(grown.encoder) == 0.0
+    randomised(grown.encoder.far_blocks, 0.12)
+    assert first(grown.encoder) > 1e-4
+    assert first(build_flow(more, seed=5).double().encoder) == 0.0
+
+
+def test_what_a_trained_flow_can_become():
+    more = SMALL.model_copy(update={"far_blocks": 1})
+    assert more.goes_on_from(SMALL) and SMALL.goes_on_from(SMALL) and not SMALL.goes_on_from(more)
+    assert not more.goes_on_from(SMALL.model_copy(update={"hidden": 25}))
+    assert not more.goes_on_from(CouplingSettings()) and CouplingSettings().goes_on_from(CouplingSettings())
 
 
 def test_harmonics_obey_the_addition_theorem():

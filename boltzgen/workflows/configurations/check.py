@@ -16,7 +16,6 @@ from boltzgen.config.model import Model, load_model
 from boltzgen.config.settings import load_settings, read_yaml
 from boltzgen.config.shipped import find_config
 from boltzgen.data.dataset import Dataset
-from boltzgen.flows.settings import FlowSettings
 from boltzgen.interrupts import StopRequest
 from boltzgen.notebook import html_table
 from boltzgen.progress import hours_and_minutes, silent
@@ -116,7 +115,7 @@ def _with_flow(settings: TrainingSettings, model: Model | None) -> TrainingSetti
     """`settings` with the flow of the model that the run begins from."""
     if model is None:
         return settings
-    return settings.model_copy(update={"flow": FlowSettings.model_validate(model.record["flow"])})
+    return settings.model_copy(update={"flow": model.flow_settings})
 
 
 def _of_training(settings: TrainingSettings, known_flow: bool) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from boltzgen.data.dataset import Dataset
 from boltzgen.data.record import Trajectory
 from boltzgen.errors import InputError
 from boltzgen.flows.base import Flow
-from boltzgen.flows.settings import FlowSettings
 from boltzgen.generator import BoltzmannGenerator, Target, read_target
 from boltzgen.training.settings import TrainingSettings, active_share, evaluations_of
 from boltzgen.training.trainer import Trainer
@@ -51,7 +50,7 @@ def expect_training(
     settings = training_settings(config, words)
     model = None if settings.start is None else load_model(Path(settings.start))
     if model is not None:
-        kind = FlowSettings.model_validate(model.record["flow"])
+        kind = model.flow_settings
         settings = settings.model_copy(update={"flow": kind})
     return expected_of(settings, device, model)
 

@@ -196,7 +196,7 @@ def _train(
     if model is not None:
         _check_judged(model, learned)
     kind = settings.flow.for_molecules([target.features for target in targets])
-    flow = build_flow(kind, seed=settings.seed) if model is None else model.flow.train()
+    flow = build_flow(kind, seed=settings.seed) if model is None else model.flow_of(kind).train()
     limit = settings.until.evaluations
     if limit is not None and frames.evaluations >= limit:
         raise InputError(
@@ -297,12 +297,18 @@ def _check_judged(model: Model, learned: Learned) -> None:
 
 
 def _with_flow_of(model: Model, settings: TrainingSettings) -> TrainingSettings:
-    """`settings` with the flow and the isomers of `model`; what was asked must not contradict it."""
-    flow = FlowSettings.model_validate(model.record["flow"])
-    if settings.flow not in (FlowSettings.model_validate({}), flow):
-        raise InputError(
-            f"start: {settings.start} holds another flow than 'flow' asks for; leave 'flow' out to fine-tune."
-        )
+    """`settings` with the flow and the isomers of `model`; what was asked must not contradict it.
+
+    A flow may ask for more than the model's has, where that can begin as nothing (`goes_on_from`).
+    """
+    flow = model.flow_settings
+    if settings.flow != FlowSettings.model_validate({}):
+        if not settings.flow.goes_on_from(flow):
+            raise InputError(
+                f"start: {settings.start} holds another flow than 'flow' asks for; leave 'flow' out to "
+                "fine-tune, or ask for its own keys with more far_blocks."
+            )
+        flow = settings.flow
     if settings.isomers != model.isomers:
         raise InputError(
             f"start: {settings.start} was trained with isomers={model.isomers}; ask for the same."
