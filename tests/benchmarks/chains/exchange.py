@@ -10,6 +10,7 @@ OUT/exchange-SEQUENCE-SETTING-SEED.npz. The three settings are frozen; the best 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from boltzgen.dynamics.masses import with_heavy_hydrogens
 from boltzgen.dynamics.settings import BatchedSettings
 from boltzgen.dynamics.torsion_moves import Rotors
 from boltzgen.potentials.of_system import potential_of
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.units import GAS_CONSTANT
 
 #: Rungs, highest temperature (K), step (ps), mass of hydrogens (dalton), moves about bonds at an exchange.
@@ -32,8 +34,27 @@ SETTINGS = {
 EQUILIBRATION, EXCHANGE, SAVE = 10.0, 0.1, 0.2
 
 
-def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed: int, out: Path) -> None:
-    """One molecule: frames, their worth and their price."""
+@dataclass(frozen=True)
+class Exchanged:
+    """What replica exchange of L ladders left: (rungs, L, frames), coldest rung first.
+
+    positions: (rungs, L, frames, N, 3) nm, of the rungs that were asked for. energies: kJ/mol. replicas: who
+    was there. evaluations, cpu: energies and CPU seconds of the sampling, equilibration not counted.
+    """
+
+    system: MolecularSystem
+    temperatures: tuple[float, ...]
+    positions: np.ndarray
+    energies: np.ndarray
+    replicas: np.ndarray
+    evaluations: int
+    cpu: float
+
+
+def exchanged(
+    sequence: str, setting: str, picoseconds: float, ladders: int, seed: int, *, coldest_alone: bool
+) -> Exchanged:
+    """Replica exchange of one molecule in one of the `SETTINGS`."""
     rungs, hottest, timestep, hydrogen, moves = SETTINGS[setting]
     system = prepared(sequence)
     potential = potential_of(system)
@@ -55,8 +76,8 @@ def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed:
     ).checked()
     problem = BatchedProblem.of(potential, masses, rotors=Rotors.of(system))
     state = initial_state(problem, relaxed_start(problem, system.reference_positions), settings)
-    positions, energies, sampled, cpu = [], [], 0, 0.0
-    began = time.process_time()
+    positions, energies, replicas, sampled, cpu = [], [], [], 0, 0.0
+    began, kept_rungs = time.process_time(), 1 if coldest_alone else rungs
     for block in run_batched_blocks(problem, state, settings):
         now = time.process_time()
         first, state = state.segments, block.state
@@ -64,24 +85,30 @@ def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed:
             sampled += (state.segments - max(first, settings.equilibration_segments)) * settings.replicas
             cpu += now - began
         began = now
-        positions.append(block.positions[0].reshape(-1, ladders, system.n_atoms, 3))
-        energies.append(block.energies[0].reshape(-1, ladders))
-    frames = np.concatenate(positions).swapaxes(0, 1)
-    reduced = np.concatenate(energies).T / (GAS_CONSTANT * KELVIN)
+        positions.append(block.positions[:kept_rungs].reshape(kept_rungs, -1, ladders, system.n_atoms, 3))
+        energies.append(block.energies.reshape(rungs, -1, ladders))
+        replicas.append(block.replicas.reshape(rungs, -1, ladders))
+    whole = (np.concatenate(parts, axis=1).swapaxes(1, 2) for parts in (positions, energies, replicas))
+    return Exchanged(system, settings.temperatures, *whole, sampled * settings.segment_evaluations, cpu)
+
+
+def measure(sequence: str, setting: str, picoseconds: float, ladders: int, seed: int, out: Path) -> None:
+    """One molecule: frames, their worth and their price."""
+    found = exchanged(sequence, setting, picoseconds, ladders, seed, coldest_alone=True)
     kept(
         out,
         "exchange",
         f"{sequence}-{setting}-{seed}",
-        system,
-        frames,
-        reduced,
-        sampled * settings.segment_evaluations,
-        cpu,
+        found.system,
+        found.positions[0],
+        found.energies[0] / (GAS_CONSTANT * KELVIN),
+        found.evaluations,
+        found.cpu,
         sequence=sequence,
         setting=setting,
         seed=seed,
         walks=ladders,
-        frames=frames.shape[1],
+        frames=found.positions.shape[2],
     )
 
 
