@@ -124,6 +124,8 @@ def main() -> None:
     for sequence in names_of(asked.sequences):
         measure(sequence, asked.picoseconds, asked.ladders, asked.seed, asked.out)
     z = np.array([line["z"] for line in lines_of(asked.out / "log_odds.jsonl") if line["counts"]])
+    if not len(z):
+        raise SystemExit("no torsion counts: its sides were not entered and left often enough.")
     print(f"{len(z)} torsions count: rms z {np.sqrt((z**2).mean()):.2f}, largest {np.abs(z).max():.2f}")
 
 
