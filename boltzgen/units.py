@@ -27,6 +27,10 @@ NM_PER_ANGSTROM = 0.1
 BOHR, HARTREE, ELECTRONVOLT = 0.0529177210903, 2625.4996394799, 96.48533212331
 
 
+#: Two temperatures closer than this are one, K: files round them.
+SAME_TEMPERATURE = 0.01
+
+
 Kelvin = TypeVar("Kelvin", float, Any)
 
 
@@ -37,6 +41,11 @@ def thermal_energy(temperature: Kelvin, unit: str = "kJ/mol") -> Kelvin:
     """
     kt: Kelvin = THERMAL_UNITS[unit] * temperature
     return kt
+
+
+def same_temperature(one: Kelvin, other: float) -> Any:
+    """Whether temperatures (K), a number or an array, are one: less than `SAME_TEMPERATURE` apart."""
+    return abs(one - other) < SAME_TEMPERATURE
 
 
 def energy_in_units(value_kt: float, temperature: float) -> dict[str, float]:

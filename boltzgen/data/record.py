@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.errors import InputError
+from boltzgen.units import same_temperature
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,12 +76,16 @@ class Trajectory:
         """The different temperatures, rising, K."""
         return np.unique(self.temperatures)
 
+    def is_at(self, temperature: float) -> np.ndarray:
+        """(frames,) bool: which frames are at `temperature` (K, within 0.01)."""
+        return same_temperature(self.temperatures, temperature)
+
     def at(self, temperature: float) -> Trajectory:
         """The frames at `temperature` (K, within 0.01), in their order.
 
         Raises InputError naming the temperatures there are, when there is none.
         """
-        rows = np.abs(self.temperatures - temperature) < 0.01
+        rows = self.is_at(temperature)
         if not rows.any():
             known = ", ".join(f"{t:g}" for t in self.temperature_ladder) or "none"
             raise InputError(f"The trajectory has no frames at {temperature:g} K; it has {known} K.")
@@ -104,7 +109,7 @@ class Trajectory:
             found = [g for k, g in self.statistical_inefficiency.items() if k.endswith(suffix)]
             if not found:
                 raise InputError(f"No statistical inefficiency is known at {temperature:g} K; measure it.")
-            here = np.flatnonzero(np.abs(self.temperatures - temperature) < 0.01)
+            here = np.flatnonzero(self.is_at(temperature))
             rows.append(here[spaced_rows(len(here), max(found))])
         return self[np.sort(np.concatenate(rows))]
 

@@ -15,9 +15,8 @@ import numpy as np
 from boltzgen.data.framing import READER_FAULTS
 from boltzgen.data.hdf5 import read_column
 from boltzgen.errors import InputError
+from boltzgen.units import same_temperature
 
-#: Two temperatures closer than this are one, K; as in `Trajectory.at`.
-SAME = 0.01
 #: The mean of kinetic temperatures may differ from the thermostat's by this share: programs count the motion
 #: of the whole differently, and frames may be few. Rungs of a replica exchange are 15 to 25 % apart.
 KINETIC_TOLERANCE = 0.1
@@ -91,7 +90,7 @@ def settled_temperatures(path: Path, stated: np.ndarray | None, told: float | No
                 "for; give the temperature of the simulation."
             )
         return np.full(count, float(told))
-    if told is not None and not (np.abs(stated - told) < SAME).any():
+    if told is not None and not same_temperature(stated, told).any():
         says = ", ".join(f"{kelvin:g}" for kelvin in rungs[:8])
         raise InputError(
             f"{path} says that its frames are at {says} K, and {told:g} K was asked for; give frames of that "

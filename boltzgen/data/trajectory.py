@@ -216,7 +216,7 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
 
 def _check_counts(folder: Path, trajectory: Trajectory, manifest: dict[str, Any]) -> None:
     for text, count in manifest.get("frames", {}).items():
-        there = int((np.abs(trajectory.temperatures - float(text)) < 0.01).sum())
+        there = int(trajectory.is_at(float(text)).sum())
         if there != count:
             raise InputError(
                 f"{folder}: the manifest promises {count} frames at {text} K, the files hold {there}; "

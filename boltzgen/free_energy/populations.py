@@ -49,6 +49,7 @@ from boltzgen.free_energy.uncertainty import (
 )
 from boltzgen.remedies import LENGTHEN
 from boltzgen.shares import wilson_interval
+from boltzgen.units import same_temperature
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def exchange_weights(
     Raises InputError where `temperature` is none of `temperatures`.
     """
     u_kt, kelvin_k = np.asarray(u_kt, dtype=np.float64), np.asarray(temperatures, dtype=np.float64)
-    rows = np.flatnonzero(np.abs(kelvin_k - temperature) < 0.01)
+    rows = np.flatnonzero(same_temperature(kelvin_k, temperature))
     if u_kt.ndim != 2 or kelvin_k.shape != u_kt.shape[:1] or not rows.size:
         raise InputError(
             f"reduced energies of shape {u_kt.shape} at {kelvin_k.size} temperatures ({kelvin_k} K) do not "

@@ -53,7 +53,7 @@ def _held_out(
     unknown: Measured = {"held_out_likelihood": None, "forward_ess": None, "forward_ess_frames": None}
     if frames is None:
         return unknown
-    rows = np.flatnonzero(np.abs(frames.temperatures - settings.temperature) < 0.01)
+    rows = np.flatnonzero(frames.is_at(settings.temperature))
     if not len(rows):
         return unknown
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, settings.samples).astype(int))]

@@ -74,7 +74,7 @@ class TrainingData:
         chosen = ladder if temperatures is None else np.asarray(temperatures)
         parts, held = [], []
         for temperature in chosen:
-            rows = np.flatnonzero(np.abs(trajectory.temperatures - temperature) < 0.01)
+            rows = np.flatnonzero(trajectory.is_at(temperature))
             if not len(rows):
                 known = ", ".join(f"{t:g}" for t in ladder)
                 raise InputError(

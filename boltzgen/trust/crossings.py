@@ -44,7 +44,7 @@ def crossings_of(trajectory: Trajectory, system: MolecularSystem, walks: int) ->
     name, share (of the coldest frames), entered, left: of each state; JSON types only.
     """
     replicas = replicas_of(trajectory, walks)
-    coldest = np.abs(trajectory.temperatures - trajectory.temperature_ladder[0]) < 0.01
+    coldest = trajectory.is_at(trajectory.temperature_ladder[0])
     most = 1 - REPORTED
     found = []
     for name, inside in _states(trajectory.positions, system):
@@ -98,7 +98,7 @@ def replicas_of(trajectory: Trajectory, walks: int) -> Walkers:
     """Each replica as a walker, its frames by their time, whatever their temperature."""
     times = np.empty(len(trajectory), dtype=np.int64)
     for kelvin in trajectory.temperature_ladder:
-        rows = np.flatnonzero(np.abs(trajectory.temperatures - kelvin) < 0.01)
+        rows = np.flatnonzero(trajectory.is_at(kelvin))
         times[rows] = np.arange(len(rows)) % max(len(rows) // walks, 1)
     return Walkers(trajectory.replicas, np.zeros_like(times), times)
 

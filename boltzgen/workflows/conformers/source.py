@@ -28,7 +28,7 @@ from boltzgen.generator import temperature_of
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.crossings import judge_starts, replicas_of
-from boltzgen.units import thermal_energy
+from boltzgen.units import same_temperature, thermal_energy
 from boltzgen.wells.populations import Judge
 from boltzgen.workflows.reporting.calls import located
 
@@ -199,7 +199,7 @@ def _of_ensemble(
     if not ensemble.is_molecular:
         raise InputError(f"{folder}: samples of a model system have no conformers; give those of a molecule.")
     kelvin = temperature_of(ensemble)
-    if temperature is not None and abs(temperature - kelvin) > 0.01:
+    if temperature is not None and not same_temperature(temperature, kelvin):
         raise InputError(
             f"`temperature={temperature:g}`: the samples in {folder} are at {kelvin:g} K; weigh them anew by "
             f"`reweight(OUT, output=HOT, temperature={temperature:g})`."

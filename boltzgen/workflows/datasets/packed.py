@@ -83,7 +83,7 @@ def _spaced(trajectory: Trajectory, count: int) -> Trajectory:
     ladder = trajectory.temperature_ladder
     rows = []
     for number, kelvin in enumerate(ladder):
-        here = np.flatnonzero(np.abs(trajectory.temperatures - kelvin) < 0.01)
+        here = np.flatnonzero(trajectory.is_at(kelvin))
         wanted = min(len(here), count // len(ladder) + (number < count % len(ladder)))
         rows.append(here[(np.arange(wanted) * len(here)) // max(wanted, 1)])
     return trajectory[np.concatenate(rows)]

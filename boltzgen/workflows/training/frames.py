@@ -160,7 +160,7 @@ def _read_frames(
         log_weights = (before.energies - after.energies) / thermal_energy(before.temperatures)
     log_weights[~np.isfinite(log_weights)] = -np.inf
     for kelvin in before.temperature_ladder:
-        if np.isneginf(log_weights[np.abs(before.temperatures - kelvin) < 0.01]).all():
+        if np.isneginf(log_weights[before.is_at(kelvin)]).all():
             raise InputError(
                 f"data_system: no frame of {path} at {kelvin:g} K has a finite energy both with {other} and "
                 "with the system to learn."
