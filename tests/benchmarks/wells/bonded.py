@@ -9,7 +9,7 @@ equal wells for each rotor, one deep well for what stands beside another atom). 
     Z = prod int r^2 e^-u dr  prod int sin(theta) e^-u dtheta  prod int e^-u dphi,    S = <u> + ln Z,
 
 by quadrature. Beside it what boltzgen says of weighted samples of MODEL (``untrained``: of a flow with random
-weights), which `prepare` reads as any System.
+weights; ``train``, the default: of one trained on the energies of this System, as configs/butane.yaml says).
 
 ``full``: exact draws of that version begin Langevin dynamics of ``(1 - l) U_bonded + l U_full`` at eight l,
 MBAR joins them (pymbar, not ours), and the exact ln Z of the bonded version becomes that of the full force
@@ -215,6 +215,10 @@ class Bonded:
 
 def samples(system: bg.MolecularSystem, model: str, place: Path, asked: argparse.Namespace) -> Ensemble:
     """Weighted samples of `system`, saved in `place`, by `model`."""
+    if model == "train":
+        model = str(place.with_name(f"{place.name}-RUN"))
+        words = [f"system={place}", f"optimizer.steps={asked.steps}", f"evaluation.every={asked.steps}"]
+        bg.train("butane", [*words, f"reverse_kl.temperatures=[{asked.kelvin},600.0,1000.0]"], model)
     if model == "untrained":
         settings = load_settings(TrainingSettings, find_config("butane"))
         target = Target.from_system(system)
@@ -312,7 +316,8 @@ def main() -> None:
     parser.add_argument("smiles")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--parts", default="bonded,full")
-    parser.add_argument("--model", default="peptides-ff14sb-obc1", help="or untrained")
+    parser.add_argument("--model", default="train", help="train, untrained, or a model")
+    parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--forcefield", default="mmff94")
     parser.add_argument("--kelvin", type=float, default=300.0)
     parser.add_argument("--samples", type=int, default=20_000)
