@@ -143,6 +143,14 @@ def doubts_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return (*rings.get("missing", ()), *rings.get("unmoved", ()), *crossings.get("cautions", ()))
 
 
+def unmoved_in(data: str | Path) -> list[tuple[str, str]]:
+    """What the MD folder `data` says of rings that no move turned over: (verdict, reason); none of a file."""
+    if not Path(data).is_dir():
+        return []
+    rings = read_manifest(Path(data)).get("rings") or {}
+    return [("caution", sentence) for sentence in rings.get("unmoved", ())]
+
+
 def read_manifest(folder: Path, remedy: str = "simulate again.") -> dict[str, Any]:
     """The manifest of the MD folder `folder`; InputError when it is none, or damaged."""
     return read_record(

@@ -35,6 +35,7 @@ METHODS: dict[str, Method] = {
     "ff03": Method("force field ff03", ("duan2003",)),
     "charmm36": Method("force field CHARMM36", ("best2012",)),
     "gaff": Method("general Amber force field", ("wang2004",)),
+    "gaff2": Method("general Amber force field, second version", ("wang2004",)),
     "mmff94": Method("force field MMFF94 by RDKit", ("halgren1996", "tosco2014")),
     "mmff94s": Method("force field MMFF94s by RDKit", ("halgren1996", "halgren1999", "tosco2014")),
     "hct": Method("implicit solvent HCT", ("hawkins1995",)),

@@ -16,6 +16,8 @@ FORCE_FIELDS = {
     "amber99sb.": "ff99SB",
     "amber03": "ff03",
     "charmm36": "charmm36",
+    "gaff2": "gaff2",
+    "gaff-2": "gaff2",  # OpenMM's files of openmmforcefields, such as gaff-2.11.xml
     "gaff": "gaff",
     "mmff94s": "mmff94s",
     "mmff94": "mmff94",
@@ -25,7 +27,13 @@ FORCE_FIELDS = {
 SOLVENTS = {"hct": "hct", "obc1": "obc", "obc2": "obc", "gbn": "gbn", "gbn2": "gbn2"}
 
 #: How some of them are written.
-_WRITTEN = {"charmm36": "CHARMM36", "gaff": "GAFF", "mmff94": "MMFF94", "mmff94s": "MMFF94s"}
+_WRITTEN = {
+    "charmm36": "CHARMM36",
+    "gaff": "GAFF",
+    "gaff2": "GAFF2",
+    "mmff94": "MMFF94",
+    "mmff94s": "MMFF94s",
+}
 _WATERS = {"hct": "HCT", "obc1": "OBC1", "obc2": "OBC2", "gbn": "GBn", "gbn2": "GBn2"}
 
 

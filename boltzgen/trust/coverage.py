@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.data.manifest import unmoved_in
 from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.diagnostics import worst
@@ -73,7 +74,7 @@ def coverage_of_frames(
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )
-    return with_findings(record, seen_in_training(trained, frames.digest()))
+    return with_findings(record, [*seen_in_training(trained, frames.digest()), *unmoved_in(source)])
 
 
 def seen_in_training(trained: Mapping[str, Any], digest: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ minimised in the molecule's own force field. A state within a few kT that no sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from boltzgen.coordinates.conformers import conformers_of
 from boltzgen.dynamics.ring_moves import RingMoves
+from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED, judge_crossings
 from boltzgen.ensemble.ensemble import Ensemble
-from boltzgen.remedies import LADDER, TRAIN_ON_LADDER
+from boltzgen.remedies import LADDER, LARGER_PROBE, LONGER_CHAINS, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
 from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.graph.ring_states import (
@@ -40,6 +41,12 @@ ENOUGH_EXPECTED = 5.0
 HARDLY = 1e-2
 #: What helps, by what the rows are.
 _REMEDIES = {"frames": LADDER, "samples": TRAIN_ON_LADDER}
+#: What changes a ring that no move turns over, and what helps, by what the rows are.
+_CHANGED_BY = {
+    "frames": ("starts and dynamics change", LADDER),
+    "walkers": ("moves of the flow change", LONGER_CHAINS),
+    "probe": ("its starts and dynamics change", LARGER_PROBE),
+}
 #: States of one ring that are compared: all that hold this share, the most frequent first.
 LISTED, _MOST_STATES = 0.02, 6
 
@@ -78,6 +85,31 @@ class RingMinima:
                 height = energy / float(thermal_energy(temperature))
                 heights[code] = min(height, heights.get(code, np.inf))
         return heights
+
+
+@dataclass(frozen=True, eq=False)
+class RingWalks:
+    """What copies of the molecule did from row to row.
+
+    positions: (M, N, 3) nm. crossed: how often they entered, and how often they left, marked rows (M,) bool.
+    """
+
+    positions: np.ndarray
+    crossed: Callable[[np.ndarray], tuple[int, int]]
+
+    def turned_over(self, codes: np.ndarray, heights: Mapping[int, float]) -> bool:
+        """Whether copies entered and left `ENOUGH_CROSSINGS` times what counts of the states `codes` (M,).
+
+        That is the most frequent one, and each that holds `REPORTED` of the rows, or should by the `heights`
+        (kT) of its lowest conformer.
+        """
+        known, counts = np.unique(codes[codes >= 0], return_counts=True)
+        if not len(known):
+            return False
+        total = sum(np.exp(-height) for height in heights.values())
+        asked = {code for code, height in heights.items() if np.exp(-height) >= REPORTED * total}
+        asked |= {int(known[counts.argmax()]), *known[counts >= REPORTED * len(codes)].tolist()}
+        return all(min(self.crossed(codes == code)) >= ENOUGH_CROSSINGS for code in asked)
 
 
 def ring_columns(graph: MolecularGraph, names: Sequence[AtomName]) -> list[RingColumn]:
@@ -159,12 +191,26 @@ def missing_states(
 def missing_from(
     system: MolecularSystem, ensemble: Ensemble, minima: RingMinima | None, temperature: float
 ) -> list[tuple[str, str]]:
-    """`missing_states` of the samples of `ensemble` that are inside the domain."""
+    """`missing_states` of the samples of `ensemble` that are inside the domain.
+
+    Of walkers too each state that they hardly entered or left, and the rings that no move turns over.
+    """
     if minima is None:
         return []
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
-    codes = ring_codes(columns, ensemble.positions[ensemble.valid])
-    return missing_states(columns, minima, codes, temperature, "samples")
+    positions = np.asarray(ensemble.positions)
+    codes = ring_codes(columns, positions)
+    found = missing_states(columns, minima, codes[ensemble.valid], temperature, "samples")
+    if ensemble.walkers is None:
+        return found
+    for number, column in enumerate(columns):
+        for code in codes_to_compare(codes[:, number]):
+            inside = codes[:, number] == code
+            if REPORTED <= inside.mean() <= 1 - REPORTED:
+                found += judge_crossings(column.state(code), *ensemble.walkers.crossings(inside))
+    walks = RingWalks(positions, ensemble.walkers.crossings)
+    told = unmoved_cautions(system, minima, temperature, "walkers", walks)
+    return [*found, *(("caution", sentence) for sentence in told)]
 
 
 def missing_in_frames(
@@ -179,13 +225,15 @@ def missing_in_frames(
 
 
 def rings_of_frames(
-    system: MolecularSystem, positions: np.ndarray, temperature: float
+    system: MolecularSystem, positions: np.ndarray, temperature: float, walks: RingWalks | None = None
 ) -> dict[str, Any] | None:
     """What `simulate` records of the rings in frames (B, N, 3) at `temperature` (K); None without states.
 
+    walks: of its replicas at all temperatures.
+
     states: for each that frames show or that lies within `NEAR` kT, its name, frames, and the height in kT of
     its lowest conformer over the lowest of all (None where none is known). missing: sentences of
-    `missing_states`. unmoved: one for each ring that bends, has other states near, and has no move.
+    `missing_states`. unmoved: those of `unmoved_cautions`.
     """
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
     if not columns:
@@ -204,7 +252,7 @@ def rings_of_frames(
         "temperature_K": temperature,
         "states": states,
         "missing": [reason for _, reason in missing],
-        "unmoved": _unmoved(system, columns, minima, temperature),
+        "unmoved": unmoved_cautions(system, minima, temperature, "frames", walks),
     }
 
 
@@ -218,23 +266,38 @@ def unmoved_rings(system: MolecularSystem) -> list[tuple[tuple[int, ...], str, s
     ]
 
 
-def _unmoved(
-    system: MolecularSystem, columns: Sequence[RingColumn], minima: RingMinima | None, temperature: float
+def unmoved_cautions(
+    system: MolecularSystem,
+    minima: RingMinima | None,
+    temperature: float,
+    what: str,
+    walks: RingWalks | None,
 ) -> list[str]:
-    """A caution for each ring of `columns` without a move of which several states lie near the lowest."""
+    """A caution for each ring that bends, has several states near the lowest, and has no move.
+
+    None for those that the copies of `walks` turned over often enough by themselves. `what` their rows are, a
+    word of `_CHANGED_BY`. temperature: K.
+    """
     if minima is None:
         return []
     why = {ring: reason for ring, _, reason in unmoved_rings(system)}
-    found = []
+    if not why:
+        return []
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    codes = None if walks is None else ring_codes(columns, walks.positions)
+    (changes, remedy), found = _CHANGED_BY[what], []
     for number, column in enumerate(columns):
-        heights = minima.heights(number, temperature).values()
-        near = sum(height <= NEAR for height in heights)
+        heights = minima.heights(number, temperature)
+        near = sum(height <= NEAR for height in heights.values())
         ring = from_lowest(column.states.atoms)
-        if ring in why and near > 1 and not isinstance(column.states, NitrogenStates):
-            found.append(
-                f"caution: no move turns over {ring_name(ring, column.names)} ({why[ring]}), of which {near} "
-                f"states lie within {NEAR:g} kT of the lowest: only starts and dynamics change it; {LADDER}"
-            )
+        if ring not in why or near < 2 or isinstance(column.states, NitrogenStates):
+            continue
+        if walks is not None and codes is not None and walks.turned_over(codes[:, number], heights):
+            continue
+        found.append(
+            f"caution: no move turns over {ring_name(ring, column.names)} ({why[ring]}), of which {near} "
+            f"states lie within {NEAR:g} kT of the lowest: only {changes} it, too seldom to be sure; {remedy}"
+        )
     return found
 
 

@@ -100,6 +100,9 @@ def test_what_a_figure_is_of():
     assert Subject("double-well", "", None).line() == "double-well"
     assert force_field_words({"forcefield": ["mmff94"]}) == "MMFF94, vacuum"
     assert force_field_words({"forcefield": ["own.xml"], "implicit": "gbn2"}) == "own, GBn2"
+    written = {"gaff": "GAFF", "gaff2": "GAFF2", "gaff-1.81.xml": "GAFF", "gaff-2.11.xml": "GAFF2"}
+    for name, found in written.items():
+        assert force_field_words({"forcefield": [name], "implicit": "obc2"}) == f"{found}, OBC2"
     assert force_field_words({}) == "parameters of the input"
     assert force_field_words({"forcefield": ["mmff94"]}, {"backend": "gfn2"}) == "MMFF94 + gfn2, vacuum"
     of = axes.subject_of({"subject": {"molecule": "AGS", "force_field": "ff14SB, OBC1"}}, 300.0)

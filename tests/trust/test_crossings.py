@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from boltzgen.data.convergence import convergence
-from boltzgen.data.manifest import doubts_of
+from boltzgen.data.manifest import doubts_of, unmoved_in
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import drift, drifts, slowest_inefficiencies
+from boltzgen.data.trajectory import write_trajectory
 from boltzgen.dynamics.starts import conformer_starts
+from boltzgen.ensemble.chains.walkers import Walkers
+from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.system.graph.molecular_graph import MolecularGraph
+from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.prepare import prepare
 from boltzgen.trust import probe
 from boltzgen.trust.crossings import CHANCE, crossings_of, judge_drift, judge_starts
-from boltzgen.trust.rings import ring_codes, ring_columns, rings_of_frames, unmoved_rings
+from boltzgen.trust.rings import (
+    RingMinima,
+    RingWalks,
+    missing_from,
+    ring_codes,
+    ring_columns,
+    ring_minima,
+    rings_of_frames,
+    unmoved_cautions,
+    unmoved_rings,
+)
+from boltzgen.workflows.free_energy.mbar import mbar
 from boltzgen.workflows.preparation.prepare import prepare as described
 
 WALKS, STEPS, LADDER = 12, 60, (300.0, 400.0)
@@ -126,10 +142,19 @@ def test_walks_that_drift_together_are_told_and_chance_is_not():
     assert judge_drift({}, 19, 3) == [] and judge_drift(short, 1, 3) == []
 
 
+@cache
+def flexible() -> tuple[MolecularSystem, RingMinima]:
+    """Bicyclo[3.3.1]nonane, whose rings no move turns over, and its lowest conformers."""
+    system = prepare(smiles="C1C[C@@H]2CCC[C@H](C1)C2", forcefield=("mmff94",))
+    found = ring_minima(system)
+    assert found is not None
+    return system, found
+
+
 def test_a_ring_without_a_move_is_named_where_it_is_flexible():
     """Bicyclo[3.3.1]nonane turns one wing over; norbornane and trans-decalin have no other state near."""
-    flexible = prepare(smiles="C1C[C@@H]2CCC[C@H](C1)C2", forcefield=("mmff94",))
-    hot = rings_of_frames(flexible, flexible.reference_positions[None], 400.0)
+    system, _ = flexible()
+    hot = rings_of_frames(system, system.reference_positions[None], 400.0)
     assert hot is not None and len(hot["unmoved"]) == 2
     assert all(words.startswith("caution: no move turns over ring ") for words in hot["unmoved"])
     assert all("it is bridged" in words and "lie within 5 kT" in words for words in hot["unmoved"])
@@ -139,6 +164,86 @@ def test_a_ring_without_a_move_is_named_where_it_is_flexible():
     assert found is not None and found["unmoved"] == []
     assert len(unmoved_rings(rigid)) == 2
     assert unmoved_rings(methylcyclohexane()[0]) == []
+
+
+def rows_of(which: np.ndarray) -> tuple[np.ndarray, Walkers]:
+    """Conformers by their number `which` (walkers, steps), as rows of walkers in four groups."""
+    steps = which.shape[1]
+    who, when = np.divmod(np.arange(which.size), steps)
+    return flexible()[1].positions[which.ravel()], Walkers(who, who % 4, when)
+
+
+@pytest.mark.parametrize("turning", [True, False])
+def test_a_ring_without_a_move_counts_where_copies_turned_it_over_by_themselves(turning):
+    """Each of three conformers within 5 kT entered and left 100 times, or by five of 40 walkers once."""
+    system, minima = flexible()
+    which = np.random.default_rng(3).integers(0, 3, (40, 30))
+    if not turning:
+        which = np.repeat(which[:, :1], 30, axis=1)
+        which[:5, 15:] = (which[:5, 15:] + 1) % 3
+    positions, walkers = rows_of(which)
+    walks = RingWalks(positions, walkers.crossings)
+    sentences = unmoved_cautions(system, minima, 400.0, "probe", walks)
+    assert len(sentences) == (0 if turning else 2)
+    assert all("no move turns over ring" in one and "check(OUT, probe=True" in one for one in sentences)
+    recorded = rings_of_frames(system, positions, 400.0, walks)
+    assert recorded is not None and len(recorded["unmoved"]) == len(sentences)
+    rows = np.zeros(len(positions))
+    common = {"temperature": 400.0, "measure": "shape", "system_fingerprint": "x", "domain": "x"}
+    chain = {"walker": walkers.walker, "group": walkers.group, "step": walkers.step}
+    drawn = Ensemble.from_densities(positions, rows, rows, topology_pdb="", **common)
+    walked = Ensemble.from_densities(positions, rows, rows, topology_pdb="", **common, **chain)
+    assert missing_from(system, drawn, minima, 400.0) == [], "draws owe nothing to the row before"
+    found = missing_from(system, walked, minima, 400.0)
+    assert (found == []) == turning
+    if not turning:
+        assert sum("only moves of the flow change it" in reason for _, reason in found) == 2
+        assert any(
+            "walkers entered ring" in reason and "8 of each are needed" in reason for _, reason in found
+        )
+
+
+def test_walkers_that_never_left_a_chair_are_told_though_a_move_turns_it():
+    system, pair = methylcyclohexane()
+    who, when = np.divmod(np.arange(1200), 30)
+    rows = np.zeros(1200)
+    walked = Ensemble.from_densities(
+        pair[(who < 10).astype(int)],
+        rows,
+        rows,
+        temperature=300.0,
+        measure="shape",
+        system_fingerprint="x",
+        domain="x",
+        topology_pdb="",
+        walker=who,
+        group=who % 4,
+        step=when,
+    )
+    found = missing_from(system, walked, ring_minima(system), 300.0)
+    assert len(found) == 2 and all(verdict == "unreliable" for verdict, _ in found)
+    assert all(
+        "walkers entered ring" in reason and "0 times and left it 0 times" in reason for _, reason in found
+    )
+
+
+def test_frames_of_a_simulation_that_turned_no_ring_over_vouch_for_nothing_without_a_word(tmp_path):
+    """What its manifest says of such rings is said of whatever is compared with its frames."""
+    system, minima = flexible()
+    system.save(tmp_path / "SYS")
+    sentence = "caution: no move turns over ring x"
+    for kelvin in (400.0, 410.0):
+        frames = minima.positions[np.random.default_rng(3).integers(0, 3, 200)]
+        frames = frames + np.random.default_rng(4).normal(0.0, 0.002, frames.shape)
+        given = Trajectory(frames, np.full(200, np.nan), np.full(200, kelvin), np.zeros(200, int))
+        given = replace(given, system_fingerprint=system.fingerprint)
+        rings = {"unmoved": [sentence]} if kelvin > 400 else {"missing": []}
+        write_trajectory(tmp_path / f"{kelvin:g}", given, rings=rings)
+    assert unmoved_in(tmp_path / "400") == [] == unmoved_in(tmp_path / "frames.dcd")
+    assert unmoved_in(tmp_path / "410") == [("caution", sentence)]
+    folders = [tmp_path / "400", tmp_path / "410"]
+    joined = mbar(folders, systems=[tmp_path / "SYS"], n_bootstrap=20, output=tmp_path / "joined.json")
+    assert sentence in joined.estimates[0].reasons
 
 
 def test_prepare_names_the_rings_that_no_move_turns_over():

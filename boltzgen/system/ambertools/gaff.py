@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from boltzgen.system.ambertools.programs import AmberTools, find_ambertools
 from boltzgen.system.ambertools.types import atom_types
 from boltzgen.system.parametrise.born_radii import BEST
 from boltzgen.system.parametrise.makers import system_of_prmtop
+from boltzgen.system.small_molecule.gaff_mol2 import ELEMENTS
 from boltzgen.system.small_molecule.molecule import atom_names
 
 if TYPE_CHECKING:
@@ -92,4 +93,20 @@ def gaff_system(
         **({} if radii is None else {"radii": radii}),
         "programs": {"ambertools": tools.version},
     }
-    return system, record, [*charges.notes, *made.notes, *notes]
+    return system, record, [*charges.notes, *made.notes, *_other_types(molecule, made.kinds), *notes]
+
+
+def _other_types(molecule: Chem.Mol, kinds: Sequence[str]) -> list[str]:
+    """A note where the GAFF types of the molecule's own mol2 are not the `kinds` that were taken."""
+    key = "_TriposAtomType"
+    own = [atom.GetProp(key) if atom.HasProp(key) else "" for atom in molecule.GetAtoms()]
+    names = atom_names(molecule)
+    differing = [
+        f"{name} {before} -> {kind}"
+        for name, before, kind in zip(names, own, kinds, strict=True)
+        if before in ELEMENTS and before != kind
+    ]
+    if not differing:
+        return []
+    more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+    return [f"antechamber gives other atom types than the file has: {', '.join(differing[:4])}{more}."]

@@ -84,21 +84,36 @@ def isomer_labels(system: MolecularSystem, charge: int) -> dict[tuple[int, ...],
 
 def lewis_structure(system: MolecularSystem, charge: int) -> Chem.Mol | None:
     """RDKit's molecule: perceived bond orders and formal charges, the reference positions; or None."""
+    if (system.atomic_numbers <= 0).any():
+        return None
+    bonds = [(int(first), int(second)) for first, second in system.bonds]
+    places = 10.0 * np.asarray(system.reference_positions)
+    return with_bond_orders(system.atomic_numbers.tolist(), bonds, places.tolist(), charge)
+
+
+def with_bond_orders(
+    atomic_numbers: Sequence[int],
+    bonds: Sequence[tuple[int, int]],
+    places: Sequence[Sequence[float]],
+    charge: int,
+) -> Chem.Mol | None:
+    """RDKit's molecule of atoms at `places` (Angstrom) and their `bonds`, with perceived orders; or None.
+
+    charge: formal, e in all.
+    """
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdDetermineBonds
 
-    if (system.atomic_numbers <= 0).any():
-        return None
     molecule = Chem.RWMol()
-    for number in system.atomic_numbers:
+    for number in atomic_numbers:
         atom = Chem.Atom(int(number))
         atom.SetNoImplicit(True)
         molecule.AddAtom(atom)
-    for first, second in system.bonds:
-        molecule.AddBond(int(first), int(second), Chem.BondType.SINGLE)
-    conformer = Chem.Conformer(system.n_atoms)
-    for index, position in enumerate(system.reference_positions):
-        conformer.SetAtomPosition(index, [10.0 * float(value) for value in position])
+    for first, second in bonds:
+        molecule.AddBond(first, second, Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(len(atomic_numbers))
+    for index, place in enumerate(places):
+        conformer.SetAtomPosition(index, list(place))
     molecule.AddConformer(conformer)
     silence = rdBase.BlockLogs()  # failures are answered with None, not with lines on the terminal
     try:

@@ -15,6 +15,7 @@ from boltzgen.system.formats.numbers import is_whole
 from boltzgen.system.formats.parsing import refusing
 from boltzgen.system.parametrise.mmff import mmff_properties
 from boltzgen.system.small_molecule import checks as checks
+from boltzgen.system.small_molecule.gaff_mol2 import has_gaff_types, read_gaff_mol2
 from boltzgen.system.small_molecule.molecule import SmallMolecule, as_read, built, drop_labels
 from boltzgen.system.small_molecule.rdkit_messages import rdkit_log
 from boltzgen.system.small_molecule.stereo import check_drawing
@@ -105,6 +106,14 @@ def _read_mol2(
         )
     text = text[text.index("@<TRIPOS>MOLECULE") :]
     check_counts(_counts_of_mol2(text), text, where)
+    atoms = _rows(text, "ATOM")
+    if has_gaff_types(atoms):
+        other = f"Write it with Tripos (SYBYL) types by {_to_sybyl(path)}, or give an SDF."
+        molecule = read_gaff_mol2(atoms, _rows(text, "BOND"), where, other)
+        checks.check_chemistry(molecule, where)
+        checks.check_molecule(molecule, where, field)
+        _check_coordinates(molecule, where)
+        return as_read(molecule, _title_of(text), where, field=field, notes=notes)
     _check_types(text, path)
     core = text.partition("@<TRIPOS>UNITY_ATOM_ATTR")[0]  # RDKit leaves carboxylates as they are beside one
     molecule = Chem.MolFromMol2Block(core, sanitize=False, removeHs=False)
@@ -138,13 +147,11 @@ def _read_mol2(
             f"{where}: its partial charges add up to {stated:+.2f} e, its atom types and bonds to "
             f"{charge:+d} e; a mol2 states no formal charges. Convert it ({remedy}) and check the charges."
         )
-    title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
-    title = "" if set(title) <= {"*"} else title
     try:
         typed = mmff_properties(molecule)  # tells of any force field whether types and bonds agree
         if typed is not None:
             checks.check_typed(molecule, typed, where)
-        return as_read(molecule, title, where, field=field, notes=notes)
+        return as_read(molecule, _title_of(text), where, field=field, notes=notes)
     except checks.UntypedChargeError as error:
         raise InputError(
             f"{where}: its bonds make a molecule of {charge:+d} e, which its atom types contradict"
@@ -182,6 +189,17 @@ def _counts_of_mol2(text: str) -> list[int]:
     return [int(number) for number in found]
 
 
+def _title_of(text: str) -> str:
+    """What a mol2 calls its molecule; "" for stars."""
+    title = text.split("@<TRIPOS>MOLECULE", 1)[1].lstrip("\r\n").split("\n", 1)[0].strip()
+    return "" if set(title) <= {"*"} else title
+
+
+def _to_sybyl(path: Path) -> str:
+    """The command that writes the mol2 `path` with Tripos types."""
+    return f"`antechamber -i {shlex.quote(str(path))} -fi mol2 -o OUT.mol2 -fo mol2 -at sybyl`"
+
+
 def _check_mol2_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
     """Refuse open valences: RDKit takes the atoms of a mol2 as complete, and would call them radicals."""
     from rdkit import Chem
@@ -197,14 +215,13 @@ def _check_mol2_hydrogens(molecule: Chem.Mol, where: str, remedy: str) -> None:
 
 
 def _check_types(text: str, path: Path) -> None:
-    """Refuse atom types that are not Tripos's, as RDKit and Open Babel take GAFF's ca for calcium."""
+    """Refuse atom types that are neither Tripos's nor all GAFF's: RDKit takes GAFF's ca for calcium."""
     for words in _rows(text, "ATOM"):
         if len(words) > 5 and not _TRIPOS_TYPE.fullmatch(words[5]):
             raise InputError(
-                f"{path} does not read as a mol2 file of Tripos (SYBYL) atom types: atom {words[0]} has the "
-                f"type {words[5]!r}, as of GAFF or another force field. Write it with `antechamber -i "
-                f"{shlex.quote(str(path))} -fi mol2 -o OUT.mol2 -fo mol2 -at sybyl`, or bring the molecule "
-                "with its parameters as prmtop."
+                f"{path} does not read as a mol2 file of Tripos (SYBYL) or GAFF atom types: atom {words[0]} "
+                f"has the type {words[5]!r} among others, as of another force field or of two. Write it with "
+                f"{_to_sybyl(path)}, or bring the molecule with its parameters as prmtop."
             )
 
 

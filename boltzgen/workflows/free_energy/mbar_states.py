@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from boltzgen.data.manifest import unmoved_in
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError
 from boltzgen.generator import Target, read_target
@@ -166,8 +167,12 @@ def found_of_walkers(walked: list[End]) -> list[tuple[str, str]]:
 
 
 def missing_rings(states: list[SampledState]) -> list[tuple[str, str]]:
-    """States of rings that none of the frames of a system shows, at any of its temperatures."""
-    found = []
+    """States of rings that none of the frames of a system shows, at any of its temperatures.
+
+    And the rings that their simulations did not turn over.
+    """
+    sources = [str(one["source"]) for state in states for one in state.record]
+    found = [one for source in dict.fromkeys(sources) for one in unmoved_in(source)]
     for system in {id(state.system): state.system for state in states if state.n}.values():
         own = [state for state in states if state.system is system and state.n]
         frames = np.concatenate([part for state in own for part in state.frames])

@@ -29,11 +29,11 @@ from boltzgen.refine.refinement import flow_log_weights
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.audit import Findings, audit_rows, check_files
-from boltzgen.trust.coverage import coverage_of_frames, read_check_frames
+from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import TorsionColumn, classified, judge_probe, state_columns
 from boltzgen.trust.probe import ProbeFrames, check_probe, run_probe
-from boltzgen.trust.rings import RingColumn, missing_from, ring_minima
+from boltzgen.trust.rings import RingColumn, RingWalks, missing_from, ring_minima, unmoved_cautions
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
 from boltzgen.workflows.sampling.records import Coverage, Summary
@@ -182,7 +182,10 @@ def _examined(
                 stop=stop,
                 progress=progress,
             )
-            records.append(judge_probe(generator, ensemble, flow_log_w, seen, kelvin, columns))
+            walks = RingWalks(seen.positions, seen.crossings)
+            told = unmoved_cautions(molecule, minima, kelvin, "probe", walks)
+            judged = judge_probe(generator, ensemble, flow_log_w, seen, kelvin, columns)
+            records.append(with_findings(judged, [("caution", sentence) for sentence in told]))
     coverage = combined(records, findings, numbers, former=ensemble.coverage)
     return Summary(store_coverage(out, ensemble, coverage)), coverage
 

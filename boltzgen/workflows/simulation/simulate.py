@@ -30,8 +30,8 @@ from boltzgen.interrupts import StopRequest
 from boltzgen.progress import Progress, silent
 from boltzgen.provenance import versions
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.trust.crossings import crossings_of, judge_drift, judge_starts
-from boltzgen.trust.rings import rings_of_frames
+from boltzgen.trust.crossings import crossings_of, judge_drift, judge_starts, replicas_of
+from boltzgen.trust.rings import RingWalks, rings_of_frames
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.simulation.asked import as_before, engines_of, settings_of
 from boltzgen.workflows.simulation.engines import Engine, OpenMMEngine, TorchEngine
@@ -280,10 +280,11 @@ class _Job:
             trajectory = read_trajectory(self.folder, self.system)
             self.manifest["statistical_inefficiency"] = slowest_inefficiencies(trajectory, self.system)
             coldest = float(min(self.settings.temperatures))
-            rings = rings_of_frames(self.system, trajectory.at(coldest).positions, coldest)
+            walks = self.settings.walks
+            replicas = RingWalks(trajectory.positions, replicas_of(trajectory, walks).crossings)
+            rings = rings_of_frames(self.system, trajectory.at(coldest).positions, coldest, replicas)
             if rings is not None:
                 self.manifest["rings"] = rings
-            walks = self.settings.walks
             states = crossings_of(trajectory, self.system, walks)
             cautions = judge_starts(states)
             if "torch" in record:

@@ -50,8 +50,6 @@ class Energy:
         if self.solvent != VACUUM:
             asked["implicit"] = self.solvent
         found = force_field_words(asked)
-        if self.forcefield == "gaff2":  # one family there, two parameter sets here
-            found = found.replace("GAFF", "GAFF2", 1)
         return found if self.solvent == VACUUM else f"{found} {_SURFACES.get(self.surface, self.surface)}"
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from programs.amber_cases import CHARGES, SMILES, real_tools
+from programs.amber_cases import CHARGES, FILES, SMILES, real_tools
 from rdkit import Chem
 
 from boltzgen.errors import BoltzgenError
@@ -101,6 +101,25 @@ def test_names_of_a_mol2_are_kept_and_its_charges_taken(tools, tmp_path):
         system = prepare(tmp_path / "thiol.mol2", forcefield=("gaff",), charges=wanted)
         assert [name.atom for name in system.atom_names] == names
         assert np.allclose(charges_of(system), own, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["nitropropanoate", "ammonium"])
+def test_a_mol2_of_antechamber_gives_its_charges_and_types(tools, name):
+    """What ``antechamber -fo mol2 -at gaff2 -c bcc`` wrote once comes back as parameters, atom for atom."""
+    path = FILES.parent / "gaff" / f"{name}.mol2"
+    body = path.read_text().partition("@<TRIPOS>ATOM\n")[2].partition("@<TRIPOS>")[0]
+    rows = [line.split() for line in body.splitlines()]
+    system = prepare(path, forcefield=("gaff2",), charges="file", minimize=False)
+    assert np.allclose(charges_of(system), [float(row[8]) for row in rows], atol=1e-7)
+    assert system.provenance["parameters"]["types"] == [row[5] for row in rows]
+
+
+def test_types_of_a_mol2_that_antechamber_would_not_give_are_named(tools, tmp_path):
+    text = (FILES.parent / "gaff" / "ammonium.mol2").read_text()
+    (tmp_path / "older.mol2").write_text(text.replace(" nz ", " n4 "))
+    system = prepare(tmp_path / "older.mol2", forcefield=("gaff2",), charges="file", minimize=False)
+    (note,) = [one for one in system.provenance["warnings"] if "other atom types" in one]
+    assert "N1 n4 -> nz" in note
 
 
 def test_parameters_of_gaff2_are_gaff2s(tools):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
+from rdkit import Chem
 from small_molecule_cases import ACETATE, embedded
 
 from boltzgen.errors import InputError
@@ -51,6 +56,90 @@ def test_formal_charges_of_a_mol2_are_read(tmp_path, text, charge):
     (tmp_path / "ion.mol2").write_text(text)
     system = prepare(tmp_path / "ion.mol2")
     assert partial_charges(system.openmm_system()).sum() == pytest.approx(charge, abs=1e-6)
+
+
+GAFF = Path(__file__).parents[2] / "cases" / "files" / "gaff"
+
+#: What antechamber made, ``-fo mol2 -at gaff2 -c bcc``: file -> its molecule.
+OF_GAFF = {
+    "nitropropanoate": "O=C([O-])CC[N+](=O)[O-]",
+    "ammonium": "Cc1cc(C[NH3+])no1",
+}
+
+
+def gaff_text(name: str) -> str:
+    return (GAFF / f"{name}.mol2").read_text()
+
+
+@pytest.mark.parametrize("name", OF_GAFF)
+def test_a_mol2_of_gaff_types_is_the_molecule_that_it_was_made_of(name):
+    """Nitro groups and carboxylates have single bonds in it; names stay, and so do the coordinates."""
+    system = prepare(GAFF / f"{name}.mol2", minimize=False)
+    assert system.provenance["input"]["smiles"] == OF_GAFF[name]
+    rows = [line.split() for line in gaff_text(name).splitlines() if " MOL " in line and len(line) > 60]
+    assert [str(label.atom) for label in system.atom_names] == [row[1] for row in rows if "ROOT" not in row]
+    places = [[float(word) for word in row[2:5]] for row in rows if "ROOT" not in row]
+    assert system.reference_positions == pytest.approx(0.1 * np.array(places), abs=1e-9)
+    formal = Chem.GetFormalCharge(Chem.MolFromSmiles(OF_GAFF[name]))
+    assert partial_charges(system.openmm_system()).sum() == pytest.approx(formal, abs=1e-6)
+
+
+def without_charges(text: str) -> str:
+    return re.sub(r"-?[0-9.]+$", "0.000000", text, flags=re.MULTILINE)
+
+
+#: Refused with these words: a dianion without charges might be a neutral molecule of something else.
+GAFF_FILES = {
+    "uncharged.mol2": (without_charges(gaff_text("nitropropanoate")), ["no partial charges", "-at sybyl"]),
+    "hydrogen.mol2": (
+        gaff_text("ammonium").replace("    13     5    13 1   \n", ""),
+        ["C5", "3 neighbours", "instead of 4"],
+    ),
+    "sum.mol2": (gaff_text("ammonium").replace(" 0.470800", " 0.270800"), ["+0.400 e", "whole number"]),
+    "other charge.mol2": (
+        gaff_text("ammonium").replace("-0.835600", "-1.835600"),
+        ["a net charge of +0 e", "make no molecule", "SDF"],
+    ),
+    "no atom.mol2": (
+        gaff_text("ammonium").replace("    17     6    17 1", "    17     6    99 1"),
+        ["not there"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GAFF_FILES)
+def test_mol2_files_of_gaff_types_that_are_refused(tmp_path, name):
+    text, expected = GAFF_FILES[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path / name)
+    for word in expected:
+        assert word in str(caught.value)
+
+
+def test_a_mol2_of_gaff_types_without_charges_is_read_where_no_atom_needs_one(tmp_path):
+    """Acetone as ``antechamber -fo mol2`` writes it without ``-c``."""
+    molecule = embedded("CC(C)=O")
+    kinds = ["c3", "c", "c3", "o", *["hc"] * 6]
+    rows = [
+        f"{i + 1} {kinds[i].upper()}{i} {x:.4f} {y:.4f} {z:.4f} {kinds[i]} 1 ACE 0.000000"
+        for i, (x, y, z) in enumerate(molecule.GetConformer().GetPositions())
+    ]
+    bonds = [
+        f"{i + 1} {bond.GetBeginAtomIdx() + 1} {bond.GetEndAtomIdx() + 1} 1"
+        for i, bond in enumerate(molecule.GetBonds())
+    ]
+    head = [
+        "@<TRIPOS>MOLECULE",
+        "ACE",
+        "10 9 1 0 0",
+        "SMALL",
+        "No Charge or Current Charge",
+        "",
+        "@<TRIPOS>ATOM",
+    ]
+    (tmp_path / "acetone.mol2").write_text("\n".join([*head, *rows, "@<TRIPOS>BOND", *bonds, ""]))
+    assert prepare(tmp_path / "acetone.mol2").provenance["input"]["smiles"] == "CC(C)=O"
 
 
 #: Refused with these words.
