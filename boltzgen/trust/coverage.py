@@ -73,7 +73,8 @@ def coverage_of_frames(
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )
-    return with_findings(record, seen_in_training(trained, frames.digest()))
+    found = seen_in_training(trained, frames.digest())
+    return with_findings(record, [*found, *(("caution", f"{source}: {one}") for one in frames.cautions)])
 
 
 def seen_in_training(trained: Mapping[str, Any], digest: str) -> list[tuple[str, str]]:

@@ -234,6 +234,7 @@ def _frames(end: End, data: str | Path, told: float | None) -> TargetSamples:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
     seen = seen_in_training(end.trained.record, digest)
     seen += missing_in_frames(end.molecule, positions[inside], end.temperature)
+    seen += [("caution", f"{data}: {one}") for one in frames.cautions]
     return TargetSamples(
         positions[inside],
         None,

@@ -40,12 +40,13 @@ class StateSystem:
 
 @dataclass(eq=False)
 class SampledState:
-    """A system at `temperature` (K), its independent frames, and where they came from."""
+    """A system at `temperature` (K), its independent frames, where they came from, and cautions on them."""
 
     system: StateSystem
     temperature: float
     frames: list[np.ndarray] = field(default_factory=list)
     record: list[dict[str, Any]] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -148,6 +149,7 @@ def _add_frames(
         inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
         here = state(fingerprint, float(kelvin))
         here.frames.append(positions[inside.numpy()])
+        here.cautions += [f"{folder}: {one}" for one in frames.cautions]
         here.record.append(
             {
                 "source": folder,
@@ -163,6 +165,12 @@ def found_of_walkers(walked: list[End]) -> list[tuple[str, str]]:
     """What is found of the chains whose rows count as frames."""
     judged = [(end, end.ensemble.diagnostics()) for end in walked]
     return [(found.verdict, f"{end.name}: {reason}") for end, found in judged for reason in found.reasons]
+
+
+def found_of_frames(states: list[SampledState]) -> list[tuple[str, str]]:
+    """Cautions on the frames of `states`, each once; then states of rings that none of them shows."""
+    told = dict.fromkeys(one for state in states for one in state.cautions)
+    return [*(("caution", one) for one in told), *missing_rings(states)]
 
 
 def missing_rings(states: list[SampledState]) -> list[tuple[str, str]]:
