@@ -238,7 +238,8 @@ def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -
         )
     if unit is not None:
         arrays["positions"] = unpack_positions(arrays["positions"], float(unit))
-    return Trajectory(**arrays, system_fingerprint=fingerprint, statistical_inefficiency=measured)
+    columns = (arrays[name] for name in ("positions", "energies", "temperatures", "replicas"))
+    return Trajectory(*columns, fingerprint, measured)  # type: ignore[arg-type]
 
 
 def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:

@@ -280,7 +280,7 @@ def test_units_of_an_estimate():
 
 
 def test_a_state_of_hardly_any_weight_has_its_effective_samples():
-    """exp(-500) is a number, its square is none; three rows of equal weight are three, whatever they weigh."""
+    """exp(-500) is a number, its square is none; three rows of equal weight are three."""
     log_w = np.array([0.0, 0.2, -500.0, -500.0, -500.0])
     state = np.arange(5) > 1
     found, rest = populations(log_w, {"far": state, "all other": ~state})

@@ -14,6 +14,7 @@ from boltzgen.units import energy_in_units, thermal_energy
 from boltzgen.wells.counting import by_energies, by_oscillators
 from boltzgen.wells.gathering import Well
 from boltzgen.wells.populations import Figures, WellFigures
+from boltzgen.workflows.conformers.record import observed_columns
 from boltzgen.workflows.conformers.source import NO_WEIGHTS, Conformations
 
 #: Wells up to which vibrations are counted, each of which takes six gradients an atom.
@@ -123,4 +124,5 @@ def properties(entry: dict[str, Any], temperature: float) -> dict[str, Any]:
         "population_by_energies": entry["population_by_energies"],
         "population_by_oscillators": entry["population_by_oscillators"],
         "verdict": entry["verdict"],
+        **observed_columns(entry),
     }
