@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,11 @@ def wells_told(
             }
         )
     return entries, order
+
+
+def called(well: Mapping[str, Any]) -> str:
+    """The labels of the entry of a `well`, or its name; and that its mirror image is in it."""
+    return f"{well['labels'] or well['name']}{' (with its mirror image)' if well['degeneracy'] == 2 else ''}"
 
 
 def _held(own: WellFigures | None, temperature: float) -> dict[str, Any]:
