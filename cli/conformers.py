@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Wells that the terminal shows, and reasons of the verdict.
 WELLS, REASONS = 20, 6
 
+#: Wells of which observables are shown.
+OBSERVED = 6
+
 
 def conformers(
     source: Annotated[
@@ -47,6 +50,11 @@ def conformers(
     within: Annotated[
         float, typer.Option(metavar="NM", help="How near, by the symmetric RMSD of heavy atoms.")
     ] = 0.1,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--of", metavar="NAME", help="Observable of each well, as free-energy observable."),
+    ] = None,
+    coordinates: words.Coordinates = None,
     rows: Annotated[int, typer.Option(min=1, help="Samples to minimise at most, chosen by weight.")] = 2000,
     forcefield: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of --smiles, or of a molecule's file; default mmff94.")
@@ -79,6 +87,8 @@ def conformers(
 
     boltzgen conformers crest_conformers.xyz --system SYS -o WELLS
 
+    boltzgen conformers OUT -o WELLS --of J3-HCCH --of dipole
+
     boltzgen conformers --smiles ClCCCl -o WELLS --time 10m
     """
     from boltzgen.workflows.conformers.conformers import conformers as work
@@ -92,6 +102,8 @@ def conformers(
             temperature=temperature,
             pose=pose,
             within=within,
+            names=names or (),
+            coordinates=coordinates,
             rows=rows,
             forcefield=forcefield,
             charges=charges,
@@ -132,6 +144,19 @@ def show(result: ConformerTable) -> None:
         ("", "G", "95 % from", "to", "E", "S", "energies alone", "RRHO"),
         [_counted(one, shown[0]) for one in shown],
     )
+    if result.observables or any(one["observables"] for one in shown):
+        console.table(
+            "observables, of all and of each well",
+            ("observable", "of", "value", "95 % from", "to", "unit"),
+            [
+                (one["name"], whose, one["value"][one["unit"]], *one["interval95"][one["unit"]], one["unit"])
+                for whose, told in (
+                    ("all", result.observables),
+                    *((well["name"], well["observables"]) for well in shown[:OBSERVED]),
+                )
+                for one in told
+            ],
+        )
     rows = [(one["name"], one["value"]["k"], *one["interval95"]["k"]) for one in result.entropies]
     if rows:
         console.table("entropies, k", ("", "value", "95 % from", "to"), rows)

@@ -163,6 +163,11 @@ def show(result: Run) -> None:
         tables.populations(
             joint[:JOINT], f"joint states: the likeliest {min(JOINT, len(joint))} of {len(joint)}"
         )
+    if result.conformers:
+        tables.populations(
+            [{**one, "name": f"{one['labels'] or one['name']}"} for one in result.conformers],
+            "conformers, mirror images together",
+        )
     console.key_values(f"answer: {result.folder}", result.rows())
     console.finding(f"verdict: {result.verdict}")
     for reason in result.reasons[:REASONS]:

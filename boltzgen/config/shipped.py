@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from boltzgen.config.settings import nearest
 from boltzgen.contents import what_it_is
 from boltzgen.errors import InputError
-from boltzgen.files import read_text, sha256_file
+from boltzgen.files import read_json, read_text, sha256_file
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -44,6 +46,27 @@ def shipped_models() -> dict[str, Path]:
     """Name -> folder of every shipped model."""
     folder = Path(str(resources.files("boltzgen_models")))
     return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.json"))}
+
+
+def made_for(forcefield: Sequence[str], implicit: str) -> list[str]:
+    """Names of the shipped models whose release names this force field and this implicit solvent (``none``).
+
+    By the words of ``force_field`` and ``solvent`` in ``metrics.json``; files are named in brackets there.
+    """
+    found = []
+    for name, folder in shipped_models().items():
+        metrics = read_json(folder / "metrics.json")
+        fields, solvents = (_words(str(metrics[key])) for key in ("force_field", "solvent"))
+        solvent = Path(implicit.lower()).stem
+        if forcefield and {one.lower() for one in forcefield} <= fields and solvent in solvents:
+            found.append(name)
+    return found
+
+
+def _words(text: str) -> set[str]:
+    """The words of `text`, and the last parts of file names, with and without their suffix."""
+    words = set(re.split(r"[\s,;()/]+", text.lower()))
+    return words | {word.removesuffix(".xml") for word in words}
 
 
 #: Where a model is made that takes the place of another one, by its name.

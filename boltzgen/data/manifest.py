@@ -143,12 +143,16 @@ def doubts_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return (*rings.get("missing", ()), *rings.get("unmoved", ()), *crossings.get("cautions", ()))
 
 
-def unmoved_in(data: str | Path) -> list[tuple[str, str]]:
-    """What the MD folder `data` says of rings that no move turned over: (verdict, reason); none of a file."""
-    if not Path(data).is_dir():
-        return []
-    rings = read_manifest(Path(data)).get("rings") or {}
-    return [("caution", sentence) for sentence in rings.get("unmoved", ())]
+#: What those of `doubts_of` begin with that spoil populations, whatever states there are.
+CAUTION = "caution: "
+
+
+def cautions_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences of `doubts_of` on populations that are those of the starts, without their first word.
+
+    Whoever uses the frames says them too; states that are missing are told from the frames that are used.
+    """
+    return tuple(one.removeprefix(CAUTION) for one in doubts_of(manifest) if one.startswith(CAUTION))
 
 
 def read_manifest(folder: Path, remedy: str = "simulate again.") -> dict[str, Any]:

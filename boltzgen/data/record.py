@@ -24,6 +24,7 @@ class Trajectory:
         system_fingerprint: fingerprint of the `MolecularSystem` that was simulated; None when unknown.
         statistical_inefficiency: frames per independent frame, keyed ``"energy@300K"``,
             ``"torsions@300K"``, ``"size@300K"``; empty when it was not measured.
+        cautions: what `simulate` said against populations of these frames; they stay with the frames.
     """
 
     positions: np.ndarray
@@ -32,6 +33,7 @@ class Trajectory:
     replicas: np.ndarray
     system_fingerprint: str | None = None
     statistical_inefficiency: dict[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=np.float32)
@@ -61,6 +63,7 @@ class Trajectory:
             self.replicas[rows],
             self.system_fingerprint,
             dict(self.statistical_inefficiency),
+            self.cautions,
         )
 
     def __repr__(self) -> str:
@@ -134,4 +137,5 @@ def joined(parts: list[Trajectory]) -> Trajectory:
         np.concatenate([part.replicas for part in parts]),
         parts[0].system_fingerprint,
         measured,
+        tuple(dict.fromkeys(one for part in parts for one in part.cautions)),
     )

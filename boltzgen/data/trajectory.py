@@ -20,7 +20,7 @@ from boltzgen.contents import what_it_is
 from boltzgen.data.checks import check_spread
 from boltzgen.data.foreign import FORMATS, read_foreign
 from boltzgen.data.hdf5 import read_hdf5
-from boltzgen.data.manifest import SCHEMA, read_manifest
+from boltzgen.data.manifest import CAUTION, SCHEMA, cautions_of, read_manifest
 from boltzgen.data.packed_frames import pack_positions, unpack_positions
 from boltzgen.data.record import Trajectory, joined
 from boltzgen.data.temperatures import HDF5_SUFFIXES, are_kinetic, stated_temperatures
@@ -159,6 +159,8 @@ def write_trajectory(
         "files": ["frames.npz"],
         "statistical_inefficiency": dict(trajectory.statistical_inefficiency),
     }
+    if trajectory.cautions:
+        record["crossings"] = {"states": [], "cautions": [CAUTION + one for one in trajectory.cautions]}
     content = {**record, **manifest, "sha256": file_digests(folder, ["frames.npz"])}
     write_json(folder / "manifest.json", signed(content))
     return folder
@@ -209,7 +211,8 @@ def _read_folder(folder: Path, system: MolecularSystem | None) -> Trajectory:
     whole = joined(parts)
     _check_counts(folder, whole, manifest)
     known = {str(k): float(g) for k, g in measured.items() if g is not None}
-    found = _matched(replace(whole, statistical_inefficiency=known), system, folder)
+    whole = replace(whole, statistical_inefficiency=known, cautions=cautions_of(manifest))
+    found = _matched(whole, system, folder)
     require_signed(folder / "manifest.json", manifest, remedy)
     return found
 
@@ -235,7 +238,8 @@ def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -
         )
     if unit is not None:
         arrays["positions"] = unpack_positions(arrays["positions"], float(unit))
-    return Trajectory(**arrays, system_fingerprint=fingerprint, statistical_inefficiency=measured)
+    found = arrays["positions"], arrays["energies"], arrays["temperatures"], arrays["replicas"]
+    return Trajectory(*found, fingerprint, measured)
 
 
 def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:

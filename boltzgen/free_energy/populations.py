@@ -378,5 +378,8 @@ def _weights_and_indicators(
 
 def _n_effective(w_n: np.ndarray, g: float) -> float:
     """Kish's effective number of samples of the weights `w_n`, over the statistical inefficiency."""
-    total = float(np.sum(w_n))
-    return total**2 / float(np.sum(w_n**2)) / g if total > 0 else 0.0
+    largest = float(np.max(w_n, initial=0.0))
+    if not largest > 0:
+        return 0.0
+    scaled = np.ldexp(w_n, -np.frexp(largest)[1])  # exact; the squares of weights below 1e-162 would be 0
+    return float(np.sum(scaled)) ** 2 / float(np.sum(scaled**2)) / g

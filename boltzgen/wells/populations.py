@@ -251,8 +251,13 @@ def _estimate(
         known = sample.findings(values)
         told = [*told, *(one for one in counted if one not in known)]
     found = sample.estimate(errors, name=name, quantity=quantity, unit=unit, found=tuple(told), values=values)
-    why = None if share is None else no_error_bar(share.n_effective)
-    if share is None or why is None or found.value is None:
+    return found if share is None else without_error(found, share.n_effective)
+
+
+def without_error(found: Estimate, n_effective: float) -> Estimate:
+    """`found`, which rests on so many effective samples; without an error bar where these are too few."""
+    why = no_error_bar(n_effective)
+    if why is None or found.value is None:
         return found
     return replace(
         found,
@@ -260,7 +265,7 @@ def _estimate(
         interval95=(None, None),
         standard_error_asymptotic=None,
         standard_error_bootstrap=None,
-        n_effective=share.n_effective,
+        n_effective=n_effective,
         unknown={**found.unknown, "standard_error": why, "interval95": why},
     )
 

@@ -277,3 +277,19 @@ def test_units_of_an_estimate():
     model = golden_document(None)["estimates"][0]
     assert model["value"]["kJ/mol"] is None and model["value"]["kT"] == value["kT"]
     assert any(reason.startswith("kJ/mol is null") for reason in model["reasons"])
+
+
+def test_a_state_of_hardly_any_weight_has_its_effective_samples():
+    """exp(-500) is a number, its square is none; three rows of equal weight are three."""
+    log_w = np.array([0.0, 0.2, -500.0, -500.0, -500.0])
+    state = np.arange(5) > 1
+    found, rest = populations(log_w, {"far": state, "all other": ~state})
+    assert found.n_effective == pytest.approx(3.0) and 0 < found.population < 1e-216
+    assert rest.n_effective == pytest.approx((1 + np.exp(0.2)) ** 2 / (1 + np.exp(0.4)))
+    (difference,) = state_free_energies(
+        log_w,
+        {"far": state, "all other": ~state},
+        [("all other", "far")],
+        Statistics(np.random.default_rng(1), n_bootstrap=20),
+    )
+    assert difference.value == pytest.approx(500 + np.log(1 + np.exp(0.2)) - np.log(3))

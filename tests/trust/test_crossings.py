@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from boltzgen.data.convergence import convergence
-from boltzgen.data.manifest import doubts_of, unmoved_in
+from boltzgen.data.manifest import doubts_of
 from boltzgen.data.record import Trajectory
 from boltzgen.data.statistics import drift, drifts, slowest_inefficiencies
-from boltzgen.data.trajectory import write_trajectory
+from boltzgen.data.trajectory import read_trajectory, write_trajectory
 from boltzgen.dynamics.starts import conformer_starts
 from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.ensemble.ensemble import Ensemble
@@ -239,11 +239,10 @@ def test_frames_of_a_simulation_that_turned_no_ring_over_vouch_for_nothing_witho
         given = replace(given, system_fingerprint=system.fingerprint)
         rings = {"unmoved": [sentence]} if kelvin > 400 else {"missing": []}
         write_trajectory(tmp_path / f"{kelvin:g}", given, rings=rings)
-    assert unmoved_in(tmp_path / "400") == [] == unmoved_in(tmp_path / "frames.dcd")
-    assert unmoved_in(tmp_path / "410") == [("caution", sentence)]
     folders = [tmp_path / "400", tmp_path / "410"]
+    assert [read_trajectory(one).cautions for one in folders] == [(), ("no move turns over ring x",)]
     joined = mbar(folders, systems=[tmp_path / "SYS"], n_bootstrap=20, output=tmp_path / "joined.json")
-    assert sentence in joined.estimates[0].reasons
+    assert f"{folders[1]}: no move turns over ring x" in joined.estimates[0].reasons
 
 
 def test_prepare_names_the_rings_that_no_move_turns_over():

@@ -261,4 +261,19 @@ def shares_told(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _populations(material: Material) -> Html:
     rows = shares_told([*populations_of(material), *_shares_of(several(material.answer, "mirror_images"))])
-    return table(("state", "population (95 % interval)"), rows, "Populations") if rows else Html("")
+    told = table(("state", "population (95 % interval)"), rows, "Populations") if rows else Html("")
+    return joined([told, _conformers(material)])
+
+
+def _conformers(material: Material) -> Html:
+    """The wells of a small molecule: labels, images, population."""
+    rows = [
+        (
+            str(one.get("labels") or one.get("name")),
+            one.get("degeneracy"),
+            percentage(one["population"], _ends(one)),
+        )
+        for one in several(part(material.answer, "conformers"), "wells")
+    ]
+    columns = ("conformer", "images", "population (95 % interval)")
+    return table(columns, rows, "Conformers, minimised") if rows else Html("")

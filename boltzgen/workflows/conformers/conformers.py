@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
-import torch
 
 from boltzgen.checks import check_number, check_temperature
 from boltzgen.contents import check_output
 from boltzgen.errors import InputError, PartialError
-from boltzgen.files import together, write_atomic, write_json
 from boltzgen.folders import alone_in, holds_other_files, is_own_file
-from boltzgen.free_energy.statistics import Statistics
-from boltzgen.free_energy.thermodynamics import SCOPE
 from boltzgen.interrupts import StopRequest
-from boltzgen.potentials.base import Potential
-from boltzgen.potentials.of_system import potential_of
 from boltzgen.progress import Progress, silent
-from boltzgen.provenance import VERSION
 from boltzgen.system.molecular_system import MolecularSystem
-from boltzgen.units import thermal_energy
-from boltzgen.wells.files import NO_LEWIS, conformers_sdf, crest_xyz, symbols_of
-from boltzgen.wells.gathering import Gathered, gathered
-from boltzgen.wells.minimisation import value_and_gradient
-from boltzgen.wells.populations import Figures, figures
+from boltzgen.workflows.conformers.observed import Observed
 from boltzgen.workflows.conformers.pose import Pose
-from boltzgen.workflows.conformers.record import SCHEMA, ConformerTable, table_csv
-from boltzgen.workflows.conformers.source import Conformations, conformations
-from boltzgen.workflows.conformers.told import judged, properties, wells_told
+from boltzgen.workflows.conformers.record import ConformerTable
+from boltzgen.workflows.conformers.source import conformations
+from boltzgen.workflows.conformers.table import CREST, MOLECULES, NAME, SYS, TABLE, write_table
 from boltzgen.workflows.free_energy.results import statistics_of
 from boltzgen.workflows.preparation.options import PrepareKeywords
 from boltzgen.workflows.preparation.prepare import prepare
 from boltzgen.workflows.roads.run import run
-from boltzgen.workflows.timing.expectation import Expect, Expectation, seconds_of
+from boltzgen.workflows.timing.expectation import Expect
 
-#: Rows that are minimised at most, and gradients that one takes, for what is told before.
-ROWS, _STEPS = 2000, 60
-#: The files, in the order in which they are written; the last vouches for the others.
-TABLE, MOLECULES, CREST, NAME = "conformers.csv", "conformers.sdf", "crest_conformers.xyz", "conformers.json"
-#: Folders that this verb makes in DIR: a system of a file, and the answer of `run`.
-_SYS, _RUN = "SYS", "RUN"
-_OWN = (TABLE, MOLECULES, CREST, NAME, _SYS, _RUN)
+#: Rows that are minimised at most.
+ROWS = 2000
+#: The folder in DIR for the answer of `run`.
+_RUN = "RUN"
+_OWN = (TABLE, MOLECULES, CREST, NAME, SYS, _RUN)
 
 
 def conformers(
@@ -58,6 +41,8 @@ def conformers(
     temperature: float | None = None,
     pose: str | PathLike[str] | None = None,
     within: float = 0.1,
+    names: Sequence[str] = (),
+    coordinates: str | PathLike[str] | None = None,
     rows: int = ROWS,
     forcefield: str | None = None,
     charges: str | None = None,
@@ -84,6 +69,8 @@ def conformers(
     temperature: K; by default that of the samples, or the coldest of MD; 300 of what has none.
     pose: a file with one structure: the free energy of staying `within` (nm) of it, by the symmetric RMSD of
         heavy atoms.
+    names: observables, as `observable` takes them, of each well and on average; of structures without weights
+        those of the minima. coordinates: a file that declares distances and torsions for them.
     rows: samples that are minimised at most, chosen by weight without bias, of chains and frames evenly.
     n_bootstrap, seed: of the bootstrap, and of the choice. stop: polled; nothing is written then.
     say: told the steps of `run`. expect: told how long the minimisation takes before anything is written.
@@ -93,7 +80,7 @@ def conformers(
 
     Returns
     -------
-    ConformerTable: the content of ``conformers.json``: wells, entropies, pose, verdict with reasons.
+    ConformerTable: the content of ``conformers.json``: wells, averages, entropies, pose, verdict, reasons.
 
     Raises
     ------
@@ -110,7 +97,9 @@ def conformers(
     if (source is None) == (smiles is None):
         raise InputError("Give one of `source` and `smiles`: samples, a file of structures, or a SMILES.")
     check_number(rows, "rows")
-    statistics = statistics_of(n_bootstrap, seed)
+    statistics_of(n_bootstrap, seed)  # a wrong number is told before the work
+    if coordinates is not None and not names:
+        raise InputError("`coordinates` declares what `names` may name; give observables as `names`, too.")
     _check_output(out)
     stop = stop or StopRequest()
     options = _options(forcefield, charges, implicit)
@@ -118,8 +107,8 @@ def conformers(
         made: list[MolecularSystem] = []
 
         def prepared(path: Path) -> MolecularSystem:
-            prepare(path, Path(aside) / _SYS, stop=stop, **options)
-            made.append(MolecularSystem.load(Path(aside) / _SYS))
+            prepare(path, Path(aside) / SYS, stop=stop, **options)
+            made.append(MolecularSystem.load(Path(aside) / SYS))
             return made[0]
 
         cautions: list[str] = []
@@ -148,128 +137,21 @@ def conformers(
         assert source is not None
         name = None if system is None else str(system)
         given = conformations(Path(source), name, temperature, prepared)
-        asked = None if pose is None else Pose.read(Path(pose), within, given)
-        with closing(potential_of(given.system)) as potential:
-            if expect is not None and smiles is None:
-                expect(_expected(given, potential, min(rows, len(given))))
-            work = _Work(given, potential, asked, rows, seed, cautions)
-            content, files = work.done(statistics, stop, progress)
-        content["provenance"].update(bootstrap=n_bootstrap, seed=seed, version=VERSION)
-        with together(folder / NAME):
-            for system_of_file in made:
-                system_of_file.save(folder / _SYS)
-            for file, text in files.items():
-                write_atomic(folder / file, text)
-            write_json(folder / NAME, content)
+        content = write_table(
+            given,
+            folder,
+            pose=None if pose is None else Pose.read(Path(pose), within, given),
+            observed=Observed.asked(names, coordinates, given.system) if names else None,
+            rows=rows,
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+            cautions=cautions,
+            made=made,
+            stop=stop,
+            progress=progress,
+            expect=expect if smiles is None else None,
+        )
     return ConformerTable(content, out)
-
-
-class _Work:
-    """The wells of what was given, and all that is told of them."""
-
-    def __init__(
-        self,
-        given: Conformations,
-        potential: Potential,
-        pose: Pose | None,
-        rows: int,
-        seed: int,
-        cautions: list[str],
-    ) -> None:
-        self.whole, self.potential, self.pose, self.cautions = given, potential, pose, cautions
-        self.given, self.rows = given.chosen(rows, np.random.default_rng(seed))
-
-    def done(
-        self, statistics: Statistics, stop: StopRequest, progress: Progress
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """The content of ``conformers.json``, and the text of each other file."""
-        given, system = self.given, self.given.system
-        positions = given.positions[self.rows]
-        found = gathered(
-            system, self.potential, positions, isomers=given.isomers, stop=stop, progress=progress
-        )
-        codes = np.full(len(given), -1)
-        codes[self.rows] = found.codes
-        held, lost = self._held(found, codes, statistics) if given.weighted else (None, 0.0)
-        entries, order = wells_told(
-            found.wells, held, self.potential, np.asarray(system.masses), given.temperature
-        )
-        wells = [found.wells[row] for row in order]
-        if not found.complete:
-            self.cautions.append(
-                "the molecule has too many symmetries to try all: equal wells may stand apart"
-            )
-        sdf = conformers_sdf(system, wells, [properties(one, given.temperature) for one in entries])
-        verdict, reasons = judged(self.whole, held, lost, self.cautions)
-        lowest = min(well.energy for well in found.wells)
-        pose = None if self.pose is None else self.pose.told(self.whole, self.potential, statistics, lowest)
-        files = {TABLE: table_csv(entries), CREST: crest_xyz(wells, symbols_of(system))}
-        files.update({} if sdf is None else {MOLECULES: sdf})
-        return {
-            "schema": SCHEMA,
-            "molecule": system.name,
-            "temperature_K": given.temperature,
-            "kind": given.kind,
-            "minimised": {
-                "rows": len(self.rows),
-                "of": len(self.whole),
-                "share_of_weight": self._share() if given.weighted else None,
-                "without_a_well": found.lost,
-            },
-            "wells": entries,
-            "others": None if held is None else {"wells": held.others, "population": held.rest},
-            "entropy_reference": _reference(held),
-            "entropies": [] if held is None else [one.to_json(given.temperature) for one in held.entropies],
-            "scope": SCOPE,
-            "pose": pose,
-            "verdict": verdict,
-            "reasons": reasons,
-            "notes": [] if sdf is not None else [f"conformers.sdf was not written: {NO_LEWIS}"],
-            "files": [*files, NAME],
-            "provenance": {
-                "source": given.source,
-                "system": system.name,
-                "system_fingerprint": system.fingerprint,
-                "isomers": given.isomers,
-            },
-        }, files
-
-    def _held(self, found: Gathered, codes: np.ndarray, statistics: Statistics) -> tuple[Figures, float]:
-        """The figures of the wells, and the share of the weight without one."""
-        given = self.given
-        weighted = np.isfinite(given.log_w)
-        shares = np.exp(given.log_w - np.logaddexp.reduce(given.log_w))
-        lost = float(shares[weighted & (codes < 0)].sum())
-        about = given.statistics(statistics, codes)
-        degeneracies = np.array([well.degeneracy for well in found.wells])
-        held = figures(
-            given.log_w,
-            self._energies(),
-            codes,
-            degeneracies,
-            about,
-            judge=given.judge,
-            absolute=given.kind != "frames",
-            k_hat=given.k_hat,
-        )
-        return held, lost
-
-    def _energies(self) -> np.ndarray:
-        """Reduced energies (n,) of the rows, those that are not known computed."""
-        u = np.array(self.given.u)
-        wanted = np.flatnonzero(~np.isfinite(u) & np.isfinite(self.given.log_w))
-        if len(wanted):
-            x = torch.as_tensor(np.asarray(self.given.positions[wanted], dtype=np.float64))
-            with torch.no_grad():
-                u[wanted] = self.potential.energy(x).numpy() / thermal_energy(self.given.temperature)
-        return u
-
-    def _share(self) -> float:
-        """Share of all weight in the rows that were minimised."""
-        whole = self.whole.log_w
-        if self.given.kind != "samples":
-            return len(self.rows) / max(int(np.isfinite(whole).sum()), 1)
-        return float(np.exp(np.logaddexp.reduce(whole[self.rows]) - np.logaddexp.reduce(whole)))
 
 
 def _options(forcefield: str | None, charges: str | None, implicit: str) -> PrepareKeywords:
@@ -282,19 +164,6 @@ def _options(forcefield: str | None, charges: str | None, implicit: str) -> Prep
     if implicit != "none":
         found["implicit"] = implicit
     return found
-
-
-def _reference(held: Figures | None) -> str | None:
-    if held is None:
-        return None
-    return "absolute, by ln Z of the samples" if held.absolute else "over well 1: no ln Z is known"
-
-
-def _expected(given: Conformations, potential: Potential, rows: int) -> Expectation:
-    few = torch.as_tensor(np.asarray(given.positions[: min(64, len(given))], dtype=np.float64))
-    each = seconds_of(lambda: value_and_gradient(potential, few)) / len(few)
-    task = f"{rows} conformations minimised"
-    return Expectation("conformers", _STEPS * rows * each, task, f"{1 / each:.3g} gradients a second")
 
 
 def _check_output(out: Path) -> None:

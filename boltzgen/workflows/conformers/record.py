@@ -56,6 +56,11 @@ class ConformerTable(Record):
         return tuple(self._content["entropies"])
 
     @property
+    def observables(self) -> tuple[Mapping[str, Any], ...]:
+        """Averages over all: entries as in free_energy.json; those of a well are in its record."""
+        return tuple(self._content.get("observables", ()))
+
+    @property
     def pose(self) -> Mapping[str, Any] | None:
         """What staying near the pose costs; None where none was given."""
         found: Mapping[str, Any] | None = self._content["pose"]
@@ -117,8 +122,10 @@ class ConformerTable(Record):
 
 def table_csv(wells: Sequence[Mapping[str, Any]]) -> str:
     """The records of wells as CSV, one row each; an empty cell is not known."""
-    rows = []
+    rows, further = [], dict[str, None]()
     for one in wells:
+        own = observed_columns(one)
+        further |= dict.fromkeys(own)
         free, energy, entropy = (one[name] or {} for name in ("free_energy", "mean_energy", "entropy"))
         low, high = (free.get("interval95") or {}).get("kT") or (None, None)
         rows.append(
@@ -144,6 +151,18 @@ def table_csv(wells: Sequence[Mapping[str, Any]]) -> str:
                 "samples": one["n"],
                 "effective_samples": one["n_effective"],
                 "verdict": one["verdict"],
+                **own,
             }
         )
-    return csv_text(COLUMNS, rows)
+    return csv_text((*COLUMNS, *further), rows)
+
+
+def observed_columns(well: Mapping[str, Any]) -> dict[str, Any]:
+    """Two columns for each observable of a `well`: the value and its standard error."""
+    found = {}
+    for one in well["observables"]:
+        unit = one["unit"]
+        name = one["name"] if unit == "1" else f"{one['name']} ({unit})"
+        found[name] = one["value"][unit]
+        found[f"{name} standard error"] = one["standard_error"][unit]
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from boltzgen.units import energy_in_units, thermal_energy
 from boltzgen.wells.counting import by_energies, by_oscillators
 from boltzgen.wells.gathering import Well
 from boltzgen.wells.populations import Figures, WellFigures
+from boltzgen.workflows.conformers.record import observed_columns
 from boltzgen.workflows.conformers.source import NO_WEIGHTS, Conformations
 
 #: Wells up to which vibrations are counted, each of which takes six gradients an atom.
@@ -65,6 +66,11 @@ def wells_told(
             }
         )
     return entries, order
+
+
+def called(well: Mapping[str, Any]) -> str:
+    """The labels of the entry of a `well`, or its name; and that its mirror image is in it."""
+    return f"{well['labels'] or well['name']}{' (with its mirror image)' if well['degeneracy'] == 2 else ''}"
 
 
 def _held(own: WellFigures | None, temperature: float) -> dict[str, Any]:
@@ -123,4 +129,5 @@ def properties(entry: dict[str, Any], temperature: float) -> dict[str, Any]:
         "population_by_energies": entry["population_by_energies"],
         "population_by_oscillators": entry["population_by_oscillators"],
         "verdict": entry["verdict"],
+        **observed_columns(entry),
     }

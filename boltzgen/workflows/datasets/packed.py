@@ -51,6 +51,7 @@ def pack_frames(molecule: DatasetMolecule, folder: Path, count: int) -> Path:
         chosen.temperatures,
         chosen.replicas,
         system.fingerprint,
+        cautions=chosen.cautions,
     )
     exact, _ = energies_of_frames(Target.from_system(system), rounded, known=False)
     return write_trajectory(

@@ -15,7 +15,6 @@ import torch
 
 from boltzgen.config.model import Model, load_model
 from boltzgen.config.shipped import shipped_models
-from boltzgen.data.manifest import unmoved_in
 from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble import Ensemble
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, findings, pareto_k, weights_are_constant
@@ -234,7 +233,8 @@ def _frames(end: End, data: str | Path, told: float | None) -> TargetSamples:
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
     seen = seen_in_training(end.trained.record, digest)
-    seen += [*missing_in_frames(end.molecule, positions[inside], end.temperature), *unmoved_in(data)]
+    seen += missing_in_frames(end.molecule, positions[inside], end.temperature)
+    seen += [("caution", f"{data}: {one}") for one in frames.cautions]
     return TargetSamples(
         positions[inside],
         None,

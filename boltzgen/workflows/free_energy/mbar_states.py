@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.data.manifest import unmoved_in
 from boltzgen.data.trajectory import read_trajectory
 from boltzgen.errors import InputError
 from boltzgen.generator import Target, read_target
@@ -41,12 +40,13 @@ class StateSystem:
 
 @dataclass(eq=False)
 class SampledState:
-    """A system at `temperature` (K), its independent frames, and where they came from."""
+    """A system at `temperature` (K), its independent frames, where they came from, and cautions on them."""
 
     system: StateSystem
     temperature: float
     frames: list[np.ndarray] = field(default_factory=list)
     record: list[dict[str, Any]] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -149,6 +149,7 @@ def _add_frames(
         inside = system.target.coordinates.inside(torch.as_tensor(positions, dtype=torch.float64)).cpu()
         here = state(fingerprint, float(kelvin))
         here.frames.append(positions[inside.numpy()])
+        here.cautions += [f"{folder}: {one}" for one in frames.cautions]
         here.record.append(
             {
                 "source": folder,
@@ -166,13 +167,15 @@ def found_of_walkers(walked: list[End]) -> list[tuple[str, str]]:
     return [(found.verdict, f"{end.name}: {reason}") for end, found in judged for reason in found.reasons]
 
 
-def missing_rings(states: list[SampledState]) -> list[tuple[str, str]]:
-    """States of rings that none of the frames of a system shows, at any of its temperatures.
+def found_of_frames(states: list[SampledState]) -> list[tuple[str, str]]:
+    """Cautions on the frames of `states`, each once; then states of rings that none of them shows."""
+    told = dict.fromkeys(one for state in states for one in state.cautions)
+    return [*(("caution", one) for one in told), *missing_rings(states)]
 
-    And the rings that their simulations did not turn over.
-    """
-    sources = [str(one["source"]) for state in states for one in state.record]
-    found = [one for source in dict.fromkeys(sources) for one in unmoved_in(source)]
+
+def missing_rings(states: list[SampledState]) -> list[tuple[str, str]]:
+    """States of rings that none of the frames of a system shows, at any of its temperatures."""
+    found = []
     for system in {id(state.system): state.system for state in states if state.n}.values():
         own = [state for state in states if state.system is system and state.n]
         frames = np.concatenate([part for state in own for part in state.frames])

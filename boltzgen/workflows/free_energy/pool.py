@@ -19,7 +19,7 @@ from boltzgen.generator import Target
 from boltzgen.progress import Progress
 from boltzgen.trust.coverage import with_findings
 from boltzgen.workflows.free_energy.ends import End
-from boltzgen.workflows.free_energy.mbar_states import SampledState, found_of_walkers, missing_rings
+from boltzgen.workflows.free_energy.mbar_states import SampledState, found_of_frames, found_of_walkers
 
 #: K; energies are kept as U/kT at this temperature, and scale to any other.
 _UNIT_KELVIN = 300.0
@@ -31,8 +31,8 @@ class Pool:
 
     u_kn: (K, N) reduced energies, +inf outside the domain. N_k: (K,) samples of each state. log_q_mn: (M,
     N) log densities of the flows; n_flow: draws of each. record: of the folders of flows and walkers.
-    covered: what the flows' folders say of their coverage; missing: states of rings that no frame shows,
-    findings of walkers.
+    covered: what the flows' folders say of their coverage; missing: cautions on frames, states of rings that
+    none of them shows, findings of walkers.
     """
 
     states: list[SampledState]
@@ -115,7 +115,7 @@ def pooled(
         [len(part) for part in parts],
         [*record, *({**end.record, "walkers": True} for end in walked)],
         _worst_coverage(ends, states) if ends else None,
-        [*missing_rings(states), *found_of_walkers(walked)],
+        [*found_of_frames(states), *found_of_walkers(walked)],
     )
 
 

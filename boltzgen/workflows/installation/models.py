@@ -135,7 +135,8 @@ def write_release(
     Parameters
     ----------
     metrics: ``force_field``, ``solvent``, ``figures`` (name -> ``{"value", "standard_error"}``, null
-        where a number is not known, with a ``reason``) and whatever else belongs to them.
+        where a number is not known, with a ``reason``) and whatever else belongs to them. The words of
+        `prepare` must stand in the first two (``gaff2``; ``none``, ``obc2``): `run` and `show` look for them.
     card_text: the card in Markdown: data, cost, figures on unseen molecules with error bars, where it fails.
 
     Raises

@@ -48,6 +48,20 @@ class _Road(OpenRecord):
     reason: str = ""
 
 
+class _Well(StateShare):
+    """A conformer."""
+
+    labels: str = ""
+    degeneracy: int = 1
+    population: float
+
+
+class _Conformers(OpenRecord):
+    """Those of a small molecule."""
+
+    wells: list[_Well] = []
+
+
 class AnswerFile(OpenRecord):
     """``answer.json``."""
 
@@ -55,6 +69,7 @@ class AnswerFile(OpenRecord):
     sentences: list[str] = []
     populations: list[StateShare] = []
     mirror_images: list[StateShare] = []
+    conformers: _Conformers | None = None
     free_energies: list[OneEstimate] = []
     verdict: Verdict | None = None
     reasons: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from boltzgen.config.shipped import made_for
 from boltzgen.errors import InputError
 from boltzgen.files import read_text
 from boltzgen.system.formats.pdb_text import AtomName, parse_names
@@ -20,9 +21,6 @@ _SYMBOLS = (
     "- H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
     "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
 ).split()
-
-#: Force field and solvent that the shipped model of peptides was trained on, and its name.
-_SHIPPED = (["amber14-all.xml"], "obc1", "peptides-ff14sb-obc1")
 
 
 def molecule_said(given: Path, found: Found) -> Said:
@@ -153,12 +151,12 @@ def _systems(rings: Sequence[Sequence[int]]) -> list[int]:
 
 def _steps(given: Path, found: Found) -> tuple[Step, ...]:
     options = found.record["provenance"].get("options") or {}
-    forcefield, solvent, model = _SHIPPED
     answer = call("run", given, output=beside(given, "ANSWER"))
     steps = [Step("an answer, by the road that suits the molecule", answer)]
-    if options.get("forcefield") == forcefield and solvent in str(options.get("implicit")):
+    field = options.get("forcefield") or ()
+    for model in made_for([field] if isinstance(field, str) else field, str(options.get("implicit"))):
         drawn = call("sample", model, given, output=beside(given, "OUT"), number=10_000)
-        steps.append(Step("samples of the shipped model, which knows such molecules", drawn))
+        steps.append(Step(f"samples of {model}, which knows such molecules", drawn))
     drawing = call("show", given, picture=beside(given, f"{found.path.name}.svg"))
     return (
         *steps,

@@ -11,6 +11,7 @@ from boltzgen.ensemble.diagnostics import VERDICTS
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.files import write_json
 from boltzgen.notebook import with_interval
+from boltzgen.workflows.conformers.told import called
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.records import Record
 from boltzgen.workflows.roads.asking import MAIN, Asked
@@ -57,6 +58,11 @@ class Run(Record):
     def mirror_images(self) -> tuple[Mapping[str, Any], ...]:
         """Two states that are mirror images, together: the same, and the names of the two `states`."""
         return tuple(self._content["mirror_images"])
+
+    @property
+    def conformers(self) -> tuple[Mapping[str, Any], ...]:
+        """The likeliest wells of a small molecule, as `conformers` finds them; all are in ``CONFORMERS``."""
+        return tuple((self._content.get("conformers") or {}).get("wells", ()))
 
     @property
     def error(self) -> float | None:
@@ -115,6 +121,7 @@ def write_answer(
     asked: Asked,
     found: Mapping[str, FreeEnergyResult],
     mirror_images: list[dict[str, Any]],
+    conformers: Mapping[str, Any] | None,
     error: float | None,
     status: str,
     why_partial: str,
@@ -137,9 +144,10 @@ def write_answer(
         "question": dict(question),
         "road": dict(road),
         "temperature_K": ensemble.temperature,
-        "sentences": _sentences(ensemble, found, mirror_images),
+        "sentences": _sentences(ensemble, found, mirror_images, conformers),
         "populations": populations,
         "mirror_images": mirror_images,
+        "conformers": conformers,
         "free_energies": [
             {"result": name, "counts": _counts(asked, name, one), **one.to_json(ensemble.temperature)}
             for name, result in found.items()
@@ -179,9 +187,15 @@ def _verdict(
 
 
 def _sentences(
-    ensemble: Ensemble, found: Mapping[str, FreeEnergyResult], mirror_images: list[dict[str, Any]]
+    ensemble: Ensemble,
+    found: Mapping[str, FreeEnergyResult],
+    mirror_images: list[dict[str, Any]],
+    conformers: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Populations of the likeliest states of each result, mirror images added up, then its free energies."""
+    """Populations of the likeliest states of each result, mirror images added up, then its free energies.
+
+    At last the likeliest conformers.
+    """
     said = []
     for name, result in found.items():
         shares = sorted(result.populations, key=lambda one: -one.population)[:SAID]
@@ -198,6 +212,10 @@ def _sentences(
                 )
     if not said:
         said.append("No torsion has more than one well here; OUT holds the ensemble.")
+    wells = [] if conformers is None else conformers["wells"][:SAID]
+    if wells:
+        told = [_share({**one, "name": called(one)}) for one in wells]
+        said.append(f"Minimised, the samples fall into these conformers: {'; '.join(told)}.")
     return said
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from os import PathLike
 
 from boltzgen.config.settings import load_settings
-from boltzgen.config.shipped import find_config
+from boltzgen.config.shipped import find_config, made_for
 from boltzgen.progress import hours_and_minutes
 from boltzgen.system.ambertools.charges import METHODS, expected_seconds
 from boltzgen.system.ambertools.gaff import DEFAULT_CHARGES
@@ -49,7 +49,8 @@ def first_guess(
     slower = pace()
     without, training = _from_the_beginning(size, question, slower)
     needed = training / (2 * defaults.SHARES["train"])  # half of the steps in their share of the time
-    if size.small or question.frames is not None or question.config is not None:
+    unknown = size.small and not made_for(options.forcefield, options.implicit)
+    if unknown or question.frames is not None or question.config is not None:
         seconds = without
         how = "to simulate, train and draw" if question.frames is None else "to train and draw"
     else:

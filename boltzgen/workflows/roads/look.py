@@ -18,8 +18,16 @@ from boltzgen.workflows.roads.question import in_words
 from boltzgen.workflows.roads.road import Scene
 from boltzgen.workflows.roads.walk import PILOT_SEED
 
-#: Unfamiliarity up to which a shipped model is tried at all; a pilot draw decides then.
-UNFAMILIAR = 120.0
+#: Unfamiliarity up to which a shipped model knows such molecules, and is worth adapting; and up to which it
+#: is tried at all: a pilot takes seconds, and small molecules of 120 to 280 had 0.1 to 18 % (docs/run.md).
+UNFAMILIAR, TRIED = 120.0, 400.0
+
+#: Models whose unfamiliarity lies so near the least are tried, too; one that is less familiar is taken where
+#: its draws are worth so many times as much.
+NEAR, BETTER = 100.0, 1.5
+
+#: Share of the time that the pilot of a model may take which hardly knows the molecule.
+ON_TRIAL = 0.05
 
 #: Share of a state that the precision is asked of at least: rarer ones have larger errors.
 COUNTS = 0.05
@@ -38,10 +46,10 @@ OF_AN_ENERGY, ENOUGH_ENERGIES = 6.0, 20_000
 
 @dataclass(frozen=True)
 class Look:
-    """The shipped model that knows the molecule best, and what `PILOT` draws of it were worth.
+    """The shipped model that suits the molecule best, and what `PILOT` draws of it were worth.
 
     score: unfamiliarity. ess: Kish's fraction. needed: draws for the precision asked of a state of share
-    `COUNTS`, by the pilot; a_sample: seconds of one here.
+    `COUNTS`, by the pilot; a_sample: seconds of one here. pilot: the folder of the draws.
     """
 
     model: str
@@ -50,12 +58,19 @@ class Look:
     k_hat: float | None
     needed: int
     a_sample: float
+    pilot: str = "PILOT"
+
+    @property
+    def knows(self) -> bool:
+        """Whether the model knows such molecules, by its unfamiliarity alone."""
+        return self.score <= UNFAMILIAR
 
     @property
     def told(self) -> str:
         tail = "" if self.k_hat is None else f", k-hat {self.k_hat:.2f}"
+        whom = "knows such molecules" if self.knows else "hardly knows such molecules"
         return (
-            f"the shipped model {self.model} knows such molecules (unfamiliarity {self.score:.3g}); "
+            f"the shipped model {self.model} {whom} (unfamiliarity {self.score:.3g}); "
             f"of {PILOT} pilot draws {100 * self.ess:.2g} % are effective{tail}"
         )
 
@@ -65,30 +80,61 @@ class Look:
         return self.ess * PILOT < ENOUGH_EFFECTIVE
 
     @property
+    def lacks(self) -> str:
+        """Why it does not answer as it is."""
+        if self.holds:
+            return f"some {self.needed} draws would be needed"
+        return "too few for an answer" if self.few else "a few draws outweigh all others"
+
+    @property
     def holds(self) -> bool:
         """Whether the pilot's weights are worth an extrapolation."""
         return self.ess * PILOT >= 10 and (self.k_hat is None or self.k_hat <= K_BAD)
 
 
 def look(scene: Scene) -> Look | None:
-    """The look, taken once; None where no shipped model knows such molecules or data were given."""
+    """The look, taken once; None where no shipped model is near enough or data were given.
+
+    Of several models that are near, pilots decide: `better`.
+    """
     walk = scene.walk
-    kept = walk.plan.decided("look")
+    kept = walk.plan.decided("near models")
     if kept is None:
-        kept = walk.plan.decide("look", _nearest(scene))
-    if "model" not in kept:
+        kept = walk.plan.decide("near models", _near(scene))
+    best: Look | None = None
+    for number, one in enumerate(kept.get("models", ())):
+        found = _looked(scene, one["model"], one["score"], "PILOT" if number == 0 else f"PILOT{number + 1}")
+        best = better(best, found) if best is not None and found is not None else best or found
+    return best
+
+
+def _looked(scene: Scene, model: str, score: float, pilot: str) -> Look | None:
+    """What draws of `model` cost and are worth, by those in the folder `pilot`; None where they cost much."""
+    walk = scene.walk
+    costs = walk.plan.decided("seconds a sample") or {}
+    if model not in costs:
+        costs[model] = seconds_a_sample(model, walk.system, walk.question.temperature)
+        walk.plan.redecide("seconds a sample", costs)
+        walk.say(_second_guess(scene, model, score, costs[model]))
+    if score > UNFAMILIAR and walk.limit is not None and PILOT * costs[model] > ON_TRIAL * walk.limit:
         return None
-    a_sample = walk.plan.decided("a_sample")
-    if a_sample is None:
-        kelvin = walk.question.temperature
-        a_sample = walk.plan.decide("a_sample", seconds_a_sample(kept["model"], walk.system, kelvin))
-        walk.say(_second_guess(scene, kept["model"], kept["score"], a_sample))
-    walk.draw("PILOT", kept["model"], PILOT, seed=walk.seed(PILOT_SEED), data=None)
-    found = load_ensemble(walk.path("PILOT")).diagnostics()
-    precision = walk.question.precision
+    walk.draw(pilot, model, PILOT, seed=walk.seed(PILOT_SEED), data=None)
+    found = load_ensemble(walk.path(pilot)).diagnostics()
     ess = found.ess or 0.0  # of independent draws it is always known
-    needed = draws_for(ess, precision)
-    return Look(kept["model"], kept["score"], ess, found.k_hat, needed, a_sample)
+    needed = draws_for(ess, walk.question.precision)
+    return Look(model, score, ess, found.k_hat, needed, costs[model], pilot)
+
+
+def better(familiar: Look, other: Look) -> Look:
+    """Of two models the one to take; `familiar` knows the molecule better, by its unfamiliarity.
+
+    The other one must be worth `BETTER` times as much for each second, and hold where the familiar one does:
+    what a model has not learned it may miss without a sign.
+    """
+    if familiar.holds != other.holds:
+        return familiar if familiar.holds else other
+    worth = [one.ess / one.a_sample for one in (familiar, other)]
+    return other if worth[1] > BETTER * worth[0] else familiar
 
 
 def draws_for(ess: float, precision: float) -> int:
@@ -122,27 +168,32 @@ def _second_guess(scene: Scene, model: str, score: float, a_sample: float) -> st
     return f"{text}."
 
 
-def _nearest(scene: Scene) -> dict[str, object]:
-    """The shipped model to which the molecule is the least unfamiliar, and the score; why none, otherwise."""
+def _near(scene: Scene) -> dict[str, object]:
+    """The shipped models to try, the most familiar first, each with its score; why none, otherwise."""
     question = scene.walk.question
     if question.frames is not None or question.config is not None:
         return {"why": "data or a configuration to train with were given"}
-    best: tuple[float, str] | None = None
+    scores: list[tuple[float, str]] = []
     for name in shipped_models():
         trained = load_model(Path(name))
         target = Target.from_system(scene.system, isomers=trained.isomers)
         with closing(target):
             known = trained.was_trained_on(target.fingerprint, "")
             found = None if known else target.familiarity(trained.seen, [question.temperature])
-            score = 0.0 if known else math.inf if found is None else found.score
-        if best is None or (score, name) < best:
-            best = (score, name)
-    if best is None or best[0] > UNFAMILIAR:
-        told = "" if best is None else f" (unfamiliarity {best[0]:.3g}, {UNFAMILIAR:g} at most)"
+            scores.append((0.0 if known else math.inf if found is None else found.score, name))
+    scores.sort()
+    if not scores or scores[0][0] > TRIED:
+        told = f" (unfamiliarity {scores[0][0]:.3g}, {TRIED:g} at most)" if scores else ""
         return {"why": f"no shipped model knows such molecules{told}"}
-    return {"model": best[1], "score": best[0]}
+    least = scores[0][0]
+    most = min(TRIED, least + NEAR) if least > 0 else 0.0  # where one has seen all of it, no other is asked
+    return {"models": [{"model": name, "score": score} for score, name in scores if score <= most]}
 
 
 def why_not(scene: Scene) -> str:
     """Why no shipped model is used, for the road that does without."""
-    return str((scene.walk.plan.decided("look") or {}).get("why", "no shipped model is good enough"))
+    found = look(scene)
+    if found is not None:
+        return f"{found.told}: {found.lacks}"
+    kept = scene.walk.plan.decided("near models") or {}
+    return str(kept.get("why", "no shipped model that is near draws fast enough"))

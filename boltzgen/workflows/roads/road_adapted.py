@@ -20,13 +20,9 @@ class Adapted(Road):
 
     def suits(self, scene: Scene) -> str | None:
         found = look(scene)
-        if found is None:
+        if found is None or not found.knows:
             return None
-        if found.holds:
-            why = f"some {found.needed} draws would be needed"
-        else:
-            why = "too few for an answer" if found.few else "a few draws outweigh all others"
-        return f"{found.told}: {why}, so that it is adapted to this molecule first"
+        return f"{found.told}: {found.lacks}, so that it is adapted to this molecule first"
 
     def expect(self, scene: Scene) -> Expected:
         found = look(scene)
@@ -61,7 +57,7 @@ class Adapted(Road):
         check = simulated_check(scene)
         scene.walk.adapt(found.model, self.budget(scene, found))
         if not (scene.walk.path("RUN") / "model" / "model.json").is_file():  # the time was over before
-            return Source(found.model, check, frames=check)
+            return Source(found.model, check, frames=check, pilot=found.pilot)
         return Source(scene.walk.path("RUN"), check, frames=check, pilot="PILOT_ADAPTED")
 
 

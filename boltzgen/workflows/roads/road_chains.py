@@ -28,7 +28,7 @@ class Chained(Road):
 
     def suits(self, scene: Scene) -> str | None:
         found = look(scene)
-        if found is None or found.ess >= POOR:
+        if found is None or not found.knows or found.ess >= POOR:
             return None
         limit, seconds = scene.walk.limit, self.seconds(scene, found)
         if limit is not None and seconds > SHARE * limit:

@@ -45,7 +45,7 @@ class Shipped(Road):
         found = look(scene)
         assert found is not None
         check = simulated_check(scene, self.check_share(scene, found))
-        return Source(found.model, check, frames=check)
+        return Source(found.model, check, frames=check, pilot=found.pilot)
 
 
 ROAD = Shipped()

@@ -8,7 +8,7 @@ from boltzgen.errors import PartialError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.roads.frames import fitted, frames_in, give, seconds_of_energies, simulation
-from boltzgen.workflows.roads.look import why_not
+from boltzgen.workflows.roads.look import look, why_not
 from boltzgen.workflows.roads.measures import seconds_a_step
 from boltzgen.workflows.roads.plan import PARTIAL
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
@@ -89,7 +89,8 @@ class Simulated(Road):
                 "goes on."
             )
         walk.train(walk.question.config or CONFIG, self._overrides(scene, plan))
-        return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames)
+        pilot = "PILOT" if look(scene) is None else "PILOT_TRAINED"
+        return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames, pilot=pilot)
 
     def _overrides(self, scene: Scene, plan: dict[str, Any]) -> list[str]:
         """Departures from the configuration: those given, or those that suit the molecule."""

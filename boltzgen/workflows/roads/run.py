@@ -21,6 +21,7 @@ from boltzgen.report.ramachandran import panel, ramachandran_figure
 from boltzgen.system.examples import EXAMPLE, system_folder
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.options import PrepareOptions
+from boltzgen.workflows.conformers.of_run import LATER, conformers_of_run
 from boltzgen.workflows.free_energy.results import FreeEnergyResult
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.preparation.options import PrepareKeywords
@@ -289,6 +290,10 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
         what = f"the step {cut[0]} was cut" if cut else f"{sum(draws['parts'])} of {draws['wanted']} samples"
         why = f"the time was over: {what}; the same command goes on where it stopped"
     road = plan.road or {}
+    conformers = conformers_of_run(scene)
+    next_steps = _next(walk, error, why)
+    if conformers is not None and conformers["folder"] is None:
+        next_steps.append(LATER)
     answer = write_answer(
         walk.folder,
         road={"name": road["name"], "reason": road["reason"]},
@@ -297,10 +302,11 @@ def _answer(scene: Scene, asked: Asked, found: dict[str, FreeEnergyResult], erro
         asked=asked,
         found=found,
         mirror_images=sums_of_images(scene.system, asked.files, ensemble),
+        conformers=conformers,
         error=error,
         status=PARTIAL if why else COMPLETE,
         why_partial=why,
-        next_steps=_next(walk, error, why),
+        next_steps=next_steps,
         seconds=plan.content["seconds"] + walk.elapsed,
     )
     _draw_map(scene, ensemble)

@@ -292,8 +292,9 @@ class Walk:
                     with writing(entry):
                         shutil.rmtree(entry)
             names = [step["name"] for step in self.plan.content["steps"]]
-            before = ("SYS", "MD", "CHECK", "RUN", *(["PILOT"] if pilot != "PILOT" else []))
-            self.plan.forget(*(name for name in names if name not in before))
+            before = ("SYS", "MD", "CHECK", "RUN")
+            looks = [name for name in names if name.startswith("PILOT") and name != pilot]
+            self.plan.forget(*(name for name in names if name not in (*before, *looks)))
             for name in self.plan.content["decided"]:
                 if name in ("draws", "states") or name.startswith("part "):
                     self.plan.redecide(name, None)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from boltzgen.ensemble.diagnostics import worst
 from boltzgen.errors import BoltzgenError, StoppedError
 from boltzgen.files import is_there, read_json, write_atomic, write_json
 from boltzgen.folders import alone_in
@@ -132,17 +131,13 @@ class Task:
         if self.asked.model is not None:
             folders = [*(str(self._drawn(name, stop, progress)) for name in molecules), *folders]
         split = self._split(folders, stop, progress)
-        cautions = [("caution", f"{name}: {told}") for name, run in runs.items() for told in _cautions(run)]
-        verdict, reasons = worst(
-            [*((split.total.verdict, reason) for reason in split.total.reasons), *cautions]
-        )
         told = [
             replace(one, name=key, A=None, B=None) for key, one in zip(_KEYS, split.estimates, strict=True)
         ]
         return {
             "atoms": molecules["A"].n_atoms,
-            "verdict": verdict,
-            "reasons": list(reasons),
+            "verdict": split.total.verdict,
+            "reasons": list(split.total.reasons),
             "estimates": {one.name: one.to_json(self.asked.temperature) for one in told},
             "simulations": {
                 name: {
@@ -258,11 +253,6 @@ def evaluations_of(asked: TransferListOptions, torsions: int) -> int:
         return asked.evaluations
     wanted = defaults.BASE_EVALUATIONS + defaults.EVALUATIONS_A_TORSION * torsions
     return min(wanted, defaults.MOST_EVALUATIONS)
-
-
-def _cautions(run: Simulation) -> list[str]:
-    """What speaks against the frames of `run`."""
-    return [warning.removeprefix("caution: ") for warning in run.warnings if warning.startswith("caution: ")]
 
 
 def _ladders(usual: defaults.Simulated, evaluations: int) -> int:

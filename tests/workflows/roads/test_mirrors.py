@@ -79,7 +79,7 @@ def test_the_answer_says_the_sum_beside_the_two(butane):
     found = drawn(butane)
     sums = sums_of_images(butane, {"free_energy": three_wells()}, found)
     result = SimpleNamespace(populations=(), estimates=())
-    said = _sentences(found, {"free_energy": result, "TORSIONS/turn": result}, sums)
+    said = _sentences(found, {"free_energy": result, "TORSIONS/turn": result}, sums, None)
     (line,) = [one for one in said if one.startswith("Mirror images")]
     assert line.startswith("Mirror images of one another hold together: plus or minus 3")
 

@@ -135,7 +135,7 @@ def test_without_a_frame_there_is_nothing_to_check_with(rates, scene, monkeypatc
 def test_where_the_time_is_over_the_shipped_model_answers_unadapted(scene, monkeypatch):
     scene, _ = scene
     scene.walk.limit = 1e-3
-    seen = SimpleNamespace(model="peptides", a_sample=1e-3)
+    seen = SimpleNamespace(model="peptides", a_sample=1e-3, pilot="PILOT")
     monkeypatch.setattr(road_adapted, "look", lambda scene: seen)
     monkeypatch.setattr(road_adapted, "simulated_check", lambda scene: None)
     left = road_adapted.ROAD.steps(scene)

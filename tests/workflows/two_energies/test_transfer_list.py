@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,12 +21,11 @@ from boltzgen.config.model import save_model
 from boltzgen.errors import InputError, PartialError, StoppedError
 from boltzgen.generator import read_target
 from boltzgen.interrupts import StopRequest
-from boltzgen.trust.crossings import judge_drift
 from boltzgen.workflows.reporting.show import show
 from boltzgen.workflows.roads import defaults
 from boltzgen.workflows.two_energies.energies import energies, title
 from boltzgen.workflows.two_energies.entries import read_entries
-from boltzgen.workflows.two_energies.molecule import _cautions, _ladders
+from boltzgen.workflows.two_energies.molecule import _ladders
 from boltzgen.workflows.two_energies.options import TransferListOptions
 from boltzgen.workflows.two_energies.transfer import transfer
 
@@ -189,15 +187,6 @@ def test_another_list_and_other_options_are_refused(water):
         transfer("short.smi", "DIR", **ASKED)
     with pytest.raises(InputError, match="another `temperature`"):
         transfer("list.smi", "DIR", **{**ASKED, "temperature": 300.0})
-
-
-def test_a_simulation_that_drifts_is_no_ok():
-    """What simulate says of starts and of walks that still change together is said here; all else is not."""
-    (drift,) = judge_drift({"energy@300K": -6.8, "torsions@300K": 1.0}, 12, 3)
-    run = SimpleNamespace(warnings=["caution: these are the starts' populations", "short", drift])
-    starts, changing = _cautions(run)
-    assert starts == "these are the starts' populations" and "the energy changes by 6.8" in changing
-    assert _cautions(SimpleNamespace(warnings=["short"])) == []
 
 
 def test_walks_are_long_before_they_are_many():
