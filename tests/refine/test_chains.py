@@ -212,6 +212,19 @@ def test_moves_in_place_stand_for_others_but_on_rungs_of_the_flow(butane):
     assert other.adaptation.offered.all() and not any("in place" in move.kind for move in other.moves)
 
 
+def test_where_energies_are_what_costs_both_ways_of_a_move_are_made(butane, monkeypatch):
+    """Passes saved in place count for nothing then, and what each way changes decides between them."""
+    monkeypatch.setattr(type(butane.target.potential), "slow", True)
+    settings = ChainSettings(walkers_a_group=4, warm_up=6, pilot=32, ladder="none")
+    group = Group(butane, KELVIN, settings, seed=2, group=0, steps=4)
+    assert {"torsion", "torsion in place", "end", "end in place", "global"} <= set(group.kinds)
+    assert group.adaptation.offered.all() and (group.adaptation.probabilities > 0).all()
+    group.begin()
+    group.sweep()
+    group.put_on(Ladder(4, np.array([0.4, 1.0])))
+    assert not any(move.in_place for move, yes in zip(group.moves, group._offered(), strict=True) if yes)
+
+
 def test_energies_are_those_that_were_computed(butane, monkeypatch):
     counted = []
     original = type(butane.target.potential).reduced_energy

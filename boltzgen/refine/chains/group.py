@@ -92,11 +92,14 @@ class Group:
     def _offered(self) -> np.ndarray:
         """Which moves are made. In place of others where they can, but not on rungs of q^(1-b) p^b.
 
-        There the density of the whole flow is needed after each move, which is a whole pass.
+        There the density of the whole flow is needed after each move, which is a whole pass. Where energies
+        are what costs, moves in place save nothing: both are made, and what each changes decides.
         """
         placed = {(move.rows, move.drifts) for move in self.moves if move.in_place}
         if self.ladder.kind == "tempered":
             return np.array([not move.in_place for move in self.moves])
+        if self.generator.target.potential.slow:
+            return np.ones(len(self.moves), dtype=bool)
         return np.array(
             [bool(move.in_place) or (move.rows, move.drifts) not in placed for move in self.moves]
         )
