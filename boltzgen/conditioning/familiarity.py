@@ -22,6 +22,7 @@ from boltzgen.conditioning.context import MoleculeFeatures
 from boltzgen.conditioning.features import ATOM_FEATURES, HARMONICS, PHYSICS, RINGS
 from boltzgen.coordinates.base import KINDS
 from boltzgen.errors import InputError
+from boltzgen.system.graph.elements import symbol_of
 
 #: Surroundings kept of a training set, at most; two bytes a number, less than 2 MB in all.
 LARGEST_RECORD = 5000
@@ -47,27 +48,6 @@ SHELLS = (1, 2, 3)
 _OWN = len(KINDS) + 8
 _SERIES = PHYSICS.stop - 2 * HARMONICS
 _SURROUNDINGS = _SERIES + HARMONICS + len(RINGS) + len(SHELLS) * (ATOM_FEATURES + 1)
-_SYMBOLS = {
-    1: "H",
-    3: "Li",
-    5: "B",
-    6: "C",
-    7: "N",
-    8: "O",
-    9: "F",
-    11: "Na",
-    12: "Mg",
-    14: "Si",
-    15: "P",
-    16: "S",
-    17: "Cl",
-    19: "K",
-    20: "Ca",
-    30: "Zn",
-    34: "Se",
-    35: "Br",
-    53: "I",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,4 +317,4 @@ def _nearest(rows: Tensor, kept: Tensor) -> Tensor:
 
 
 def _symbol(number: int) -> str:
-    return _SYMBOLS.get(number, f"with atomic number {number}")
+    return symbol_of(number, f"with atomic number {number}")

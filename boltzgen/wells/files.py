@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from boltzgen.system.graph.bond_orders import lewis_structure
+from boltzgen.system.graph.elements import symbol_of
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.system.terms.charges import partial_charges
 from boltzgen.units import HARTREE, NM_PER_ANGSTROM
@@ -66,7 +67,4 @@ def _text(value: Any) -> str:
 
 def symbols_of(system: MolecularSystem) -> list[str]:
     """Element symbols; ``X`` for united atoms."""
-    from rdkit import Chem
-
-    table = Chem.GetPeriodicTable()
-    return [table.GetElementSymbol(int(z)) if z > 0 else "X" for z in np.asarray(system.atomic_numbers)]
+    return [symbol_of(int(z)) for z in np.asarray(system.atomic_numbers)]

@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from boltzgen.errors import InputError, UnsupportedError
-
-#: Symbols by atomic number, for messages and for the tables of backends.
-SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
-    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
-).split()
+from boltzgen.system.graph.elements import symbol_of
 
 
 def refuse_unknown(backend: str, options: Mapping[str, str], known: Sequence[str]) -> None:
@@ -29,16 +24,11 @@ def refuse_elements(backend: str, atomic_numbers: np.ndarray, known: Sequence[in
     """Raise UnsupportedError, naming the first atom of the region whose element is not one of `known`."""
     for index, number in enumerate(np.asarray(atomic_numbers).tolist()):
         if number not in known:
-            names = ", ".join(SYMBOLS[k] for k in known if k < len(SYMBOLS))
+            names, its = ", ".join(symbol_of(k) for k in known), symbol_of(number, f"element {number}")
             raise UnsupportedError(
                 f"The backend {backend} knows the elements {names}; atom {index} of the region (counted from "
-                f"0) is {symbol(number)}. Leave it out of `ml_region`, or use another `ml`."
+                f"0) is {its}. Leave it out of `ml_region`, or use another `ml`."
             )
-
-
-def symbol(number: int) -> str:
-    """The element's symbol, or its number where no backend of ours would know it."""
-    return SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"element {number}"
 
 
 def whole_number(backend: str, options: Mapping[str, str], name: str, default: int) -> int:

@@ -18,12 +18,12 @@ import numpy as np
 
 from boltzgen.errors import InputError, MissingExtraError
 from boltzgen.potentials.learned.options import (
-    SYMBOLS,
     positive_number,
     refuse_elements,
     refuse_unknown,
     whole_number,
 )
+from boltzgen.system.graph.elements import symbol_of
 from boltzgen.units import BOHR, HARTREE
 
 if TYPE_CHECKING:
@@ -167,6 +167,6 @@ def _add_solvent(calculator: Any, solvent: str) -> None:
 def _free_atom(method: str, number: int) -> float:
     """Energy of one neutral atom in Eh."""
     if number not in _UNPAIRED:
-        raise InputError(f"xTB here has no reference energy of {SYMBOLS[number]}.")
+        raise InputError(f"xTB here has no reference energy of {symbol_of(number)}.")
     atom = _calculator(method, np.array([number]), np.zeros((1, 3)), 0, _UNPAIRED[number])
     return float(atom.singlepoint().get("energy"))

@@ -8,19 +8,10 @@ from boltzgen.errors import BoltzgenError
 from boltzgen.report.page.markup import facts, figures, folded, joined, table, tag
 from boltzgen.report.page.record import Material, Picture, Section, part
 from boltzgen.report.structure import structure_svg
+from boltzgen.system.graph.elements import symbol_of
 
 #: Rows of the table at most.
 MOST_ATOMS = 400
-
-_SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
-    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
-).split()
-
-
-def element(number: int) -> str:
-    """Symbol of an element; X where it is unknown."""
-    return _SYMBOLS[number] if 0 <= number < len(_SYMBOLS) else "X"
 
 
 def molecule(material: Material) -> Section | None:
@@ -39,7 +30,7 @@ def molecule(material: Material) -> Section | None:
     except (BoltzgenError, ValueError, RuntimeError) as error:  # RDKit's, of a molecule it cannot lay out
         trouble = f"It could not be drawn ({error})."
     rows = [
-        (index, str(name), element(int(number)), f"{float(mass):.3f}")
+        (index, str(name), symbol_of(int(number)), f"{float(mass):.3f}")
         for index, (name, number, mass) in enumerate(
             zip(system.atom_names, system.atomic_numbers, system.masses, strict=True)
         )

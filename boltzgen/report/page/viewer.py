@@ -15,10 +15,10 @@ import numpy as np
 
 from boltzgen.ensemble.topology import read_topology
 from boltzgen.report.page.markup import Html, escaped, joined, tag
-from boltzgen.report.page.molecule import element
 from boltzgen.report.page.record import Material, Section
 from boltzgen.report.page.sources import turns
 from boltzgen.report.page.weights import heaviest_rows
+from boltzgen.system.graph.elements import symbol_of
 
 #: Conformations at most, and atoms of all of them together.
 MOST_FRAMES, MOST_ATOMS = 200, 40_000
@@ -126,7 +126,7 @@ def _atoms(material: Material) -> dict[str, Any] | None:
     system = material.molecule
     if system is not None:
         return {
-            "elements": [element(int(number)) for number in system.atomic_numbers],
+            "elements": [symbol_of(int(number)) for number in system.atomic_numbers],
             "names": [str(name) for name in system.atom_names],
             "bonds": system.bonds.tolist(),
         }
@@ -134,7 +134,7 @@ def _atoms(material: Material) -> dict[str, Any] | None:
         return None
     topology = read_topology(material.ensemble.topology_pdb)
     return {
-        "elements": [element(int(atom.element.number)) for atom in topology.atoms],
+        "elements": [symbol_of(int(atom.element.number)) for atom in topology.atoms],
         "names": [f"{atom.residue} {atom.name}" for atom in topology.atoms],
         "bonds": [[int(bond[0].index), int(bond[1].index)] for bond in topology.bonds],
     }

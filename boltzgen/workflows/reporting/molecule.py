@@ -11,16 +11,11 @@ from boltzgen.config.shipped import made_for
 from boltzgen.errors import InputError
 from boltzgen.files import read_text
 from boltzgen.system.formats.pdb_text import AtomName, parse_names
+from boltzgen.system.graph.elements import symbol_of
 from boltzgen.system.torsion_names import READY_NAMES, chains_of, ready_torsions
 from boltzgen.workflows.reporting.calls import beside, call
 from boltzgen.workflows.reporting.folders import Found
 from boltzgen.workflows.reporting.shown import Said, Step, Table
-
-#: Symbols of the elements by atomic number, as far as force fields go.
-_SYMBOLS = (
-    "- H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
-    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
-).split()
 
 
 def molecule_said(given: Path, found: Found) -> Said:
@@ -95,7 +90,7 @@ def _atoms(names: Sequence[AtomName], record: Mapping[str, Any]) -> Table:
         (
             index,
             name.atom,
-            _SYMBOLS[number] if number < len(_SYMBOLS) else str(number),
+            symbol_of(number, "-" if not number else str(number)),
             f"{name.residue} {name.residue_number}{name.insertion}",
         )
         for index, (name, number) in enumerate(zip(names, numbers, strict=True))
