@@ -219,8 +219,6 @@ def test_where_energies_are_what_costs_both_ways_of_a_move_are_made(butane, monk
     group = Group(butane, KELVIN, settings, seed=2, group=0, steps=4)
     assert {"torsion", "torsion in place", "end", "end in place", "global"} <= set(group.kinds)
     assert group.adaptation.offered.all() and (group.adaptation.probabilities > 0).all()
-    group.begin()
-    group.sweep()
     group.put_on(Ladder(4, np.array([0.4, 1.0])))
     assert not any(move.in_place for move, yes in zip(group.moves, group._offered(), strict=True) if yes)
 
