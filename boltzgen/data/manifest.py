@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -143,7 +144,7 @@ def doubts_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return (*rings.get("missing", ()), *rings.get("unmoved", ()), *crossings.get("cautions", ()))
 
 
-def unmoved_in(data: str | Path) -> list[tuple[str, str]]:
+def unmoved_in(data: str | PathLike[str]) -> list[tuple[str, str]]:
     """What the MD folder `data` says of rings that no move turned over: (verdict, reason); none of a file."""
     if not Path(data).is_dir():
         return []

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from boltzgen.data.manifest import unmoved_in
 from boltzgen.data.trajectory import Trajectory, read_trajectory_at
 from boltzgen.ensemble.coverage import check_coverage
 from boltzgen.ensemble.diagnostics import worst
@@ -74,7 +73,7 @@ def coverage_of_frames(
         statistical_inefficiency=inefficiency,
         states=rotamer_comparison(generator.target, ensemble, positions, inefficiency),
     )
-    return with_findings(record, [*seen_in_training(trained, frames.digest()), *unmoved_in(source)])
+    return with_findings(record, seen_in_training(trained, frames.digest()))
 
 
 def seen_in_training(trained: Mapping[str, Any], digest: str) -> list[tuple[str, str]]:
