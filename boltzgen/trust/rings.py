@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from boltzgen.coordinates.conformers import conformers_of
+from boltzgen.data.record import Trajectory
 from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED, judge_crossings
+from boltzgen.ensemble.chains.walkers import Walkers
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.remedies import LADDER, LARGER_PROBE, LONGER_CHAINS, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
@@ -96,6 +100,12 @@ class RingWalks:
 
     positions: np.ndarray
     crossed: Callable[[np.ndarray], tuple[int, int]]
+
+    @classmethod
+    def of_one(cls, positions: np.ndarray) -> RingWalks:
+        """Of one copy, whose `positions` stand in order of time: a trajectory of another program."""
+        rows = np.arange(len(positions))
+        return cls(np.asarray(positions), Walkers(0 * rows, 0 * rows, rows).crossings)
 
     def turned_over(self, codes: np.ndarray, heights: Mapping[int, float]) -> bool:
         """Whether copies entered and left `ENOUGH_CROSSINGS` times what counts of the states `codes` (M,).
@@ -214,14 +224,30 @@ def missing_from(
 
 
 def missing_in_frames(
-    system: MolecularSystem, positions: np.ndarray, temperature: float
+    system: MolecularSystem, positions: np.ndarray, temperature: float, walks: RingWalks | None = None
 ) -> list[tuple[str, str]]:
-    """`missing_states` of frames (B, N, 3) of `system`."""
+    """`missing_states` of frames (B, N, 3) of `system`; with `walks` their `unmoved_cautions` too."""
     minima = ring_minima(system)
     if minima is None:
         return []
     columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
-    return missing_states(columns, minima, ring_codes(columns, positions), temperature, "frames")
+    found = missing_states(columns, minima, ring_codes(columns, positions), temperature, "frames")
+    told = [] if walks is None else unmoved_cautions(system, minima, temperature, "frames", walks)
+    return [*found, *(("caution", sentence) for sentence in told)]
+
+
+def unmoved_in_file(
+    system: MolecularSystem, minima: RingMinima | None, frames: Trajectory, data: str | PathLike[str]
+) -> list[tuple[str, str]]:
+    """`unmoved_cautions` of the `frames` of a file, as of one copy.
+
+    None of an MD folder: what its simulation said of such rings are cautions of the frames themselves.
+    """
+    if Path(data).is_dir():
+        return []
+    kelvin = float(frames.temperature_ladder[0])
+    told = unmoved_cautions(system, minima, kelvin, "frames", RingWalks.of_one(frames.positions))
+    return [("caution", sentence) for sentence in told]
 
 
 def rings_of_frames(

@@ -30,6 +30,7 @@ from boltzgen.trust.rings import (
     ring_minima,
     rings_of_frames,
     unmoved_cautions,
+    unmoved_in_file,
     unmoved_rings,
 )
 from boltzgen.workflows.free_energy.mbar import mbar
@@ -243,6 +244,15 @@ def test_frames_of_a_simulation_that_turned_no_ring_over_vouch_for_nothing_witho
     assert [read_trajectory(one).cautions for one in folders] == [(), ("no move turns over ring x",)]
     joined = mbar(folders, systems=[tmp_path / "SYS"], n_bootstrap=20, output=tmp_path / "joined.json")
     assert f"{folders[1]}: no move turns over ring x" in joined.estimates[0].reasons
+    still = replace(given, positions=np.repeat(frames[:1], 200, axis=0))
+    named = {place: unmoved_in_file(system, minima, still, tmp_path / place) for place in ("410", "x.dcd")}
+    assert named["410"] == []  # said already: a caution of the frames themselves
+    assert [reason.split(" (")[0] for _, reason in named["x.dcd"]] == [
+        f"caution: no move turns over ring {ring}" for ring in ("C1-C2-C3-C9-C7-C8", "C3-C4-C5-C6-C7-C9")
+    ]
+    assert unmoved_in_file(system, minima, given, tmp_path / "x.dcd") == [], (
+        "200 frames at random cross often"
+    )
 
 
 def test_prepare_names_the_rings_that_no_move_turns_over():

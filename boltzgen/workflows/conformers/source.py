@@ -28,6 +28,7 @@ from boltzgen.generator import temperature_of
 from boltzgen.system.examples import EXAMPLE
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.crossings import judge_starts, replicas_of
+from boltzgen.trust.rings import RingWalks, missing_in_frames
 from boltzgen.units import same_temperature, thermal_energy
 from boltzgen.wells.populations import Judge
 from boltzgen.workflows.reporting.calls import located
@@ -168,7 +169,7 @@ def conformations(
     if suffix in FORMATS:
         told = "give it in K as `temperature`, for example `temperature=300`."
         require_temperature(source, temperature, told)
-        return _of_frames(source, molecule, temperature, 1, ())
+        return _of_frames(source, molecule, temperature, 1, None)
     positions = read_structures(source, molecule)
     count = len(positions)
     return Conformations(
@@ -267,12 +268,22 @@ def _of_simulation(
 
 
 def _of_frames(
-    path: Path, molecule: MolecularSystem, temperature: float | None, walks: int, doubts: tuple[str, ...]
+    path: Path,
+    molecule: MolecularSystem,
+    temperature: float | None,
+    walks: int,
+    doubts: tuple[str, ...] | None,
 ) -> Conformations:
-    """Frames at one temperature, the coldest where none is asked, each replica a walker in order of time."""
+    """Frames at one temperature, the coldest where none is asked, each replica a walker in order of time.
+
+    doubts: on them; None where only the frames can tell.
+    """
     whole = read_trajectory(path, molecule, temperature=temperature)
     kelvin = float(whole.temperature_ladder[0]) if temperature is None else temperature
     frames = whole.at(kelvin)
+    if doubts is None:
+        one = RingWalks.of_one(frames.positions)
+        doubts = tuple(reason for _, reason in missing_in_frames(molecule, frames.positions, kelvin, one))
     return Conformations(
         molecule,
         kelvin,

@@ -29,7 +29,7 @@ from boltzgen.system.formats.pdb_text import parse_elements
 from boltzgen.system.molecular_system import MolecularSystem
 from boltzgen.trust.coverage import seen_in_training
 from boltzgen.trust.independence import with_inefficiency
-from boltzgen.trust.rings import missing_in_frames
+from boltzgen.trust.rings import RingWalks, missing_in_frames
 from boltzgen.workflows.free_energy.targeted_map import System
 
 
@@ -233,7 +233,8 @@ def _frames(end: End, data: str | Path, told: float | None) -> TargetSamples:
     if inside.sum() < 2:
         raise InputError(f"{data}: fewer than two independent frames lie in the domain of {end.folder}.")
     seen = seen_in_training(end.trained.record, digest)
-    seen += missing_in_frames(end.molecule, positions[inside], end.temperature)
+    walks = RingWalks.of_one(frames.positions) if Path(data).is_file() else None
+    seen += missing_in_frames(end.molecule, positions[inside], end.temperature, walks)
     seen += [("caution", f"{data}: {one}") for one in frames.cautions]
     return TargetSamples(
         positions[inside],

@@ -33,7 +33,14 @@ from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_
 from boltzgen.trust.determinant import spot_check
 from boltzgen.trust.judgement import TorsionColumn, classified, judge_probe, state_columns
 from boltzgen.trust.probe import ProbeFrames, check_probe, run_probe
-from boltzgen.trust.rings import RingColumn, RingWalks, missing_from, ring_minima, unmoved_cautions
+from boltzgen.trust.rings import (
+    RingColumn,
+    RingWalks,
+    missing_from,
+    ring_minima,
+    unmoved_cautions,
+    unmoved_in_file,
+)
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.options import ROWS, CheckKeywords, CheckOptions
 from boltzgen.workflows.sampling.records import Coverage, Summary
@@ -164,9 +171,11 @@ def _examined(
         if frames is not None or probe:
             flow_log_w = flow_log_weights(generator, ensemble, kelvin, seed=seed)
         if frames is not None:
-            records.append(
-                coverage_of_frames(generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record)
+            compared = coverage_of_frames(
+                generator, ensemble, flow_log_w, frames, str(data), kelvin, trained.record
             )
+            assert molecule is not None and data is not None  # frames are of a molecule
+            records.append(with_findings(compared, unmoved_in_file(molecule, minima, frames, data)))
         if probe and molecule is not None:
             columns = state_columns(target, molecule.atom_names)
             reference, *drawn = probe_starts(target, ensemble, columns, seed)

@@ -31,7 +31,7 @@ from boltzgen.progress import Progress, silent
 from boltzgen.refine.refinement import EXPECTED_MOVES, Refinement, draw_refined
 from boltzgen.trust.coverage import coverage_of_frames, read_check_frames, with_findings
 from boltzgen.trust.determinant import require_determinants
-from boltzgen.trust.rings import missing_from, ring_minima
+from boltzgen.trust.rings import missing_from, ring_minima, unmoved_in_file
 from boltzgen.workflows.options import takes
 from boltzgen.workflows.sampling.chain_files import ChainFiles, begun
 from boltzgen.workflows.sampling.chained import (
@@ -230,6 +230,8 @@ def _drawn(
     if molecule is not None:
         minima = ring_minima(molecule, trained.isomers)
         found = missing_from(molecule, ensemble, minima, kelvin)
+        if frames is not None and asked.data is not None:
+            found += unmoved_in_file(molecule, minima, frames, asked.data)
         if ensemble.coverage is not None:
             ensemble = replace(ensemble, coverage=with_findings(ensemble.coverage, found))
         elif found:

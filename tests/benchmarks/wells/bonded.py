@@ -218,7 +218,9 @@ def samples(system: bg.MolecularSystem, model: str, place: Path, asked: argparse
     if model == "train":
         model = str(place.with_name(f"{place.name}-RUN"))
         words = [f"system={place}", f"optimizer.steps={asked.steps}", f"evaluation.every={asked.steps}"]
-        bg.train("butane", [*words, f"reverse_kl.temperatures=[{asked.kelvin},600.0,1000.0]"], model)
+        bg.train(
+            "butane", [*words, f"reverse_kl.temperatures=[{asked.kelvin},600.0,1000.0]"], model, resume="auto"
+        )
     if model == "untrained":
         settings = load_settings(TrainingSettings, find_config("butane"))
         target = Target.from_system(system)
