@@ -238,8 +238,8 @@ def _read_npz(path: Path, fingerprint: str | None, measured: dict[str, float]) -
         )
     if unit is not None:
         arrays["positions"] = unpack_positions(arrays["positions"], float(unit))
-    columns = (arrays[name] for name in ("positions", "energies", "temperatures", "replicas"))
-    return Trajectory(*columns, fingerprint, measured)  # type: ignore[arg-type]
+    x, energies, kelvin, replicas = (arrays[n] for n in ("positions", "energies", "temperatures", "replicas"))
+    return Trajectory(x, energies, kelvin, replicas, fingerprint, measured)
 
 
 def _matched(trajectory: Trajectory, system: MolecularSystem | None, path: Path) -> Trajectory:
