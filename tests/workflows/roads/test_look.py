@@ -32,6 +32,7 @@ from boltzgen.workflows.roads.look import Look, better, look
 from boltzgen.workflows.roads.measures import Rate
 from boltzgen.workflows.roads.plan import Plan
 from boltzgen.workflows.roads.question import Question
+from boltzgen.workflows.roads.road import Source
 from boltzgen.workflows.roads.walk import Walk
 
 
@@ -150,6 +151,33 @@ def test_where_draws_hardly_show_a_chair_walkers_turn_the_ring_over(scene, monke
     assert "they hardly show ring C2-C3-C4-C5-C6-C7 as the chair with C1 axial, and moves turn" in why
     shown = a_look(0.01, 0.3, score=250.0)
     assert better(found, shown) is shown and better(shown, found) is shown
+
+
+def test_a_trained_flow_that_hardly_draws_a_chair_moves_walkers(scene, monkeypatch):
+    """Where there is time for them; decided once, and anew when the flow was trained further."""
+    weights = scene.walk.path("RUN") / "model" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    monkeypatch.setattr(
+        Walk, "draw", lambda self, name, *words, **options: self.path(name).mkdir(exist_ok=True)
+    )
+    monkeypatch.setattr(road_simulated, "load_ensemble", lambda path: None)
+    monkeypatch.setattr(road_simulated, "rate_of_chains", lambda *words: Rate(2.0, 1e-3))
+    shown = {"hardly": ("axial",)}
+    monkeypatch.setattr(road_simulated, "hardly", lambda scene, pilot, drawn: shown["hardly"])
+    left = Source(scene.walk.path("RUN"), None, pilot="PILOT_TRAINED")
+    assert road_simulated.ROAD._walking(scene, left) is None  # no ring
+    scene.rings = 1
+    walking = road_simulated.ROAD._walking(scene, left)
+    assert (walking.pilot, walking.walkers, walking.rate) == ("PILOT_CHAINS", 128, Rate(2.0, 1e-3))
+    assert walking.model == left.model and scene.walk.path("PILOT_TRAINED").is_dir()
+    shown["hardly"] = ()
+    assert road_simulated.ROAD._walking(scene, left) is None
+    shown["hardly"] = ("axial",)
+    monkeypatch.setattr(road_simulated, "rate_of_chains", lambda *words: Rate(2.0, 10.0))
+    assert road_simulated.ROAD._walking(scene, left) is not None  # decided before
+    weights.write_bytes(b"further")
+    assert road_simulated.ROAD._walking(scene, left) is None  # 60 sweeps of 128 walkers take too long
 
 
 def test_what_draws_hold_of_a_chair_is_weighed(scene, monkeypatch):
