@@ -25,7 +25,13 @@ LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
 #: Files that write commands to paste: `run`, and the report of a benchmark. Lines of another program.
 COMMANDS = {
     ROOT / "boltzgen" / "workflows" / name
-    for name in ("roads/walk.py", "roads/asking.py", "roads/run.py", "transfer/table.py")
+    for name in (
+        "roads/walk.py",
+        "roads/asking.py",
+        "roads/run.py",
+        "transfer/table.py",
+        "conformers/of_run.py",
+    )
 }
 OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 
