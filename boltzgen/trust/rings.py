@@ -19,6 +19,7 @@ from boltzgen.data.record import Trajectory
 from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.chains.diagnostics import ENOUGH_CROSSINGS, REPORTED, judge_crossings
 from boltzgen.ensemble.chains.walkers import Walkers
+from boltzgen.ensemble.diagnostics import kish_ess, normalised_weights
 from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.remedies import LADDER, LARGER_PROBE, LONGER_CHAINS, TRAIN_ON_LADDER
 from boltzgen.system.formats.pdb_text import AtomName
@@ -43,6 +44,8 @@ NEAR, VERY_NEAR = 5.0, 3.0
 ENOUGH_EXPECTED = 5.0
 #: Share of what is expected that still counts as none.
 HARDLY = 1e-2
+#: Effective samples of a state that are enough to begin with, and the share of those expected that is.
+ENOUGH_DRAWN, LEAST_DRAWN = 10.0, 0.3
 #: What helps, by what the rows are.
 _REMEDIES = {"frames": LADDER, "samples": TRAIN_ON_LADDER}
 #: What changes a ring that no move turns over, and what helps, by what the rows are.
@@ -221,6 +224,35 @@ def missing_from(
     walks = RingWalks(positions, ensemble.walkers.crossings)
     told = unmoved_cautions(system, minima, temperature, "walkers", walks)
     return [*found, *(("caution", sentence) for sentence in told)]
+
+
+def hardly_drawn(system: MolecularSystem, ensemble: Ensemble, temperature: float) -> list[str]:
+    """States of rings near the lowest of which weighted draws hold less than their heights promise, in words.
+
+    Of a state that should hold the share p (by the lowest conformers alone, at `temperature` in K) there
+    should be `ENOUGH_DRAWN` effective samples, or `LEAST_DRAWN` of p times those of the `ensemble`, if that
+    is less: by the state's share of the weight, and by the rows that it rests on.
+    """
+    minima = ring_minima(system)
+    if minima is None:
+        return []
+    columns = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    codes, weights = ring_codes(columns, np.asarray(ensemble.positions)), normalised_weights(ensemble.log_w)
+    number = kish_ess(ensemble.log_w) * len(ensemble)
+    found = []
+    for place, column in enumerate(columns):
+        heights = minima.heights(place, temperature)
+        total = sum(np.exp(-height) for height in heights.values())
+        for code, height in heights.items():
+            if isinstance(column.states, NitrogenStates) or height > NEAR:
+                continue
+            expected = np.exp(-height) / total * number
+            inside = np.where(codes[:, place] == code, weights, 0.0)
+            share = float(inside.sum())
+            here = min(share * number, share**2 / max(float((inside**2).sum()), 1e-300))
+            if here < min(ENOUGH_DRAWN, LEAST_DRAWN * expected):
+                found.append(column.state(code))
+    return found
 
 
 def missing_in_frames(

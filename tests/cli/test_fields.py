@@ -23,10 +23,8 @@ from boltzgen_cli.terminal.fields import FUNCTIONS, Words, speaking
 LIBRARY = sorted((ROOT / "boltzgen").rglob("*.py"))
 
 #: Files that write commands to paste: `run`, and the report of a benchmark. Lines of another program.
-COMMANDS = {
-    ROOT / "boltzgen" / "workflows" / name
-    for name in ("roads/walk.py", "roads/asking.py", "roads/run.py", "transfer/table.py")
-}
+_WRITERS = ("roads/walk.py", "roads/asking.py", "roads/run.py", "transfer/table.py", "conformers/of_run.py")
+COMMANDS = {ROOT / "boltzgen" / "workflows" / name for name in _WRITERS}
 OTHER_PROGRAMS = ("`pdbfixer ", "-at sybyl`")
 
 #: What stands between backticks in messages and is no argument of a verb: names of functions in Python.

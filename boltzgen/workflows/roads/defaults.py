@@ -96,7 +96,10 @@ class Simulated:
 
 
 def ladder(atoms: int, temperature: float, torsions: int) -> tuple[float, ...]:
-    """Temperatures (K): round, all different, rising by one factor that falls with the root of the size."""
+    """Temperatures (K): round, all different, rising by one factor that falls with the root of the size.
+
+    torsions: that turn, and rings that have states.
+    """
     step = min(STEP ** math.sqrt(ATOMS / atoms), LARGEST_STEP)
     span = SPAN if torsions else SPAN_WITHOUT_TORSIONS
     rungs = max(2, math.ceil(math.log(span) / math.log(step)))
@@ -105,11 +108,11 @@ def ladder(atoms: int, temperature: float, torsions: int) -> tuple[float, ...]:
     return (float(f"{temperature:g}"), *above)
 
 
-def simulation(atoms: int, temperature: float, torsions: int) -> Simulated:
-    """The simulation of a molecule of so many `atoms` and `torsions` that turn."""
-    rungs = ladder(atoms, temperature, torsions)
+def simulation(atoms: int, temperature: float, torsions: int, rings: int = 0) -> Simulated:
+    """The simulation of a molecule of so many `atoms`, `torsions` that turn and `rings` that have states."""
+    rungs = ladder(atoms, temperature, torsions + rings)
     walks = max(FEWEST_LADDERS, REPLICAS // len(rungs))
-    wanted = min(BASE_EVALUATIONS + EVALUATIONS_A_TORSION * torsions, MOST_EVALUATIONS)
+    wanted = min(BASE_EVALUATIONS + EVALUATIONS_A_TORSION * (torsions + rings), MOST_EVALUATIONS)
     moves = MOVES if torsions else 0
     a_ps = len(rungs) * walks * (1 / TIMESTEP + moves / INTERVAL)
     empty = Simulated(rungs, len(rungs) * walks, 0.0, INTERVAL, 0.0, moves)

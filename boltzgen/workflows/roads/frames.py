@@ -30,7 +30,8 @@ CHECK_SHARE = 0.2
 
 def simulation(scene: Scene) -> defaults.Simulated:
     """The simulation that suits the molecule, by the engine that is the faster one here."""
-    how = defaults.simulation(scene.atoms, scene.walk.question.temperature, scene.torsions)
+    kelvin = scene.walk.question.temperature
+    how = defaults.simulation(scene.atoms, kelvin, scene.torsions, scene.rings)
     engine = _engine(scene, how)
     return replace(how, engine=engine["engine"], platform=engine["platform"])
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from boltzgen.config.model import load_model
 from boltzgen.config.shipped import shipped_models
+from boltzgen.dynamics.ring_moves import RingMoves
 from boltzgen.ensemble.diagnostics import ENOUGH_EFFECTIVE, K_BAD
+from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.ensemble.store import load_ensemble
 from boltzgen.generator import Target
+from boltzgen.trust.rings import hardly_drawn
 from boltzgen.workflows.roads.enough import MARGIN, PILOT
 from boltzgen.workflows.roads.measures import seconds_a_sample
 from boltzgen.workflows.roads.question import in_words
@@ -49,7 +52,8 @@ class Look:
     """The shipped model that suits the molecule best, and what `PILOT` draws of it were worth.
 
     score: unfamiliarity. ess: Kish's fraction. needed: draws for the precision asked of a state of share
-    `COUNTS`, by the pilot; a_sample: seconds of one here. pilot: the folder of the draws.
+    `COUNTS`, by the pilot; a_sample: seconds of one here. pilot: the folder of the draws. hardly: states of
+    rings that turn over of which these hold less than they should.
     """
 
     model: str
@@ -59,6 +63,7 @@ class Look:
     needed: int
     a_sample: float
     pilot: str = "PILOT"
+    hardly: tuple[str, ...] = ()
 
     @property
     def knows(self) -> bool:
@@ -82,6 +87,8 @@ class Look:
     @property
     def lacks(self) -> str:
         """Why it does not answer as it is."""
+        if self.hardly:
+            return f"they hardly show {self.hardly[0]}"
         if self.holds:
             return f"some {self.needed} draws would be needed"
         return "too few for an answer" if self.few else "a few draws outweigh all others"
@@ -119,10 +126,26 @@ def _looked(scene: Scene, model: str, score: float, pilot: str) -> Look | None:
     if score > UNFAMILIAR and walk.limit is not None and PILOT * costs[model] > ON_TRIAL * walk.limit:
         return None
     walk.draw(pilot, model, PILOT, seed=walk.seed(PILOT_SEED), data=None)
-    found = load_ensemble(walk.path(pilot)).diagnostics()
+    drawn = load_ensemble(walk.path(pilot))
+    found = drawn.diagnostics()
     ess = found.ess or 0.0  # of independent draws it is always known
     needed = draws_for(ess, walk.question.precision)
-    return Look(model, score, ess, found.k_hat, needed, costs[model], pilot)
+    return Look(model, score, ess, found.k_hat, needed, costs[model], pilot, hardly(scene, pilot, drawn))
+
+
+def hardly(scene: Scene, pilot: str, drawn: Ensemble) -> tuple[str, ...]:
+    """States of rings of which the draws in `pilot` hold less than they should; looked for once.
+
+    Where no move turns a ring over walkers do not help, and none are told.
+    """
+    if not scene.rings:
+        return ()
+    plan, name = scene.walk.plan, f"hardly in {pilot}"
+    if plan.decided(name) is None:
+        moved = bool(RingMoves.of(scene.system))
+        kelvin = scene.walk.question.temperature
+        plan.decide(name, hardly_drawn(scene.system, drawn, kelvin) if moved else [])
+    return tuple(plan.decided(name))
 
 
 def better(familiar: Look, other: Look) -> Look:
@@ -131,6 +154,8 @@ def better(familiar: Look, other: Look) -> Look:
     The other one must be worth `BETTER` times as much for each second, and hold where the familiar one does:
     what a model has not learned it may miss without a sign.
     """
+    if bool(familiar.hardly) != bool(other.hardly):
+        return other if familiar.hardly else familiar
     if familiar.holds != other.holds:
         return familiar if familiar.holds else other
     worth = [one.ess / one.a_sample for one in (familiar, other)]

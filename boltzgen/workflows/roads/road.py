@@ -41,6 +41,11 @@ class Scene:
     def torsions(self) -> int:
         return sum(variable.periodic for variable in self.variables)
 
+    @property
+    def rings(self) -> int:
+        """Rings whose pucker has states."""
+        return sum(not variable.periodic for variable in self.variables)
+
 
 @dataclass(frozen=True)
 class Source:

@@ -28,11 +28,14 @@ class Chained(Road):
 
     def suits(self, scene: Scene) -> str | None:
         found = look(scene)
-        if found is None or not found.knows or found.ess >= POOR:
+        if found is None or (not found.hardly and (not found.knows or found.ess >= POOR)):
             return None
         limit, seconds = scene.walk.limit, self.seconds(scene, found)
         if limit is not None and seconds > SHARE * limit:
             return None
+        if found.hardly:
+            why = f"{found.told}: {found.lacks}, and moves turn the ring over whatever the flow knows of it"
+            return f"{why}, so that walkers are moved part by part"
         return (
             f"{found.told}; moves of its parts are accepted where whole draws are not, so that walkers are "
             "moved part by part"

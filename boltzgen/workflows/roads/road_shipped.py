@@ -20,7 +20,7 @@ class Shipped(Road):
 
     def suits(self, scene: Scene) -> str | None:
         found = look(scene)
-        if found is None or not found.holds:
+        if found is None or not found.holds or found.hardly:
             return None
         limit = scene.walk.limit
         seconds = found.needed * found.a_sample

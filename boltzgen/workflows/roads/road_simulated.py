@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from boltzgen.ensemble.store import load_ensemble
 from boltzgen.errors import PartialError
 from boltzgen.training import suited
 from boltzgen.workflows.roads import defaults
+from boltzgen.workflows.roads.enough import PILOT as DRAWN
 from boltzgen.workflows.roads.frames import fitted, frames_in, give, seconds_of_energies, simulation
-from boltzgen.workflows.roads.look import look, why_not
-from boltzgen.workflows.roads.measures import seconds_a_step
+from boltzgen.workflows.roads.look import hardly, look, why_not
+from boltzgen.workflows.roads.measures import Rate, rate_of_chains, seconds_a_step
 from boltzgen.workflows.roads.plan import PARTIAL
 from boltzgen.workflows.roads.road import Expected, Road, Scene, Source
-from boltzgen.workflows.roads.walk import CHECK_SEED
+from boltzgen.workflows.roads.road_chains import WALKERS
+from boltzgen.workflows.roads.walk import CHECK_SEED, PILOT_SEED
 from boltzgen.workflows.timing.training import expect_training
 
 #: The shipped configuration that this road trains with.
@@ -20,6 +24,9 @@ CONFIG = "run"
 
 #: Steps below which a flow has hardly learned.
 FEWEST_STEPS = 120
+
+#: Sweeps that there must be time for before walkers take the place of draws.
+FEWEST_SWEEPS = 60
 
 #: Seconds for what is neither simulated nor trained nor drawn.
 AROUND = 30.0
@@ -90,7 +97,34 @@ class Simulated(Road):
             )
         walk.train(walk.question.config or CONFIG, self._overrides(scene, plan))
         pilot = "PILOT" if look(scene) is None else "PILOT_TRAINED"
-        return Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames, pilot=pilot)
+        left = Source(walk.path("RUN"), frames_in(walk.path("CHECK")), frames=frames, pilot=pilot)
+        return self._walking(scene, left) or left
+
+    def _walking(self, scene: Scene, left: Source) -> Source | None:
+        """Walkers of the flow of `left` where its draws hardly show a state of a ring that moves turn over.
+
+        None where there is no such state, or no time: what a flow has not learned, moves of rings reach.
+        """
+        walk, question = scene.walk, scene.walk.question
+        if not scene.rings or question.samples is not None:
+            return None
+        walk.renew(left.model, left.pilot)
+        walk.draw(left.pilot, left.model, DRAWN, seed=walk.seed(PILOT_SEED), data=None)
+        if not walk.path(left.pilot).is_dir() or not hardly(
+            scene, left.pilot, load_ensemble(walk.path(left.pilot))
+        ):
+            return None
+        kept = walk.plan.decided("walking")
+        if kept is None:
+            rate = rate_of_chains(left.model, walk.system, question.temperature, WALKERS)
+            seconds = walk.left()
+            enough = seconds is None or rate.before + FEWEST_SWEEPS * WALKERS * rate.a_row < seconds
+            kept = walk.plan.decide("walking", {"before": rate.before, "a_row": rate.a_row, "enough": enough})
+        if not kept["enough"]:
+            return None
+        walk.say("the trained flow hardly draws a state of a ring: walkers turn the ring over instead.")
+        rate = Rate(float(kept["before"]), float(kept["a_row"]))
+        return replace(left, pilot="PILOT_CHAINS", walkers=WALKERS, rate=rate)
 
     def _overrides(self, scene: Scene, plan: dict[str, Any]) -> list[str]:
         """Departures from the configuration: those given, or those that suit the molecule."""

@@ -41,6 +41,12 @@ CHECK_SEED, PART_SEED, PILOT_SEED = 1, 100, 1000
 RESERVE, DRAWS = 0.08, 0.15
 
 
+#: Folders of what a model draws, besides pilots and parts; and what is decided by draws.
+_DRAWN, _OF_DRAWS = (
+    ("OUT", "FIRST", "TORSIONS", "CONFORMERS"),
+    ("draws", "states", "conformers", "walking"),
+)
+
 #: Seconds below which a simulation or an adaption is not begun: to set it up takes as long.
 LEAST = 1.0
 
@@ -284,19 +290,26 @@ class Walk:
         self.step(f"OUT of {part + 1} parts", words, lambda: merge(folders, out), whole=out.is_dir)
 
     def renew(self, model: str | Path, pilot: str) -> None:
-        """Throw away what was drawn from another model than `model` is now (one that was trained further)."""
+        """Throw away what was drawn from another model than `model` is now (one that was trained further).
+
+        pilot: the folder of its pilot; those without an underscore are else of shipped models.
+        """
         digest = model_digest(model)
         if self.plan.decided("drawn from") not in (None, digest):
+
+            def stale(name: str) -> bool:
+                return name in (pilot, *_DRAWN) or name.startswith(("PILOT_", "MORE"))
+
             for entry in sorted(self.folder.iterdir()):
-                if entry.name in (pilot, "OUT", "FIRST", "TORSIONS") or entry.name.startswith("MORE"):
+                if stale(entry.name):
                     with writing(entry):
                         shutil.rmtree(entry)
             names = [step["name"] for step in self.plan.content["steps"]]
-            before = ("SYS", "MD", "CHECK", "RUN")
-            looks = [name for name in names if name.startswith("PILOT") and name != pilot]
-            self.plan.forget(*(name for name in names if name not in (*before, *looks)))
+            looks = [name for name in names if name.startswith("PILOT") and not stale(name)]
+            self.plan.forget(*(name for name in names if name not in ("SYS", "MD", "CHECK", "RUN", *looks)))
             for name in self.plan.content["decided"]:
-                if name in ("draws", "states") or name.startswith("part "):
+                own = name.removeprefix("hardly in ")
+                if name in _OF_DRAWS or name.startswith("part ") or (own != name and stale(own)):
                     self.plan.redecide(name, None)
         self.plan.redecide("drawn from", digest)
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import small_model
 
@@ -13,10 +14,14 @@ from boltzgen.conditioning.familiarity import Seen
 from boltzgen.config import shipped
 from boltzgen.config.build import build_flow
 from boltzgen.config.model import save_model
+from boltzgen.dynamics.starts import conformer_starts
+from boltzgen.ensemble.ensemble import Ensemble
 from boltzgen.generator import Target
 from boltzgen.interrupts import StopRequest
+from boltzgen.system.graph.molecular_graph import MolecularGraph
 from boltzgen.system.options import PrepareOptions
 from boltzgen.system.prepare import prepare
+from boltzgen.trust.rings import ring_codes, ring_columns
 from boltzgen.workflows.installation.models import write_release
 from boltzgen.workflows.reporting.show import show
 from boltzgen.workflows.roads import guess as guessing
@@ -24,8 +29,10 @@ from boltzgen.workflows.roads import look as looking
 from boltzgen.workflows.roads import road_adapted, road_chains, road_shipped, road_simulated
 from boltzgen.workflows.roads.guess import first_guess
 from boltzgen.workflows.roads.look import Look, better, look
+from boltzgen.workflows.roads.measures import Rate
 from boltzgen.workflows.roads.plan import Plan
 from boltzgen.workflows.roads.question import Question
+from boltzgen.workflows.roads.road import Source
 from boltzgen.workflows.roads.walk import Walk
 
 
@@ -66,7 +73,7 @@ def scene(models, tmp_path, monkeypatch):
     question = Question.of("a molecule", **words, **unset)
     plan = Plan.begin(tmp_path, question)
     walk = Walk(tmp_path, plan, question, 600.0, StopRequest(), lambda text: None, lambda title: None)
-    return SimpleNamespace(walk=walk, atoms=4, torsions=1, system=None)
+    return SimpleNamespace(walk=walk, atoms=4, torsions=1, rings=0, system=None)
 
 
 def test_the_most_familiar_comes_first_and_what_is_far_is_not_tried(scene, butane, alcohol, monkeypatch):
@@ -130,6 +137,82 @@ def test_a_stranger_may_draw_but_is_not_adapted(scene, monkeypatch):
     assert [road.ROAD.suits(scene) for road in (road_shipped, road_chains, road_adapted)] == [None] * 3
     why = road_simulated.ROAD.suits(scene)
     assert "0.2 % are effective, k-hat 1.30: too few for an answer, so that a flow of this" in why
+
+
+def test_where_draws_hardly_show_a_chair_walkers_turn_the_ring_over(scene, monkeypatch):
+    """Whatever the flow knows of the molecule; a model that shows it is taken before one that does not."""
+    axial = ("ring C2-C3-C4-C5-C6-C7 as the chair with C1 axial",)
+    found = replace(a_look(0.2, 0.3, score=190.0), hardly=axial)
+    for module in (road_shipped, road_chains):
+        monkeypatch.setattr(module, "look", lambda scene: found)
+    monkeypatch.setattr(road_chains.Chained, "rate", lambda self, scene, found: Rate(1.0, 1e-4))
+    assert road_shipped.ROAD.suits(scene) is None
+    why = road_chains.ROAD.suits(scene)
+    assert "they hardly show ring C2-C3-C4-C5-C6-C7 as the chair with C1 axial, and moves turn" in why
+    shown = a_look(0.01, 0.3, score=250.0)
+    assert better(found, shown) is shown and better(shown, found) is shown
+
+
+def test_a_trained_flow_that_hardly_draws_a_chair_moves_walkers(scene, monkeypatch):
+    """Where there is time for them; decided once, and anew when the flow was trained further."""
+    weights = scene.walk.path("RUN") / "model" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    monkeypatch.setattr(
+        Walk, "draw", lambda self, name, *words, **options: self.path(name).mkdir(exist_ok=True)
+    )
+    monkeypatch.setattr(road_simulated, "load_ensemble", lambda path: None)
+    monkeypatch.setattr(road_simulated, "rate_of_chains", lambda *words: Rate(2.0, 1e-3))
+    shown = {"hardly": ("axial",)}
+    monkeypatch.setattr(road_simulated, "hardly", lambda scene, pilot, drawn: shown["hardly"])
+    left = Source(scene.walk.path("RUN"), None, pilot="PILOT_TRAINED")
+    assert road_simulated.ROAD._walking(scene, left) is None  # no ring
+    scene.rings = 1
+    walking = road_simulated.ROAD._walking(scene, left)
+    assert (walking.pilot, walking.walkers, walking.rate) == ("PILOT_CHAINS", 128, Rate(2.0, 1e-3))
+    assert walking.model == left.model and scene.walk.path("PILOT_TRAINED").is_dir()
+    shown["hardly"] = ()
+    assert road_simulated.ROAD._walking(scene, left) is None
+    shown["hardly"] = ("axial",)
+    monkeypatch.setattr(road_simulated, "rate_of_chains", lambda *words: Rate(2.0, 10.0))
+    assert road_simulated.ROAD._walking(scene, left) is not None  # decided before
+    weights.write_bytes(b"further")
+    assert road_simulated.ROAD._walking(scene, left) is None  # 60 sweeps of 128 walkers take too long
+
+
+def test_what_draws_hold_of_a_chair_is_weighed(scene, monkeypatch):
+    """Methylcyclohexane: axial rows count by their weights, against what its conformers promise."""
+    system = prepare(smiles="CC1CCCCC1", forcefield=("mmff94",))
+    axial, equatorial = sorted(conformer_starts(system)[:2], key=lambda x: ring_codes_of(system, x))
+    rows = np.array([equatorial] * 180 + [axial] * 20, dtype=np.float32)
+    scene.rings, scene.system = 1, system
+    for log_w, wanted in ((0.0, ()), (-300.0, 1)):
+        ensemble = weighed(rows, np.r_[np.zeros(180), np.full(20, log_w)], system)
+        told = looking.hardly(scene, f"PILOT_{log_w:g}", ensemble)
+        assert told == wanted if wanted == () else len(told) == 1 and "axial" in told[0]
+    monkeypatch.setattr(looking, "hardly_drawn", None)  # it is looked for once
+    assert len(looking.hardly(scene, "PILOT_-300", ensemble)) == 1
+    scene.rings = 0
+    assert looking.hardly(scene, "PILOT", ensemble) == ()
+
+
+def ring_codes_of(system, x) -> bool:
+    (column,) = ring_columns(MolecularGraph.from_system(system), system.atom_names)
+    (code,) = ring_codes([column], x[None])[:, 0]
+    return "equatorial" in column.state(int(code))
+
+
+def weighed(rows: np.ndarray, log_w: np.ndarray, system) -> Ensemble:
+    return Ensemble.from_densities(
+        rows,
+        np.zeros(len(rows)),
+        -log_w,
+        temperature=300.0,
+        measure="shape",
+        system_fingerprint=system.fingerprint,
+        domain="isomers: reference",
+        topology_pdb=system.topology_pdb,
+    )
 
 
 def test_a_stranger_that_draws_slowly_is_not_tried(scene, monkeypatch):
