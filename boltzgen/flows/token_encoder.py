@@ -71,10 +71,9 @@ class _Block(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
         self.distance_bias = nn.Embedding(most + 1, heads)
-        last = nn.Linear(2 * width, width)
-        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), last)
+        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         if identity:
-            for weight in (*self.merge.parameters(), *last.parameters()):
+            for weight in (*self.merge.parameters(), *self.perceptron[2].parameters()):
                 nn.init.zeros_(weight)
 
     def forward(self, hidden: Tensor, graph_distance: Tensor, hidden_from: Tensor | None) -> Tensor:
