@@ -13,6 +13,8 @@ from boltzgen.conditioning.context import Context
 from boltzgen.config.build import build_flow
 from boltzgen.coordinates.support import unlink
 from boltzgen.ensemble.diagnostics import kish_ess
+from boltzgen.flows.autoregressive import AutoregressiveSettings
+from boltzgen.flows.coupling import CouplingSettings
 from boltzgen.flows.splines import UNIT_SLOPE, n_parameters, spline
 from boltzgen.generator import BoltzmannGenerator, Target
 from boltzgen.units import GAS_CONSTANT
@@ -228,3 +230,16 @@ def test_spline_outside_at_the_edge_and_not_a_number():
     assert torch.allclose(slopes[:4], torch.zeros(4, dtype=torch.float64), atol=1e-7)
     assert math.isnan(values[4]) and math.isnan(slopes[4])
     assert math.isfinite(values[5])
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "expected"),
+    ((AutoregressiveSettings, 7430, 43.80697162), (CouplingSettings, 7352, -13.74951892)),
+)
+def test_a_seed_gives_the_weights_that_it_gave(kind, numbers, expected):
+    """Those of 30 November 2026: parts that are built in another order would draw others."""
+    sizes = {"layers": 2} if kind is CouplingSettings else {"depth": 1}
+    flow = build_flow(kind(hidden=8, bins=4, embedding=8, encoder_blocks=1, **sizes), seed=7)
+    weights = torch.cat([part.flatten() for part in flow.state_dict().values()]).double()
+    assert len(weights) == numbers
+    assert float(weights @ torch.linspace(0.3, 1.7, numbers).double()) == pytest.approx(expected, abs=1e-4)
