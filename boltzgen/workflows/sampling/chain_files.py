@@ -1,6 +1,6 @@
 """OUT/chains/: where chains that were ended go on, until their samples are written.
 
-chains.json     schema boltzgen.chains/1: ``task``, what the chains belong to, whether they are ``done``, and
+chains.json     schema boltzgen.chains/2: ``task``, what the chains belong to, whether they are ``done``, and
                 ``compilation``: whether energies (``used``) and passes (``draws``) are compiled, which rounds
                 otherwise, so that chains that go on do as they did
 group-0.npz     the state of a group as its kernel gives it: arrays by name, no pickle
@@ -21,7 +21,7 @@ from boltzgen.files import atomic_path, read_json, write_json
 from boltzgen.loaders.arrays import read_npz
 from boltzgen.loaders.records import Record, read_record
 
-SCHEMA = "boltzgen.chains/1"
+SCHEMA = "boltzgen.chains/2"
 
 FOLDER, RECORD = "chains", "chains.json"
 
