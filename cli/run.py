@@ -165,7 +165,7 @@ def show(result: Run) -> None:
         )
     if result.conformers:
         tables.populations(
-            [{**one, "name": f"{one['labels'] or one['name']}"} for one in result.conformers],
+            [{**one, "name": one["labels"] or one["name"]} for one in result.conformers],
             "conformers, mirror images together",
         )
     console.key_values(f"answer: {result.folder}", result.rows())

@@ -92,18 +92,14 @@ class ChainTarget:
         if known is None:
             usable = self.target.coordinates.inside(positions) & torch.isfinite(volume)
             known = self._energies(positions, usable, volume)
-        unknown, nowhere = torch.full_like(volume, torch.nan), torch.zeros_like(coordinates)
-        u = known.to(volume)
-        found = Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, None, is_encoded=False)
-        return self.encoded_anew(found)
+        return self.encoded_anew(_unencoded(coordinates, positions, known.to(volume), volume, None))
 
     @torch.no_grad()
     def placed(self, coordinates: Tensor, u: Tensor) -> Walkers:
         """Walkers at `coordinates` (B, D) of reduced energies `u` (B,), not encoded: no pass, no energy."""
         positions, volume = self.target.coordinates.decode(coordinates)
-        kept, unknown = self.flow.place_kept(coordinates, self.embedding), torch.full_like(u, torch.nan)
-        nowhere = torch.zeros_like(coordinates)
-        return Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, kept, is_encoded=False)
+        kept = self.flow.place_kept(coordinates, self.embedding)
+        return _unencoded(coordinates, positions, u, volume, kept)
 
     @torch.no_grad()
     def changed(self, latents: Tensor, old: Walkers, first: int) -> Walkers:
@@ -198,6 +194,12 @@ class ChainTarget:
         self.evaluated += usable.cpu()
         self.energies_not_finite += count - int(torch.isfinite(u[usable]).sum())
         return u
+
+
+def _unencoded(coordinates: Tensor, positions: Tensor, u: Tensor, volume: Tensor, kept: Any) -> Walkers:
+    """Walkers whose latents and densities are not known, by the names of `Walkers`."""
+    unknown, nowhere = torch.full_like(u, torch.nan), torch.zeros_like(coordinates)
+    return Walkers(nowhere, coordinates, positions, u, unknown, unknown, volume, kept, is_encoded=False)
 
 
 def cut_shares(log_w: Tensor) -> Tensor:
